@@ -1,0 +1,59 @@
+"""Data sets: a name or a path in, a `ClassDataset` out."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from metaal_env.datasets import bundled, glyphs, languages, vision
+from metaal_env.datasets.base import DATASETS, ClassDataset
+from metaal_env.datasets.files import READERS, load_file
+from metaal_env.errors import InputError, unknown_name
+
+__all__ = ["DATASETS", "ClassDataset", "load_dataset"]
+
+_SOURCES = (bundled, glyphs, languages, vision)  # Imported because that registers their names.
+_KEPT = 8
+
+
+def load_dataset(name_or_path: str) -> ClassDataset:
+    """The data set of that name, or the one in that npz or CSV file or folder of images.
+
+    A registered name wins over a path; ``./name`` is always a path. What was loaded is kept in memory, and
+    returned again until the file changes (folders are always read anew): do not write into its tensors.
+
+    Raises:
+        InputError: unknown name (the nearest one is suggested), missing files, unusable contents.
+    """
+    name = os.fspath(name_or_path) if isinstance(name_or_path, os.PathLike) else name_or_path
+    if not isinstance(name, str):
+        raise InputError(f"dataset={name!r} must be a name or a path.")
+    if name in DATASETS:
+        return _named(name)
+    path = Path(name).expanduser()
+    if not _looks_like_path(name):
+        raise unknown_name("dataset", name, DATASETS)
+    if path.is_file():
+        status = path.stat()
+        return _file(path, name, status.st_mtime_ns, status.st_size)
+    return load_file(path, name)
+
+
+def _looks_like_path(name: str) -> bool:
+    separators = {os.sep, os.altsep, "/"} - {None}
+    return (
+        any(s in name for s in separators if s)
+        or Path(name).suffix.lower() in READERS
+        or os.path.exists(name)
+    )
+
+
+@lru_cache(maxsize=_KEPT)
+def _named(name: str) -> ClassDataset:
+    return DATASETS[name]()
+
+
+@lru_cache(maxsize=_KEPT)
+def _file(path: Path, name: str, modified: int, size: int) -> ClassDataset:
+    return load_file(path, name)

@@ -1,0 +1,121 @@
+"""Built data sets kept on disk as npz without pickles; a broken or read-only cache never stops loading."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from metaal_env.artifacts import write_atomic
+from metaal_env.datasets.base import ClassDataset
+from metaal_env.errors import InputError
+
+_LOCK_SECONDS = 120
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError)
+
+
+def cache_dir() -> Path:
+    """Where metaal keeps what it can rebuild: ``METAAL_CACHE``, else the platform's cache folder."""
+    chosen = os.environ.get("METAAL_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    if os.environ.get("XDG_CACHE_HOME"):
+        return Path(os.environ["XDG_CACHE_HOME"]) / "metaal"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or tempfile.gettempdir()) / "metaal" / "cache"
+    home = os.path.expanduser("~")
+    if home == "~":  # No home folder, as in some containers.
+        return Path(tempfile.gettempdir()) / "metaal"
+    return Path(home) / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "metaal"
+
+
+def cached(key: str, name: str, build: Callable[[], ClassDataset]) -> ClassDataset:
+    """The data set stored under `key`, else the one that `build` makes, which is then stored.
+
+    Args:
+        key: file name without suffix; must change whenever `build` would give something else.
+        name: the name that the loaded data set carries.
+        build: called once, under a lock, when there is no usable file. Its errors pass through.
+    """
+    path = cache_dir() / "datasets" / f"{key}.npz"
+    data = _read(path, name, warn=True)
+    if data is not None:
+        return data
+    with _locked(path):
+        data = _read(path, name, warn=False)  # Another process may have built it while we waited.
+        if data is None:
+            data = build()
+            _write(path, data)
+        return data
+
+
+def _read(path: Path, name: str, warn: bool) -> ClassDataset | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
+        return ClassDataset(
+            name=name,
+            inputs=torch.from_numpy(arrays["inputs"]),
+            labels=torch.from_numpy(arrays["labels"]),
+            class_names=tuple(arrays["class_names"].tolist()),
+            groups=tuple(arrays["groups"].tolist()),
+            modality="image" if arrays["inputs"].ndim == 4 else "vector",
+            class_split=tuple(arrays["class_split"].tolist()) if "class_split" in arrays else None,
+            texts=tuple(arrays["texts"].tolist()) if "texts" in arrays else None,
+        )
+    except (InputError, TypeError, *_DAMAGE) as error:
+        if warn:
+            warnings.warn(f"the cache file {path} is damaged ({error}); it is built again.", stacklevel=3)
+        return None
+
+
+def _write(path: Path, data: ClassDataset) -> None:
+    arrays: dict[str, Any] = {
+        "inputs": data.inputs.numpy(),
+        "labels": data.labels.numpy(),
+        "class_names": np.array(data.class_names),
+        "groups": np.array(data.groups),
+    }
+    if data.class_split is not None:
+        arrays["class_split"] = np.array(data.class_split)
+    if data.texts is not None:
+        arrays["texts"] = np.array(data.texts)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    try:
+        write_atomic(path, buffer.getvalue())
+    except OSError as error:
+        warnings.warn(
+            f"{data.name} could not be cached ({error}); it is built anew each time: "
+            "set METAAL_CACHE to a folder that can be written.",
+            stacklevel=4,
+        )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Lets one process build while the others wait; goes on without a lock where none can be had."""
+    lock = FileLock(path.with_suffix(".lock"), timeout=_LOCK_SECONDS)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, Timeout, NotImplementedError):
+        pass  # A read-only or lock-less file system, or a builder that hangs: two builds do no harm.
+    try:
+        yield
+    finally:
+        lock.release()

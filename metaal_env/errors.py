@@ -1,0 +1,53 @@
+"""The one exception that bad input raises: it names the argument, the value and the mend."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class InputError(ValueError):
+    """Something the caller gave cannot be used.
+
+    The command lines print the message as one sentence and exit with code 2; as a library it is an
+    ordinary `ValueError`.
+    """
+
+
+def unknown_name(argument: str, value: object, known: Iterable[str]) -> InputError:
+    """The error for a name outside a registry; it suggests the nearest valid one.
+
+    Args:
+        argument: what the caller knows the value as, e.g. ``"dataset"``.
+        value: the name that was not found.
+        known: every valid name.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(str(value).lower(), names, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return InputError(f"{argument}={value!r} is unknown; {hint}choose one of: {', '.join(names)}.")
+
+
+class Registry(dict[str, T]):
+    """Names of one kind of thing; looking up an unknown name raises `InputError` with the nearest."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        self.kind = kind
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator: ``@LEARNERS.register("maml")``. Raises `ValueError` when the name is taken."""
+
+        def add(value: T) -> T:
+            if name in self:
+                raise ValueError(f"{self.kind} {name!r} is registered already")
+            self[name] = value
+            return value
+
+        return add
+
+    def __missing__(self, name: str) -> T:
+        raise unknown_name(self.kind, name, self)

@@ -1,0 +1,99 @@
+"""`MetaALEnv`: active learning on one task, for `gymnasium.make`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from metaal_env.errors import InputError
+from metaal_env.render import render_ansi, render_rgb
+from metaal_env.vector_env import MetaALVectorEnv, check_actions, to_numpy
+
+
+class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
+    """Active learning as a Markov decision process.
+
+    An episode is a task: a pool of N unlabelled items of K classes, a budget of T labels and an inner learner
+    that adapts to the labelled items after every label.
+
+    Observation (`Dict`; N = largest pool size, shorter pools are padded):
+        - ``items`` (N, F) float32: uncertainty, coverage and novelty of every item, absolute and relative to
+          the pool (`metaal_env.features`).
+        - ``episode`` (G,) float32: budget left, classes seen, evenness of label counts, pool statistics.
+        - ``embeddings`` (N, D) float32: the items under the adapted learner.
+        - ``labels`` (N,) int64: −2 padding, −1 unlabelled, 0…K − 1 revealed class, K revealed distractor.
+        - ``action_mask`` (N,) int8: 1 where an item can be labelled. Also in ``info``.
+    Action: `Discrete(N)`, the item to label next. A labelled item or padding changes nothing, costs budget,
+        gives reward 0 and ``info["valid"] = False``.
+    Reward: by default the gain in reward-set accuracy weighted by the share of the learning curve it lifts:
+        the undiscounted return is the area under the learning curve above its start (`metaal_env.rewards`).
+    End: ``terminated`` when the budget is spent, the pool is empty or `target_accuracy` is reached; never
+        ``truncated``, because the remaining budget is observed.
+
+    The last step's ``info`` has ``aulc``, ``accuracy``, ``classes_seen``, ``labels`` and ``return``. The
+    task's test set appears nowhere here.
+
+    Args:
+        render_mode: None, ``"ansi"`` or ``"rgb_array"``.
+        **options: data set, learner, task and reward, as for `metaal_env.setup.make_core`.
+
+    Raises:
+        InputError: an option unknown or out of range; one sentence says which and how to mend it.
+    """
+
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 2}  # noqa: RUF012 (Gymnasium's)
+
+    def __init__(self, render_mode: str | None = None, **options: Any):
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise InputError(f"render_mode={render_mode!r} is unknown; choose 'ansi', 'rgb_array' or None.")
+        self.render_mode = render_mode
+        self.batch = MetaALVectorEnv(1, **options)
+        self.observation_space = self.batch.single_observation_space
+        self.action_space = self.batch.single_action_space
+        self._started = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        super().reset(seed=seed)
+        self.batch._rngs = [self.np_random]
+        self._started = True
+        observation = _first(to_numpy(self.batch.reset_tensors()))
+        return observation, self._info(observation, valid=True)
+
+    def step(self, action: np.int64 | int) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        if not self._started:
+            raise gym.error.ResetNeeded("call reset() before step(), and again after an episode has ended")
+        core, state = self.batch.core, self.batch.state
+        result = core.step(state, check_actions(np.asarray([action]), 1, core.config.max_pool))
+        self.batch._returns = self.batch._returns + result.reward.cpu()
+        observation = _first(to_numpy(self.batch.observe()))
+        info = self._info(observation, valid=bool(result.valid))
+        terminated = bool(result.terminated)
+        if terminated:
+            self._started = False
+            outcome = self.batch.outcome(torch.tensor([0]))
+            info |= {key: value.item() for key, value in outcome.items()}
+        return observation, float(result.reward), terminated, False, info
+
+    def _info(self, observation: dict[str, np.ndarray], valid: bool) -> dict[str, Any]:
+        return {
+            "action_mask": observation["action_mask"].copy(),
+            "valid": valid,
+            "accuracy": float(self.batch.state.metrics.accuracy),
+        }
+
+    def render(self) -> str | np.ndarray | None:  # type: ignore[override]
+        """The pool as text or picture: picks numbered in order, classes coloured once revealed."""
+        if self.render_mode is None:
+            return None
+        view = self.batch.core.view(self.batch.state)
+        accuracy = float(self.batch.state.metrics.accuracy)
+        return render_ansi(view, accuracy) if self.render_mode == "ansi" else render_rgb(view, accuracy)
+
+
+def _first(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {key: value[0] for key, value in batch.items()}

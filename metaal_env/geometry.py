@@ -1,0 +1,115 @@
+"""Distances and kernels of a pool, exact up to a stated size and against landmarks beyond it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+MAX_LANDMARKS = 1024
+"""Pools up to this size are treated exactly; larger ones against this many landmarks."""
+
+
+class Geometry:
+    """Squared Euclidean distances from every pool item to a bounded set of landmarks.
+
+    Cost and memory are O(B·N·L): linear in the pool. Kernel widths are relative to the pool's own mean
+    squared distance, so the same width means the same in every embedding space.
+
+    Args:
+        embeddings: (B, N, D).
+        valid: (B, N) bool, False at padding.
+        max_landmarks: pools of at most this many items use all of them.
+    """
+
+    def __init__(self, embeddings: Tensor, valid: Tensor, max_landmarks: int = MAX_LANDMARKS):
+        self.embeddings, self.valid = embeddings, valid
+        n = embeddings.shape[1]
+        # Evenly spaced positions: pools come shuffled, and no random state is needed.
+        if n <= max_landmarks:
+            self.landmarks = torch.arange(n, device=embeddings.device)
+        else:
+            self.landmarks = torch.linspace(0, n - 1, max_landmarks, device=embeddings.device).long()
+        self.landmark_mask = valid[:, self.landmarks]  # (B, L)
+        self._kernels: dict[float, Tensor] = {}
+        self._densities: dict[float, Tensor] = {}
+
+    @property
+    def exact(self) -> bool:
+        return len(self.landmarks) == self.embeddings.shape[1]
+
+    @cached_property
+    def sq_dist(self) -> Tensor:
+        """(B, N, L) squared distances to the landmarks."""
+        return squared_distances(self.embeddings, self.embeddings[:, self.landmarks])
+
+    @cached_property
+    def mean_sq_dist(self) -> Tensor:
+        """(B,) mean squared distance between two items: twice the total variance, in O(N·D)."""
+        count = self.valid.sum(1).clamp(min=1)
+        return (2 * (self.centre_sq_dist * self.valid).sum(1) / count).clamp(min=1e-12)
+
+    def kernel(self, width: float) -> Tensor:
+        """(B, N, L) Gaussian similarities ``exp(−d² / (width · mean d²))``; 0 at padded landmarks."""
+        if width not in self._kernels:
+            scaled = self.sq_dist * (-1 / (width * self.mean_sq_dist)).view(-1, 1, 1)
+            # In place: these are the largest tensors of a query, and memory traffic is most of its cost.
+            self._kernels[width] = scaled.exp_().mul_(self.landmark_mask.unsqueeze(1))
+        return self._kernels[width]
+
+    def density(self, width: float) -> Tensor:
+        """(B, N) mean similarity to the pool."""
+        if width not in self._densities:
+            count = self.landmark_mask.sum(-1, keepdim=True).clamp(min=1)
+            self._densities[width] = self.kernel(width).sum(-1) / count
+        return self._densities[width]
+
+    def coverage(self, width: float, positions: Tensor, mask: Tensor) -> Tensor:
+        """(B, L) similarity of every landmark to its nearest item among `positions`; 0 where there is none.
+
+        Args:
+            positions: (B, S) pool positions.
+            mask: (B, S) bool, False at padding of `positions`.
+        """
+        if positions.shape[1] == 0:
+            return torch.zeros_like(self.landmark_mask, dtype=self.embeddings.dtype)
+        return (self.rows(self.kernel(width), positions) * mask.unsqueeze(-1)).amax(1)
+
+    def nearest_sq_dist(self, positions: Tensor, mask: Tensor) -> Tensor:
+        """(B, N) squared distance of every item to the nearest of `positions`; inf where there is none."""
+        if positions.shape[1] == 0:
+            return torch.full_like(self.embeddings[..., 0], torch.inf)
+        return self.sq_dist_from(positions).masked_fill(~mask.unsqueeze(-1), torch.inf).amin(1)
+
+    def sq_dist_from(self, positions: Tensor) -> Tensor:
+        """(B, S) positions → (B, S, N) squared distances to every item; gathered where known already."""
+        if self.exact and "sq_dist" in self.__dict__:
+            return self.rows(self.sq_dist, positions)
+        return squared_distances(self.rows(self.embeddings, positions), self.embeddings)
+
+    @cached_property
+    def centre_sq_dist(self) -> Tensor:
+        """(B, N) squared distance to the pool's mean."""
+        weight = (self.valid / self.valid.sum(1, keepdim=True).clamp(min=1)).to(self.embeddings.dtype)
+        mean = torch.einsum("bn,bnd->bd", weight, self.embeddings)
+        return (self.embeddings - mean.unsqueeze(1)).square().sum(-1)
+
+    @staticmethod
+    def rows(values: Tensor, positions: Tensor) -> Tensor:
+        """(B, N, …) and (B, S) positions → (B, S, …); negative positions read item 0."""
+        batch = torch.arange(len(values), device=values.device).unsqueeze(1)
+        return values[batch, positions.clamp(min=0)]
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """(…, n, D) and (…, m, D) → (…, n, m), never negative.
+
+    Centred first: the expansion ‖a‖² + ‖b‖² − 2a·b loses digits when the common mean is large.
+    """
+    centre = b.mean(-2, keepdim=True)
+    a, b = a - centre, b - centre
+    distance = (-2 * a) @ b.transpose(-1, -2)
+    distance += a.square().sum(-1).unsqueeze(-1)
+    distance += b.square().sum(-1).unsqueeze(-2)
+    return distance.clamp_(min=0)

@@ -1,0 +1,16 @@
+"""Inner learners: few-shot classifiers batched over episodes. `LEARNERS` maps names to constructors."""
+
+from metaal_env.learners import linear as _linear  # noqa: F401  (registers)
+from metaal_env.learners.base import LEARNERS, InnerLearner
+from metaal_env.learners.maml import MAML
+from metaal_env.learners.storage import build_learner, load_learner, pretrained_learners, save_learner
+
+__all__ = [
+    "LEARNERS",
+    "MAML",
+    "InnerLearner",
+    "build_learner",
+    "load_learner",
+    "pretrained_learners",
+    "save_learner",
+]

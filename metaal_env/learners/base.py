@@ -1,0 +1,78 @@
+"""`InnerLearner`: what every few-shot learner offers to the environment, batched over episodes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from metaal_env.errors import Registry
+
+Adapted = dict[str, Tensor]
+"""What adaptation produced; every tensor has the leading dimension B."""
+
+EXCLUDED_LOGIT = -1e4
+"""Logit of a class that the task does not have; finite so that gradients and entropies stay finite."""
+
+
+class InnerLearner(nn.Module, ABC):
+    """A learner that adapts to a few labels, for B episodes at once.
+
+    The life of an episode: `prepare` once (what adaptation does not change), then after every label `adapt`
+    to the whole labelled set, `predict` and `embed`. Supports are padded to S and masked; S may be 0.
+
+    Before the first label every class of the task is predicted uniformly. A class without a label keeps
+    whatever probability the learner's label-less logit gives it, the same for all such classes; their sum is
+    the *novelty* of an item.
+
+    Attributes:
+        static_embedding: True when `embed` does not depend on `adapted`, so geometry is computed once per
+            episode.
+    """
+
+    static_embedding: bool = True
+
+    @abstractmethod
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """(M, *input_shape) raw inputs → (M, *F) features that adaptation does not change."""
+
+    @abstractmethod
+    def adapt(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> Adapted:
+        """Fits each episode's labelled set.
+
+        Args:
+            support: (B, S, *F) prepared features.
+            labels: (B, S) int64 in [0, K); ignored where `mask` is False.
+            mask: (B, S) bool, True at real labels.
+            class_mask: (B, K) bool, True at the task's classes.
+        """
+
+    @abstractmethod
+    def predict(self, adapted: Adapted, features: Tensor) -> Tensor:
+        """(B, n, *F) prepared features → (B, n, K) logits; `EXCLUDED_LOGIT` outside `class_mask`."""
+
+    @abstractmethod
+    def embed(self, adapted: Adapted, features: Tensor) -> Tensor:
+        """(B, n, *F) prepared features → (B, n, D) embeddings."""
+
+    def calibration_parameters(self) -> list[nn.Parameter]:
+        """Parameters, mostly scalars, that meta-training moves in ten times larger steps than the others."""
+        return []
+
+    @torch.no_grad()
+    def prepare_all(self, inputs: Tensor, chunk: int = 1024) -> Tensor:
+        """`prepare` over a whole data set, in chunks of bounded memory."""
+        device = next((p.device for p in self.parameters()), inputs.device)
+        return torch.cat([self.prepare(part.to(device)) for part in inputs.split(chunk)])
+
+
+def one_hot_support(labels: Tensor, mask: Tensor, n_classes: int) -> Tensor:
+    """(B, S) labels and mask → (B, S, K) float, all zero where `mask` is False."""
+    hot = torch.nn.functional.one_hot(labels.clamp(min=0), n_classes).to(torch.get_default_dtype())
+    return hot * mask.unsqueeze(-1)
+
+
+LEARNERS: Registry[Callable[..., InnerLearner]] = Registry("learner")
+"""Name → constructor taking ``input_shape`` and the learner's own keyword arguments."""

@@ -1,0 +1,132 @@
+"""Bodies: networks from raw inputs to embeddings, as lists of blocks that run with shared or per-episode weights.
+
+Weights given per episode carry a leading dimension B and run batched, which beats `torch.vmap` over
+convolutions. No batch statistics anywhere: an episode must not depend on
+its neighbours in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from metaal_env.errors import InputError
+
+Params = Mapping[str, Tensor]
+
+
+class ConvBlock(nn.Module):
+    """3×3 convolution, 2×2 max-pooling, per-image normalisation, ReLU.
+
+    Conv4 of Finn et al. (2017) with two changes: no batch statistics, and pooling before the
+    normalisation, which costs a quarter of the element-wise work.
+    """
+
+    def __init__(self, channels: int, filters: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(filters, channels, 3, 3))
+        self.gain = nn.Parameter(torch.ones(filters))
+        self.bias = nn.Parameter(torch.zeros(filters))
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+
+    def forward(self, x: Tensor, params: Params | None = None) -> Tensor:
+        """Shared weights: (M, C, H, W). Per-episode `params`: (B, n, C, H, W)."""
+        if params is None:
+            x = F.conv2d(x.contiguous(memory_format=torch.channels_last), self.weight, padding=1)
+            return F.relu(F.group_norm(self._pool(x), 1, self.gain, self.bias))
+        b, n = x.shape[:2]
+        weight, gain, bias = params["weight"], params["gain"], params["bias"]
+        x = self._pool(convolve_each(x, weight).flatten(0, 1))  # (B·n, O, H/2, W/2)
+        x = F.group_norm(x, 1).unflatten(0, (b, n))
+        return F.relu(x * gain[:, None, :, None, None] + bias[:, None, :, None, None])
+
+    @staticmethod
+    def _pool(x: Tensor) -> Tensor:
+        return F.max_pool2d(x, 2) if min(x.shape[-2:]) >= 2 else x
+
+
+def convolve_each(x: Tensor, weight: Tensor) -> Tensor:
+    """Each episode's images with its own filters: (B, n, C, H, W), (B, O, C, 3, 3) → (B, n, O, H, W).
+
+    One grouped convolution on a GPU, where launches are what costs; a loop on CPU, whose grouped
+    convolution is slower than its plain one (`benchmarks/inner_loop.py`).
+    """
+    if x.device.type == "cpu":
+        one = torch.channels_last
+        return torch.stack(
+            [F.conv2d(x[i].contiguous(memory_format=one), weight[i], padding=1) for i in range(len(x))]
+        )
+    grouped = x.transpose(0, 1).flatten(1, 2)  # (n, B·C, H, W)
+    out = F.conv2d(grouped, weight.flatten(0, 1), padding=1, groups=len(x))
+    return out.unflatten(1, (len(x), -1)).transpose(0, 1)
+
+
+class DenseBlock(nn.Module):
+    """Linear layer, per-item normalisation, ReLU."""
+
+    def __init__(self, width_in: int, width_out: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width_out, width_in))
+        self.bias = nn.Parameter(torch.zeros(width_out))
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+
+    def forward(self, x: Tensor, params: Params | None = None) -> Tensor:
+        """Shared weights: (M, D). Per-episode `params`: (B, n, D)."""
+        if params is None:
+            x = F.linear(x, self.weight, self.bias)
+        else:
+            x = x @ params["weight"].transpose(1, 2) + params["bias"].unsqueeze(1)
+        return F.relu(F.layer_norm(x, x.shape[-1:]))
+
+
+class Body(nn.Module):
+    """A preprocessing step and blocks; the last block's output, flattened, is the embedding.
+
+    Args:
+        kind: ``"conv4"`` for images, ``"mlp"`` for vectors, ``"identity"`` for embeddings used as they are.
+        input_shape: (C, H, W) or (D,).
+        width: hidden units of ``"mlp"``; filters of ``"conv4"``, halved in its first block and doubled in its
+            last two.
+    """
+
+    def __init__(self, kind: Literal["conv4", "mlp", "identity"], input_shape: tuple[int, ...], width: int):
+        super().__init__()
+        if kind == "conv4" and len(input_shape) != 3:
+            raise InputError(f"body='conv4' needs images, but inputs have shape {input_shape}; use 'mlp'.")
+        self.kind, self.is_image = kind, len(input_shape) == 3
+        blocks: list[nn.Module] = []
+        if kind == "conv4":
+            # Half the filters at full resolution and twice at the end: twice as fast as equal widths on CPU
+            # and better after equal time.
+            sizes = [input_shape[0], max(width // 2, 1), width, 2 * width, 2 * width]
+            blocks = [ConvBlock(a, b) for a, b in pairwise(sizes)]
+        elif kind == "mlp":
+            size = int(torch.tensor(input_shape).prod())
+            blocks = [DenseBlock(size if i == 0 else width, width) for i in range(2)]
+        self.blocks = nn.ModuleList(blocks)
+
+    def preprocess(self, inputs: Tensor) -> Tensor:
+        """uint8 images → standardised per image; vectors → unit norm. Flattened unless convolutional."""
+        x = inputs.to(torch.get_default_dtype())
+        if self.is_image:
+            x = F.group_norm(x / 255, 1)
+        if self.kind == "conv4":
+            return x
+        return F.normalize(x.flatten(1), dim=1)
+
+    def forward(
+        self, x: Tensor, start: int = 0, stop: int | None = None, params: Params | None = None
+    ) -> Tensor:
+        """Runs ``blocks[start:stop]``; `params` holds per-episode weights named ``"<block>.<weight>"``."""
+        stop = len(self.blocks) if stop is None else stop
+        for i in range(start, stop):
+            mine = None
+            if params is not None:
+                mine = {name: params[f"{i}.{name}"] for name, _ in self.blocks[i].named_parameters()}
+            x = self.blocks[i](x, mine)
+        return x

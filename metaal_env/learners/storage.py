@@ -1,0 +1,86 @@
+"""Saving and loading inner learners by path, run folder or name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from metaal_env.artifacts import load_artifact, load_weights, save_artifact
+from metaal_env.errors import InputError, unknown_name
+from metaal_env.learners.base import LEARNERS, InnerLearner
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+"""Learners that ship with the package: ``<name>.safetensors`` and ``<name>.json``."""
+
+
+def save_learner(
+    learner: InnerLearner,
+    stem: Path,
+    name: str,
+    input_shape: tuple[int, ...],
+    options: dict[str, Any],
+    summary: dict[str, Any],
+) -> None:
+    """Writes ``<stem>.safetensors`` and ``<stem>.json``.
+
+    Args:
+        name: registered name; with `input_shape` and `options` it rebuilds the learner.
+        summary: how it was trained; free form.
+    """
+    config = {"name": name, "input_shape": list(input_shape), "options": options}
+    save_artifact(stem, "learner", learner, config, summary)
+
+
+def build_learner(name: str, input_shape: tuple[int, ...], **options: Any) -> InnerLearner:
+    """A fresh learner of a registered kind.
+
+    Raises:
+        InputError: unknown name, or an option that the learner does not have.
+    """
+    constructor = LEARNERS[name]
+    try:
+        return constructor(tuple(input_shape), **options)
+    except TypeError as error:
+        raise InputError(f"learner={name!r} does not take these options: {options} ({error}).") from error
+
+
+def load_learner(source: str | Path, input_shape: tuple[int, ...]) -> InnerLearner:
+    """A learner ready for inputs of `input_shape`.
+
+    Args:
+        source: a registered name (fresh weights), the name of a learner that ships with the package, a run
+            folder, or the path of a saved learner without suffix.
+
+    Raises:
+        InputError: unknown name, damaged files, or weights made for inputs of another shape.
+    """
+    stem = Path(source)
+    if stem.is_dir():
+        stem = stem / "learner"
+    elif not stem.with_name(stem.name + ".json").is_file():
+        shipped = PRETRAINED / stem.name
+        if shipped.with_name(shipped.name + ".json").is_file() and stem.name == str(source):
+            stem = shipped
+        elif str(source) in LEARNERS:
+            return build_learner(str(source), input_shape)
+        else:
+            raise unknown_name("learner", str(source), [*LEARNERS, *pretrained_learners()])
+    card, tensors = load_artifact(stem, "learner")
+    config = card["config"]
+    try:
+        made_for = tuple(int(n) for n in config["input_shape"])
+        learner = build_learner(config["name"], made_for, **config["options"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"learner={str(source)!r}: its description lacks {error}; save it again.") from error
+    if made_for != tuple(input_shape):
+        raise InputError(
+            f"learner={str(source)!r} was trained on inputs of shape {made_for}, the data has {tuple(input_shape)}; "
+            "train one on this data or use learner='prototype'."
+        )
+    load_weights(learner, tensors, f"learner={str(source)!r}")
+    return learner.eval()
+
+
+def pretrained_learners() -> list[str]:
+    """Names of the learners that ship with the package."""
+    return sorted(file.stem for file in PRETRAINED.glob("*.json"))

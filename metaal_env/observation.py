@@ -1,0 +1,52 @@
+"""The observation: the arrays that every API shows of a `PoolView`, and their Gymnasium space."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from metaal_env.features import N_EPISODE, N_ITEM, extract
+from metaal_env.tasks import TaskConfig
+from metaal_env.view import PoolView
+
+PADDING, UNKNOWN = -2, -1
+"""Entries of ``labels``; a revealed distractor reads K, one more than the last class."""
+
+
+def observation_space(config: TaskConfig, embedding_dim: int) -> spaces.Dict:
+    """Shapes of one episode's observation; see `observe`."""
+    n, k = config.max_pool, config.max_way
+    return spaces.Dict(
+        {
+            "items": spaces.Box(-np.inf, np.inf, (n, N_ITEM), np.float32),
+            "episode": spaces.Box(-np.inf, np.inf, (N_EPISODE,), np.float32),
+            "embeddings": spaces.Box(-np.inf, np.inf, (n, embedding_dim), np.float32),
+            "labels": spaces.Box(PADDING, k, (n,), np.int64),
+            "action_mask": spaces.Box(0, 1, (n,), np.int8),
+        }
+    )
+
+
+@torch.no_grad()
+def observe(view: PoolView) -> dict[str, Tensor]:
+    """What an agent is shown of B pools.
+
+    Returns:
+        items: (B, N, N_ITEM) features of `metaal_env.features`.
+        episode: (B, N_EPISODE).
+        embeddings: (B, N, D), scaled to a mean squared distance of 1 between items; 0 at padding.
+        labels: (B, N) int64: `PADDING`, `UNKNOWN`, a class in 0…K − 1, or K for a revealed distractor.
+        action_mask: (B, N) int8, 1 where an item may be labelled.
+    """
+    features = extract(view)
+    scale = view.geometry.mean_sq_dist.rsqrt().view(-1, 1, 1)
+    labels = torch.where(view.labelled & (view.labels < 0), view.class_mask.shape[1], view.labels)
+    return {
+        "items": features.items,
+        "episode": features.episode,
+        "embeddings": view.embeddings * scale * view.valid.unsqueeze(-1),
+        "labels": torch.where(view.valid, labels, PADDING),
+        "action_mask": view.selectable.to(torch.int8),
+    }

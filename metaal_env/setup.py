@@ -1,0 +1,68 @@
+"""From names to a running core: the one place where data set, learner, tasks and reward are put together."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+
+from metaal_env.core import Core
+from metaal_env.datasets import load_dataset
+from metaal_env.datasets.base import ClassDataset, Split
+from metaal_env.errors import InputError
+from metaal_env.learners import InnerLearner, load_learner
+from metaal_env.rewards import REWARDS, Reward
+from metaal_env.tasks import TaskConfig
+
+
+def make_core(
+    dataset: str | ClassDataset = "glyphs",
+    *,
+    split: Split = "train",
+    learner: str | InnerLearner = "prototype",
+    task: TaskConfig | None = None,
+    reward: str | Reward = "aulc",
+    target_accuracy: float | None = None,
+    device: str | torch.device = "cpu",
+    **task_options: Any,
+) -> Core:
+    """A core from names.
+
+    Args:
+        dataset: registered name, path of a file or folder, or a `ClassDataset`.
+        split: which classes tasks are made of.
+        learner: registered name, saved learner or run folder, or an `InnerLearner`.
+        task: what tasks look like; `task_options` (``way=5, budget=10, …``) override its fields.
+        reward: registered name or a callable.
+        target_accuracy: in (0, 1]; ends episodes early.
+        device: ``"cpu"`` or a CUDA device.
+
+    Raises:
+        InputError: anything unknown, out of range or not fitting together.
+    """
+    known = {f.name for f in fields(TaskConfig)}
+    if unknown := sorted(set(task_options) - known):
+        raise InputError(
+            f"{unknown[0]}={task_options[unknown[0]]!r} is no option of tasks: {', '.join(sorted(known))}."
+        )
+    config = replace(task or TaskConfig(), **task_options)
+    if target_accuracy is not None and not 0 < target_accuracy <= 1:
+        raise InputError(f"target_accuracy={target_accuracy} must lie in (0, 1], or be None.")
+    chosen_reward = REWARDS[reward] if isinstance(reward, str) else reward
+    data = (load_dataset(dataset) if isinstance(dataset, str) else dataset).split(split)
+    inner = load_learner(learner, data.input_shape) if isinstance(learner, str) else learner
+    return Core(data, inner, config, chosen_reward, target_accuracy, check_device(device))
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """Raises: `InputError` for a malformed device, or a GPU that is not there."""
+    try:
+        checked = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"device={device!r} is unknown; use 'cpu' or 'cuda'.") from error
+    if checked.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            f"device={device!r} was asked for, but this machine has no usable GPU; use device='cpu'."
+        )
+    return checked

@@ -1,0 +1,186 @@
+"""`MetaALVectorEnv`: B episodes stepped together as tensors; the single environment is its batch of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.utils.seeding import np_random
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from metaal_env.core import Core, EpisodeState, StepResult
+from metaal_env.errors import InputError
+from metaal_env.observation import observation_space, observe
+from metaal_env.setup import make_core
+
+
+class MetaALVectorEnv(gym.vector.VectorEnv):
+    """Many active-learning episodes at once; see `MetaALEnv` for the decision process.
+
+    Episodes are reset in the step that ends them (`AutoresetMode.SAME_STEP`): the observation is the new
+    episode's, the old one's last is in ``info["final_obs"]`` and its outcome in ``info["final_info"]``.
+
+    Args:
+        num_envs: episodes at once, B.
+        paired: this many consecutive environments play the same task; for paired roll-outs.
+        **options: as for `MetaALEnv`.
+
+    Raises:
+        InputError: an option out of range, or a data set that cannot supply such tasks.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012 (Gymnasium's)
+
+    def __init__(self, num_envs: int = 1, *, paired: int = 1, core: Core | None = None, **options: Any):
+        if num_envs < 1 or paired < 1 or num_envs % paired:
+            raise InputError(f"num_envs={num_envs} must be a positive multiple of paired={paired}.")
+        options.pop("render_mode", None)
+        self.core = core or make_core(**options)
+        self.num_envs, self.paired = num_envs, paired
+        probe = self.core.reset(self.core.sampler.sample([np.random.default_rng(0)]))
+        config = self.core.config
+        self.single_observation_space = observation_space(config, probe.embeddings.shape[2])
+        self.single_action_space = gym.spaces.Discrete(config.max_pool)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._rngs: list[np.random.Generator] = []
+        self._returns = torch.zeros(num_envs)
+        self.state: EpisodeState
+
+    # -- the tensor interface, which training uses ---------------------------------------------------------
+
+    def seed_episodes(self, seed: int | Sequence[int | None] | None) -> None:
+        """One generator per environment: an integer seeds them seed, seed + 1, …, as Gymnasium does."""
+        if seed is None or isinstance(seed, (int, np.integer)):
+            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = list(seed)
+        if len(seeds) != self.num_envs:
+            raise InputError(f"seed has {len(seeds)} entries for num_envs={self.num_envs}; give one each.")
+        self._rngs = [np_random(s)[0] for s in seeds]
+
+    def reset_tensors(self) -> dict[str, Tensor]:
+        """Starts an episode in every environment and returns the batched observation."""
+        if not self._rngs:
+            self.seed_episodes(None)
+        self.state = self._new_episodes(torch.arange(self.num_envs))
+        self._returns = torch.zeros(self.num_envs)
+        return self.observe()
+
+    def step_tensors(self, actions: Tensor) -> tuple[dict[str, Tensor], StepResult, dict[str, Any]]:
+        """One step of every episode.
+
+        Returns:
+            The observation after autoreset, the step's result, and for ended episodes their outcome:
+            ``{"rows", "final_obs", "final_info"}``, empty when none ended.
+        """
+        result = self.core.step(self.state, actions)
+        self._returns = self._returns + result.reward.cpu()
+        ended = torch.nonzero(result.terminated.cpu()).squeeze(1)
+        if len(ended) == 0:
+            return self.observe(), result, {}
+        last = self.observe()
+        final = {
+            "rows": ended,
+            "final_obs": {key: value[ended] for key, value in last.items()},
+            "final_info": self.outcome(ended),
+        }
+        self._returns[ended] = 0.0
+        fresh = self._new_episodes(ended)
+        if len(ended) == self.num_envs:
+            self.state = fresh
+        else:
+            self.state.replace_rows(ended.to(self.core.device), fresh)
+        return self.observe(), result, final
+
+    def _new_episodes(self, rows: Tensor) -> EpisodeState:
+        """New tasks for `rows`; paired environments are given the same one."""
+        if self.paired == 1:
+            return self.core.reset(self.core.sampler.sample([self._rngs[i] for i in rows.tolist()]))
+        leaders = rows[rows % self.paired == 0]
+        if not torch.equal(leaders.repeat_interleave(self.paired), rows - rows % self.paired):
+            raise InputError(
+                f"paired={self.paired} needs episodes of one task to end together; leave target_accuracy unset."
+            )
+        tasks = self.core.sampler.sample([self._rngs[i] for i in leaders.tolist()])
+        return self.core.reset(tasks.rows(torch.arange(len(leaders)).repeat_interleave(self.paired)))
+
+    def observe(self) -> dict[str, Tensor]:
+        """The batched observation of the present state; see `metaal_env.observation.observe`."""
+        return observe(self.core.view(self.state))
+
+    def outcome(self, rows: Tensor) -> dict[str, Tensor]:
+        """What `final_info` says of ended episodes, (len(rows),) each; on the reward set, never on the test set."""
+        state = self.state
+        return {
+            "aulc": (state.accuracy_sum / state.used)[rows],
+            "accuracy": state.metrics.accuracy[rows],
+            "classes_seen": (self.core.view(state).seen.sum(1) / state.task.class_mask.sum(1))[rows],
+            "labels": state.used[rows],
+            "return": self._returns[rows],
+        }
+
+    # -- Gymnasium's interface -----------------------------------------------------------------------------
+
+    def reset(  # type: ignore[override]
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        super().reset(seed=None)
+        if seed is not None or not self._rngs:
+            self.seed_episodes(seed)
+        observation = to_numpy(self.reset_tensors())
+        return observation, self._info(observation, np.ones(self.num_envs, dtype=bool))
+
+    def step(  # type: ignore[override]
+        self, actions: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        positions = check_actions(actions, self.num_envs, self.core.config.max_pool)
+        tensors, result, final = self.step_tensors(positions)
+        observation = to_numpy(tensors)
+        info = self._info(observation, result.valid.cpu().numpy())
+        terminated = result.terminated.cpu().numpy()
+        if final:
+            rows = final["rows"].numpy()
+            info["final_obs"] = np.full(self.num_envs, None, dtype=object)
+            for place, row in enumerate(rows):
+                info["final_obs"][row] = {k: v[place].cpu().numpy() for k, v in final["final_obs"].items()}
+            outcome: dict[str, Any] = {}
+            for key, value in final["final_info"].items():
+                outcome[key] = np.zeros(self.num_envs, dtype=value.cpu().numpy().dtype)
+                outcome[key][rows] = value.cpu().numpy()
+                outcome[f"_{key}"] = terminated.copy()
+            info["final_info"] = outcome
+            info["_final_obs"] = info["_final_info"] = terminated.copy()
+        reward = result.reward.cpu().numpy().astype(np.float64)
+        return observation, reward, terminated, np.zeros_like(terminated), info
+
+    def _info(self, observation: dict[str, np.ndarray], valid: np.ndarray) -> dict[str, Any]:
+        every = np.ones(self.num_envs, dtype=bool)
+        values = {
+            "action_mask": observation["action_mask"].copy(),
+            "valid": valid,
+            "accuracy": self.state.metrics.accuracy.cpu().numpy().copy(),
+        }
+        return values | {f"_{key}": every.copy() for key in values}
+
+
+def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """Fresh arrays: Gymnasium forbids handing out the same array object twice."""
+    return {key: value.cpu().numpy().copy() for key, value in tensors.items()}
+
+
+def check_actions(actions: Any, n_envs: int, n_items: int) -> Tensor:
+    """(B,) int64 tensor of pool positions. Raises: `InputError` for wrong shape, type or range."""
+    array = np.asarray(actions)
+    if array.shape != (n_envs,) or not np.issubdtype(array.dtype, np.integer):
+        raise InputError(
+            f"action of shape {array.shape} and type {array.dtype} must be ({n_envs},) integers."
+        )
+    if array.size and (array.min() < 0 or array.max() >= n_items):
+        raise InputError(f"action={array.tolist()} must lie in [0, {n_items - 1}], the pool's positions.")
+    return torch.from_numpy(array.astype(np.int64))

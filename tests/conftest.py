@@ -1,0 +1,46 @@
+"""Shared by all tests: one thread per process, and small real-shaped data that needs no file."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import torch
+
+from metaal_env.core import Core
+from metaal_env.datasets.base import ClassDataset
+from metaal_env.learners import build_learner
+from metaal_env.rewards import REWARDS
+from metaal_env.tasks import TaskConfig
+
+torch.set_num_threads(1)
+
+
+def cluster_dataset(classes: int = 12, items: int = 40, dim: int = 8, spread: float = 0.45) -> ClassDataset:
+    """Gaussian clusters around random directions; overlapping enough that labels matter."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(classes, dim))
+    x = np.repeat(centres, items, 0) + spread * rng.normal(size=(classes * items, dim)) * np.sqrt(dim) / 2
+    names = tuple(f"class {c}" for c in range(classes))
+    labels = torch.arange(classes).repeat_interleave(items)
+    return ClassDataset("clusters", torch.from_numpy(x).float(), labels, names, names, "vector")
+
+
+@pytest.fixture(scope="session")
+def clusters() -> ClassDataset:
+    return cluster_dataset()
+
+
+@pytest.fixture(scope="session")
+def small_task() -> TaskConfig:
+    return TaskConfig(way=4, pool_size=24, budget=6, reward_per_class=6, test_per_class=6)
+
+
+@pytest.fixture()
+def core(clusters: ClassDataset, small_task: TaskConfig) -> Core:
+    return Core(clusters, build_learner("prototype", clusters.input_shape), small_task, REWARDS["aulc"])
+
+
+def generators(n: int, seed: int = 0) -> list[np.random.Generator]:
+    return [np.random.default_rng(seed + i) for i in range(n)]

@@ -1,0 +1,135 @@
+"""The batched core: budgets, masks, oracle, rewards that telescope, batch equal to singles."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import cluster_dataset, generators
+
+from metaal_env.core import Core, score_logits
+from metaal_env.learners import build_learner
+from metaal_env.rewards import REWARDS
+from metaal_env.setup import make_core
+from metaal_env.tasks import TaskConfig
+
+
+def roll(core, rngs, choose):
+    state = core.reset(core.sampler.sample(rngs))
+    start, rewards, accuracies = state.metrics, [], []
+    while True:
+        result = core.step(state, choose(core.view(state)))
+        rewards.append(result.reward)
+        accuracies.append(state.metrics.accuracy)
+        if bool(result.terminated.all()):
+            return state, start, torch.stack(rewards), torch.stack(accuracies)
+
+
+def first_selectable(view):
+    return view.selectable.int().argmax(1)
+
+
+def test_return_of_the_default_reward_is_the_area_under_the_learning_curve(core):
+    state, start, rewards, accuracies = roll(core, generators(16), first_selectable)
+    torch.testing.assert_close(rewards.sum(0) + start.accuracy, accuracies.mean(0))
+    torch.testing.assert_close(state.accuracy_sum / state.used, accuracies.mean(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("accuracy_gain", lambda start, end, n: end.accuracy - start.accuracy),
+        ("log_loss_decrease", lambda start, end, n: start.log_loss - end.log_loss),
+        ("final_accuracy", lambda start, end, n: end.accuracy),
+        ("label_cost", lambda start, end, n: torch.full_like(end.accuracy, -n)),
+    ],
+)
+def test_returns_of_the_other_rewards(clusters, small_task, name, expected):
+    core = Core(clusters, build_learner("prototype", clusters.input_shape), small_task, REWARDS[name])
+    state, start, rewards, _ = roll(core, generators(8), first_selectable)
+    torch.testing.assert_close(rewards.sum(0), expected(start, state.metrics, small_task.budget))
+
+
+def test_repicking_changes_nothing_costs_budget_and_pays_nothing(core):
+    state = core.reset(core.sampler.sample(generators(2)))
+    core.step(state, torch.tensor([3, 4]))
+    before = state.logits.clone()
+    result = core.step(state, torch.tensor([3, 5]))
+    assert result.valid.tolist() == [False, True] and result.reward[0] == 0
+    torch.testing.assert_close(state.logits[0], before[0])
+    assert state.used.tolist() == [2, 2] and (state.order >= 0).sum(1).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("depth", ["head", "last_block", "all"])
+def test_a_batch_of_episodes_equals_its_members_alone(depth):
+    data = cluster_dataset()
+    torch.manual_seed(0)
+    config = TaskConfig(way=(2, 4), pool_size=(12, 20), budget=(3, 6), initial_labels=(0, 2), label_noise=0.1,
+                        distractors=0.1, reward_per_class=4, test_per_class=4)  # fmt: skip
+    learner = build_learner("maml", data.input_shape, width=8, depth=depth, steps=2)
+    core = Core(data, learner, config, REWARDS["aulc"])
+    actions = torch.from_numpy(np.random.default_rng(0).permuted(np.tile(np.arange(12), (5, 1)), axis=1))
+    batch = core.reset(core.sampler.sample(generators(5)))
+    singles = [core.reset(core.sampler.sample(generators(1, seed=i))) for i in range(5)]
+    for step in range(3):
+        result = core.step(batch, actions[:, step])
+        for i, single in enumerate(singles):
+            alone = core.step(single, actions[i : i + 1, step])
+            torch.testing.assert_close(alone.reward[0], result.reward[i], atol=1e-5, rtol=1e-5)
+            n = int(single.task.pool_mask.sum())
+            torch.testing.assert_close(single.logits[0, :n], batch.logits[i, :n], atol=1e-4, rtol=1e-5)
+
+
+def test_episodes_end_at_their_own_budget_or_target():
+    core = make_core(
+        cluster_dataset(), way=3, pool_size=20, budget=(2, 6), reward_per_class=4, test_per_class=4
+    )
+    state = core.reset(core.sampler.sample(generators(20)))
+    for step in range(1, 7):
+        result = core.step(state, first_selectable(core.view(state)))
+        assert torch.equal(result.terminated, state.task.budget <= step)
+    easy = make_core(cluster_dataset(spread=0.01), way=2, pool_size=20, budget=10, target_accuracy=0.99)
+    state, _, rewards, accuracies = roll(
+        easy, generators(1), lambda v: v.embeddings[..., 0].masked_fill(~v.selectable, -9).argmax(1)
+    )
+    assert accuracies[-1] >= 0.99 and len(rewards) <= 10
+
+
+def test_oracle_reveals_noisy_labels_and_look_ahead_equals_stepping(clusters):
+    config = TaskConfig(way=4, pool_size=20, budget=5, label_noise=0.3, reward_per_class=5, test_per_class=5)
+    core = Core(clusters, build_learner("ridge", clusters.input_shape), config, REWARDS["aulc"])
+    state = core.reset(core.sampler.sample(generators(3)))
+    core.step(state, torch.tensor([0, 1, 2]))
+    oracle = core.oracle(state)
+    everything = torch.arange(20).expand(3, 20)
+    assert torch.equal(oracle.reveal(everything), state.task.oracle_labels)
+    assert (oracle.true_labels != state.task.oracle_labels).any()
+    promised = oracle.look_ahead(torch.tensor([[7], [8], [9]]))
+    core.step(state, torch.tensor([7, 8, 9]))
+    torch.testing.assert_close(promised.accuracy[:, 0], state.metrics.accuracy)
+    torch.testing.assert_close(promised.log_loss[:, 0], state.metrics.log_loss, atol=1e-5, rtol=1e-5)
+
+
+def test_the_test_set_reaches_nothing_but_test_logits(core):
+    """Scrambling test items and labels changes no observation, reward or metric."""
+    tasks = core.sampler.sample(generators(4))
+    state, other = core.reset(tasks), core.reset(tasks.rows(torch.arange(4)))
+    other.task.test.zero_()
+    other.task.test_labels.zero_()
+    for step in range(3):
+        action = torch.full((4,), step)
+        assert torch.equal(core.step(state, action).reward, core.step(other, action).reward)
+        assert torch.equal(state.logits, other.logits)
+    assert not torch.equal(core.test_logits(state), core.test_logits(other))
+
+
+def test_scores_against_plain_numpy():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(2, 7, 3)), rng.integers(0, 3, (2, 7))
+    labels[1, 4:] = -1
+    scores = score_logits(torch.from_numpy(logits), torch.from_numpy(labels))
+    for b in range(2):
+        real = labels[b] >= 0
+        p = np.exp(logits[b][real]) / np.exp(logits[b][real]).sum(1, keepdims=True)
+        true = p[np.arange(real.sum()), labels[b][real]]
+        assert float(scores.accuracy[b]) == pytest.approx((p.argmax(1) == labels[b][real]).mean())
+        assert float(scores.likelihood[b]) == pytest.approx(true.mean())
+        assert float(scores.log_loss[b]) == pytest.approx(-np.log(true).mean())

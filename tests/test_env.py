@@ -1,0 +1,166 @@
+"""Gymnasium's and stable-baselines3's contracts, over every registered id."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from conftest import cluster_dataset
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.env_checker import check_env as check_env_sb3
+
+import metaal_env
+from metaal_env.errors import InputError
+from metaal_env.vector_env import MetaALVectorEnv
+
+SMALL = {"way": 4, "pool_size": 24, "budget": 6, "reward_per_class": 5, "test_per_class": 5}
+NEEDS_FILES = {"MetaAL-Omniglot-v0", "MetaAL-CIFAR100-v0"}
+
+
+def small(**options):
+    return {"dataset": cluster_dataset()} | SMALL | options
+
+
+def options_of(env_id):
+    """Data sets that need a download are replaced by a stand-in of images, so their ids are checked too."""
+    if env_id not in NEEDS_FILES:
+        return {}
+    data = cluster_dataset(classes=40)
+    images = (data.inputs.clamp(-2, 2) * 60 + 128).to(torch.uint8).view(-1, 1, 2, 4)
+    from dataclasses import replace
+
+    return {"dataset": replace(data, inputs=images, modality="image")}
+
+
+@pytest.mark.parametrize("env_id", sorted(metaal_env.VARIANTS))
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_every_id_passes_both_checkers_alone_and_in_batches(env_id):
+    options = options_of(env_id)
+    env = gym.make(env_id, render_mode="rgb_array", **options)
+    check_env(env.unwrapped)
+    check_env_sb3(env.unwrapped)
+    envs = gym.make_vec(env_id, num_envs=3, **options)
+    assert envs.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
+    observation, info = envs.reset(seed=5)
+    assert envs.observation_space.contains(observation)
+    assert np.array_equal(info["action_mask"], observation["action_mask"])
+    for _ in range(25):
+        observation, reward, _, truncated, _ = envs.step(envs.action_space.sample())
+        assert envs.observation_space.contains(observation) and np.isfinite(reward).all()
+        assert not truncated.any()
+
+
+def test_same_seed_same_episode_and_other_seed_another():
+    env = gym.make("MetaAL-v0", **small())
+
+    def play(seed):
+        observation, _ = env.reset(seed=seed)
+        trace = [observation]
+        for action in range(SMALL["budget"]):
+            observation, reward, *_ = env.step(action)
+            trace += [observation, {"reward": np.array(reward)}]
+        return trace
+
+    first, again, other = play(3), play(3), play(4)
+    for a, b in zip(first, again, strict=True):
+        assert all(np.array_equal(a[k], b[k]) for k in a)
+    assert not all(np.array_equal(a[k], b[k]) for a, b in zip(first, other, strict=True) for k in a)
+
+
+def test_vector_env_equals_single_envs_through_autoreset():
+    options = small(budget=(2, 5), way=(2, 4))
+    envs = gym.make_vec("MetaAL-v0", num_envs=3, **options)
+    singles = [gym.make("MetaAL-v0", **options).unwrapped for _ in range(3)]
+    batch, _ = envs.reset(seed=11)
+    alone = [env.reset(seed=11 + i)[0] for i, env in enumerate(singles)]
+    rng = np.random.default_rng(0)
+    endings = 0
+    for _ in range(15):
+        for i in range(3):
+            for key in alone[i]:
+                np.testing.assert_allclose(batch[key][i], alone[i][key], atol=2e-4, err_msg=key)
+        actions = rng.integers(0, SMALL["pool_size"], 3)
+        batch, rewards, terminated, _, info = envs.step(actions)
+        for i, env in enumerate(singles):
+            alone[i], reward, done, _, single_info = env.step(int(actions[i]))
+            assert rewards[i] == pytest.approx(reward, abs=1e-6) and terminated[i] == done
+            if done:
+                endings += 1
+                np.testing.assert_allclose(info["final_obs"][i]["items"], alone[i]["items"], atol=2e-4)
+                assert info["final_info"]["aulc"][i] == pytest.approx(single_info["aulc"], abs=1e-6)
+                assert info["_final_info"][i]
+                alone[i], _ = env.reset()
+    assert endings >= 6
+
+
+def test_masks_repicks_and_budget_end():
+    env = gym.make("MetaAL-v0", **small()).unwrapped
+    observation, info = env.reset(seed=0)
+    assert observation["action_mask"].sum() == SMALL["pool_size"]
+    observation, _, _, _, info = env.step(2)
+    assert info["valid"] and observation["action_mask"][2] == 0 and observation["labels"][2] >= 0
+    _, reward, _, _, info = env.step(2)
+    assert not info["valid"] and reward == 0.0
+    for step in range(2, SMALL["budget"]):
+        _, _, terminated, truncated, info = env.step(10 + step)
+        assert terminated == (step == SMALL["budget"] - 1) and not truncated
+    assert info["labels"] == SMALL["budget"] and 0 <= info["aulc"] <= 1
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(0)
+
+
+def test_paired_environments_play_the_same_tasks():
+    envs = MetaALVectorEnv(6, paired=3, **small())
+    envs.seed_episodes(0)
+    observation = envs.reset_tensors()
+    for _ in range(2 * SMALL["budget"]):
+        pools = envs.state.task.pool
+        assert (pools[0] == pools[1]).all() and (pools[3] == pools[5]).all() and (pools[0] != pools[3]).any()
+        actions = (torch.rand(6, SMALL["pool_size"]) * observation["action_mask"]).argmax(1)
+        observation, _, _ = envs.step_tensors(actions)
+
+
+def test_rendering_shows_the_picks():
+    env = gym.make("MetaAL-v0", render_mode="ansi", **small())
+    env.reset(seed=0)
+    env.step(7)
+    assert "1/6 labels" in env.render() and "7→" in env.render()
+    env = gym.make("MetaAL-v0", render_mode="rgb_array", **small())
+    env.reset(seed=0)
+    before = env.render()
+    env.step(7)
+    after = env.render()
+    assert before.shape == (400, 400, 3) and before.dtype == np.uint8 and (before != after).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"dataset": "glyfs"}, "did you mean 'glyphs'"),
+        ({"dataset": "no/such/file.npz"}, "no/such/file.npz"),
+        ({"learner": "mamal"}, "did you mean 'maml'"),
+        ({"reward": "aulk"}, "did you mean 'aulc'"),
+        ({"way": 40}, "way"),
+        ({"budget": 24, "pool_size": 20}, "budget"),
+        ({"pool": 20}, "pool"),
+        ({"split": "trian"}, "split"),
+        ({"target_accuracy": 1.5}, "target_accuracy"),
+        ({"device": "cuda:77" if torch.cuda.is_available() else "cuda"}, "device"),
+        ({"device": "warp"}, "device"),
+        ({"render_mode": "human"}, "render_mode"),
+    ],
+)
+def test_bad_input_is_one_sentence_that_names_it(options, says):
+    from metaal_env.env import MetaALEnv
+
+    with pytest.raises(InputError, match=says) as caught:
+        MetaALEnv(**small(**options))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("action", [-1, 24, 1.5, [1, 2]])
+def test_actions_out_of_range_are_refused(action):
+    env = gym.make("MetaAL-v0", **small()).unwrapped
+    env.reset(seed=0)
+    with pytest.raises(InputError, match="action"):
+        env.step(action)

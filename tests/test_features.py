@@ -1,0 +1,150 @@
+"""What the policy sees: no coordinates, no indices, no class numbers, no hidden labels."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import generators
+
+from agents.networks import AcquisitionNetwork
+from agents.policy import LearnedStrategy
+from agents.strategies import make_strategy
+from metaal_env.features import RULES, extract, standardise
+from metaal_env.geometry import Geometry
+from metaal_env.setup import make_core
+from metaal_env.view import PoolView
+
+
+def make_view(batch=3, n=20, d=6, k=4, labels=5, seed=0) -> PoolView:
+    rng = np.random.default_rng(seed)
+    embeddings = torch.from_numpy(rng.normal(size=(batch, n, d)) + rng.normal(size=(batch, 1, d))).float()
+    order = torch.from_numpy(rng.permuted(np.tile(np.arange(n), (batch, 1)), axis=1)[:, :labels])
+    revealed = torch.full((batch, n), -1)
+    revealed.scatter_(1, order, torch.from_numpy(rng.integers(0, k - 1, (batch, labels))))
+    return build(embeddings, torch.from_numpy(rng.normal(size=(batch, n, k))).float(), revealed, order)
+
+
+def build(embeddings, logits, labels, order, valid=None) -> PoolView:
+    batch, n, k = logits.shape
+    valid = torch.ones(batch, n, dtype=torch.bool) if valid is None else valid
+    return PoolView(
+        embeddings=embeddings, logits=logits, valid=valid, labelled=labels >= 0, labels=labels, order=order,
+        class_mask=torch.ones(batch, k, dtype=torch.bool), budget=torch.full((batch,), 10),
+        budget_left=torch.full((batch,), 10 - order.shape[1]), seed=torch.arange(batch),
+        geometry=Geometry(embeddings, valid),
+    )  # fmt: skip
+
+
+@pytest.fixture()
+def network():
+    torch.manual_seed(0)
+    network = AcquisitionNetwork(width=16)
+    torch.nn.init.normal_(network.correction.weight)  # a trained one: nothing is zero any more
+    torch.nn.init.normal_(network.rule_weights)
+    return network
+
+
+def play(network, view):
+    return LearnedStrategy(network).score(view)
+
+
+def test_permuting_the_pool_permutes_the_scores(network):
+    view = make_view()
+    p = torch.randperm(20)
+    inverse = torch.argsort(p)
+    moved = build(view.embeddings[:, p], view.logits[:, p], view.labels[:, p], inverse[view.order])
+    torch.testing.assert_close(play(network, moved), play(network, view)[:, p], atol=1e-4, rtol=1e-4)
+
+
+def test_relabelling_the_classes_changes_nothing(network):
+    view = make_view()
+    p = torch.randperm(4)
+    labels = torch.where(view.labels >= 0, torch.argsort(p)[view.labels.clamp(min=0)], -1)
+    renamed = build(view.embeddings, view.logits[..., p], labels, view.order)
+    torch.testing.assert_close(play(network, renamed), play(network, view), atol=1e-4, rtol=1e-4)
+
+
+def test_rotating_shifting_and_scaling_the_embeddings_changes_nothing(network):
+    view = make_view()
+    rotation = torch.linalg.qr(torch.randn(6, 6)).Q
+    turned = build(3 * view.embeddings @ rotation + 5, view.logits, view.labels, view.order)
+    torch.testing.assert_close(play(network, turned), play(network, view), atol=2e-3, rtol=1e-3)
+
+
+def test_padding_changes_nothing(network):
+    view = make_view()
+    pad = torch.nn.functional.pad
+    valid = pad(view.valid, (0, 7))
+    padded = build(
+        pad(view.embeddings, (0, 0, 0, 7), value=9.0), pad(view.logits, (0, 0, 0, 7)),
+        pad(view.labels, (0, 7), value=-1), view.order, valid,
+    )  # fmt: skip
+    torch.testing.assert_close(play(network, padded)[:, :20], play(network, view), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "k", "labels"), [(2, 3, 2, 0), (50, 128, 17, 9), (1500, 4, 3, 2), (5, 2, 2, 4)]
+)
+def test_one_set_of_weights_serves_every_pool(network, n, d, k, labels):
+    scores = play(network, make_view(n=n, d=d, k=k, labels=labels))
+    assert scores.shape == (3, n) and torch.isfinite(scores).all()
+
+
+@pytest.mark.parametrize(
+    "rule", ["uherding", "max_herding", "margin", "k_center", "entropy", "least_confident"]
+)
+def test_an_untrained_policy_plays_its_prior_exactly(rule):
+    core = make_core("digits", split="all", way=5, pool_size=40, budget=8)
+    policy, strategy = LearnedStrategy(AcquisitionNetwork(prior=rule)), make_strategy(rule)
+    state = core.reset(core.sampler.sample(generators(16)))
+    core.step(state, torch.arange(16))
+    for _ in range(6):
+        view = core.view(state)
+        action = policy.select(view)
+        # Ties apart: both name an item of the highest score.
+        scores = strategy.score(view).masked_fill(~view.selectable, -torch.inf)
+        chosen = scores.gather(1, action[:, None])[:, 0]
+        torch.testing.assert_close(chosen, scores.amax(1), atol=1e-5, rtol=1e-5)
+        core.step(state, action)
+
+
+def test_hidden_labels_are_unreachable_and_unread(network):
+    """Changing every hidden label changes neither the view nor any score."""
+    core = make_core("digits", split="all", way=4, pool_size=30, budget=8)
+    tasks = core.sampler.sample(generators(4))
+    state, other = core.reset(tasks), core.reset(tasks.rows(torch.arange(4)))
+    for step in range(3):
+        core.step(state, torch.full((4,), step))
+        core.step(other, torch.full((4,), step))
+    for name in ("pool_labels", "oracle_labels"):
+        hidden = getattr(other.task, name)
+        hidden[:, 3:] = (hidden[:, 3:] + 1) % 4
+    view, changed = core.view(state), core.view(other)
+    assert torch.equal(play(network, view), play(network, changed))
+    assert torch.equal(view.labels, changed.labels) and (view.labels[:, 3:] == -1).all()
+    seen, todo = set(), [view]
+    while todo:  # no attribute of the view, however deep, leads to the task or its labels
+        item = todo.pop()
+        if id(item) in seen or isinstance(item, (str, int, float, type)):
+            continue
+        seen.add(id(item))
+        assert type(item).__name__ not in ("TaskBatch", "Oracle", "EpisodeState", "Core")
+        todo += list(vars(item).values()) if hasattr(item, "__dict__") else []
+        todo += list(item.values()) if isinstance(item, dict) else []
+
+
+def test_features_are_finite_in_degenerate_pools():
+    same = torch.ones(2, 6, 3)
+    view = build(same, torch.zeros(2, 6, 2), torch.full((2, 6), -1), torch.zeros(2, 0, dtype=torch.long))
+    features = extract(view)
+    assert torch.isfinite(features.items).all() and torch.isfinite(features.episode).all()
+    relative = features.items[..., : len(RULES)]
+    assert (relative.abs() < 1e-3).all(), "identical items are told apart by nothing"
+
+
+def test_standardised_scores():
+    scores, mask = torch.randn(4, 30, 2), torch.rand(4, 30) < 0.7
+    z = standardise(scores, mask)
+    for b in range(4):
+        torch.testing.assert_close(z[b][mask[b]].mean(0), torch.zeros(2), atol=1e-5, rtol=0)
+        torch.testing.assert_close(z[b][mask[b]].std(0, unbiased=False), torch.ones(2), atol=1e-4, rtol=0)
+        assert (z[b][~mask[b]] == 0).all()

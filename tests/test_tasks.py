@@ -1,0 +1,102 @@
+"""Tasks: disjoint sets, honest counts, determinism, clear refusals."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import cluster_dataset, generators
+
+from metaal_env.errors import InputError
+from metaal_env.tasks import TaskConfig, TaskSampler
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"way": (2, 6), "pool_size": (10, 40), "budget": (1, 5), "initial_labels": (0, 3)},
+        {"imbalance": float("inf")},
+        {"imbalance": 0.1, "distractors": 0.3, "label_noise": 0.2},
+    ],
+)
+def test_pool_reward_and_test_are_disjoint_and_labelled_truly(options):
+    data = cluster_dataset()
+    config = TaskConfig(**({"way": 5, "pool_size": 30, "budget": 6} | options))
+    tasks = TaskSampler(data, config).sample(generators(64))
+    for b in range(len(tasks)):
+        mask = tasks.pool_mask[b]
+        pool = tasks.pool[b][mask].tolist()
+        reward = tasks.reward[b][tasks.reward_labels[b] >= 0].tolist()
+        test = tasks.test[b][tasks.test_labels[b] >= 0].tolist()
+        assert len({*pool, *reward, *test}) == len(pool) + len(reward) + len(test)
+        way = int(tasks.class_mask[b].sum())
+        classes = tasks.classes[b][:way]
+        assert len(reward) == way * config.reward_per_class and len(test) == way * config.test_per_class
+        for name in ("reward", "test"):
+            labels = getattr(tasks, f"{name}_labels")[b]
+            rows = getattr(tasks, name)[b][labels >= 0]
+            assert torch.equal(classes[labels[labels >= 0]], data.labels[rows])
+        real = tasks.pool_labels[b][mask]
+        own = real >= 0
+        assert torch.equal(classes[real[own]], data.labels[tasks.pool[b][mask][own]])
+        assert set(real[own].tolist()) == set(range(way)), "every class is in the pool"
+        outside = data.labels[tasks.pool[b][mask][~own]]
+        assert not np.isin(outside.numpy(), classes.numpy()).any(), "distractors are of other classes"
+        given = tasks.initial[b][tasks.initial[b] >= 0]
+        assert len(set(given.tolist())) == len(given)
+
+
+def test_shares_follow_the_configuration():
+    config = TaskConfig(way=5, pool_size=100, budget=5, label_noise=0.25, distractors=0.2)
+    tasks = TaskSampler(cluster_dataset(), config).sample(generators(200))
+    assert tasks.pool_mask.sum(1).eq(100).all()
+    assert (tasks.pool_labels < 0).sum(1).eq(20).all()
+    own = tasks.pool_labels >= 0
+    wrong = (tasks.oracle_labels != tasks.pool_labels)[own].float().mean()
+    assert abs(float(wrong) - 0.25) < 0.02
+    balanced = TaskSampler(
+        cluster_dataset(), TaskConfig(way=5, pool_size=50, budget=5, imbalance=float("inf"))
+    )
+    labels = balanced.sample(generators(5)).pool_labels
+    assert all(torch.bincount(row).tolist() == [10] * 5 for row in labels)
+
+
+def test_a_batch_is_its_members_drawn_alone():
+    sampler = TaskSampler(cluster_dataset(), TaskConfig(way=(2, 5), pool_size=(8, 30), budget=(2, 6)))
+    batch = sampler.sample(generators(7))
+    for i in range(7):
+        alone = sampler.sample([np.random.default_rng(i)])
+        for name, value in vars(batch).items():
+            assert torch.equal(value[i : i + 1], getattr(alone, name)), name
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"way": 1}, "way"),
+        ({"way": (5, 2)}, "way"),
+        ({"budget": 0}, "budget"),
+        ({"budget": 50, "pool_size": 40}, "budget"),
+        ({"budget": 20, "pool_size": 40, "initial_labels": 25}, "initial_labels"),
+        ({"imbalance": 0.0}, "imbalance"),
+        ({"label_noise": 1.5}, "label_noise"),
+        ({"distractors": -0.1}, "distractors"),
+        ({"reward_per_class": 0}, "reward_per_class"),
+    ],
+)
+def test_impossible_configurations_are_refused_by_name(options, names):
+    with pytest.raises(InputError, match=names):
+        TaskConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"way": 13}, "way"),
+        ({"reward_per_class": 20, "test_per_class": 20, "way": 5}, "reward_per_class"),
+        ({"way": 12, "distractors": 0.2}, "distractors"),
+        ({"way": 2, "pool_size": 90, "budget": 60}, "pool_size"),
+    ],
+)
+def test_data_that_cannot_supply_the_tasks_is_refused(options, names):
+    with pytest.raises(InputError, match=names):
+        TaskSampler(cluster_dataset(), TaskConfig(**options))

@@ -1,0 +1,152 @@
+"""`Strategy`: one verb, ``score(view)``, shared by hand-written rules and learned policies."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from metaal_env.core import Oracle
+from metaal_env.errors import InputError, Registry
+from metaal_env.rules import HERDING_WIDTH
+from metaal_env.view import PoolView
+
+
+class Strategy(ABC):
+    """Ranks the items of B pools.
+
+    Args:
+        seed: stream of a stochastic strategy's random numbers; deterministic ones ignore it.
+
+    Attributes:
+        privileged: True for references that look at hidden labels. They are marked in every table and
+            refused on a user's own pool.
+        stochastic: True when scores depend on random numbers beyond the tie-breaking at a cold start.
+        needs_learner: True when the rule re-adapts the inner learner, so the view must hold one.
+        spreads: True when a picked item lowers the scores of those near it even before its label is known.
+            Batches are then plain greedy re-scoring; otherwise `select_batch` penalises redundancy itself.
+    """
+
+    privileged: bool = False
+    stochastic: bool = False
+    needs_learner: bool = False
+    spreads: bool = False
+
+    def __init__(self, *, seed: int = 0):
+        self.seed = seed
+
+    @abstractmethod
+    def score(self, view: PoolView) -> Tensor:
+        """(B, N) scores, higher = label first. Values at unselectable items are ignored."""
+
+    def select(self, view: PoolView, oracle: Oracle | None = None) -> Tensor:
+        """(B,) int64 pool positions to label next; ties go to the first item."""
+        return masked_scores(self.score(view), view).argmax(1)
+
+    def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
+        """(B, size) int64 pool positions to label together, before any of their labels returns.
+
+        Greedy: after each pick the item counts as labelled without a class (the learner stays as it is) and
+        the rest are scored again. Rules that look at single items only would pick near-copies, so their
+        scores, scaled to [.05, 1], are multiplied by Π_j (1 − k(i, j)) over the picks j so far (local
+        penalisation, González et al. 2016). Positions past the end of a pool are −1.
+        """
+        picks: list[Tensor] = []
+        penalty = torch.ones_like(view.embeddings[..., 0])  # (B, N)
+        for _ in range(size):
+            if self.spreads or not picks:
+                pick = self.select(view, oracle)
+            else:
+                # Above zero, so that even the last candidate comes before a copy of a pick.
+                scores = 0.05 + 0.95 * unit_range(self._batch_scores(view, oracle), view.selectable)
+                pick = masked_scores(scores * penalty, view).argmax(1)
+            left = view.selectable.any(1)
+            picks.append(torch.where(left, pick, -1))
+            view = self._with_pick(view, picks[-1], oracle)
+            if not self.spreads:
+                penalty = penalty * (1 - similarity_to(view, pick)).clamp(min=0)
+        return stack_picks(picks, view)
+
+    def _batch_scores(self, view: PoolView, oracle: Oracle | None) -> Tensor:
+        return self.score(view)
+
+    def _with_pick(self, view: PoolView, pick: Tensor, oracle: Oracle | None) -> PoolView:
+        return view.with_pending(pick)
+
+
+class PrivilegedStrategy(Strategy):
+    """A reference that is shown the hidden labels."""
+
+    privileged = True
+
+    def score(self, view: PoolView) -> Tensor:
+        raise InputError(
+            f"strategy={type(self).__name__} looks at hidden labels and cannot run on a pool without them; "
+            "use a strategy that is not marked privileged."
+        )
+
+    @abstractmethod
+    def score_with(self, view: PoolView, oracle: Oracle) -> Tensor:
+        """(B, N) scores, given the hidden labels."""
+
+    def select(self, view: PoolView, oracle: Oracle | None = None) -> Tensor:
+        if oracle is None:
+            return super().select(view)  # raises
+        return masked_scores(self.score_with(view, oracle), view).argmax(1)
+
+    def _batch_scores(self, view: PoolView, oracle: Oracle | None) -> Tensor:
+        return self.score(view) if oracle is None else self.score_with(view, oracle)
+
+    def _with_pick(self, view: PoolView, pick: Tensor, oracle: Oracle | None) -> PoolView:
+        if oracle is None:
+            return view.with_pending(pick)
+        return view.with_pending(pick, oracle.reveal(pick.clamp(min=0).unsqueeze(1)).squeeze(1))
+
+
+def stack_picks(picks: list[Tensor], view: PoolView) -> Tensor:
+    """(B,) picks one after the other → (B, size); size may be 0."""
+    return torch.stack(picks, 1) if picks else view.seed.new_empty(len(view), 0)
+
+
+def masked_scores(scores: Tensor, view: PoolView) -> Tensor:
+    """(B, N) scores with −inf at items that cannot be picked."""
+    return scores.masked_fill(~view.selectable, -torch.inf)
+
+
+def unit_range(scores: Tensor, mask: Tensor) -> Tensor:
+    """(B, N) scores scaled so that those under `mask` span [0, 1]; constant scores become 1."""
+    low = scores.masked_fill(~mask, torch.inf).amin(1, keepdim=True)
+    high = scores.masked_fill(~mask, -torch.inf).amax(1, keepdim=True)
+    span = high - low
+    scaled = torch.where(span > 0, (scores - low) / span.clamp(min=1e-30), 1.0)
+    return scaled.masked_fill(~mask, 0).clamp(0, 1)
+
+
+def similarity_to(view: PoolView, pick: Tensor, width: float = HERDING_WIDTH) -> Tensor:
+    """(B, N) Gaussian similarity of every item to the item `pick` (B,)."""
+    chosen = torch.take_along_dim(view.embeddings, pick.clamp(min=0).view(-1, 1, 1), 1)
+    squared = (view.embeddings - chosen).square().sum(-1)
+    return torch.exp(-squared / (width * view.geometry.mean_sq_dist).unsqueeze(1))
+
+
+def cold_start(view: PoolView) -> Tensor:
+    """(B, 1) bool: episodes without any label, where the learner predicts every class alike."""
+    return ~(view.labels >= 0).any(1, keepdim=True)
+
+
+def random_if_cold(scores: Tensor, view: PoolView, stream: int) -> Tensor:
+    """(B, N) scores, replaced by random numbers in episodes without a label.
+
+    Uncertainty is constant there; the field starts at random, and so do the rules that know nothing else.
+    """
+    cold = cold_start(view)
+    if not bool(cold.any()):
+        return scores
+    n = view.valid.shape[1]
+    return torch.where(cold, view.random(lambda rng: rng.random(n), stream).to(scores.dtype), scores)
+
+
+STRATEGIES: Registry[Callable[..., Strategy]] = Registry("strategy")
+"""Name → constructor; every one takes ``seed`` by keyword."""

@@ -1,0 +1,157 @@
+"""Batch rules that cluster the candidates: CLUE, DropQuery, cluster-margin.
+
+Asked for one item they degenerate: CLUE, say, takes the item nearest to the pool's weighted mean. A single
+query here is the first pick of the batch that the rest of the budget would buy.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents.strategies.base import STRATEGIES, Strategy, masked_scores, random_if_cold, stack_picks
+from agents.strategies.clustering import Clusters, k_means, within
+from agents.strategies.lookahead import learner_of
+from metaal_env import rules
+from metaal_env.core import Oracle
+from metaal_env.view import PoolView
+
+
+def descending_rank(scores: Tensor) -> Tensor:
+    """(B, N) place of each score, 0 for the highest."""
+    return (-scores).argsort(dim=1, stable=True).argsort(dim=1)
+
+
+class Plan(NamedTuple):
+    """How a batch is spread over clusters."""
+
+    clusters: Clusters
+    priority: Tensor  # (B, K) which cluster goes first
+    scores: Tensor  # (B, N) which item of a cluster goes first
+    allowed: Tensor  # (B, N) bool, items that take part; the others come last
+
+
+class ClusterBatch(Strategy):
+    """A rule that clusters the candidates; clusters take turns and give their best item each."""
+
+    def horizon(self, view: PoolView) -> Tensor:
+        """(B,) size of the batch whose first pick a single query is: the rest of the budget."""
+        return torch.minimum(view.budget_left, view.selectable.sum(1)).clamp(min=1)
+
+    def plan(self, view: PoolView, size: Tensor) -> Plan:
+        """The plan for (B,) wanted items."""
+        raise NotImplementedError
+
+    def score(self, view: PoolView) -> Tensor:
+        return turns(view, self.plan(view, self.horizon(view)), torch.zeros_like(view.labelled))
+
+    def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
+        plan = self.plan(view, torch.minimum(view.selectable.sum(1), view.seed.new_tensor(size)).clamp(min=1))
+        before, picks = view.labelled, []
+        for _ in range(size):
+            pick = masked_scores(turns(view, plan, view.labelled & ~before), view).argmax(1)
+            picks.append(torch.where(view.selectable.any(1), pick, -1))
+            view = view.with_pending(picks[-1])
+        return stack_picks(picks, view)
+
+
+def turns(view: PoolView, plan: Plan, taken: Tensor) -> Tensor:
+    """(B, N) double: clusters that gave fewest of the `taken` items first, then by priority, then score."""
+    hot = torch.nn.functional.one_hot(plan.clusters.assignment, plan.clusters.real.shape[1]).double()
+    asked = (hot * taken.unsqueeze(-1)).sum(1)  # (B, K)
+    priority = plan.priority.masked_fill(~plan.clusters.real, -torch.inf)
+    order = (priority.unsqueeze(1) > priority.unsqueeze(2)).sum(-1).double()  # (B, K), 0 for the first
+    n_clusters = plan.clusters.real.sum(1, keepdim=True)
+    rank = -(asked * n_clusters + order)
+    ranked = torch.take_along_dim(rank, plan.clusters.assignment, 1) + within(plan.scores, view.selectable)
+    last = n_clusters * (taken.sum(1, keepdim=True) + 2.0)
+    return torch.where(plan.allowed, ranked, ranked - last)
+
+
+def cluster_mass(clusters: Clusters, weight: Tensor) -> Tensor:
+    """(B, K) sum of the (B, N) weights in each cluster."""
+    hot = torch.nn.functional.one_hot(clusters.assignment, clusters.real.shape[1]).to(weight.dtype)
+    return torch.einsum("bnk,bn->bk", hot, weight)
+
+
+@STRATEGIES.register("clue")
+class Clue(ClusterBatch):
+    """Uncertainty-weighted k-means; the item nearest to each centre (Prabhu et al. 2021, CLUE).
+
+    Candidates are weighted by their entropy and clustered into as many clusters as items are wanted; the
+    cluster with the most entropy goes first. Cost O(b·N·(C + D)).
+    """
+
+    def plan(self, view: PoolView, size: Tensor) -> Plan:
+        weight = rules.entropy(view) * view.selectable
+        # Where nothing is uncertain every candidate counts alike.
+        certain = weight.sum(1, keepdim=True) <= 1e-12
+        weight = torch.where(certain, view.selectable.to(weight.dtype), weight)
+        clusters = k_means(view.embeddings, weight, size)
+        return Plan(clusters, cluster_mass(clusters, weight), -clusters.sq_dist, view.selectable)
+
+
+@STRATEGIES.register("dropquery")
+class DropQuery(ClusterBatch):
+    """Cluster the items whose prediction flips when features are dropped (Gupte et al. 2024, DropQuery).
+
+    `samples` predictions with features dropped at `rate`; candidates where more than half disagree with the
+    full prediction are clustered, and the item nearest to each centre is taken. With fewer of them than
+    wanted, those with most disagreement fill up. Cost: `samples`·N predictions and the k-means.
+    """
+
+    stochastic = True
+    needs_learner = True
+
+    def __init__(self, *, rate: float = 0.75, samples: int = 3, seed: int = 0):
+        super().__init__(seed=seed)
+        self.rate, self.samples = rate, samples
+
+    def plan(self, view: PoolView, size: Tensor) -> Plan:
+        rate = self.disagreement(view)
+        flipped = (rate > 0.5) & view.selectable
+        rank = descending_rank(masked_scores(rate, view))
+        flipped = flipped | ((rank < size.unsqueeze(1)) & view.selectable)
+        weight = flipped.to(view.embeddings.dtype)
+        clusters = k_means(view.embeddings, weight, size)
+        return Plan(clusters, cluster_mass(clusters, weight), -clusters.sq_dist, flipped)
+
+    def disagreement(self, view: PoolView) -> Tensor:
+        """(B, N) share of the perturbed predictions that name another class."""
+        learner, features = learner_of(view, self)
+        assert view.adapted is not None  # comes with the learner
+        n, size = features.shape[1], features[0, 0].numel()
+        guess = view.logits.argmax(-1)
+        wrong = torch.zeros_like(features.flatten(2)[..., 0])
+        for sample in range(self.samples):
+            keep = view.random(lambda rng: rng.random((n, size)) >= self.rate, self.seed + sample)
+            logits = learner.predict(view.adapted, features * keep.view(features.shape))
+            wrong = wrong + (logits.argmax(-1) != guess)
+        return wrong / self.samples
+
+
+@STRATEGIES.register("cluster_margin")
+class ClusterMargin(ClusterBatch):
+    """The most uncertain items, spread over clusters (Citovsky et al. 2021, alg. 2).
+
+    The `excess` × b items of smallest margin are the candidates; clusters take turns, those with fewest
+    candidates first. The pool is clustered by k-means with two clusters per class
+    instead of agglomeratively, which would be cubic. Cost O(K·N·(C + D)).
+    """
+
+    def __init__(self, *, excess: float = 2.0, seed: int = 0):
+        super().__init__(seed=seed)
+        self.excess = excess
+
+    def horizon(self, view: PoolView) -> Tensor:
+        """Five: over a long horizon most candidates are not uncertain at all."""
+        return super().horizon(view).clamp(max=5)
+
+    def plan(self, view: PoolView, size: Tensor) -> Plan:
+        clusters = k_means(view.embeddings, view.valid.to(view.embeddings.dtype), 2 * view.way)
+        unsure = random_if_cold(rules.margin(view), view, self.seed)
+        rank = descending_rank(masked_scores(unsure, view))
+        allowed = (rank < (self.excess * size).ceil().unsqueeze(1)) & view.selectable
+        return Plan(clusters, -cluster_mass(clusters, allowed.to(unsure.dtype)), unsure, allowed)

@@ -1,0 +1,203 @@
+"""Query by committee: heads of the inner learner adapted to bootstrap samples of the labels.
+
+All members of all episodes adapt as one batch of B·M supports. Without labels all members agree, so these
+rules start at random. Cost: M adaptations and M·N predictions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agents.strategies.base import STRATEGIES, Strategy, random_if_cold, stack_picks
+from agents.strategies.lookahead import MAX_ELEMENTS, learner_of, support, tile
+from metaal_env import rules
+from metaal_env.core import Oracle
+from metaal_env.geometry import Geometry
+from metaal_env.view import PoolView
+
+
+@torch.no_grad()
+def committee_probs(view: PoolView, strategy: Committee) -> Tensor:
+    """(B, M, N, K) class probabilities of learners adapted to resampled labels and features.
+
+    Labels are drawn with replacement within each class: a plain bootstrap (Breiman 1996) of a handful of
+    labels loses whole classes, and the committee then disagrees most about what is known best. Each member
+    keeps a random share of the features, scaled up to keep distances (random patches, Louppe & Geurts 2012),
+    so that classes of one label vary too.
+    """
+    learner, features = learner_of(view, strategy)
+    items, labels, mask = support(view, features)
+    members, keep = strategy.members, strategy.feature_share
+    b, s = mask.shape
+    n, size = features.shape[1], features[0, 0].numel()
+    kept = view.random(lambda rng: rng.random((members, size)) < keep, strategy.seed)
+    kept = kept.view(b, members, 1, *features.shape[2:]).to(features.dtype) / keep**0.5
+    nth = stratified_bootstrap(view, labels, mask, members, strategy.seed + 1)  # (B, M, S)
+    sample = Geometry.rows(items, nth.flatten(1)).unflatten(1, (members, s)) * kept
+    adapted = learner.adapt(
+        sample.flatten(0, 1),
+        torch.take_along_dim(labels, nth.flatten(1), 1).view(b * members, s),
+        tile(mask, members),
+        tile(view.class_mask, members),
+    )
+    step = max(1, MAX_ELEMENTS // (b * members * size))
+    logits = [
+        learner.predict(adapted, (features[:, start : start + step].unsqueeze(1) * kept).flatten(0, 1))
+        for start in range(0, n, step)
+    ]
+    return torch.softmax(torch.cat(logits, 1), -1).unflatten(0, (b, members))
+
+
+def stratified_bootstrap(view: PoolView, labels: Tensor, mask: Tensor, members: int, stream: int) -> Tensor:
+    """(B, M, S) for every label one of its class, drawn with replacement, by support position."""
+    s = mask.shape[1]
+    # Draws are laid out label by label, so that padding of the support changes none of them.
+    draw = view.random(lambda rng: rng.random((s, members)), stream).transpose(1, 2)  # (B, M, S)
+    same = (labels.unsqueeze(1) == labels.unsqueeze(2)) & mask.unsqueeze(1) & mask.unsqueeze(2)  # (B, S, S)
+    count = same.sum(-1)  # (B, S)
+    members_first = torch.argsort((~same).long(), dim=-1, stable=True)  # (B, S, S) own class first
+    place = torch.minimum((draw * count.unsqueeze(1)).long(), (count - 1).clamp(min=0).unsqueeze(1))
+    return torch.take_along_dim(members_first, place.transpose(1, 2), 2).transpose(1, 2)
+
+
+def vote_entropy(probs: Tensor) -> Tensor:
+    """(B, M, N, K) → (B, N) entropy of the members' votes in nats (Dagan & Engelson 1995)."""
+    return rules.entropy_of(_votes(probs))
+
+
+def variation_ratios(probs: Tensor) -> Tensor:
+    """(B, M, N, K) → (B, N) share of members that vote against the majority (Freeman 1965)."""
+    return 1 - _votes(probs).amax(-1)
+
+
+def mutual_information(probs: Tensor) -> Tensor:
+    """(B, M, N, K) → (B, N) H[mean p] − mean H[p]: BALD, the members' mean KL from their consensus."""
+    return (rules.entropy_of(probs.mean(1)) - rules.entropy_of(probs).mean(1)).clamp(min=0)
+
+
+def _votes(probs: Tensor) -> Tensor:
+    """(B, N, K) share of members whose likeliest class it is."""
+    return torch.nn.functional.one_hot(probs.argmax(-1), probs.shape[-1]).to(probs.dtype).mean(1)
+
+
+class Committee(Strategy):
+    """A disagreement measure over `members` bootstrapped learners.
+
+    Args:
+        members: size of the committee.
+        feature_share: share of the features that each member sees; 1 for the labels' bootstrap alone.
+    """
+
+    stochastic = True
+    needs_learner = True
+
+    def __init__(self, *, members: int = 10, feature_share: float = 0.5, seed: int = 0):
+        super().__init__(seed=seed)
+        self.members, self.feature_share = members, feature_share
+
+    def disagreement(self, probs: Tensor) -> Tensor:
+        """(B, M, N, K) members' probabilities → (B, N)."""
+        raise NotImplementedError
+
+    def score(self, view: PoolView) -> Tensor:
+        return random_if_cold(self.disagreement(committee_probs(view, self)), view, self.seed)
+
+
+@STRATEGIES.register("vote_entropy")
+class VoteEntropy(Committee):
+    """Entropy of the committee's votes (Dagan & Engelson 1995); equal votes go to the larger BALD score."""
+
+    def disagreement(self, probs: Tensor) -> Tensor:
+        return vote_entropy(probs) + _tie_break(probs)
+
+
+@STRATEGIES.register("variation_ratios")
+class VariationRatios(Committee):
+    """1 − share of the modal vote (Beluch et al. 2018); equal votes go to the larger BALD score."""
+
+    def disagreement(self, probs: Tensor) -> Tensor:
+        return variation_ratios(probs) + _tie_break(probs)
+
+
+def _tie_break(probs: Tensor) -> Tensor:
+    """Smaller than the least difference between two vote counts, and ordered by BALD."""
+    return 1e-3 * mutual_information(probs)
+
+
+@STRATEGIES.register("consensus_kl")
+class ConsensusKL(Committee):
+    """(1/M) Σ_m KL(p_m ‖ mean p) (McCallum & Nigam 1998), computed from the divergences themselves."""
+
+    def disagreement(self, probs: Tensor) -> Tensor:
+        consensus = probs.mean(1, keepdim=True)
+        return (torch.special.xlogy(probs, probs) - torch.special.xlogy(probs, consensus)).sum(-1).mean(1)
+
+
+@STRATEGIES.register("bald")
+class BALD(Committee):
+    """H[mean p] − mean H[p]: information that the label carries about the learner (Houlsby et al. 2011)."""
+
+    def disagreement(self, probs: Tensor) -> Tensor:
+        return mutual_information(probs)
+
+
+@STRATEGIES.register("batch_bald")
+class BatchBALD(BALD):
+    """Joint mutual information of a batch (Kirsch et al. 2019); a single pick is BALD.
+
+    The joint label distribution of the picks is exact up to `configurations` combinations and sampled beyond.
+    Cost per pick O(N·M·K·configurations).
+    """
+
+    def __init__(
+        self, *, members: int = 10, feature_share: float = 0.5, configurations: int = 256, seed: int = 0
+    ):
+        super().__init__(members=members, feature_share=feature_share, seed=seed)
+        self.configurations = configurations
+
+    def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
+        probs = committee_probs(view, self)  # (B, M, N, K)
+        conditional = rules.entropy_of(probs).mean(1)  # (B, N)
+        b, m, _, k = probs.shape
+        joint = probs.new_ones(b, 1, m)  # (B, J, M) probability of each label combination under each member
+        weight = probs.new_ones(b, 1)  # (B, J)
+        picks: list[Tensor] = []
+        uniform = view.random(lambda rng: rng.random((size, self.configurations)), self.seed + 1)
+        cold = random_if_cold(torch.zeros_like(conditional), view, self.seed)
+        for step in range(size):
+            scores = batch_mutual_information(joint, weight, probs, conditional) + cold
+            pick = scores.masked_fill(~view.selectable, -torch.inf).argmax(1)
+            picks.append(torch.where(view.selectable.any(1), pick, -1))
+            view = view.with_pending(picks[-1])
+            chosen = torch.take_along_dim(probs, pick.view(-1, 1, 1, 1), 2).squeeze(2)  # (B, M, K)
+            joint = (joint.unsqueeze(2) * chosen.transpose(1, 2).unsqueeze(1)).flatten(1, 2)  # (B, J·K, M)
+            prior = joint.mean(-1)
+            previous = weight / prior.unflatten(1, (-1, k)).sum(-1).clamp(min=1e-30)
+            weight = (previous.unsqueeze(2) * prior.unflatten(1, (-1, k))).flatten(1)
+            if joint.shape[1] > self.configurations:
+                kept = torch.searchsorted(
+                    weight.cumsum(1).contiguous(),
+                    uniform[:, step].to(weight.dtype) * weight.sum(1, keepdim=True),
+                ).clamp(max=joint.shape[1] - 1)
+                joint = torch.take_along_dim(joint, kept.unsqueeze(-1), 1)
+                weight = torch.full_like(kept, 1.0, dtype=probs.dtype) / self.configurations
+        return stack_picks(picks, view)
+
+
+def batch_mutual_information(joint: Tensor, weight: Tensor, probs: Tensor, conditional: Tensor) -> Tensor:
+    """(B, N) joint entropy of the picks and each item, less the item's conditional entropy.
+
+    The picks' own conditional entropy is the same for every item and left out.
+
+    Args:
+        joint: (B, J, M) probability of label combination j of the picks under member m.
+        weight: (B, J) how much each combination counts: its probability, or 1/J when sampled from it.
+        probs: (B, M, N, K).
+        conditional: (B, N) mean entropy of the members.
+    """
+    m = joint.shape[-1]
+    both = torch.einsum("bjm,bmnk->bjnk", joint, probs) / m  # (B, J, N, K)
+    prior = joint.mean(-1).clamp(min=1e-30)
+    entropy = -torch.einsum("bj,bjn->bn", weight / prior, torch.special.xlogy(both, both).sum(-1))
+    return entropy - conditional

@@ -1,0 +1,184 @@
+"""Diversity: spread the labels over the clusters of the pool, whatever the learner thinks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agents.strategies.base import STRATEGIES, Strategy
+from agents.strategies.clustering import (
+    gaussian_mixture,
+    k_means,
+    typicality,
+    uncovered_first,
+    within,
+)
+from metaal_env import rules
+from metaal_env.view import PoolView
+
+
+@STRATEGIES.register("k_center")
+class KCenter(Strategy):
+    """Farthest-first traversal: the distance to the nearest labelled item (Sener & Savarese 2018, alg. 1).
+
+    Without labels it starts at the item nearest to the pool's mean, the only start that needs no chance and
+    is no outlier. Cost O(N·S·D).
+    """
+
+    spreads = True
+
+    def score(self, view: PoolView) -> Tensor:
+        return rules.kcenter_distance(view)
+
+
+def total_labels(view: PoolView) -> Tensor:
+    """(B,) labels at the end of the episode: those there are and those still to buy."""
+    return view.labelled.sum(1) + view.budget_left
+
+
+@STRATEGIES.register("k_means_centers")
+class KMeansCenters(Strategy):
+    """The item nearest to the centre of the largest cluster without a label.
+
+    One cluster per label of the whole episode, so the centres stay while they are used up (Bae et al. 2024,
+    arXiv 2311.02879, section 4). Cost O(T·N·(C + D)) with T labels and C ≤ 128 starts.
+    """
+
+    spreads = True
+
+    def score(self, view: PoolView) -> Tensor:
+        clusters = k_means(view.embeddings, view.valid.to(view.embeddings.dtype), total_labels(view))
+        return uncovered_first(view, clusters) + within(-clusters.sq_dist, view.valid)
+
+
+@STRATEGIES.register("gmm_centers")
+class GMMCenters(Strategy):
+    """The likeliest item of the largest mixture component without a label (Bae et al. 2024, 2311.02879).
+
+    One spherical Gaussian per label of the whole episode. Cost O(T·N·D) per EM iteration.
+    """
+
+    spreads = True
+
+    def score(self, view: PoolView) -> Tensor:
+        weight = view.valid.to(view.embeddings.dtype)
+        clusters, log_density = gaussian_mixture(view.embeddings, weight, total_labels(view))
+        return uncovered_first(view, clusters) + within(log_density, view.valid)
+
+
+@STRATEGIES.register("typiclust")
+class TypiClust(Strategy):
+    """The most typical item of the largest cluster without a label (Hacohen et al. 2022, alg. 1).
+
+    One cluster more than there are labels; typicality is the inverse mean distance to the 20 nearest
+    neighbours in the cluster. When every cluster has a label, those with the fewest go first. Cost
+    O(S·N·(C + D) + N·L).
+    """
+
+    spreads = True
+
+    def score(self, view: PoolView) -> Tensor:
+        clusters = k_means(view.embeddings, view.valid.to(view.embeddings.dtype), view.labelled.sum(1) + 1)
+        typical = typicality(view, clusters.assignment)
+        return uncovered_first(view, clusters) + within(typical, view.valid)
+
+
+@STRATEGIES.register("information_density")
+class InformationDensity(Strategy):
+    """Entropy × (mean similarity to the pool)^β (Settles & Craven 2008, eq. 13), Gaussian similarity, β = 1.
+
+    Without labels the entropy is constant and the densest item goes first. Cost O(N·L).
+    """
+
+    def __init__(self, *, beta: float = 1.0, width: float = rules.HERDING_WIDTH, seed: int = 0):
+        super().__init__(seed=seed)
+        self.beta, self.width = beta, width
+
+    def score(self, view: PoolView) -> Tensor:
+        return rules.entropy(view) * view.geometry.density(self.width).pow(self.beta)
+
+
+@STRATEGIES.register("discriminative")
+class DiscriminativeAL(Strategy):
+    """The probability of being unlabelled under a logistic regression of labelled against unlabelled.
+
+    Gissin & Shalev-Shwartz 2019 (arXiv 1907.06347). Features are in units of the pool's root mean squared
+    distance; the loss is summed over items plus ‖w‖² / (2C). Newton's method in the span of the data; cost
+    O(N·m² + m³) per iteration with m = min(N, D). Without labels nothing tells the items apart: the most
+    central goes first.
+
+    Args:
+        c: inverse regularisation.
+        iterations: most Newton steps.
+        tolerance: decrease of the loss, relative, below which they end.
+    """
+
+    spreads = True
+
+    def __init__(self, *, c: float = 1.0, iterations: int = 12, tolerance: float = 1e-6, seed: int = 0):
+        super().__init__(seed=seed)
+        self.c, self.iterations, self.tolerance = c, iterations, tolerance
+
+    def score(self, view: PoolView) -> Tensor:
+        x = span(view)
+        target = (~view.labelled).to(x.dtype)
+        unlabelled = logistic_regression(x, target, view.valid, self.c, self.iterations, self.tolerance)
+        cold = ~(view.labelled & view.valid).any(1, keepdim=True)
+        return torch.where(cold, rules.kcenter_distance(view).double(), unlabelled)
+
+
+def span(view: PoolView) -> Tensor:
+    """(B, N, m) double coordinates of the pool, m = min(N, D), in units of its root mean squared distance.
+
+    Inner products are those of the embeddings around the pool's mean; what is linear in them need not know.
+    """
+    weight = view.valid.double() / view.valid.sum(1, keepdim=True).clamp(min=1)
+    x = view.embeddings.double()
+    x = x - torch.einsum("bn,bnd->bd", weight, x).unsqueeze(1)
+    x = x * view.valid.unsqueeze(-1) / view.geometry.mean_sq_dist.double().sqrt().view(-1, 1, 1)
+    if x.shape[2] <= x.shape[1]:
+        return x
+    values, vectors = torch.linalg.eigh(x @ x.transpose(1, 2))
+    return vectors * values.clamp(min=0).sqrt().unsqueeze(1)
+
+
+def logistic_regression(
+    x: Tensor, target: Tensor, mask: Tensor, c: float, iterations: int, tolerance: float
+) -> Tensor:
+    """(B, N) fitted logits of a regularised logistic regression of (B, N) `target` on (B, N, m) `x`.
+
+    Damped Newton: a step is halved, per episode, until the loss falls.
+    """
+    x = torch.cat([x, torch.ones_like(x[..., :1])], -1) * mask.unsqueeze(-1)
+    m = x.shape[2]
+    ridge = torch.full((m,), 1 / c, dtype=x.dtype, device=x.device)
+    ridge[-1] = 1e-9  # the intercept is not regularised, only kept finite
+    w = x.new_zeros(len(x), m)
+
+    def loss(w: Tensor) -> Tensor:
+        logits = torch.einsum("bnm,bm->bn", x, w)
+        each = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return (each * mask).sum(1) + 0.5 * (ridge * w.square()).sum(1)
+
+    current = loss(w)
+    for _ in range(iterations):
+        p = torch.sigmoid(torch.einsum("bnm,bm->bn", x, w))
+        gradient = torch.einsum("bnm,bn->bm", x, (p - target) * mask) + ridge * w
+        curvature = (p * (1 - p)).clamp(min=1e-9) * mask
+        hessian = (x * curvature.unsqueeze(-1)).transpose(1, 2) @ x + torch.diag(ridge)
+        step = torch.linalg.solve(hessian, gradient)
+        # Half the Newton decrement is about what is left to gain; an episode that is done stays as it is.
+        open_ = (gradient * step).sum(1, keepdim=True) > tolerance * current.unsqueeze(1)
+        if not bool(open_.any()):
+            break
+        step = torch.where(open_, step, 0.0)
+        for halving in range(6):
+            moved = w - step * 0.5**halving
+            new = loss(moved)
+            better = new < current
+            w = torch.where(better.unsqueeze(1), moved, w)
+            step = torch.where(better.unsqueeze(1), 0.0, step)
+            current = torch.where(better, new, current)
+            if bool((better | ~open_.squeeze(1)).all()):
+                break
+    return torch.einsum("bnm,bm->bn", x, w)

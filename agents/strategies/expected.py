@@ -1,0 +1,218 @@
+"""Expected change: what a label would do to the learner, averaged over the labels it may turn out to be.
+
+All candidates × all labels in one batched look-ahead, in chunks of bounded memory (see `lookahead.py`).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agents.strategies.base import STRATEGIES, Strategy
+from agents.strategies.lookahead import (
+    MAX_ELEMENTS,
+    Columns,
+    has_prototypes,
+    hypotheses,
+    learner_of,
+    tile,
+    without_each,
+)
+from metaal_env import rules
+from metaal_env.view import PoolView
+
+
+class ExpectedRisk(Strategy):
+    """−Σ_y p(y|x) Σ_j loss(p_{+(x, y)}(·|x_j)) over the unlabelled items j (Roy & McCallum 2001, eq. 3).
+
+    Cost O(N·K·N) elementary operations with a prototypical learner, N·K adaptations and predictions of the
+    pool otherwise. Pools beyond `geometry.MAX_LANDMARKS` are judged on their landmarks.
+
+    Args:
+        exact: use the closed form where the learner has one; False re-adapts always (for comparison).
+    """
+
+    needs_learner = True
+    loss: str  # "error": 1 − max p; "entropy": H[p]
+
+    def __init__(self, *, exact: bool = True, seed: int = 0):
+        super().__init__(seed=seed)
+        self.exact = exact
+
+    def score(self, view: PoolView) -> Tensor:
+        learner_of(view, self)
+        risk = (
+            self._columns(view) if self.exact and has_prototypes(view) else self._readapted(view)
+        )  # (B, N, K)
+        return -(view.probs * risk).sum(-1)
+
+    def _weight(self, view: PoolView) -> Tensor:
+        """(B, E) which landmarks count: unlabelled real ones, summing to one."""
+        weight = view.selectable[:, view.geometry.landmarks].to(view.embeddings.dtype)
+        return weight / weight.sum(1, keepdim=True).clamp(min=1)
+
+    def _readapted(self, view: PoolView) -> Tensor:
+        learner, features = learner_of(view, self)
+        evaluated = features[:, view.geometry.landmarks]
+        weight = self._weight(view)
+        b, k = len(view), view.class_mask.shape[1]
+        parts = []
+        for part, adapted, _ in hypotheses(view, self, evaluated.shape[1]):
+            copies = (part.stop - part.start) * k
+            probs = torch.softmax(learner.predict(adapted, tile(evaluated, copies)), -1)  # (B·c·K, E, K)
+            loss = 1 - probs.amax(-1) if self.loss == "error" else rules.entropy_of(probs)
+            parts.append(torch.einsum("bre,be->br", loss.view(b, copies, -1), weight).view(b, -1, k))
+        return torch.cat(parts, 1)
+
+    def _columns(self, view: PoolView) -> Tensor:
+        landmarks = view.geometry.landmarks
+        weight = self._weight(view)
+        columns = Columns(view, view.embeddings[:, landmarks])
+        rest, top, entropy = (
+            x.transpose(1, 2).unsqueeze(1) for x in without_each(columns.logits_now(landmarks))
+        )  # (B, 1, K, E)
+        b, n = view.valid.shape
+        step = max(1, MAX_ELEMENTS // (b * rest.shape[2] * rest.shape[3]))
+        parts = []
+        for start in range(0, n, step):
+            new = columns.logits(slice(start, min(n, start + step)))  # (B, c, K, E)
+            gap = new - rest
+            if self.loss == "error":
+                # max_c p' = exp(max(new, top) − log Z'), and log Z' = rest + softplus(new − rest).
+                best = torch.maximum(new, top) - rest - torch.nn.functional.softplus(gap)
+                loss = 1 - best.exp()
+            else:
+                loss = entropy_after(gap, entropy)
+            parts.append(torch.einsum("bcke,be->bck", loss, weight))
+        return torch.cat(parts, 1)
+
+
+def entropy_after(gap: Tensor, others: Tensor) -> Tensor:
+    """Entropy once class y has the log-odds `gap` against the others, whose own entropy is `others`.
+
+    The chain rule: H = H_binary(q) + (1 − q) H_others with q = p(y).
+    """
+    q, rest = torch.sigmoid(gap), torch.sigmoid(-gap)
+    return torch.special.entr(q) + torch.special.entr(rest) + rest * others
+
+
+@STRATEGIES.register("eer_error")
+class ExpectedErrorReduction(ExpectedRisk):
+    """Expected 0/1 error of the pool after the label (Roy & McCallum 2001): loss 1 − max_c p(c)."""
+
+    loss = "error"
+
+
+@STRATEGIES.register("eer_log_loss")
+class ExpectedLogLossReduction(ExpectedRisk):
+    """Expected log-loss of the pool after the label (Roy & McCallum 2001, eq. 4): loss H[p]."""
+
+    loss = "entropy"
+
+
+@STRATEGIES.register("entropy_reduction")
+class ExpectedEntropyReduction(Strategy):
+    """H[p(·|x)] − Σ_y p(y|x) H[p_{+(x, y)}(·|x)]: how much the label would settle the item itself.
+
+    An item whose class stays in doubt even with its own label is noise, not knowledge to be won (the gap
+    between total and remaining entropy, cf. Roy & McCallum 2001). Cost: N·K adaptations.
+    """
+
+    needs_learner = True
+
+    def __init__(self, *, exact: bool = True, seed: int = 0):
+        super().__init__(seed=seed)
+        self.exact = exact
+
+    def score(self, view: PoolView) -> Tensor:
+        learner_of(view, self)
+        after = self._columns(view) if self.exact and has_prototypes(view) else self._readapted(view)
+        return rules.entropy_of(view.probs) - (view.probs * after).sum(-1)
+
+    def _readapted(self, view: PoolView) -> Tensor:
+        learner, _ = learner_of(view, self)
+        b, k = len(view), view.class_mask.shape[1]
+        parts = []
+        for _, adapted, candidate in hypotheses(view, self, 1):
+            probs = torch.softmax(learner.predict(adapted, candidate), -1)  # (B·c·K, 1, K)
+            parts.append(rules.entropy_of(probs).view(b, -1, k))
+        return torch.cat(parts, 1)
+
+    def _columns(self, view: PoolView) -> Tensor:
+        columns = Columns(view, view.embeddings[:, :0])
+        rest, _, entropy = without_each(columns.logits_now())  # (B, N, K)
+        return entropy_after(columns.own() - rest, entropy)
+
+
+@STRATEGIES.register("model_change")
+class ExpectedModelChange(Strategy):
+    """Σ_y p(y|x) ‖θ_{+(x, y)} − θ‖² over the adapted weights (Settles & Craven 2008; Freytag et al. 2014).
+
+    A class without a label has no prototype yet; it counts as the pool's mean embedding, so that a first
+    label moves it from there. Cost: N·K adaptations, no prediction; O(N·K) with a prototypical learner.
+    """
+
+    needs_learner = True
+
+    def __init__(self, *, exact: bool = True, seed: int = 0):
+        super().__init__(seed=seed)
+        self.exact = exact
+
+    def score(self, view: PoolView) -> Tensor:
+        learner_of(view, self)
+        change = self._columns(view) if self.exact and has_prototypes(view) else self._readapted(view)
+        return (view.probs * change).sum(-1)
+
+    @staticmethod
+    def _columns(view: PoolView) -> Tensor:
+        """A label moves one prototype by λ(h − p) and one bias: (B, N, K) squared changes."""
+        columns = Columns(view, view.embeddings[:, :0])
+        seen = (columns.counts > 0).unsqueeze(1)
+        gap = torch.where(seen, columns.candidate_to_prototype, view.geometry.centre_sq_dist.unsqueeze(-1))
+        return columns.share.square().unsqueeze(1) * gap + columns.bias_change.square().unsqueeze(1)
+
+    def _readapted(self, view: PoolView) -> Tensor:
+        before = self._weights(view, view.adapted or {}, 1)
+        b, k = len(view), view.class_mask.shape[1]
+        parts = []
+        for part, adapted, _ in hypotheses(view, self, 1):
+            copies = (part.stop - part.start) * k
+            after = self._weights(view, adapted, copies)
+            change = sum(
+                (after[name] - before[name].unsqueeze(1)).flatten(2).square().sum(-1) for name in before
+            )
+            assert isinstance(change, Tensor)  # every learner adapts something
+            parts.append(change.view(b, -1, k))
+        return torch.cat(parts, 1)
+
+    @staticmethod
+    def _weights(view: PoolView, adapted: dict[str, Tensor], copies: int) -> dict[str, Tensor]:
+        """Name → (B, copies, …) adapted weights, (B, …) for one copy; label-less prototypes filled in."""
+        found = {}
+        for name, value in adapted.items():
+            if name == "counts" or not value.is_floating_point():
+                continue
+            if name == "prototypes" and value.shape[-1] == view.embeddings.shape[-1]:
+                weight = view.valid / view.valid.sum(1, keepdim=True)
+                mean = torch.einsum("bn,bnd->bd", weight.to(value.dtype), view.embeddings)
+                empty = (adapted["counts"] == 0).unsqueeze(-1)
+                value = torch.where(empty, tile(mean, copies).unsqueeze(1), value)
+            found[name] = (
+                value if copies == 1 and len(value) == len(view) else value.unflatten(0, (len(view), -1))
+            )
+        return found
+
+
+@STRATEGIES.register("gradient_length")
+class ExpectedGradientLength(Strategy):
+    """Σ_y p(y|x) ‖∇_W ℓ(x, y)‖ of a linear softmax head W (Settles & Craven 2008, EGL).
+
+    The gradient is (p − e_y) ⊗ [h; 1], so its expected length is √(‖h‖² + 1) Σ_y p(y) ‖p − e_y‖ with h in
+    units of the pool's root mean squared distance around its mean. Cost O(N·(D + K)).
+    """
+
+    def score(self, view: PoolView) -> Tensor:
+        length = (view.geometry.centre_sq_dist / view.geometry.mean_sq_dist.unsqueeze(1) + 1).sqrt()
+        p = view.probs
+        residual = (p.square().sum(-1, keepdim=True) - 2 * p + 1).clamp(min=0).sqrt()  # (B, N, K)
+        return length * (p * residual).sum(-1)

@@ -1,0 +1,71 @@
+"""Uncertainty sampling: label what the adapted learner is least sure of. Cost O(N·K).
+
+Without a label every item is equally uncertain, so these rules start at random.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agents.strategies.base import STRATEGIES, Strategy, random_if_cold
+from metaal_env import rules
+from metaal_env.view import PoolView
+
+
+@STRATEGIES.register("random")
+class Random(Strategy):
+    """Uniformly at random: what every other strategy must beat."""
+
+    stochastic = True
+    spreads = True  # independent draws: a batch is a plain random subset
+
+    def score(self, view: PoolView) -> Tensor:
+        n = view.valid.shape[1]
+        return view.random(lambda rng: rng.random(n), self.seed)
+
+
+@STRATEGIES.register("least_confident")
+class LeastConfident(Strategy):
+    """1 − max_y p(y|x) (Lewis & Gale 1994)."""
+
+    def score(self, view: PoolView) -> Tensor:
+        return random_if_cold(rules.least_confidence(view), view, self.seed)
+
+
+@STRATEGIES.register("margin")
+class Margin(Strategy):
+    """1 − (p₁ − p₂): the smallest gap between the two likeliest classes (Scheffer et al. 2001)."""
+
+    def score(self, view: PoolView) -> Tensor:
+        return random_if_cold(rules.margin(view), view, self.seed)
+
+
+@STRATEGIES.register("entropy")
+class Entropy(Strategy):
+    """H[p(y|x)] (Shannon 1948; Settles 2009, eq. 2.6), relative to log K."""
+
+    def score(self, view: PoolView) -> Tensor:
+        return random_if_cold(rules.entropy(view), view, self.seed)
+
+
+@STRATEGIES.register("power_margin")
+class PowerMargin(Strategy):
+    """Stochastic margin: log(1 − (p₁ − p₂)) · β + Gumbel noise (Kirsch et al. 2023, "power" acquisition).
+
+    The argmax samples items with probability ∝ margin^β, so the b best scores are a batch drawn without
+    replacement and need no further spreading. β = 4, between the paper's 1 (nearly random in pools of
+    hundreds) and its sharp limit, plain margin.
+    """
+
+    stochastic = True
+    spreads = True
+
+    def __init__(self, *, power: float = 4.0, seed: int = 0):
+        super().__init__(seed=seed)
+        self.power = power
+
+    def score(self, view: PoolView) -> Tensor:
+        n = view.valid.shape[1]
+        noise = view.random(lambda rng: rng.gumbel(size=n), self.seed)
+        return self.power * torch.log(rules.margin(view).clamp(min=1e-12)) + noise

@@ -1,0 +1,12 @@
+"""Evaluation: paired tasks, curves, intervals and verdicts.
+
+`play` runs one strategy on seeded tasks and returns `Episodes`; `verdict` compares them. The command line
+`evaluate.py` adds a declarative `Protocol`, resumable cells, figures and a report.
+"""
+
+from agents.evaluation.episodes import Episodes, Paired, concatenate, pair
+from agents.evaluation.measures import MEASURES
+from agents.evaluation.runner import play
+from agents.evaluation.tables import verdict
+
+__all__ = ["MEASURES", "Episodes", "Paired", "concatenate", "pair", "play", "verdict"]

@@ -1,0 +1,133 @@
+"""`Episodes`: what a strategy did on a number of tasks, as arrays; the one data structure of evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from agents.evaluation.measures import CURVES, aulc
+from metaal_env.errors import InputError
+
+
+@dataclass(eq=False)
+class Episodes:
+    """E finished episodes of one strategy; T is the largest budget among them.
+
+    Attributes:
+        strategy: name in tables and figures.
+        privileged: the strategy looked at hidden labels.
+        strata: (E,) name of the scenario (data set and task settings) of each episode.
+        seeds: (E,) int64; the same seed in the same scenario is the same task for every strategy.
+        way, pool, budget: (E,) int64 sizes of each task.
+        curves: name in `CURVES` → (E, T+1) value after 0…T bought labels; NaN beyond the task's own budget.
+        picks: (E, T) int64 pool positions in the order of asking; −1 beyond the budget.
+        seconds: (E,) seconds per query and task; NaN where it was not measured. Never part of identity.
+    """
+
+    strategy: str
+    privileged: bool
+    strata: np.ndarray
+    seeds: np.ndarray
+    way: np.ndarray
+    pool: np.ndarray
+    budget: np.ndarray
+    curves: dict[str, np.ndarray]
+    picks: np.ndarray
+    seconds: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    @property
+    def label(self) -> str:
+        """The name, with a star when privileged."""
+        return self.strategy + ("*" if self.privileged else "")
+
+    @property
+    def aulc(self) -> np.ndarray:
+        """(E,) normalised area under the learning curve."""
+        return aulc(self)
+
+    @property
+    def distinct_picks(self) -> np.ndarray:
+        """(E,) number of different items asked for; below the budget where an item was asked for twice."""
+        return np.array([len(np.unique(row[row >= 0])) for row in self.picks], dtype=np.int64)
+
+    def rows(self, index: np.ndarray) -> Episodes:
+        """The episodes at `index` (int or bool array)."""
+        return replace(
+            self,
+            **{name: getattr(self, name)[index] for name in _PER_EPISODE},
+            curves={name: curve[index] for name, curve in self.curves.items()},
+        )
+
+
+_PER_EPISODE = ("strata", "seeds", "way", "pool", "budget", "picks", "seconds")
+
+
+def is_policy(name: str) -> bool:
+    """Whether a strategy of that name is a trained policy: ``policy``, or ``policy <run>`` among several."""
+    return name == "policy" or name.startswith("policy ")
+
+
+def concatenate(parts: Sequence[Episodes]) -> Episodes:
+    """Episodes of one strategy, one after another; shorter curves are padded with NaN."""
+    longest = max(part.picks.shape[1] for part in parts)
+
+    def padded(array: np.ndarray, width: int, fill: float) -> np.ndarray:
+        return np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=fill)
+
+    parts = [
+        replace(
+            part,
+            curves={name: padded(curve, longest + 1, np.nan) for name, curve in part.curves.items()},
+            picks=padded(part.picks, longest, -1),
+        )
+        for part in parts
+    ]
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in _PER_EPISODE
+    }
+    joined["curves"] = {name: np.concatenate([part.curves[name] for part in parts]) for name in CURVES}
+    return replace(parts[0], **joined)
+
+
+@dataclass(eq=False)
+class Paired:
+    """One number per task and strategy, tasks aligned.
+
+    Attributes:
+        names: the strategies, in order.
+        values: (n, k) one row per task, one column per strategy; NaN where a strategy has no such task.
+        strata: (n,) scenario of each task.
+        seeds: (n,) seed of each task.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    strata: np.ndarray
+    seeds: np.ndarray
+
+    def column(self, name: str) -> np.ndarray:
+        """(n,) values of one strategy. Raises: `InputError` when it was not evaluated."""
+        if name not in self.names:
+            raise InputError(f"strategy={name!r} has no rows here; choose one of: {', '.join(self.names)}.")
+        return self.values[:, self.names.index(name)]
+
+
+def pair(results: Mapping[str, Episodes], measure: Callable[[Episodes], np.ndarray] = aulc) -> Paired:
+    """Aligns the tasks of several strategies by scenario and seed; what one of them lacks is NaN."""
+    keys: dict[tuple[str, int], int] = {}
+    for episodes in results.values():
+        for stratum, seed in zip(episodes.strata, episodes.seeds, strict=True):
+            keys.setdefault((str(stratum), int(seed)), len(keys))
+    values = np.full((len(keys), len(results)), np.nan)
+    for column, episodes in enumerate(results.values()):
+        index = [keys[str(s), int(seed)] for s, seed in zip(episodes.strata, episodes.seeds, strict=True)]
+        values[index, column] = measure(episodes)
+    strata = np.array([stratum for stratum, _ in keys], dtype=object)
+    seeds = np.array([seed for _, seed in keys], dtype=np.int64)
+    return Paired(tuple(results), values, strata, seeds)

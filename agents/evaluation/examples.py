@@ -1,0 +1,39 @@
+"""An example pool in two dimensions, kept beside the rows so that redrawing needs no data."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from agents.evaluation.cells import core_of
+from agents.evaluation.protocol import Protocol, Scenario
+
+
+@torch.no_grad()
+def project(scenario: Scenario, seed: int, device: str = "cpu") -> dict[str, list[float]]:
+    """The pool of one task on its two principal components.
+
+    Returns:
+        ``x``, ``y`` coordinates and ``label`` true classes (−1 for distractors), and ``seed`` (one number).
+    """
+    core = core_of(scenario, device)
+    state = core.reset(core.sampler.sample([np.random.default_rng(seed)]))
+    real = state.task.pool_mask[0]
+    points = state.embeddings[0][real].double().cpu().numpy()
+    centred = points - points.mean(0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    flat = np.zeros((len(points), 2))
+    flat[:, : len(axes[:2])] = centred @ axes[:2].T
+    return {
+        "x": np.round(flat[:, 0], 5).tolist(),
+        "y": np.round(flat[:, 1], 5).tolist(),
+        "label": state.task.pool_labels[0][real].tolist(),
+        "seed": [seed],
+    }
+
+
+def example_pools(protocol: Protocol, device: str = "cpu") -> dict[str, dict[str, list[float]]]:
+    """Scenario key → the pool of its first task, for the first scenario."""
+    scenario = protocol.scenarios[0]
+    _, _, task_seeds = next(iter(protocol.blocks()))
+    return {scenario.key: project(scenario, task_seeds[0], device)}

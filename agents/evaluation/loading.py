@@ -1,0 +1,171 @@
+"""What evaluation loads: data, learners, trained runs, and the fingerprints of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.evaluation.protocol import task_config
+from metaal_env.datasets import load_dataset
+from metaal_env.datasets.base import ClassDataset
+from metaal_env.errors import InputError
+from metaal_env.learners import InnerLearner, load_learner
+from metaal_env.tasks import TaskConfig, bounds
+
+DEFAULT_DATASET = "glyphs"
+DEFAULT_LEARNER = "prototype"
+SHIPPED = Path(__file__).parents[1] / "pretrained"
+"""Policies that come with the package, one folder each, laid out like a run."""
+
+
+def load_split(dataset: str, split: str) -> ClassDataset:
+    """One split of a data set, by name or path."""
+    return load_dataset(dataset).split(split)  # type: ignore[arg-type]
+
+
+def load_parts(dataset: str, split: str, learner: str) -> tuple[ClassDataset, InnerLearner]:
+    """The data and the learner of a scenario. Raises: `InputError` when they do not fit each other."""
+    data = load_split(dataset, split)
+    torch.manual_seed(0)  # a learner given by name alone starts from the same weights everywhere
+    return data, load_learner(learner, data.input_shape)
+
+
+def data_digest(dataset: ClassDataset) -> str:
+    """Fingerprint of items and labels."""
+    digest = hashlib.sha256(dataset.inputs.contiguous().numpy().tobytes())
+    digest.update(dataset.labels.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def learner_digest(learner: InnerLearner) -> str:
+    """Fingerprint of a learner's weights."""
+    digest = hashlib.sha256(type(learner).__name__.encode())
+    for name, value in sorted(learner.state_dict().items()):
+        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def strategy_digest(spec: str) -> str:
+    """Fingerprint of the files behind a strategy; empty for a registered name."""
+    file, _, name = spec.rpartition(":")
+    if file.endswith(".py") and Path(file).is_file():
+        return hashlib.sha256(Path(file).read_bytes() + name.encode()).hexdigest()[:16]
+    stem = policy_stem(spec)
+    files = [stem.with_name(stem.name + suffix) for suffix in (".safetensors", ".json")]
+    if not all(f.is_file() for f in files):
+        return ""
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:16]
+
+
+def policy_stem(spec: str | Path) -> Path:
+    """Path without suffix of a policy given as a run folder, a file or already a stem."""
+    path = Path(spec)
+    if path.is_dir():
+        return path / "policy"
+    return path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained policy with what it was trained on."""
+
+    folder: Path
+    policy: str
+    dataset: str
+    learner: str
+    task: TaskConfig
+
+
+def newest_run(root: Path = Path("runs")) -> Run:
+    """The run whose policy was written last, else the policy shipped with the package.
+
+    Raises:
+        InputError: there is neither.
+    """
+    found = sorted(root.glob("*/policy.json"), key=lambda file: file.stat().st_mtime)
+    shipped = sorted(SHIPPED.glob("*/policy.json"))
+    if not found and not shipped:
+        raise InputError(
+            f"policy: no finished run under {str(root)!r} and none shipped; "
+            "run `python train_policy.py` first, or name rules with --strategies."
+        )
+    return read_run(found[-1].parent if found else shipped[0].parent)
+
+
+def read_run(spec: str | Path) -> Run:
+    """The run that a policy belongs to; what its folder does not say takes the defaults.
+
+    Raises:
+        InputError: there is no policy at `spec`, or its config.json is damaged.
+    """
+    stem = policy_stem(spec)
+    if not stem.with_name(stem.name + ".json").is_file():
+        raise InputError(
+            f"policy={str(spec)!r} does not exist; give a folder under runs/ with a trained policy."
+        )
+    folder, raw = stem.parent, {}
+    config = folder / "config.json"
+    if config.is_file():
+        try:
+            raw = json.loads(config.read_bytes())
+            dataset = str(raw.get("dataset", DEFAULT_DATASET))
+            task = task_config(raw["task"] if isinstance(raw.get("task"), dict) else raw)
+        except InputError:
+            raise
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"config={str(config)!r} is damaged ({error}); train again.") from error
+    else:
+        dataset, task = DEFAULT_DATASET, TaskConfig()
+    own = (folder / "learner.json").is_file()
+    spec_text = str(folder) if stem.name == "policy" else f"{stem}.json"
+    return Run(folder, spec_text, dataset, str(folder / "learner") if own else DEFAULT_LEARNER, task)
+
+
+def learner_fits(learner: str, data: ClassDataset) -> bool:
+    """Whether a saved learner was made for inputs of this shape; damaged files raise `InputError`."""
+    card = Path(learner).with_name(Path(learner).name + ".json")
+    if not card.is_file():
+        return True  # a registered name adapts to any shape
+    try:
+        shape = json.loads(card.read_bytes())["config"]["input_shape"]
+        return tuple(int(n) for n in shape) == data.input_shape
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"learner={learner!r} is damaged ({error!r}); train it again.") from error
+
+
+def fit_task(task: TaskConfig, data: ClassDataset, fixed: set[str]) -> tuple[TaskConfig, list[str]]:
+    """Shrinks a task to what a data set can supply; returns it and what was changed.
+
+    Args:
+        fixed: names that the caller chose explicitly; these are never changed.
+    """
+    wanted = task
+    sizes = np.sort(np.bincount(data.labels.numpy(), minlength=data.n_classes))[::-1]
+
+    def change(name: str, value: Any) -> None:
+        nonlocal task
+        if name not in fixed and getattr(task, name) != value:
+            task = replace(task, **{name: value})
+
+    low, high = bounds(task.way)
+    if high > data.n_classes:
+        change("way", (min(low, data.n_classes), data.n_classes) if low < data.n_classes else data.n_classes)
+    way_low, way_high = (min(n, data.n_classes) for n in bounds(task.way))
+    smallest = int(sizes[way_high - 1])
+    if smallest <= task.reward_per_class + task.test_per_class:
+        for name in ("reward_per_class", "test_per_class"):
+            change(name, max(1, smallest // 4))
+    held = task.reward_per_class + task.test_per_class
+    usable = np.sort(sizes[sizes > held] - held)[:way_low]
+    initial, room = bounds(task.initial_labels)[1], int(usable.sum()) - 1
+    if room < bounds(task.pool_size)[1] and room < task.max_labels and room > initial:
+        low, high = bounds(task.budget)
+        change("budget", (min(low, room - initial), room - initial) if low < high else room - initial)
+    changed = [n for n in TaskConfig.__dataclass_fields__ if getattr(task, n) != getattr(wanted, n)]
+    return task, [f"{name} {getattr(wanted, name)} → {getattr(task, name)}" for name in changed]

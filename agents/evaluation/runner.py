@@ -1,0 +1,151 @@
+"""`play`: one strategy on seeded tasks, many episodes at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.evaluation.episodes import Episodes, concatenate
+from agents.evaluation.measures import CURVES, quality
+from agents.strategies.base import Strategy
+from metaal_env.core import Core, EpisodeState
+from metaal_env.errors import InputError
+from metaal_env.tasks import TaskBatch, bounds
+
+MeasureOn = Literal["test", "reward"]
+
+
+@torch.no_grad()
+def play(
+    core: Core,
+    strategy: Strategy,
+    seeds: Sequence[int],
+    *,
+    measure_on: MeasureOn = "test",
+    batch_size: int = 64,
+    progress: Callable[[int], None] | None = None,
+    name: str | None = None,
+    stratum: str | None = None,
+) -> Episodes:
+    """Plays one episode per seed and records the learner's quality after every label.
+
+    A seed determines the task and the random numbers of stochastic strategies: the same seeds give the same
+    starts to every strategy, so results are paired.
+
+    Args:
+        core: supplies tasks and the inner learner. Its target accuracy is ignored: curves run to the budget.
+        strategy: asked for one item per step; a privileged one is handed the oracle.
+        measure_on: the set whose accuracy is recorded. ``"reward"`` is for choosing checkpoints, so that the
+            test set stays unseen until the verdict.
+        batch_size: episodes played at once; results depend on it only up to float rounding.
+        progress: called with the number of episodes just finished.
+        name, stratum: how the strategy and the scenario are called in the result.
+
+    Raises:
+        InputError: `measure_on` is unknown, or there are no seeds.
+    """
+    if measure_on not in ("test", "reward"):
+        raise InputError(f"measure_on={measure_on!r} is unknown; choose 'test' or 'reward'.")
+    if len(seeds) == 0:
+        raise InputError("seeds is empty; give at least one.")
+    parts = []
+    for start in range(0, len(seeds), batch_size):
+        block = np.asarray(seeds[start : start + batch_size], dtype=np.int64)
+        parts.append(_play_batch(core, strategy, block, measure_on, name, stratum))
+        if progress is not None:
+            progress(len(block))
+    return concatenate(parts)
+
+
+def _play_batch(
+    core: Core,
+    strategy: Strategy,
+    seeds: np.ndarray,
+    measure_on: MeasureOn,
+    name: str | None,
+    stratum: str | None,
+) -> Episodes:
+    task = core.sampler.sample([np.random.default_rng(int(seed)) for seed in seeds])
+    budget = task.budget.numpy()
+    length, b = bounds(core.config.budget)[1], len(seeds)
+    curves = {curve: np.full((b, length + 1), np.nan) for curve in CURVES}
+    picks = np.full((b, length), -1, dtype=np.int64)
+    seconds = 0.0
+    state = core.reset(task)
+    running = np.arange(b)  # which episode each row of `state` is
+    _record(core, state, measure_on, curves, running, 0)
+    for step in range(length):
+        selectable = (state.task.pool_mask & ~state.labelled).any(1)
+        alive = ((state.used < state.task.budget) & selectable).cpu()
+        if not alive.all():  # finished episodes leave the batch, so that nobody plays on beyond a budget
+            running = running[alive.numpy()]
+            state = _rows(state, torch.nonzero(alive).squeeze(1).to(core.device))
+        if len(running) == 0:
+            break
+        begin = time.perf_counter()
+        view = core.view(state)
+        action = strategy.select(view, core.oracle(state) if strategy.privileged else None)
+        picks[running, step] = action.cpu().numpy()  # waits for the device, so the clock is honest
+        seconds += time.perf_counter() - begin
+        core.step(state, action)
+        _record(core, state, measure_on, curves, running, step + 1)
+    return Episodes(
+        strategy=name or type(strategy).__name__,
+        privileged=strategy.privileged,
+        strata=np.full(b, stratum or core.dataset.name, dtype=object),
+        seeds=seeds,
+        way=task.class_mask.sum(1).numpy(),
+        pool=task.pool_mask.sum(1).numpy(),
+        budget=budget,
+        curves=curves,
+        picks=picks,
+        seconds=np.full(b, seconds / max(1, int((picks >= 0).sum()))),
+    )
+
+
+def _record(
+    core: Core,
+    state: EpisodeState,
+    measure_on: MeasureOn,
+    curves: dict[str, np.ndarray],
+    running: np.ndarray,
+    labels: int,
+) -> None:
+    """Writes the quality of every running episode at one label count."""
+    if measure_on == "test":
+        values = quality(core.test_logits(state), state.task.test_labels)
+    else:
+        logits = core.learner.predict(state.adapted, state.reward_features)
+        values = quality(logits, state.task.reward_labels)
+    values["coverage"] = _coverage(state)
+    for curve, value in values.items():
+        curves[curve][running, labels] = value.double().cpu().numpy()
+
+
+def _coverage(state: EpisodeState) -> Tensor:
+    """(B,) share of the task's classes with at least one revealed label."""
+    classes = torch.arange(state.task.class_mask.shape[1], device=state.labels.device)
+    seen = (state.labels.unsqueeze(2) == classes).any(1) & state.task.class_mask  # (B, K)
+    return seen.sum(1) / state.task.class_mask.sum(1)
+
+
+def _rows(state: EpisodeState, index: Tensor) -> EpisodeState:
+    """The episodes at `index` (int64) as a state of their own; cached geometry is rebuilt on demand."""
+
+    def take(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value[index]
+        if isinstance(value, TaskBatch):
+            return value.rows(index)
+        if isinstance(value, dict):
+            return {key: take(item) for key, item in value.items()}
+        return type(value)(*map(take, value))  # Metrics
+
+    kept = {f.name: take(getattr(state, f.name)) for f in fields(state) if f.name != "geometry"}
+    return EpisodeState(**kept)

@@ -1,0 +1,195 @@
+"""Statistics of paired results: intervals, differences, power and ranks. Missing values stay missing.
+
+Sources: interquartile mean and stratified bootstrap, Agarwal et al. 2021 (arXiv 2108.13264); ranks,
+Friedman and Nemenyi, Demšar 2006; Wilcoxon with Holm's correction, Benavoli et al. 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""(…, n) → (…): reduces the last axis."""
+
+N_RESAMPLES = 2000
+_CHUNK = 4_000_000  # resampled numbers held at once
+
+
+class Interval(NamedTuple):
+    """An estimate with its two-sided percentile-bootstrap interval."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int  # values used
+    missing: int  # values dropped because they were NaN
+
+
+class Difference(NamedTuple):
+    """Paired comparison of two strategies, first − second."""
+
+    interval: Interval
+    detectable: float  # smallest true difference found with power .8 at α = .05
+    improvement: float  # share of tasks on which the first is better, ties counting half
+    wins: int
+    ties: int
+    losses: int
+    p_value: float  # Wilcoxon signed-rank, two-sided; NaN without any difference
+
+
+def mean(values: np.ndarray) -> np.ndarray:
+    """(…, n) → (…) arithmetic mean."""
+    return values.mean(-1)
+
+
+def iqm(values: np.ndarray) -> np.ndarray:
+    """(…, n) → (…) interquartile mean: the mean without the lowest and the highest quarter."""
+    n = values.shape[-1]
+    cut = int(0.25 * n)
+    return np.sort(values, -1)[..., cut : n - cut].mean(-1)
+
+
+def resamples(strata: np.ndarray, n_resamples: int = N_RESAMPLES, seed: int = 0) -> list[np.ndarray]:
+    """Stratified bootstrap: index arrays (r, n), r in total `n_resamples`, drawn within each stratum."""
+    rng = np.random.default_rng(seed)
+    groups = [np.flatnonzero(strata == s) for s in dict.fromkeys(strata.tolist())]
+    size = max(1, _CHUNK // max(1, len(strata)))
+    chunks = []
+    for start in range(0, n_resamples, size):
+        rows = min(size, n_resamples - start)
+        chunks.append(np.concatenate([g[rng.integers(len(g), size=(rows, len(g)))] for g in groups], axis=1))
+    return chunks
+
+
+def bootstrap(
+    values: np.ndarray,
+    strata: np.ndarray | None = None,
+    *,
+    statistic: Statistic = mean,
+    level: float = 0.95,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of a statistic, resampling within strata.
+
+    Args:
+        values: (n,) with NaN at missing values, or (n, m): rows are then resampled together and `statistic`
+            is given (…, n, m) moved to (…, m, n); rows with any NaN are missing.
+        strata: (n,) names; None is one stratum.
+        statistic: reduces the last axis (and, for (n, m) values, the one before it).
+    """
+    values = np.asarray(values, dtype=float)
+    keep = ~np.isnan(values).reshape(len(values), -1).any(1)
+    missing = int((~keep).sum())
+    kept = values[keep]
+    if len(kept) == 0:
+        return Interval(np.nan, np.nan, np.nan, 0, missing)
+    groups = np.zeros(len(kept), dtype=int) if strata is None else np.asarray(strata)[keep]
+
+    def of(sample: np.ndarray) -> np.ndarray:
+        return statistic(sample if values.ndim == 1 else np.moveaxis(sample, -1, -2))
+
+    draws = np.concatenate([of(kept[index]) for index in resamples(groups, n_resamples, seed)])
+    tail = (1 - level) / 2
+    finite = draws[np.isfinite(draws)]
+    low, high = np.quantile(finite, [tail, 1 - tail]) if len(finite) else (np.nan, np.nan)
+    return Interval(float(of(kept)), float(low), float(high), len(kept), missing)
+
+
+def difference(a: np.ndarray, b: np.ndarray, strata: np.ndarray | None = None, seed: int = 0) -> Difference:
+    """Compares two strategies on the tasks that both have; (n,) values each, aligned."""
+    delta = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    interval = bootstrap(delta, strata, seed=seed)
+    there = delta[~np.isnan(delta)]
+    # Differences of float rounding are ties: accuracies are ratios of small integers.
+    wins, losses = int((there > 1e-9).sum()), int((there < -1e-9).sum())
+    ties = len(there) - wins - losses
+    improvement = (wins + 0.5 * ties) / len(there) if len(there) else np.nan
+    sd = float(there.std(ddof=1)) if len(there) > 1 else np.nan
+    detectable = minimum_detectable(sd, len(there))
+    return Difference(interval, detectable, improvement, wins, ties, losses, wilcoxon(there))
+
+
+def wilcoxon(delta: np.ndarray) -> float:
+    """Two-sided p-value of the signed-rank test; NaN when all differences are zero."""
+    delta = np.where(np.abs(delta) <= 1e-9, 0.0, delta)
+    delta = delta[~np.isnan(delta)]
+    if not np.any(delta):
+        return np.nan
+    return float(
+        stats.wilcoxon(delta, method="asymptotic").pvalue if len(delta) > 50 else stats.wilcoxon(delta).pvalue
+    )
+
+
+def probability_of_improvement(a: np.ndarray, b: np.ndarray, strata: np.ndarray | None = None) -> float:
+    """P(a run of the first beats an independent run of the second), averaged over strata.
+
+    Agarwal et al. 2021, §4.3: Mann–Whitney U over n·m within each stratum; `strata` is (n,) and needs a and
+    b of equal length. Paired tasks hold more
+    information: `Difference.improvement` uses the pairs.
+    """
+    groups = [slice(None)] if strata is None else [strata == s for s in dict.fromkeys(strata.tolist())]
+    shares = []
+    for group in groups:
+        x, y = a[group], b[group]
+        x, y = x[~np.isnan(x)], y[~np.isnan(y)]
+        if len(x) and len(y):
+            shares.append(stats.mannwhitneyu(x, y).statistic / (len(x) * len(y)))
+    return float(np.mean(shares)) if shares else np.nan
+
+
+def minimum_detectable(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Smallest true mean difference that a two-sided paired t-test on n pairs finds with `power`.
+
+    ``(t_{1−α/2, n−1} + t_{power, n−1}) · sd / √n``; `sd` is that of the paired differences.
+    """
+    if n < 2:
+        return np.nan
+    t = stats.t(n - 1)
+    return float((t.ppf(1 - alpha / 2) + t.ppf(power)) * sd / np.sqrt(n))
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Holm's step-down adjusted p-values; NaN stays NaN and is not counted as a test."""
+    p_values = np.asarray(p_values, dtype=float)
+    adjusted = np.full(len(p_values), np.nan)
+    tests = np.flatnonzero(~np.isnan(p_values))
+    order = tests[np.argsort(p_values[tests], kind="stable")]
+    factors = len(order) - np.arange(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1) if len(order) else []
+    return adjusted
+
+
+def friedman(values: np.ndarray) -> tuple[float, float]:
+    """(n, k) values → chi-squared statistic and p-value that all k strategies are equal; complete rows only.
+
+    NaN with fewer than three strategies or two complete tasks.
+    """
+    complete = values[~np.isnan(values).any(1)]
+    if complete.shape[1] < 3 or len(complete) < 2 or np.ptp(complete, axis=1).max() == 0:
+        return np.nan, np.nan
+    statistic, p_value = stats.friedmanchisquare(*complete.T)
+    return float(statistic), float(p_value)
+
+
+def average_ranks(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """(n, k) values, higher = better → (k,) mean rank (1 = best, ties shared) and the complete rows used."""
+    complete = np.round(values[~np.isnan(values).any(1)], 9)
+    if len(complete) == 0:
+        return np.full(values.shape[1], np.nan), 0
+    return stats.rankdata(-complete, axis=1).mean(0), len(complete)
+
+
+def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
+    """Nemenyi: mean ranks of k strategies over n tasks differ when further apart than this.
+
+    ``q_α √(k(k+1) / 6n)`` with q_α from the studentised range divided by √2 (Demšar 2006, §3.2.2).
+    """
+    if k < 2 or n < 1:
+        return np.nan
+    q = stats.studentized_range.ppf(1 - alpha, k, np.inf) / np.sqrt(2)
+    return float(q * np.sqrt(k * (k + 1) / (6 * n)))

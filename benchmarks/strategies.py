@@ -1,0 +1,137 @@
+"""Time per query beside scikit-activeml, same pool and labels: ``python benchmarks/strategies.py``.
+
+Ours is a batch of one pool on one thread and includes adapting the learner; theirs gets a classifier that is
+fitted already, but for committees and look-ahead, which fit their own. Prints medians over repeats and the
+ratio theirs / ours. ``--sizes 100 1000 10000`` for more; the look-ahead rules of scikit-activeml are left out
+above ``--slow-limit`` items, where they take minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+
+from agents.strategies import Strategy, make_strategy
+from metaal_env.learners import LEARNERS, InnerLearner
+from metaal_env.view import PoolView
+
+CLASSES, DIMENSIONS, LABELS = 5, 64, 50
+
+
+def median_seconds(call: Callable[[], object], repeats: int) -> float:
+    """Median wall time; the first call, which warms caches, is not counted unless it is the only one."""
+    times = []
+    for _ in range(repeats + (repeats > 1)):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[1:] or times))
+
+
+def references(x: np.ndarray, y: np.ndarray) -> dict[str, tuple[Callable[[], object], bool]]:
+    """Our name → (scikit-activeml's query, whether it is slow)."""
+    from skactiveml import pool
+    from skactiveml.classifier import ParzenWindowClassifier, SklearnClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    classes = list(range(CLASSES))
+    clf = SklearnClassifier(LogisticRegression(max_iter=500), classes=classes, random_state=0).fit(x, y)
+    parzen = ParzenWindowClassifier(classes=classes, random_state=0).fit(x, y)
+    members = [
+        SklearnClassifier(LogisticRegression(max_iter=500), classes=classes, random_state=i)
+        for i in range(10)
+    ]
+    fitted = {"clf": clf, "fit_clf": False}
+    unsure = {
+        "least_confident": "least_confident",
+        "margin": "margin_sampling",
+        "entropy": "entropy",
+    }
+    calls: dict[str, tuple[Callable[[], object], bool]] = {
+        name: (lambda m=method: pool.UncertaintySampling(method=m).query(x, y, **fitted), False)
+        for name, method in unsure.items()
+    }
+    discriminator = SklearnClassifier(LogisticRegression(max_iter=500), classes=[0, 1])
+    return calls | {
+        "random": (lambda: pool.RandomSampling().query(x, y), False),
+        "k_center": (lambda: pool.CoreSet().query(x, y), False),
+        "max_herding": (lambda: pool.MaxHerding().query(x, y), False),
+        "typiclust": (lambda: pool.TypiClust().query(x, y), False),
+        "probcover": (lambda: pool.ProbCover(n_classes=CLASSES).query(x, y), False),
+        "badge": (lambda: pool.Badge().query(x, y, **fitted), False),
+        "clue": (lambda: pool.Clue().query(x, y, clf, fit_estimator=False), False),
+        "falcun": (lambda: pool.Falcun().query(x, y, **fitted), False),
+        "dropquery": (lambda: pool.DropQuery().query(x, y, **fitted), False),
+        "discriminative": (
+            lambda: pool.DiscriminativeAL(greedy_selection=True).query(x, y, discriminator=discriminator),
+            False,
+        ),
+        # A committee has to be fitted, by them as by us.
+        "vote_entropy": (lambda: pool.QueryByCommittee(method="vote_entropy").query(x, y, members), False),
+        "consensus_kl": (lambda: pool.QueryByCommittee(method="KL_divergence").query(x, y, members), False),
+        "bald": (lambda: pool.GreedyBALD().query(x, y, members), False),
+        "mcpal": (lambda: pool.ProbabilisticAL(metric="rbf").query(x, y, **fitted), False),
+        "eer_error": (lambda: pool.MonteCarloEER().query(x, y, parzen), True),
+        "eer_log_loss": (
+            lambda: pool.MonteCarloEER(method="log_loss").query(x, y, parzen),
+            True,
+        ),
+    }
+
+
+GEOMETRIC = ("random", "k_center", "max_herding", "typiclust", "probcover", "discriminative")
+"""Rules that need no classifier, here as there."""
+
+
+def query(
+    strategy: Strategy, x: np.ndarray, labels: np.ndarray, learner: InnerLearner | None
+) -> torch.Tensor:
+    """One query from arrays: nothing is kept between queries, the learner is adapted anew."""
+    probs = np.full((len(x), CLASSES), 1 / CLASSES) if learner is None else None
+    return strategy.select(PoolView.from_arrays(x, probs, labels, budget=10, learner=learner))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--slow-limit", type=int, default=1000)
+    parser.add_argument("--only", nargs="*", help="names of strategies")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    for size in arguments.sizes:
+        rng = np.random.default_rng(0)
+        truth = rng.integers(0, CLASSES, size)
+        x = rng.normal(size=(CLASSES, DIMENSIONS))[truth] + 1.5 * rng.normal(size=(size, DIMENSIONS))
+        labels = np.where(np.arange(size) < LABELS, truth, -1)
+        y = np.where(labels < 0, np.nan, labels)
+        learner = LEARNERS["prototype"]((DIMENSIONS,))
+        print(f"\nn = {size}, {DIMENSIONS} features, {CLASSES} classes, {LABELS} labels")
+        print(f"{'strategy':18s} {'ours ms':>10s} {'theirs ms':>11s} {'ratio':>9s}")
+        ratios = []
+        for name, (theirs, slow) in references(x, y).items():
+            if (slow and size > arguments.slow_limit) or (arguments.only and name not in arguments.only):
+                continue
+            strategy = make_strategy(name)
+
+            repeats = 1 if slow and size >= 1000 else arguments.repeats
+            needed = None if name in GEOMETRIC else learner
+            mine = median_seconds(partial(query, strategy, x, labels, needed), arguments.repeats)
+            other = median_seconds(theirs, repeats)
+            ratios.append(other / mine)
+            print(f"{name:18s} {1e3 * mine:10.2f} {1e3 * other:11.2f} {other / mine:9.1f}", flush=True)
+        print(f"{'median ratio':18s} {'':10s} {'':11s} {np.median(ratios):9.1f}")
+
+
+if __name__ == "__main__":
+    main()

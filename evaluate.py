@@ -1,0 +1,187 @@
+"""Evaluates acquisition strategies on tasks that none of them has seen, and says how sure the figures are.
+
+    python evaluate.py                                     # the newest run, on its own data's unseen classes
+    python evaluate.py --dataset omniglot.npz              # the same policy on other data
+    python evaluate.py --strategies random margin --dataset digits
+    python evaluate.py --strategy my_rule.py:MyRule        # your own rule, or a scikit-activeml object
+    python evaluate.py --way 5 10 20 --imbalance 0.3 inf   # a matrix of scenarios
+    python evaluate.py --redraw results/NAME               # tables, figures and report again, from the rows
+
+Finished parts are kept: run the same command again after an interruption and it continues.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+# Several workers with several threads each would fight for the cores; read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import tyro
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from agents.evaluation.cells import Cell, cells_of, pending
+from agents.evaluation.examples import example_pools
+from agents.evaluation.measures import MEASURES
+from agents.evaluation.planning import Plan, make_protocol, replay
+from agents.evaluation.pool import run_cells
+from agents.evaluation.protocol import Protocol
+from agents.evaluation.report import outcome, write_figures, write_report
+from agents.evaluation.rows import read_results, to_csv
+from agents.evaluation.tensorboard import write_tensorboard
+from metaal_env.artifacts import write_atomic
+from metaal_env.cli import run_cli
+from metaal_env.setup import check_device
+
+PROTOCOL, NOTES = "protocol.json", "notes.json"
+
+
+@dataclass
+class Options:
+    """Evaluate acquisition strategies on paired, unseen tasks."""
+
+    plan: Annotated[Plan, tyro.conf.arg(name="")]
+    out: Path | None = None
+    """Folder of the results; results/<data>-<digest> when left out."""
+    workers: int = 0
+    """Local processes; 0 = one per core."""
+    device: str = "cpu"
+    """Where tensors live: cpu or cuda."""
+    measure: str = "aulc"
+    """What tables compare: one of agents.evaluation.MEASURES."""
+    target: float | None = None
+    """Accuracy for "labels to target"; what random reaches at its budget when left out."""
+    report: bool = True
+    """Write report.html."""
+    protocol: Path | None = None
+    """Play a saved protocol (a file, or a folder of results) again; everything that describes tasks and
+    strategies is then ignored."""
+    redraw: Path | None = None
+    """Draw the results of this folder again; nothing is played."""
+
+
+def evaluate(options: Options, command: str) -> Path:
+    """Plays what is missing, then shows everything; returns the folder of the results."""
+    MEASURES[options.measure]  # refuses an unknown one before hours of work
+    check_device(options.device)
+    console = Console()
+    if options.redraw is not None:
+        show(options.redraw, Protocol.load(options.redraw / PROTOCOL), options, command, console)
+        return options.redraw
+
+    planned = make_protocol(options.plan) if options.protocol is None else replay(options.protocol)
+    protocol, folder = planned.protocol, options.out or default_folder(planned.protocol)
+    cells = cells_of(protocol, folder, options.device)
+    everything = protocol.joined_to(folder / PROTOCOL)
+    todo = pending(cells, protocol)
+    for note in planned.notes:
+        console.print(f"note: {note}", style="yellow", markup=False)
+    everything.save(folder / PROTOCOL)
+    story = _read_json(folder / NOTES)
+    for what, new in (("commands", [command]), ("notes", planned.notes)):
+        story[what] = list(dict.fromkeys([*story.get(what, []), *new]))
+    write_atomic(folder / NOTES, json.dumps(story).encode())
+    tasks = protocol.n_tasks * len(protocol.seeds)
+    console.print(
+        f"{tasks} paired tasks × {len(protocol.scenarios)} scenario(s) × {len(protocol.contestants)} "
+        f"strategies → {folder}"
+        + (f" ({len(cells) - len(todo)} of {len(cells)} cells are there)" if todo != cells else "")
+    )
+    play(todo, len(cells), options, console)
+    write_atomic(folder / "examples.json", json.dumps(example_pools(protocol, options.device)).encode())
+    show(folder, everything, options, command, console)
+    return folder
+
+
+def default_folder(protocol: Protocol) -> Path:
+    """Named after the data, and after everything that determines the rows: it never mixes two protocols."""
+    data = "+".join(dict.fromkeys(s.axes["data"] for s in protocol.scenarios))
+    strategies = "".join(c.name + c.digest for c in protocol.contestants)
+    digest = hashlib.sha256((protocol.digest + strategies).encode()).hexdigest()[:8]
+    return Path("results") / f"{data[:40]}-{digest}"
+
+
+def play(todo: Sequence[Cell], total: int, options: Options, console: Console) -> None:
+    """Plays the missing cells under a progress bar."""
+    if not todo:
+        return
+    workers = options.workers or min(os.cpu_count() or 1, 8)
+    if options.device != "cpu":
+        workers = 1  # processes would share one GPU and its memory
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        line = bar.add_task("playing", total=total, completed=total - len(todo))
+
+        def done(cell: Cell) -> None:
+            bar.update(line, advance=1, description=f"{cell.contestant.name} on {cell.scenario.axes['data']}")
+
+        run_cells(list(todo), workers=workers, done=done)
+
+
+def show(folder: Path, protocol: Protocol, options: Options, command: str, console: Console) -> None:
+    """Tables on the terminal; figures, TensorBoard and report in the folder: all from the rows."""
+    results = read_results(folder, protocol)
+    story = _read_json(folder / NOTES)
+    shown = outcome(
+        protocol,
+        results,
+        measure=options.measure,
+        target=options.target,
+        examples=_read_json(folder / "examples.json"),
+    )
+    write_atomic(folder / "rows.csv.gz", gzip.compress(to_csv(list(results.values())).encode(), mtime=0))
+    images = write_figures(shown, folder / "figures")
+    write_tensorboard(protocol, results, folder / "tensorboard")
+    for grid in shown.grids:
+        console.print(grid)
+    if options.report:
+        commands = "\n".join(story.get("commands", [command]))
+        notes = list(story.get("notes", []))
+        write_report(shown.grids, images, protocol, notes, commands, folder / "report.html")
+        console.print(f"report: {folder / 'report.html'}")
+    console.print(
+        f"rows: {folder / 'rows.csv.gz'} · figures: {folder / 'figures'} · tensorboard --logdir {folder}"
+    )
+
+
+def _read_json(path: Path) -> dict:  # type: ignore[type-arg]
+    """A JSON object, or an empty one where there is none: such files only decorate."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = tyro.cli(Options, args=given, description=__doc__)
+    return run_cli(lambda: evaluate(options, " ".join(["python evaluate.py", *given])))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Cells on other executors and replayed protocols give the same rows; policies pooled over seeds."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.evaluation.cells import cells_of, pending
+from agents.evaluation.comparisons import pooled_difference
+from agents.evaluation.episodes import Paired
+from agents.evaluation.loading import fit_task
+from agents.evaluation.planning import Plan, make_protocol, parse_setting, replay
+from agents.evaluation.pool import run_cells
+from agents.evaluation.rows import read_results
+from metaal_env.datasets import load_dataset
+from metaal_env.errors import InputError
+from metaal_env.tasks import TaskConfig, TaskSampler
+
+PLAN = Plan(
+    dataset=("iris",),
+    split="all",
+    strategies=("random", "margin"),
+    pool_size=("20",),
+    budget=("3", "2-4"),
+    n_tasks=70,
+)
+
+
+def rows(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "rows").iterdir()}
+
+
+def test_any_executor_plays_the_same_cells(tmp_path: Path) -> None:
+    planned = make_protocol(PLAN)
+    assert planned.notes == ["iris: settings fitted to the data: way 10 → 3"] * 2
+    here, elsewhere = (cells_of(planned.protocol, tmp_path / name) for name in ("here", "elsewhere"))
+    assert len(here) == 2 * 2 * 2  # scenarios, strategies, blocks of 70 tasks
+    finished: list[str] = []
+    run_cells(here, done=lambda cell: finished.append(cell.stem))
+    assert finished == [cell.stem for cell in here]
+    with ThreadPoolExecutor(1) as executor:
+        run_cells(elsewhere, executor=executor)
+    assert rows(tmp_path / "here") == rows(tmp_path / "elsewhere")
+    here[3].path.unlink()
+    assert pending(here, planned.protocol) == [here[3]]
+    with pytest.raises(InputError, match="belong to protocol"):
+        pending(here, replace(planned.protocol, n_tasks=69))
+
+
+def test_a_saved_protocol_is_played_again_with_the_same_rows(tmp_path: Path) -> None:
+    protocol = make_protocol(replace(PLAN, n_tasks=5)).protocol
+    protocol.save(tmp_path / "protocol.json")
+    again = replay(tmp_path)
+    assert again.protocol == protocol and again.notes == []
+    results = []
+    for name, played in (("a", protocol), ("b", again.protocol)):
+        run_cells(cells_of(played, tmp_path / name))
+        results.append(read_results(tmp_path / name, played))
+    assert rows(tmp_path / "a") == rows(tmp_path / "b")
+    assert list(results[0]) == ["random", "margin"] and len(results[0]["random"]) == 10
+    other = replace(protocol, scenarios=tuple(replace(s, data_digest="x") for s in protocol.scenarios))
+    other.save(tmp_path / "protocol.json")
+    assert "data differ" in replay(tmp_path).notes[0]
+
+
+def test_a_matrix_varies_one_setting_at_a_time() -> None:
+    planned = make_protocol(replace(PLAN, matrix=True, budget=("3",), pool_size=()))
+    base, *others = planned.protocol.scenarios
+    assert {
+        sum(a != b for a, b in zip(base.axes.values(), s.axes.values(), strict=True)) for s in others
+    } == {1}
+    assert any("left out" in note and "way=20" in note for note in planned.notes)
+
+
+def test_tasks_are_fitted_to_small_data_but_not_against_the_users_will() -> None:
+    iris = load_dataset("iris")
+    fitted, changes = fit_task(TaskConfig(reward_per_class=40), iris, set())
+    TaskSampler(iris, fitted)
+    assert fitted.way == 3 and len(changes) == 3
+    kept, _ = fit_task(TaskConfig(), iris, {"way"})
+    assert kept.way == 10
+
+
+def test_settings_are_numbers_or_ranges() -> None:
+    assert parse_setting("way", "5-20") == (5, 20) and parse_setting("budget", "7") == 7
+    assert parse_setting("imbalance", "inf") == float("inf")
+    for name, text in (("way", "5-x"), ("label_noise", "some")):
+        with pytest.raises(InputError, match=text):
+            parse_setting(name, text)
+
+
+def test_several_policies_count_as_one_method() -> None:
+    rng = np.random.default_rng(0)
+    effects = np.array([0.00, 0.02, 0.04, 0.02, 0.02])  # of five training seeds
+    rival = rng.uniform(0.4, 0.6, 200)
+    values = rival[:, None] + effects + rng.normal(0, 0.01, (200, 5))
+    names = tuple(f"policy {i}" for i in range(5))
+    paired = Paired((*names, "rival"), np.c_[values, rival], np.zeros(200), np.arange(200))
+    got = pooled_difference(paired, names, "rival")
+    # Between seeds sd/√5 = .0057 (resampling estimates it with n, not n − 1); tasks add next to nothing.
+    assert got.estimate == pytest.approx(0.02, abs=2e-3)
+    assert (got.high - got.low) / (2 * 1.96) == pytest.approx(effects.std() / np.sqrt(5), rel=0.15)
+    paired.values[0, 0] = np.nan
+    assert pooled_difference(paired, names, "rival").missing == 1

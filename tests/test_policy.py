@@ -1,0 +1,208 @@
+"""The policy in stable-baselines3: tensor path, paired baselines, learning to a known optimum, artifacts, resume."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import cluster_dataset
+from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import DictRolloutBuffer
+from stable_baselines3.common.logger import configure
+
+from agents.imitation import ImitationConfig, imitate
+from agents.networks import AcquisitionNetwork
+from agents.policy import LearnedStrategy, SetPolicy
+from agents.ppo import PPOConfig, Trainer, make_ppo, train_ppo
+from agents.rollout import TensorRolloutBuffer, TensorVecEnv
+from metaal_env.core import Core, StepResult
+from metaal_env.errors import InputError
+from metaal_env.setup import make_core
+from metaal_env.vector_env import MetaALVectorEnv, to_numpy
+
+TASK = {"way": 3, "pool_size": 16, "budget": 4, "reward_per_class": 5, "test_per_class": 5}
+
+
+def tiny_core(**options) -> Core:
+    return make_core(cluster_dataset(), **(TASK | options))
+
+
+class NumpyVecEnv(TensorVecEnv):
+    """What stable-baselines3 expects by default."""
+
+    def reset(self):
+        return to_numpy(super().reset())
+
+    def step_wait(self):
+        observation, *rest = super().step_wait()
+        return to_numpy(observation), *rest
+
+
+def test_the_tensor_path_equals_the_numpy_path_bit_for_bit():
+    def parameters(adapter, buffer):
+        envs = MetaALVectorEnv(4, core=tiny_core())
+        envs.seed_episodes(0)
+        model = PPO(
+            SetPolicy, adapter(envs), n_steps=4, batch_size=8, n_epochs=2, gamma=1.0, seed=0,
+            rollout_buffer_class=buffer, policy_kwargs={"network": {"width": 8}}, device="cpu",
+        )  # fmt: skip
+        model.set_logger(configure(None, []))
+        model.learn(48)
+        return model.policy.state_dict()
+
+    ours = parameters(TensorVecEnv, TensorRolloutBuffer)
+    theirs = parameters(NumpyVecEnv, DictRolloutBuffer)
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+
+
+def test_paired_roll_outs_are_each_others_baseline():
+    envs = TensorVecEnv(MetaALVectorEnv(6, paired=3, core=tiny_core()))
+    buffer = TensorRolloutBuffer(
+        2, envs.observation_space, envs.action_space, "cpu", gae_lambda=1.0, gamma=1.0, n_envs=6, paired=3
+    )
+    rewards = np.random.default_rng(0).normal(size=(2, 6)).astype(np.float32)
+    observation = envs.reset()
+    for step in range(2):
+        buffer.add(
+            observation,
+            np.zeros((6, 1)),
+            rewards[step],
+            np.full(6, step == 0),
+            torch.zeros(6),
+            torch.zeros(6),
+        )
+    buffer.compute_returns_and_advantage(torch.zeros(6), np.ones(6))
+    to_go = np.stack([rewards.sum(0), rewards[1]])
+    for i in range(6):
+        companions = [j for j in range(6) if j // 3 == i // 3 and j != i]
+        np.testing.assert_allclose(
+            buffer.advantages[:, i], to_go[:, i] - to_go[:, companions].mean(1), atol=1e-5
+        )
+    np.testing.assert_allclose(buffer.returns, to_go, atol=1e-5)
+
+
+def test_labelled_items_have_probability_zero():
+    envs = MetaALVectorEnv(5, core=tiny_core())
+    envs.seed_episodes(0)
+    model = make_ppo(envs, PPOConfig(n_envs=5, paired=1, width=8))
+    observation = envs.reset_tensors()
+    for _ in range(3):
+        distribution, _ = model.policy.run(observation)
+        masked = observation["action_mask"] == 0
+        assert (distribution.probs[masked] == 0).all()
+        assert torch.isfinite(model.policy.evaluate_actions(observation, distribution.sample())[2]).all()
+        observation, _, _ = envs.step_tensors(distribution.sample())
+
+
+class DensestItems(Core):
+    """Pays ¼ for each of four picks among the six densest of sixteen items: at best 1, at random ⅜."""
+
+    def step(self, state, actions) -> StepResult:
+        density = self.view(state).geometry.density(0.2).masked_fill(~state.task.pool_mask, -1)
+        best = density.topk(6).indices
+        result = super().step(state, actions)
+        hit = (best == actions.unsqueeze(1)).any(1) & result.valid
+        return result._replace(reward=hit.float() / 4)
+
+
+def test_ppo_reaches_a_known_optimum(tmp_path):
+    source = tiny_core()
+    core = DensestItems(source.dataset, source.learner, source.config, source.reward)
+    config = PPOConfig(iterations=40, n_envs=32, paired=4, batch_size=64, epochs=4, learning_rate=1e-2,
+                       temperature=0.0, width=8, layers=1, validate_every=40, validation_tasks=4)  # fmt: skip
+    envs = MetaALVectorEnv(config.n_envs, paired=config.paired, core=core)
+    model = make_ppo(envs, config, configure(None, []))
+    trainer = Trainer(config, core, {}, tmp_path / "ppo.pt", tmp_path / "policy")
+    model.learn(40 * 32 * 4, callback=trainer)
+    envs.seed_episodes(999)
+    observation, total = envs.reset_tensors(), 0.0
+    for _ in range(4):
+        action, _, _ = model.policy(observation, deterministic=True)
+        observation, result, _ = envs.step_tensors(action)
+        total += float(result.reward.mean())
+    assert total > 0.95, f"the greedy policy earns {total:.2f} of 1; random earns 0.375"
+
+
+SHORT = PPOConfig(iterations=6, n_envs=8, paired=2, batch_size=16, epochs=2, width=8, layers=1,
+                  validate_every=2, validation_tasks=4)  # fmt: skip
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, monkeypatch):
+    def train(folder):
+        core = tiny_core()
+        train_ppo(core, core, SHORT, {"random": 0.1}, folder, configure(None, []))
+        return torch.load(folder / "checkpoints" / "ppo.pt", weights_only=True)
+
+    whole = train(tmp_path / "whole")
+    original, count = Trainer._on_rollout_end, []
+
+    def killed(self):
+        original(self)
+        count.append(1)
+        if len(count) == 4:  # in the middle of the second interval
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_on_rollout_end", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "resumed")
+    monkeypatch.setattr(Trainer, "_on_rollout_end", original)
+    resumed = train(tmp_path / "resumed")
+    for name, value in whole["policy"].items():
+        assert torch.equal(value, resumed["policy"][name]), name
+    assert whole["best"] == resumed["best"] and whole["num_timesteps"] == resumed["num_timesteps"]
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    core = tiny_core()
+    train_ppo(core, core, SHORT, {}, tmp_path, configure(None, []))
+    from dataclasses import replace
+
+    with pytest.raises(InputError, match="learning_rate"):
+        train_ppo(core, core, replace(SHORT, learning_rate=0.5), {}, tmp_path, configure(None, []))
+
+
+def test_saved_policies_play_the_same_and_bad_files_are_refused(tmp_path):
+    strategy = LearnedStrategy(AcquisitionNetwork(width=8))
+    torch.nn.init.normal_(strategy.network.correction.weight)
+    strategy.save(tmp_path / "policy", {"note": 1})
+    core = tiny_core()
+    view = core.view(core.reset(core.sampler.sample([np.random.default_rng(0)])))
+    assert torch.equal(LearnedStrategy.load(tmp_path).score(view), strategy.score(view))
+    assert torch.equal(LearnedStrategy.load(tmp_path / "policy.json").score(view), strategy.score(view))
+
+    card = json.loads((tmp_path / "policy.json").read_text())
+    for change, says in [
+        ({"kind": "learner"}, "does not describe"),
+        ({"schema": 99}, "schema"),
+        ({"config": card["config"] | {"item_features": 3}}, "features"),
+        ({"config": card["config"] | {"network": {"width": 8, "depth": 1}}}, "incomplete"),
+        ({"config": card["config"] | {"network": {"width": 9}}}, "does not fit"),
+    ]:
+        (tmp_path / "policy.json").write_text(json.dumps(card | change))
+        with pytest.raises(InputError, match=says):
+            LearnedStrategy.load(tmp_path)
+    with pytest.raises(InputError, match="missing"):
+        LearnedStrategy.load(tmp_path / "nothing")
+
+
+def test_imitation_approaches_the_oracle(tmp_path):
+    core = tiny_core()
+    torch.manual_seed(0)
+    network = AcquisitionNetwork(width=8, layers=1)
+    config = ImitationConfig(iterations=12, n_envs=16, learning_rate=1e-2)
+    losses = imitate(network, MetaALVectorEnv(16, core=core), config, tmp_path / "imitation.pt")
+    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
+
+
+@pytest.mark.parametrize(
+    "options", [{"iterations": 0}, {"paired": 3}, {"n_envs": 0}, {"batch_size": 0}, {"validate_every": 0}]
+)
+def test_impossible_settings_are_refused(options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        PPOConfig(**options)
+
+
+def test_unknown_prior_suggests_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'max_herding'"):
+        AcquisitionNetwork(prior="maxherding")

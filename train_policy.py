@@ -1,0 +1,222 @@
+"""Trains an acquisition policy: inner learner → environment → PPO → verdict on classes it has never seen.
+
+``python train_policy.py`` needs no download and no GPU. Run it again to continue after an interruption, and
+``tensorboard --logdir runs`` to watch it.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported: two busy threads on two cores wait for each other more than they compute.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+import tyro
+from filelock import FileLock, Timeout
+from rich.console import Console
+from stable_baselines3.common.logger import configure
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from agents.evaluation import Episodes, play, verdict
+from agents.evaluation.plots import learning_curves
+from agents.imitation import ImitationConfig
+from agents.policy import LearnedStrategy
+from agents.ppo import PPOConfig, train_ppo, validation_seeds
+from agents.strategies import make_strategy
+from metaal_env.artifacts import write_atomic
+from metaal_env.cli import run_cli
+from metaal_env.core import Core
+from metaal_env.datasets import load_dataset
+from metaal_env.datasets.base import ClassDataset
+from metaal_env.errors import InputError
+from metaal_env.learners import InnerLearner, build_learner, load_learner, save_learner
+from metaal_env.learners.base import LEARNERS
+from metaal_env.learners.meta_train import MetaTrainConfig, meta_train
+from metaal_env.rewards import REWARDS
+from metaal_env.setup import check_device
+from metaal_env.tasks import TaskConfig, TaskSampler
+
+BASELINES = ("random", "margin", "max_herding", "uherding", "greedy_lookahead")
+Flat = tyro.conf.OmitArgPrefixes
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Everything it makes lies in ``runs/<name>/``."""
+
+    dataset: str = "glyphs"
+    """Registered data set, or path of a npz or csv file or an image folder."""
+    learner: str = "maml"
+    """Inner learner: a registered name, or a run folder or file with a meta-trained one."""
+    learner_options: dict[str, str] = field(default_factory=dict)
+    """Options of the learner, e.g. ``depth last_block steps 3``."""
+    name: str | None = None
+    """Folder under `out`; the default names data set, learner and seed."""
+    out: Path = Path("runs")
+    task: Flat[TaskConfig] = field(default_factory=TaskConfig)
+    """What tasks look like."""
+    reward: str = "likelihood_aulc"
+    """What the policy is paid for; see `metaal_env.rewards`."""
+    meta: MetaTrainConfig = field(default_factory=MetaTrainConfig)
+    """Meta-training of the inner learner."""
+    imitation: ImitationConfig = field(default_factory=ImitationConfig)
+    """Warm start of the policy; off by default."""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    """Training of the policy."""
+    verdict_tasks: int = 256
+    """Paired tasks of unseen classes on which the verdict is given."""
+    device: str = "cpu"
+    """``cpu`` or ``cuda``."""
+
+    @property
+    def folder(self) -> Path:
+        stem = Path(self.dataset).stem if self.dataset else "data"
+        return self.out / (self.name or f"{stem}-{Path(self.learner).name}-{self.ppo.seed}")
+
+
+def main(config: TrainConfig) -> None:
+    """Runs the stages that are not finished yet."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    train, validation, test = check(config)
+    with claim(config):
+        learner = make_learner(config, train, validation)
+
+        def core(part: ClassDataset) -> Core:
+            return Core(part, learner, config.task, REWARDS[config.reward], device=config.device)
+
+        policy = make_policy(config, core(train), core(validation))
+        give_verdict(config, core(test), policy)
+
+
+def check(config: TrainConfig) -> tuple[ClassDataset, ClassDataset, ClassDataset]:
+    """The train, validation and test classes; refuses what cannot work before any work is done or lost.
+
+    Raises:
+        InputError: one sentence on what is wrong and how to mend it.
+    """
+    REWARDS[config.reward]
+    check_device(config.device)
+    if config.verdict_tasks < 2:
+        raise InputError(f"verdict_tasks={config.verdict_tasks} must be at least 2 to give an interval.")
+    if config.name is not None and (not config.name or Path(config.name).name != config.name):
+        raise InputError(f"name={config.name!r} must be a plain folder name, without separators.")
+    data = load_dataset(config.dataset)
+    parts = data.split("train"), data.split("validation"), data.split("test")
+    for part in parts:
+        TaskSampler(part, config.task)
+    if config.learner in LEARNERS:
+        build_learner(config.learner, data.input_shape, **learner_options(config))
+    else:
+        load_learner(config.learner, data.input_shape)
+    return parts
+
+
+def learner_options(config: TrainConfig) -> dict[str, object]:
+    """The learner's options with numbers and booleans read as such."""
+    options: dict[str, object] = {}
+    for key, text in config.learner_options.items():
+        try:
+            options[key] = json.loads(text)
+        except json.JSONDecodeError:
+            options[key] = text
+    return options
+
+
+def claim(config: TrainConfig) -> FileLock:
+    """Makes the run folder this process's own and records the configuration.
+
+    Raises:
+        InputError: another process is at work there, or the folder holds a run with other settings.
+    """
+    folder = config.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(
+            f"name={folder.name!r}: another process is training there; wait or choose another --name."
+        ) from error
+    record = json.dumps(asdict(config), indent=2, default=str)
+    file = folder / "config.json"
+    if file.is_file() and file.read_text() != record:
+        lock.release()
+        raise InputError(
+            f"name={folder.name!r} holds a run with other settings ({file}); "
+            "give the same settings to continue it, or another --name."
+        )
+    write_atomic(file, record.encode())
+    return lock
+
+
+def make_learner(config: TrainConfig, train: ClassDataset, validation: ClassDataset) -> InnerLearner:
+    """The run's inner learner: finished before, given, or meta-trained now."""
+    stem = config.folder / "learner"
+    if stem.with_suffix(".json").is_file():
+        return load_learner(stem, train.input_shape)
+    if config.learner not in LEARNERS:
+        learner = load_learner(config.learner, train.input_shape)
+        for suffix in (".json", ".safetensors"):
+            source = Path(config.learner)
+            source = source / "learner" if source.is_dir() else source
+            write_atomic(stem.with_suffix(suffix), source.with_name(source.name + suffix).read_bytes())
+        return learner
+    torch.manual_seed(config.meta.seed)
+    options = learner_options(config)
+    learner = build_learner(config.learner, train.input_shape, **options).to(config.device)
+    writer = SummaryWriter(str(config.folder / "tensorboard"))
+    summary = meta_train(
+        learner, train, validation, config.meta, config.folder / "checkpoints" / "learner.pt", writer
+    )
+    writer.close()
+    save_learner(learner, stem, config.learner, train.input_shape, options, summary._asdict())
+    return learner
+
+
+def make_policy(config: TrainConfig, training: Core, validation: Core) -> LearnedStrategy:
+    """Trains the policy, or loads it when its training is finished."""
+    done = config.folder / "training_finished"
+    if done.is_file():
+        return LearnedStrategy.load(config.folder)
+    seeds = validation_seeds(config.ppo.validation_tasks)
+    baselines = {
+        name: float(play(validation, make_strategy(name), seeds, measure_on="reward").aulc.mean())
+        for name in tqdm(BASELINES, desc="rules on validation tasks", unit="rule")
+    }
+    logger = configure(str(config.folder / "tensorboard"), ["tensorboard"])
+    policy = train_ppo(training, validation, config.ppo, baselines, config.folder, logger, config.imitation)
+    logger.close()
+    write_atomic(done, b"")
+    return policy
+
+
+def give_verdict(config: TrainConfig, core: Core, policy: LearnedStrategy) -> dict[str, Episodes]:
+    """Plays policy and rules on the same unseen-class tasks and prints the comparison."""
+    strategies = {"policy": policy} | {name: make_strategy(name) for name in BASELINES}
+    results = {}
+    bar = tqdm(total=len(strategies) * config.verdict_tasks, desc="verdict", unit="task")
+    for name, strategy in strategies.items():
+        results[name] = play(
+            core, strategy, range(config.verdict_tasks), name=name, progress=lambda n: bar.update(n) and None
+        )
+    bar.close()
+    title = f"{config.verdict_tasks} paired tasks of unseen classes of {config.dataset}"
+    console = Console()
+    console.print(verdict(results, title=title))
+    with SummaryWriter(str(config.folder / "tensorboard")) as writer:
+        writer.add_figure("verdict/learning_curves", learning_curves(results))
+        for name, episodes in results.items():
+            writer.add_scalar(f"verdict/aulc_{name}", float(episodes.aulc.mean()))
+    console.print(f"policy: {config.folder}  ·  python evaluate.py  ·  tensorboard --logdir {config.out}")
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(lambda: main(tyro.cli(TrainConfig, description=__doc__))))

@@ -25,15 +25,18 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from agents.evaluation import Episodes, play, verdict
-from agents.evaluation.plots import learning_curves
+from agents.evaluation.pictures import verdict_figure
+from agents.evaluation.plots import rendered
 from agents.imitation import ImitationConfig
 from agents.policy import LearnedStrategy
-from agents.ppo import PPOConfig, train_ppo, validation_seeds
+from agents.ppo import PPOConfig, train_ppo
 from agents.strategies import make_strategy
+from agents.trainer import validation_seeds
 from metaal_env.artifacts import write_atomic
 from metaal_env.cli import run_cli
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
+from metaal_env.datasets.augment import learner_and_policy_parts
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 from metaal_env.learners import InnerLearner, build_learner, load_learner, save_learner
@@ -86,12 +89,13 @@ def main(config: TrainConfig) -> None:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     train, validation, test = check(config)
     with claim(config):
-        learner = make_learner(config, train, validation)
+        learner_part, policy_part = learner_and_policy_parts(train)
+        learner = make_learner(config, learner_part, validation)
 
         def core(part: ClassDataset) -> Core:
             return Core(part, learner, config.task, REWARDS[config.reward], device=config.device)
 
-        policy = make_policy(config, core(train), core(validation))
+        policy = make_policy(config, core(policy_part), core(validation))
         give_verdict(config, core(test), policy)
 
 
@@ -109,7 +113,7 @@ def check(config: TrainConfig) -> tuple[ClassDataset, ClassDataset, ClassDataset
         raise InputError(f"name={config.name!r} must be a plain folder name, without separators.")
     data = load_dataset(config.dataset)
     parts = data.split("train"), data.split("validation"), data.split("test")
-    for part in parts:
+    for part in (*parts, learner_and_policy_parts(parts[0])[1]):
         TaskSampler(part, config.task)
     if config.learner in LEARNERS:
         build_learner(config.learner, data.input_shape, **learner_options(config))
@@ -210,8 +214,10 @@ def give_verdict(config: TrainConfig, core: Core, policy: LearnedStrategy) -> di
     title = f"{config.verdict_tasks} paired tasks of unseen classes of {config.dataset}"
     console = Console()
     console.print(verdict(results, title=title))
+    figure = verdict_figure(core, policy, 0, results)
+    write_atomic(config.folder / "verdict.png", rendered(figure, "png"))
     with SummaryWriter(str(config.folder / "tensorboard")) as writer:
-        writer.add_figure("verdict/learning_curves", learning_curves(results))
+        writer.add_figure("verdict", figure)
         for name, episodes in results.items():
             writer.add_scalar(f"verdict/aulc_{name}", float(episodes.aulc.mean()))
     console.print(f"policy: {config.folder}  ·  python evaluate.py  ·  tensorboard --logdir {config.out}")

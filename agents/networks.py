@@ -25,23 +25,24 @@ class KernelAttention(nn.Module):
     """Items exchange messages with their neighbours, weighed by similarity of embeddings.
 
     The weights are Gaussian kernels of fixed relative widths, one per head, so only distances enter and the
-    layer works in any embedding space, of any dimension. Each head sees the item itself through the residual.
+    layer works in any embedding space, of any dimension. What heads and pool contribute is summed rather
+    than concatenated: the same function at half the cost.
     """
 
     def __init__(self, width: int):
         super().__init__()
-        heads = len(ATTENTION_WIDTHS)
-        self.message = nn.Linear(width, width)
-        self.mix = nn.Linear(width * (heads + 3), width)
+        self.own = nn.Linear(width, width)
+        self.message = nn.Linear(width, width * len(ATTENTION_WIDTHS), bias=False)
+        self.pooled = nn.Linear(2 * width, width, bias=False)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, h: Tensor, attention: Tensor, landmarks: Tensor, valid: Tensor) -> Tensor:
-        """(B, N, H) items and (B, heads, N, L) row-normalised kernels → (B, N, H)."""
-        messages = self.message(h)
-        sources = messages[:, landmarks]  # (B, L, H)
-        received = (attention @ sources.unsqueeze(1)).transpose(1, 2).flatten(2)  # (B, N, heads·H)
-        pooled = torch.cat(pool(messages, valid), -1).unsqueeze(1).expand(-1, h.shape[1], -1)
-        return self.norm(h + torch.relu(self.mix(torch.cat([h, received, pooled], -1))))
+        """(B, N, H) items and (B, N, heads·L) row-normalised kernels → (B, N, H)."""
+        sources = h if len(landmarks) == h.shape[1] else h[:, landmarks]  # (B, L, H)
+        messages = self.message(sources).unflatten(2, (len(ATTENTION_WIDTHS), -1))  # (B, L, heads, H)
+        received = attention @ messages.transpose(1, 2).flatten(1, 2)  # (B, N, H)
+        pooled = self.pooled(torch.cat(pool(h, valid), -1)).unsqueeze(1)  # (B, 1, H)
+        return self.norm(h + torch.relu(self.own(h) + received + pooled))
 
 
 def pool(h: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,9 +75,9 @@ class AcquisitionNetwork(nn.Module):
         self.options = {"prior": prior, "temperature": temperature, "width": width, "layers": layers}
         start = torch.tensor([temperature if name == prior else 0.0 for name in RULES])
         self.rule_weights = nn.Parameter(start)
-        self.embed = nn.Sequential(
-            nn.Linear(N_ITEM + N_EPISODE, width), nn.ReLU(), nn.Linear(width, width), nn.LayerNorm(width)
-        )
+        self.items = nn.Linear(N_ITEM, width)
+        self.context = nn.Linear(N_EPISODE, width, bias=False)
+        self.embed = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.LayerNorm(width))
         self.rounds = nn.ModuleList(KernelAttention(width) for _ in range(layers))
         self.correction = nn.Linear(width, 1)
         nn.init.zeros_(self.correction.weight)
@@ -87,10 +88,9 @@ class AcquisitionNetwork(nn.Module):
         """(B, N, N_ITEM) items, (B, N_EPISODE) episode features and the pool's geometry → `Output`."""
         valid = geometry.valid
         with torch.no_grad():
-            kernels = torch.stack([geometry.kernel(width) for width in ATTENTION_WIDTHS], 1)
-            attention = kernels / kernels.sum(-1, keepdim=True).clamp(min=1e-6)  # (B, heads, N, L)
-        context = episode.unsqueeze(1).expand(-1, items.shape[1], -1)
-        h = self.embed(torch.cat([items, context], -1))
+            kernels = [geometry.kernel(width) for width in ATTENTION_WIDTHS]
+            attention = torch.cat([k / k.sum(-1, keepdim=True).clamp(min=1e-6) for k in kernels], -1)
+        h = self.embed(self.items(items) + self.context(episode).unsqueeze(1))
         for layer in self.rounds:
             h = layer(h, attention, geometry.landmarks, valid)
         prior = items[..., : len(RULES)] @ self.rule_weights

@@ -163,6 +163,8 @@ class Core:
         rows = torch.arange(len(actions), device=self.device)
         actions = actions.to(self.device)
         valid = (state.task.pool_mask & ~state.labelled)[rows, actions]
+        # Views of earlier moments share these tensors: they are replaced, never written to.
+        state.order, state.labelled = state.order.clone(), state.labelled.clone()
         place = (state.order >= 0).sum(1).clamp(max=state.order.shape[1] - 1)
         state.order[rows[valid], place[valid]] = actions[valid]
         state.labelled[rows[valid], actions[valid]] = True

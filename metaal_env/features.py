@@ -15,8 +15,11 @@ from torch import Tensor
 from metaal_env import rules
 from metaal_env.view import PoolView
 
-WIDTHS = (0.1, 0.2, 0.4)
+WIDTHS = (0.1, 0.3, 0.8)
 """Kernel widths of coverage features, relative to the pool's mean squared distance."""
+
+NEIGHBOUR_WIDTH = 0.2
+"""Kernel width of density and of means over an item's neighbours."""
 
 
 def _herding(width: float) -> Callable[[PoolView], Tensor]:
@@ -33,7 +36,7 @@ RULES: dict[str, Callable[[PoolView], Tensor]] = {
     "uherding": rules.uherding_gain,
     "herding_narrow": _herding(WIDTHS[0]),
     "herding_wide": _herding(WIDTHS[-1]),
-    "density": lambda view: view.geometry.density(rules.HERDING_WIDTH),
+    "density": lambda view: view.geometry.density(NEIGHBOUR_WIDTH),
     "neighbour_novelty": lambda view: smooth(view, rules.novelty(view)),
     "neighbour_margin": lambda view: smooth(view, rules.margin(view)),
 }
@@ -111,7 +114,7 @@ def standardise(scores: Tensor, mask: Tensor) -> Tensor:
     return scaled * mask.unsqueeze(-1)
 
 
-def smooth(view: PoolView, values: Tensor, width: float = rules.HERDING_WIDTH) -> Tensor:
+def smooth(view: PoolView, values: Tensor, width: float = NEIGHBOUR_WIDTH) -> Tensor:
     """(B, N) values → their kernel-weighted mean over each item's neighbours in the pool."""
     kernel = view.geometry.kernel(width)  # (B, N, L)
     at_landmarks = values[:, view.geometry.landmarks]

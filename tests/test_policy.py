@@ -13,8 +13,9 @@ from stable_baselines3.common.logger import configure
 from agents.imitation import ImitationConfig, imitate
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy, SetPolicy
-from agents.ppo import PPOConfig, Trainer, make_ppo, train_ppo
+from agents.ppo import PPOConfig, make_ppo, train_ppo
 from agents.rollout import TensorRolloutBuffer, TensorVecEnv
+from agents.trainer import Trainer
 from metaal_env.core import Core, StepResult
 from metaal_env.errors import InputError
 from metaal_env.setup import make_core

@@ -61,9 +61,9 @@ def learning_curves(
         for name, episodes in here.items():
             if len(episodes) == 0:
                 continue
-            _band(axes[0, column], episodes.curves[curve], looks.line(name))
+            band(axes[0, column], episodes.curves[curve], looks.line(name))
             if rows == 2 and name != floor and len(here[floor]):
-                _band(axes[1, column], _paired_curve(here, name, floor, curve), looks.line(name))
+                band(axes[1, column], _paired_curve(here, name, floor, curve), looks.line(name))
         axes[0, column].set_title(names[key], fontsize=10)
         axes[-1, column].set_xlabel("labels bought")
         if rows == 2:
@@ -84,7 +84,7 @@ def _paired_curve(here: Mapping[str, Episodes], name: str, floor: str, curve: st
     return a.curves[curve][left, :width] - b.curves[curve][right, :width]
 
 
-def _band(axes: Axes, curve: np.ndarray, look: dict[str, object]) -> None:
+def band(axes: Axes, curve: np.ndarray, look: dict[str, object]) -> None:
     """Mean over tasks and 1.96 standard errors at each label count; empty label counts are left out."""
     n = (~np.isnan(curve)).sum(0)
     x = np.flatnonzero(n > 0)

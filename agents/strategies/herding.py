@@ -40,7 +40,7 @@ class UHerding(Strategy):
 
     spreads = True
 
-    def __init__(self, *, width: float = rules.HERDING_WIDTH, seed: int = 0):
+    def __init__(self, *, width: float = rules.UHERDING_WIDTH, seed: int = 0):
         super().__init__(seed=seed)
         self.width = width
 

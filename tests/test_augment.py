@@ -1,0 +1,36 @@
+"""Classes kept from the learner for the policy's training."""
+
+from dataclasses import replace
+
+import torch
+from conftest import cluster_dataset
+
+from metaal_env.datasets.augment import ORIENTATIONS, learner_and_policy_parts, turned
+
+
+def images(classes=3, items=4):
+    data = cluster_dataset(classes=classes, items=items, dim=9)
+    pixels = torch.randint(0, 256, (classes * items, 1, 3, 3), dtype=torch.uint8)
+    return replace(data, inputs=pixels, modality="image")
+
+
+def test_every_class_appears_in_every_orientation_as_its_own():
+    data = images()
+    out = turned(data)
+    assert out.n_classes == 4 * data.n_classes and len(out) == 4 * len(data)
+    for i, (quarters, mirror) in enumerate(ORIENTATIONS.values()):
+        part = out.inputs[out.labels // data.n_classes == i]
+        expected = torch.stack([x.rot90(quarters, (1, 2)) for x in data.inputs])
+        assert torch.equal(part, expected.flip(3) if mirror else expected)
+        assert torch.equal(out.labels[i * len(data) : (i + 1) * len(data)] % data.n_classes, data.labels)
+        assert not torch.equal(part, data.inputs)
+
+
+def test_learner_and_policy_share_no_class():
+    learner, policy = learner_and_policy_parts(images())
+    assert not set(learner.class_names) & set(policy.class_names)
+    learner, policy = learner_and_policy_parts(cluster_dataset(classes=24))
+    assert not set(learner.class_names) & set(policy.class_names)
+    assert learner.n_classes == policy.n_classes == 12
+    few = cluster_dataset(classes=12)
+    assert learner_and_policy_parts(few) == (few, few)

@@ -28,10 +28,25 @@ VARIANTS = [
     ("maml", IMAGE, {"width": 4, "depth": "last_block", "steps": 2}),
     ("maml", IMAGE, {"width": 4, "depth": "all", "steps": 2}),
     ("maml", VECTOR, {"width": 16, "depth": "all", "steps": 1, "first_order": True}),
+    ("maml", VECTOR, {"width": 16, "depth": "last_block", "steps": 2, "rates": "parameter"}),
+    ("meta_sgd", IMAGE, {"width": 4}),
+    ("finn_maml", IMAGE, {"width": 4, "steps": 2}),
+    ("finn_maml", VECTOR, {"width": 16, "steps": 2, "head": "shared"}),
+    ("finn_maml", VECTOR, {"width": 16, "steps": 2, "head": "zero"}),
+    ("meta_lstm", IMAGE, {"width": 4, "steps": 2}),
+    ("meta_lstm", VECTOR, {"width": 16, "depth": "all"}),
+    ("protonet", IMAGE, {"width": 4}),
+    ("matching", IMAGE, {"width": 4}),
+    ("siamese", IMAGE, {"width": 4}),
+    ("r2d2", IMAGE, {"width": 4}),
+    ("metaoptnet", IMAGE, {"width": 4}),
+    ("metaoptnet_logistic", IMAGE, {"width": 4}),
     ("prototype", VECTOR, {}),
     ("prototype", IMAGE, {}),
     ("ridge", VECTOR, {}),
+    ("ridge", VECTOR, {"intercept": True}),
     ("logistic", VECTOR, {}),
+    ("svm", VECTOR, {}),
 ]
 
 
@@ -150,7 +165,7 @@ def test_meta_gradient_agrees_with_torch_func(depth, float64):
 
 
 def test_ridge_agrees_with_the_closed_form():
-    learner = build_learner("ridge", VECTOR, regularisation=0.7, scale=1.0)
+    learner = build_learner("ridge", VECTOR, regularisation=0.7, scale=1.0, intercept=True)
     x = torch.nn.functional.normalize(torch.randn(9, 8), dim=1)
     y = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2])
     every = torch.ones(1, 9, dtype=torch.bool)
@@ -169,7 +184,7 @@ def test_logistic_agrees_with_scikit_learn():
     x = rng.normal(size=(30, 8))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     y = rng.integers(0, 3, 30)
-    learner = build_learner("logistic", VECTOR, regularisation=0.05, iterations=300)
+    learner = build_learner("logistic", VECTOR, regularisation=0.05, iterations=300, intercept=True)
     inputs = torch.from_numpy(x).float()[None]
     every = torch.ones(1, 30, dtype=torch.bool)
     adapted = learner.adapt(inputs, torch.from_numpy(y)[None], every, torch.ones(1, 3, dtype=torch.bool))

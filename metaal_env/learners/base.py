@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metaal_env.errors import Registry
+from metaal_env.learners.networks import Body, Kind
 
 Adapted = dict[str, Tensor]
 """What adaptation produced; every tensor has the leading dimension B."""
@@ -57,6 +58,17 @@ class InnerLearner(nn.Module, ABC):
     def embed(self, adapted: Adapted, features: Tensor) -> Tensor:
         """(B, n, *F) prepared features → (B, n, D) embeddings."""
 
+    def adapt_path(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> list[Adapted]:
+        """What adaptation passes through; the last is `adapt`'s. Meta-training weighs their query losses."""
+        return [self.adapt(support, labels, mask, class_mask)]
+
+    def path_weights(self, length: int) -> list[float]:
+        """Weight of each state of `adapt_path` in the meta-loss, now; they sum to 1."""
+        return [0.0] * (length - 1) + [1.0]
+
+    def start_update(self, update: int) -> None:
+        """Called by `meta_train` before each meta-update (0, 1, …); schedules of a learner hang here."""
+
     def calibration_parameters(self) -> list[nn.Parameter]:
         """Parameters, mostly scalars, that meta-training moves in ten times larger steps than the others."""
         return []
@@ -66,6 +78,39 @@ class InnerLearner(nn.Module, ABC):
         """`prepare` over a whole data set, in chunks of bounded memory."""
         device = next((p.device for p in self.parameters()), inputs.device)
         return torch.cat([self.prepare(part.to(device)) for part in inputs.split(chunk)])
+
+
+class BodyLearner(InnerLearner):
+    """A learner whose body is shared by all episodes: items are embedded once, adaptation is elsewhere.
+
+    Embeddings are unit-norm inputs (``"identity"``), or a network's outputs divided by √D, so that heads meet
+    squared norms of order one either way.
+
+    Args:
+        input_shape: (C, H, W) or (D,).
+        body: ``"conv4"``, ``"mlp"``, ``"identity"`` or None for the modality's default.
+        width: filters or hidden units of the body.
+        unseen_logit: initial logit of a class without a label.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], body: Kind | None, width: int, unseen_logit: float):
+        super().__init__()
+        self.body = Body(body or ("conv4" if len(input_shape) == 3 else "mlp"), input_shape, width)
+        self.unseen_logit = nn.Parameter(torch.tensor(float(unseen_logit)))
+        with torch.no_grad():
+            self.size = self.prepare(torch.zeros(1, *input_shape)).shape[1]
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        x = self.body(self.body.preprocess(inputs)).flatten(1)
+        return x / x.shape[1] ** 0.5 if len(self.body.blocks) else x
+
+    def embed(self, adapted: Adapted, features: Tensor) -> Tensor:
+        return features
+
+    def finish(self, logits: Tensor, adapted: Adapted) -> Tensor:
+        """(B, n, K) logits with the label-less classes at their constant and foreign classes excluded."""
+        logits = torch.where(adapted["seen"].unsqueeze(1), logits, self.unseen_logit)
+        return logits.masked_fill(~adapted["class_mask"].unsqueeze(1), EXCLUDED_LOGIT)
 
 
 def one_hot_support(labels: Tensor, mask: Tensor, n_classes: int) -> Tensor:

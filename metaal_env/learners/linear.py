@@ -1,75 +1,87 @@
-"""Linear heads for given embeddings, solved in the dual: cost grows with the labels, not with the dimension."""
+"""Linear heads solved in the dual: cost grows with the labels, not with the dimension.
+
+On given embeddings they need no meta-training; over Conv4 they are R2D2 and MetaOptNet, whose bodies are
+meta-trained through the solution.
+"""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from metaal_env.learners.base import EXCLUDED_LOGIT, LEARNERS, Adapted, InnerLearner, one_hot_support
-from metaal_env.learners.networks import Body
+from metaal_env.learners.base import EXCLUDED_LOGIT, LEARNERS, Adapted, BodyLearner, one_hot_support
+from metaal_env.learners.networks import Kind
 
 
-class LinearHead(InnerLearner):
-    """Shared ground of the linear heads: unit-norm inputs and a constant logit for label-less classes.
+class LinearHead(BodyLearner):
+    """Shared ground of the linear heads.
 
-    The weights are W = Xᵀ A for the support X, so everything is computed from the Gram matrix X Xᵀ
-    (B, S, S), to which 1 is added for an unpenalised-in-spirit bias. Nothing needs meta-training; the scalars
-    can be meta-trained like any learner's.
+    The weights are W = Xᵀ A for the support X, so everything is computed from the Gram matrix X Xᵀ (B, S, S).
+    Fitted without an intercept, a seen class scores near 0 far from its labels, and a label-less class has the
+    constant logit u against that: with one, every mean log-loss over 1…20 labels that was measured was worse
+    (ridge: glyphs 2.39 against 2.36, language names 2.27 / 2.23, CLINC150 2.08 / 2.00, Omniglot 2.37 / 2.33).
 
     Args:
         input_shape: (C, H, W) or (D,).
+        body: see `BodyLearner`.
+        width: see `BodyLearner`.
         regularisation: weight of ½‖W‖² against the summed loss.
         scale: factor from solved scores to logits.
         unseen_logit: logit of a class without a label, against scores that are 0 at no evidence.
+        intercept: add a constant feature 1 to every item, penalised like the others.
     """
 
     def __init__(
         self,
         input_shape: tuple[int, ...],
         *,
+        body: Kind = "identity",
+        width: int = 32,
         regularisation: float,
         scale: float,
         unseen_logit: float,
+        intercept: bool = False,
     ):
-        super().__init__()
-        self.body = Body("identity", input_shape, 1)
+        super().__init__(input_shape, body, width, unseen_logit)
+        self.intercept = intercept
         self.log_regularisation = nn.Parameter(torch.tensor(math.log(regularisation)))
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        self.unseen_logit = nn.Parameter(torch.tensor(float(unseen_logit)))
 
     def calibration_parameters(self) -> list[nn.Parameter]:
         return [self.log_regularisation, self.log_scale, self.unseen_logit]
 
-    def prepare(self, inputs: Tensor) -> Tensor:
-        return self.body.preprocess(inputs)
-
     def solve(self, gram: Tensor, targets: Tensor, seen: Tensor) -> Tensor:
-        """Dual weights A of each class: (B, S, S) Gram matrix, (B, S, K) one-hot targets → (B, S, K)."""
+        """Dual weights A of each class.
+
+        Args:
+            gram: (B, S, S); rows and columns of padding are 0.
+            targets: (B, S, K) one-hot; 0 at padding.
+            seen: (B, K) bool.
+
+        Returns: (B, S, K).
+        """
         raise AssertionError("abstract")  # pragma: no cover
 
     def adapt(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> Adapted:
         hot = one_hot_support(labels, mask, class_mask.shape[1])  # (B, S, K)
         seen = hot.sum(1) > 0  # (B, K)
         support = support * mask.unsqueeze(-1)
-        gram = support @ support.transpose(1, 2) + 1.0
+        gram = support @ support.transpose(1, 2) + float(self.intercept)
         gram = gram * (mask.unsqueeze(1) & mask.unsqueeze(2))
-        dual = self.solve(gram, hot, seen) * mask.unsqueeze(-1)
+        dual = self.solve(gram, hot, seen) * mask.unsqueeze(-1) if hot.shape[1] else hot
         return {
             "weight": dual.transpose(1, 2) @ support,  # (B, K, D)
-            "bias": dual.sum(1),  # (B, K)
+            "bias": dual.sum(1) * float(self.intercept),  # (B, K)
             "seen": seen,
             "class_mask": class_mask,
         }
 
     def predict(self, adapted: Adapted, features: Tensor) -> Tensor:
         scores = features @ adapted["weight"].transpose(1, 2) + adapted["bias"].unsqueeze(1)
-        logits = torch.where(adapted["seen"].unsqueeze(1), self.log_scale.exp() * scores, self.unseen_logit)
-        return logits.masked_fill(~adapted["class_mask"].unsqueeze(1), EXCLUDED_LOGIT)
-
-    def embed(self, adapted: Adapted, features: Tensor) -> Tensor:
-        return features
+        return self.finish(self.log_scale.exp() * scores, adapted)
 
 
 @LEARNERS.register("ridge")
@@ -80,11 +92,22 @@ class Ridge(LinearHead):
         self,
         input_shape: tuple[int, ...],
         *,
-        regularisation: float = 0.3,
-        scale: float = 6.0,
-        unseen_logit: float = 1.5,
+        body: Kind = "identity",
+        width: int = 32,
+        regularisation: float = 0.04,
+        scale: float = 4.7,
+        unseen_logit: float = 1.3,
+        intercept: bool = False,
     ):
-        super().__init__(input_shape, regularisation=regularisation, scale=scale, unseen_logit=unseen_logit)
+        super().__init__(
+            input_shape,
+            body=body,
+            width=width,
+            regularisation=regularisation,
+            scale=scale,
+            unseen_logit=unseen_logit,
+            intercept=intercept,
+        )
 
     def solve(self, gram: Tensor, targets: Tensor, seen: Tensor) -> Tensor:
         identity = torch.eye(gram.shape[1], device=gram.device)
@@ -97,22 +120,35 @@ class Logistic(LinearHead):
 
     Minimises Σ cross-entropy + λ/2 ‖W‖². The Hessian of the softmax is at most ½ (I − 11ᵀ/K) (Böhning 1992),
     so A ← A − (½G + λI)⁻¹ (P − Y + λA) decreases the loss at every step, one factorisation serves them all,
-    and no step size is needed.
+    and no step size is needed. A single seen class scores 0 everywhere: with one class labelled, logistic
+    regression knows no novelty.
 
     Args:
-        iterations: steps; 30 reach the optimum to about 1e-3 in the logits on unit-norm inputs.
+        iterations: steps; 30 reach the optimum to about 1e-3 in the logits at λ = .02 on unit-norm inputs,
+            smaller λ takes more.
     """
 
     def __init__(
         self,
         input_shape: tuple[int, ...],
         *,
-        regularisation: float = 0.02,
+        body: Kind = "identity",
+        width: int = 32,
+        regularisation: float = 0.003,
         scale: float = 1.0,
-        unseen_logit: float = 0.0,
+        unseen_logit: float = 0.5,
+        intercept: bool = False,
         iterations: int = 30,
     ):
-        super().__init__(input_shape, regularisation=regularisation, scale=scale, unseen_logit=unseen_logit)
+        super().__init__(
+            input_shape,
+            body=body,
+            width=width,
+            regularisation=regularisation,
+            scale=scale,
+            unseen_logit=unseen_logit,
+            intercept=intercept,
+        )
         self.iterations = iterations
 
     def solve(self, gram: Tensor, targets: Tensor, seen: Tensor) -> Tensor:
@@ -126,3 +162,7 @@ class Logistic(LinearHead):
             probs = torch.softmax(gram @ dual + excluded, -1) * labelled
             dual = dual - factor @ (probs - targets + penalty * dual)
         return dual * seen.unsqueeze(1)
+
+
+LEARNERS["r2d2"] = partial(Ridge, body="conv4")
+LEARNERS["metaoptnet_logistic"] = partial(Logistic, body="conv4", regularisation=0.02)

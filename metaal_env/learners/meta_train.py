@@ -18,6 +18,7 @@ from metaal_env.artifacts import read_checkpoint, write_checkpoint
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 from metaal_env.learners.base import InnerLearner
+from metaal_env.learners.few_shot import FewShotTasks, draw_items, draw_tasks
 from metaal_env.tasks import Range, bounds
 
 
@@ -31,7 +32,11 @@ class MetaTrainConfig:
         tasks_per_batch: tasks formed from them.
         way: classes per task.
         max_labels: supports hold 1…max_labels labels, uniformly.
+        balanced: train, and validate, on balanced supports with `shots` labels of every class instead: what
+            few-shot papers do, and what acquisition never gives. For comparison.
+        shots: labels per class of balanced supports.
         queries_per_class: items on which the meta-loss is taken.
+        all_way: weight of the many-way loss (`all_way_loss`); 0 for learners of a fixed way.
         learning_rate: of Adam, annealed to zero by a cosine.
         validate_every, patience: updates between validations, and validations without improvement
             before stopping.
@@ -39,13 +44,16 @@ class MetaTrainConfig:
         seed: of weights' order of use, tasks and validation tasks.
     """
 
-    iterations: int = 600
+    iterations: int = 1000
     classes_per_batch: int = 48
     items_per_class: int = 12
     tasks_per_batch: int = 32
     way: Range = (5, 20)
     max_labels: int = 20
+    balanced: bool = False
+    shots: Range = (1, 5)
     queries_per_class: int = 2
+    all_way: float = 1.0
     learning_rate: float = 3e-3
     validate_every: int = 50
     patience: int = 8
@@ -61,78 +69,11 @@ class MetaTrainConfig:
                 f"queries_per_class={self.queries_per_class} must lie between 1 and "
                 f"items_per_class={self.items_per_class} − 1."
             )
-
-
-class FewShotTasks(NamedTuple):
-    """B few-shot tasks as positions into one batch of embedded items."""
-
-    support: Tensor  # (B, S) int64
-    support_labels: Tensor  # (B, S) int64
-    support_mask: Tensor  # (B, S) bool
-    query: Tensor  # (B, Q) int64
-    query_labels: Tensor  # (B, Q) int64; −1 at padding
-    class_mask: Tensor  # (B, K) bool
-
-
-def draw_items(dataset: ClassDataset, rng: np.random.Generator, classes: int, items: int) -> np.ndarray:
-    """(classes, items) data-set indices: `items` of each of up to `classes` random classes.
-
-    Classes smaller than `items` contribute with repetition, so that rare classes are learned from as well.
-    """
-    labels = dataset.labels.numpy()
-    chosen = rng.permutation(dataset.n_classes)[:classes]
-    rows = []
-    for c in chosen:
-        members = np.flatnonzero(labels == c)
-        rows.append(rng.permutation(members)[:items] if len(members) >= items else rng.choice(members, items))
-    return np.stack(rows)
-
-
-def draw_tasks(
-    rng: np.random.Generator,
-    classes: int,
-    items: int,
-    *,
-    tasks: int,
-    way: Range,
-    max_labels: int,
-    queries: int,
-    labels: int | None = None,
-) -> FewShotTasks:
-    """Acquisition-like tasks over a (classes, items) grid of embedded items.
-
-    Class shares of a support are Dirichlet with concentration ½, 1 or ∞, so classes are unbalanced and often
-    missing; the number of labels is uniform in 1…max_labels unless `labels` fixes it.
-    """
-    low, high = (min(limit, classes) for limit in bounds(way))
-    out = {
-        "support": np.zeros((tasks, max_labels), dtype=np.int64),
-        "support_labels": np.zeros((tasks, max_labels), dtype=np.int64),
-        "support_mask": np.zeros((tasks, max_labels), dtype=bool),
-        "query": np.zeros((tasks, high * queries), dtype=np.int64),
-        "query_labels": np.full((tasks, high * queries), -1, dtype=np.int64),
-        "class_mask": np.zeros((tasks, high), dtype=bool),
-    }
-    for b in range(tasks):
-        k = int(rng.integers(low, high, endpoint=True))
-        grid = rng.permutation(classes)[:k, None] * items + rng.permuted(
-            np.tile(np.arange(items), (k, 1)), axis=1
-        )
-        n = labels or int(rng.integers(1, max_labels, endpoint=True))
-        concentration = rng.choice([0.5, 1.0, np.inf])
-        shares = np.full(k, 1 / k) if np.isinf(concentration) else rng.dirichlet(np.full(k, concentration))
-        drawn = rng.choice(k, size=n, p=shares)
-        rank = np.array([np.count_nonzero(drawn[:i] == c) for i, c in enumerate(drawn)])
-        fits = rank < items - queries
-        drawn, rank = drawn[fits], rank[fits]
-        m = len(drawn)
-        out["support"][b, :m] = grid[drawn, queries + rank]
-        out["support_labels"][b, :m] = drawn
-        out["support_mask"][b, :m] = True
-        out["query"][b, : k * queries] = grid[:, :queries].ravel()
-        out["query_labels"][b, : k * queries] = np.repeat(np.arange(k), queries)
-        out["class_mask"][b, :k] = True
-    return FewShotTasks(**{name: torch.from_numpy(value) for name, value in out.items()})
+        if self.balanced and not 1 <= bounds(self.shots)[1] <= self.items_per_class - self.queries_per_class:
+            raise InputError(
+                f"shots={self.shots} must lie between 1 and items_per_class − queries_per_class = "
+                f"{self.items_per_class - self.queries_per_class}."
+            )
 
 
 def task_logits(learner: InnerLearner, features: Tensor, tasks: FewShotTasks) -> Tensor:
@@ -148,6 +89,19 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
     mask = labels >= 0
     losses = F.cross_entropy(logits.flatten(0, 1), labels.clamp(min=0).flatten(), reduction="none")
     return ((losses.view(labels.shape) * mask).sum(1) / mask.sum(1)).mean()
+
+
+def path_loss(learner: InnerLearner, features: Tensor, tasks: FewShotTasks) -> tuple[Tensor, Tensor]:
+    """The meta-loss, summed over the states of adaptation that count now, and the last state's query logits."""
+    path = learner.adapt_path(
+        features[tasks.support], tasks.support_labels, tasks.support_mask, tasks.class_mask
+    )
+    total, logits, query = features.new_zeros(()), features.new_zeros(()), features[tasks.query]
+    for weight, adapted in zip(learner.path_weights(len(path)), path, strict=True):
+        if weight:
+            logits = learner.predict(adapted, query)
+            total = total + weight * task_loss(logits, tasks.query_labels)
+    return total, logits
 
 
 def all_way_loss(
@@ -191,7 +145,7 @@ def make_optimizer(learner: InnerLearner, learning_rate: float) -> torch.optim.O
 def calibration_error(confidence: Tensor, hit: Tensor, bins: int = 10) -> float:
     """Expected calibration error (Guo et al. 2017, eq. 5) of (n,) confidences and (n,) bool outcomes."""
     index = (confidence * bins).long().clamp(max=bins - 1)
-    gap = torch.zeros(bins).index_add_(0, index, hit.float() - confidence)
+    gap = torch.zeros(bins, device=index.device).index_add_(0, index, hit.float() - confidence)
     return float(gap.abs().sum() / len(confidence))
 
 
@@ -208,11 +162,15 @@ class Report(NamedTuple):
 def evaluate_learner(
     learner: InnerLearner, dataset: ClassDataset, config: MetaTrainConfig, seed: int = 1
 ) -> Report:
-    """Accuracy, log-loss and calibration by label count, on fixed acquisition-like tasks of `dataset`."""
+    """Accuracy, log-loss and calibration by label count, on fixed acquisition-like tasks of `dataset`.
+
+    With ``config.balanced`` the tasks are balanced, and counts are labels per class.
+    """
     rng = np.random.default_rng(seed)
     items = draw_items(dataset, rng, dataset.n_classes, config.items_per_class)
     features = learner.prepare_all(dataset.inputs[items.ravel()])
-    counts = sorted({1, 2, 5, 10, config.max_labels} & set(range(1, config.max_labels + 1)))
+    most = bounds(config.shots)[1] if config.balanced else config.max_labels
+    counts = sorted({1, 2, 5, 10, most} & set(range(1, most + 1)))
     columns: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "calibration_error": []}
     for n in counts:
         tasks = draw_tasks(
@@ -223,7 +181,8 @@ def evaluate_learner(
             max_labels=config.max_labels,
             queries=config.queries_per_class,
             labels=n,
-        )
+            shots=n if config.balanced else None,
+        ).to(features.device)
         logits = task_logits(learner, features, tasks)
         mask = tasks.query_labels >= 0
         probs = torch.softmax(logits[mask], -1)
@@ -255,6 +214,7 @@ def meta_train(
     optimizer = make_optimizer(learner, config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.iterations)
     rng = np.random.default_rng(config.seed)
+    device = next((p.device for p in learner.parameters()), torch.device("cpu"))
     step, best_loss, stale = 0, float("inf"), 0
     best = {name: value.clone() for name, value in learner.state_dict().items()}
     if (saved := read_checkpoint(checkpoint, config)) is not None:
@@ -275,10 +235,13 @@ def meta_train(
             way=config.way,
             max_labels=config.max_labels,
             queries=config.queries_per_class,
-        )
-        features = learner.prepare(train.inputs[items.ravel()])
-        logits = task_logits(learner, features, tasks)
-        loss = task_loss(logits, tasks.query_labels) + all_way_loss(learner, features, items.shape, rng)
+            shots=config.shots if config.balanced else None,
+        ).to(device)
+        learner.start_update(step)
+        features = learner.prepare(train.inputs[items.ravel()].to(device))
+        loss, logits = path_loss(learner, features, tasks)
+        if config.all_way:
+            loss = loss + config.all_way * all_way_loss(learner, features, items.shape, rng)
         if not bool(loss.isfinite()):
             raise FloatingPointError(f"meta-training diverged at update {step}: lower learning_rate.")
         optimizer.zero_grad()

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from metaal_env.errors import InputError
 
 Params = Mapping[str, Tensor]
+Kind = Literal["conv4", "mlp", "identity"]
 
 
 class ConvBlock(nn.Module):
@@ -94,7 +95,7 @@ class Body(nn.Module):
             last two.
     """
 
-    def __init__(self, kind: Literal["conv4", "mlp", "identity"], input_shape: tuple[int, ...], width: int):
+    def __init__(self, kind: Kind, input_shape: tuple[int, ...], width: int):
         super().__init__()
         if kind == "conv4" and len(input_shape) != 3:
             raise InputError(f"body='conv4' needs images, but inputs have shape {input_shape}; use 'mlp'.")

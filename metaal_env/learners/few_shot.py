@@ -1,0 +1,120 @@
+"""Few-shot tasks: what inner learners are meta-trained and measured on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaal_env.datasets.base import ClassDataset
+from metaal_env.tasks import Range, bounds
+
+
+class FewShotTasks(NamedTuple):
+    """B few-shot tasks as positions into one batch of embedded items."""
+
+    support: Tensor  # (B, S) int64
+    support_labels: Tensor  # (B, S) int64
+    support_mask: Tensor  # (B, S) bool
+    query: Tensor  # (B, Q) int64
+    query_labels: Tensor  # (B, Q) int64; −1 at padding
+    class_mask: Tensor  # (B, K) bool
+
+    def to(self, device: torch.device) -> FewShotTasks:
+        return FewShotTasks(*(t.to(device) for t in self))
+
+
+ACQUISITION = (0.5, 1.0, math.inf)
+"""Dirichlet concentrations of the class shares of acquisition-like supports."""
+
+
+def draw_items(dataset: ClassDataset, rng: np.random.Generator, classes: int, items: int) -> np.ndarray:
+    """(classes, items) data-set indices: `items` of each of up to `classes` random classes.
+
+    Classes smaller than `items` contribute with repetition, so that rare classes are learned from as well.
+    """
+    labels = dataset.labels.numpy()
+    chosen = rng.permutation(dataset.n_classes)[:classes]
+    rows = []
+    for c in chosen:
+        members = np.flatnonzero(labels == c)
+        rows.append(rng.permutation(members)[:items] if len(members) >= items else rng.choice(members, items))
+    return np.stack(rows)
+
+
+def draw_tasks(
+    rng: np.random.Generator,
+    classes: int,
+    items: int,
+    *,
+    tasks: int,
+    way: Range,
+    max_labels: int,
+    queries: int,
+    labels: int | None = None,
+    concentrations: Sequence[float] = ACQUISITION,
+    shots: Range | None = None,
+) -> FewShotTasks:
+    """Tasks over a (classes, items) grid of embedded items.
+
+    Acquisition-like unless `shots` is given: class shares of a support are Dirichlet with one of the
+    `concentrations` (∞ = every label's class is uniform), so classes are unbalanced and often missing; the
+    number of labels is uniform in 1…max_labels unless `labels` fixes it. With `shots` (at most
+    ``items − queries``), every class has that number of labels and `max_labels` is ignored.
+    """
+    low, high = (min(limit, classes) for limit in bounds(way))
+    size = max_labels if shots is None else high * bounds(shots)[1]
+    out = {
+        "support": np.zeros((tasks, size), dtype=np.int64),
+        "support_labels": np.zeros((tasks, size), dtype=np.int64),
+        "support_mask": np.zeros((tasks, size), dtype=bool),
+        "query": np.zeros((tasks, high * queries), dtype=np.int64),
+        "query_labels": np.full((tasks, high * queries), -1, dtype=np.int64),
+        "class_mask": np.zeros((tasks, high), dtype=bool),
+    }
+    for b in range(tasks):
+        k = int(rng.integers(low, high, endpoint=True))
+        grid = rng.permutation(classes)[:k, None] * items + rng.permuted(
+            np.tile(np.arange(items), (k, 1)), axis=1
+        )
+        if shots is None:
+            n = labels or int(rng.integers(1, max_labels, endpoint=True))
+            share = rng.choice(np.asarray(concentrations))
+            shares = np.full(k, 1 / k) if np.isinf(share) else rng.dirichlet(np.full(k, share))
+            drawn = rng.choice(k, size=n, p=shares)
+        else:
+            drawn = np.repeat(np.arange(k), rng.integers(*bounds(shots), endpoint=True))
+        rank = np.array([np.count_nonzero(drawn[:i] == c) for i, c in enumerate(drawn)])
+        fits = rank < items - queries
+        drawn, rank = drawn[fits], rank[fits]
+        m = len(drawn)
+        out["support"][b, :m] = grid[drawn, queries + rank]
+        out["support_labels"][b, :m] = drawn
+        out["support_mask"][b, :m] = True
+        out["query"][b, : k * queries] = grid[:, :queries].ravel()
+        out["query_labels"][b, : k * queries] = np.repeat(np.arange(k), queries)
+        out["class_mask"][b, :k] = True
+    return FewShotTasks(**{name: torch.from_numpy(value) for name, value in out.items()})
+
+
+def rotated_classes(dataset: ClassDataset) -> ClassDataset:
+    """Images with three further classes per class: its items turned by 90°, 180° and 270°.
+
+    Santoro et al. (2016); for data whose classes a turn changes into others, such as characters.
+    """
+    turns, n = range(4), dataset.n_classes
+    split = dataset.class_split
+    return replace(
+        dataset,
+        inputs=torch.cat([torch.rot90(dataset.inputs, k, (2, 3)) for k in turns]),
+        labels=torch.cat([dataset.labels + k * n for k in turns]),
+        class_names=tuple(f"{name} turned {90 * k}°" for k in turns for name in dataset.class_names),
+        groups=dataset.groups * 4,
+        class_split=None if split is None else split * 4,
+        texts=None,
+    )

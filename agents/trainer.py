@@ -75,7 +75,7 @@ class Trainer(BaseCallback):
     def _on_training_start(self) -> None:
         # Here rather than before: `learn` starts with a reset of its own, which would use the generators.
         self.envs.seed_episodes(self.config.seed)
-        for rng, state in zip(self.envs._rngs, self.env_rngs, strict=False):
+        for rng, state in zip(self.envs.generators, self.env_rngs, strict=False):
             rng.bit_generator.state = state
         self.bar = tqdm(
             total=self.config.iterations, initial=self.iteration, desc="policy (PPO)", unit="iteration"
@@ -145,7 +145,7 @@ class Trainer(BaseCallback):
             {
                 "policy": policy.state_dict(),
                 "optimizer": policy.optimizer.state_dict(),
-                "env_rngs": json.dumps([rng.bit_generator.state for rng in self.envs._rngs]),
+                "env_rngs": json.dumps([rng.bit_generator.state for rng in self.envs.generators]),
                 "torch_rng": torch.get_rng_state(),
                 "numpy_rng": json.dumps([name, np.asarray(keys).tolist(), *rest]),
                 "iteration": self.iteration,

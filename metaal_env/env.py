@@ -59,7 +59,7 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         super().reset(seed=seed)
-        self.batch._rngs = [self.np_random]
+        self.batch.generators = [self.np_random]
         self._started = True
         observation = _first(to_numpy(self.batch.reset_tensors()))
         return observation, self._info(observation, valid=True)
@@ -67,9 +67,8 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
     def step(self, action: np.int64 | int) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         if not self._started:
             raise gym.error.ResetNeeded("call reset() before step(), and again after an episode has ended")
-        core, state = self.batch.core, self.batch.state
-        result = core.step(state, check_actions(np.asarray([action]), 1, core.config.max_pool))
-        self.batch._returns = self.batch._returns + result.reward.cpu()
+        positions = check_actions(np.asarray([action]), 1, self.batch.core.config.max_pool)
+        result = self.batch.advance(positions)
         observation = _first(to_numpy(self.batch.observe()))
         info = self._info(observation, valid=bool(result.valid))
         terminated = bool(result.terminated)

@@ -48,7 +48,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         self.single_action_space = gym.spaces.Discrete(config.max_pool)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._rngs: list[np.random.Generator] = []
+        self.generators: list[np.random.Generator] = []
         self._returns = torch.zeros(num_envs)
         self.state: EpisodeState
 
@@ -62,11 +62,11 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             seeds = list(seed)
         if len(seeds) != self.num_envs:
             raise InputError(f"seed has {len(seeds)} entries for num_envs={self.num_envs}; give one each.")
-        self._rngs = [np_random(s)[0] for s in seeds]
+        self.generators = [np_random(s)[0] for s in seeds]
 
     def reset_tensors(self) -> dict[str, Tensor]:
         """Starts an episode in every environment and returns the batched observation."""
-        if not self._rngs:
+        if not self.generators:
             self.seed_episodes(None)
         self.state = self._new_episodes(torch.arange(self.num_envs))
         self._returns = torch.zeros(self.num_envs)
@@ -79,8 +79,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             The observation after autoreset, the step's result, and for ended episodes their outcome:
             ``{"rows", "final_obs", "final_info"}``, empty when none ended.
         """
-        result = self.core.step(self.state, actions)
-        self._returns = self._returns + result.reward.cpu()
+        result = self.advance(actions)
         ended = torch.nonzero(result.terminated.cpu()).squeeze(1)
         if len(ended) == 0:
             return self.observe(), result, {}
@@ -101,14 +100,20 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
     def _new_episodes(self, rows: Tensor) -> EpisodeState:
         """New tasks for `rows`; paired environments are given the same one."""
         if self.paired == 1:
-            return self.core.reset(self.core.sampler.sample([self._rngs[i] for i in rows.tolist()]))
+            return self.core.reset(self.core.sampler.sample([self.generators[i] for i in rows.tolist()]))
         leaders = rows[rows % self.paired == 0]
         if not torch.equal(leaders.repeat_interleave(self.paired), rows - rows % self.paired):
             raise InputError(
                 f"paired={self.paired} needs episodes of one task to end together; leave target_accuracy unset."
             )
-        tasks = self.core.sampler.sample([self._rngs[i] for i in leaders.tolist()])
+        tasks = self.core.sampler.sample([self.generators[i] for i in leaders.tolist()])
         return self.core.reset(tasks.rows(torch.arange(len(leaders)).repeat_interleave(self.paired)))
+
+    def advance(self, actions: Tensor) -> StepResult:
+        """One step of every episode without autoreset."""
+        result = self.core.step(self.state, actions)
+        self._returns = self._returns + result.reward.cpu()
+        return result
 
     def observe(self) -> dict[str, Tensor]:
         """The batched observation of the present state; see `metaal_env.observation.observe`."""
@@ -131,7 +136,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         super().reset(seed=None)
-        if seed is not None or not self._rngs:
+        if seed is not None or not self.generators:
             self.seed_episodes(seed)
         observation = to_numpy(self.reset_tensors())
         return observation, self._info(observation, np.ones(self.num_envs, dtype=bool))

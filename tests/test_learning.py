@@ -1,0 +1,51 @@
+"""Slow: a short training must beat the rule that it starts from, on classes it has not met."""
+
+from pathlib import Path
+
+import pytest
+from stable_baselines3.common.logger import configure
+
+from agents.evaluation import pair
+from agents.evaluation.runner import play
+from agents.evaluation.statistics import difference
+from agents.ppo import PPOConfig, train_ppo
+from agents.strategies import make_strategy
+from metaal_env.core import Core
+from metaal_env.datasets import load_dataset
+from metaal_env.datasets.augment import learner_and_policy_parts
+from metaal_env.learners import load_learner
+from metaal_env.rewards import REWARDS
+from metaal_env.tasks import TaskConfig
+
+SHIPPED = Path(__file__).parent.parent / "agents" / "pretrained" / "metaal-glyphs"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_short_training_beats_its_prior_on_unseen_classes(tmp_path):
+    glyphs = load_dataset("glyphs")
+    learner = load_learner(SHIPPED, glyphs.input_shape)
+    task = TaskConfig(pool_size=60, budget=15)
+
+    def core(part):
+        return Core(part, learner, task, REWARDS["likelihood_aulc"])
+
+    config = PPOConfig(iterations=25, validate_every=25, validation_tasks=8)
+    training = core(learner_and_policy_parts(glyphs.split("train"))[1])
+    validation = core(glyphs.split("validation"))
+    train_ppo(training, validation, config, {}, tmp_path, configure(None, []))
+    from agents.networks import AcquisitionNetwork
+    from agents.policy import LearnedStrategy
+    from metaal_env.artifacts import read_checkpoint
+
+    network = AcquisitionNetwork()
+    saved = read_checkpoint(tmp_path / "checkpoints" / "ppo.pt", config)
+    network.load_state_dict({k.removeprefix("network."): v for k, v in saved["policy"].items()})
+    seeds = range(5000, 5320)
+    results = {
+        "policy": play(validation, LearnedStrategy(network), seeds),
+        "prior": play(validation, make_strategy(config.prior), seeds),
+    }
+    paired = pair(results)
+    gain = difference(paired.column("policy"), paired.column("prior"), paired.strata)
+    assert gain.interval.low > 0, f"{gain.interval.estimate:+.4f}, not above its prior"

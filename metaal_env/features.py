@@ -37,8 +37,8 @@ RULES: dict[str, Callable[[PoolView], Tensor]] = {
     "herding_narrow": _herding(WIDTHS[0]),
     "herding_wide": _herding(WIDTHS[-1]),
     "density": lambda view: view.geometry.density(NEIGHBOUR_WIDTH),
-    "neighbour_novelty": lambda view: smooth(view, rules.novelty(view)),
-    "neighbour_margin": lambda view: smooth(view, rules.margin(view)),
+    "neighbour_novelty": lambda view: neighbour_means(view)[..., 0],
+    "neighbour_margin": lambda view: neighbour_means(view)[..., 1],
 }
 """Rules whose scores, standardised within the pool, are features and candidates for a policy's prior."""
 
@@ -114,12 +114,14 @@ def standardise(scores: Tensor, mask: Tensor) -> Tensor:
     return scaled * mask.unsqueeze(-1)
 
 
-def smooth(view: PoolView, values: Tensor, width: float = NEIGHBOUR_WIDTH) -> Tensor:
-    """(B, N) values → their kernel-weighted mean over each item's neighbours in the pool."""
-    kernel = view.geometry.kernel(width)  # (B, N, L)
-    at_landmarks = values[:, view.geometry.landmarks]
-    weight = view.geometry.density(width) * view.geometry.landmark_mask.sum(-1, keepdim=True)
-    return (kernel @ at_landmarks.unsqueeze(-1)).squeeze(-1) / weight.clamp(min=1e-6)
+def neighbour_means(view: PoolView) -> Tensor:
+    """(B, N, 2) kernel-weighted means of novelty and margin over each item's neighbours in the pool."""
+    if "neighbour_means" not in view.memo:
+        values = torch.stack([rules.novelty(view), rules.margin(view)], -1)[:, view.geometry.landmarks]
+        weight = view.geometry.density(NEIGHBOUR_WIDTH) * view.geometry.landmark_mask.sum(-1, keepdim=True)
+        total = view.geometry.kernel(NEIGHBOUR_WIDTH) @ values
+        view.memo["neighbour_means"] = total / weight.clamp(min=1e-6).unsqueeze(-1)
+    return view.memo["neighbour_means"]
 
 
 def _nearest_similarity(view: PoolView, width: float) -> Tensor:

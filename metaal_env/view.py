@@ -208,14 +208,16 @@ class PoolView:
         return self.geometry.nearest_sq_dist(self.order, self.order_mask)
 
     @cached_property
-    def _coverages(self) -> dict[float, Tensor]:
+    def memo(self) -> dict[str, Tensor]:
+        """What rules and features derive from this moment more than once, by name."""
         return {}
 
     def coverage(self, width: float) -> Tensor:
         """(B, L) similarity of every landmark to its nearest labelled item; see `Geometry.coverage`."""
-        if width not in self._coverages:
-            self._coverages[width] = self.geometry.coverage(width, self.order, self.order_mask)
-        return self._coverages[width]
+        name = f"coverage {width}"
+        if name not in self.memo:
+            self.memo[name] = self.geometry.coverage(width, self.order, self.order_mask)
+        return self.memo[name]
 
     @cached_property
     def way(self) -> Tensor:

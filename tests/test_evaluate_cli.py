@@ -129,7 +129,6 @@ def test_more_strategies_join_the_same_tasks(small: Path, data: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "python train_policy.py"),
         (["--strategies", "margn", "--dataset", "DATA"], "did you mean 'margin'"),
         (["--strategies", "random", "--dataset", "digit"], "did you mean 'digits'"),
         (["--strategies", "random", "--dataset", "gone.npz"], "gone.npz"),
@@ -164,6 +163,14 @@ def test_bad_input_is_one_sentence(
     out, err = _in_process(given, tmp_path)
     assert says in err and "Traceback" not in err and err.count("\n") == 1, err
     assert sorted(tmp_path.rglob("*")) == before, out
+
+
+def test_nothing_to_evaluate_names_the_command_that_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.evaluation.loading.SHIPPED", tmp_path / "nothing ships")
+    _, err = _in_process([], tmp_path)
+    assert "python train_policy.py" in err and err.count("\n") == 1
 
 
 def _in_process(arguments: list[str], folder: Path) -> tuple[str, str]:

@@ -153,7 +153,7 @@ def test_meta_gradient_agrees_with_torch_func(depth, float64):
 
     expected = grad(reference)({n: p.detach() for n, p in names.items()})
     features = learner.prepare(torch.cat([x, query]))
-    features, every = features.unsqueeze(0), torch.ones(1, 5, dtype=torch.bool)
+    features = features.unsqueeze(0)
     adapted = learner.adapt(
         features[:, :5], y[None], torch.ones(1, 5, dtype=torch.bool), torch.ones(1, 3, dtype=torch.bool)
     )

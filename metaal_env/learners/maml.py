@@ -25,6 +25,10 @@ Fashion-MNIST) by meta-training the four scalars alone. Mean validation log-loss
 """
 
 
+CPU_EPISODES = 16
+"""Episodes whose bodies are adapted together on a CPU: most adaptations per second (`benchmarks/inner_loop.py`)."""
+
+
 class MAML(InnerLearner):
     """Gradient adaptation of an embedding network whose head starts from the support's shrunk prototypes.
 
@@ -146,7 +150,14 @@ class MAML(InnerLearner):
         return self.body(features, start=self.split, params=params).flatten(2)
 
     def adapt(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> Adapted:
-        return self.adapt_path(support, labels, mask, class_mask)[-1]
+        whole = (support, labels, mask, class_mask)
+        if self.static_embedding or support.device.type != "cpu" or torch.is_grad_enabled():
+            return self.adapt_path(*whole)[-1]
+        # Own filters for hundreds of episodes at once leave every cache of a CPU.
+        parts = [
+            self.adapt_path(*part)[-1] for part in zip(*(t.split(CPU_EPISODES) for t in whole), strict=True)
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def adapt_path(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> list[Adapted]:
         """The start and the state after each gradient step."""
@@ -206,7 +217,9 @@ class MAML(InnerLearner):
     ) -> tuple[Adapted, Adapted]:
         if meta_training:
             # New nodes of the graph: the inner gradient is partial, although prototypes depend on the body.
-            fast = {name: value.view_as(value) for name, value in fast.items()}
+            fast = {
+                n: v.view_as(v) if v.requires_grad else v.detach().requires_grad_() for n, v in fast.items()
+            }
         else:
             fast = {name: value.detach().requires_grad_() for name, value in fast.items()}
         logits = self.predict(fast | fixed, support)  # (B, S, K)

@@ -1,9 +1,10 @@
 """Time per query beside scikit-activeml, same pool and labels: ``python benchmarks/strategies.py``.
 
-Ours is a batch of one pool on one thread and includes adapting the learner; theirs gets a classifier that is
-fitted already, but for committees and look-ahead, which fit their own. Prints medians over repeats and the
-ratio theirs / ours. ``--sizes 100 1000 10000`` for more; the look-ahead rules of scikit-activeml are left out
-above ``--slow-limit`` items, where they take minutes.
+Both sides start from arrays: ours builds a view of one pool and adapts the learner where the rule reads it, theirs
+fits its classifier (``fit_clf=True``, its default); ``--fitted`` hands theirs a classifier that is fitted already,
+while ours still adapts. Processor time of one thread, medians over repeats taken in turns, ratio theirs / ours.
+The look-ahead rules of scikit-activeml are left out above ``--slow-limit`` items, where they take minutes.
+``--write docs/strategies.md`` puts the tables there.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from strategy_table import replace_section
 
 from agents.strategies import Strategy, make_strategy
 from metaal_env.learners import LEARNERS, InnerLearner
@@ -27,17 +30,21 @@ from metaal_env.view import PoolView
 CLASSES, DIMENSIONS, LABELS = 5, 64, 50
 
 
-def median_seconds(call: Callable[[], object], repeats: int) -> float:
-    """Median wall time; the first call, which warms caches, is not counted unless it is the only one."""
-    times = []
+def median_seconds(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> list[float]:
+    """Median processor time of each, called in turns: other programs on the machine then count for neither.
+
+    The first calls, which warm caches, do not count unless they are the only ones.
+    """
+    times: list[list[float]] = [[], []]
     for _ in range(repeats + (repeats > 1)):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[1:] or times))
+        for call, found in zip((ours, theirs), times, strict=True):
+            start = time.process_time()
+            call()
+            found.append(time.process_time() - start)
+    return [float(np.median(found[1:] or found)) for found in times]
 
 
-def references(x: np.ndarray, y: np.ndarray) -> dict[str, tuple[Callable[[], object], bool]]:
+def references(x: np.ndarray, y: np.ndarray, fit: bool) -> dict[str, tuple[Callable[[], object], bool]]:
     """Our name → (scikit-activeml's query, whether it is slow)."""
     from skactiveml import pool
     from skactiveml.classifier import ParzenWindowClassifier, SklearnClassifier
@@ -50,7 +57,7 @@ def references(x: np.ndarray, y: np.ndarray) -> dict[str, tuple[Callable[[], obj
         SklearnClassifier(LogisticRegression(max_iter=500), classes=classes, random_state=i)
         for i in range(10)
     ]
-    fitted = {"clf": clf, "fit_clf": False}
+    fitted = {"clf": clf, "fit_clf": fit}
     unsure = {
         "least_confident": "least_confident",
         "margin": "margin_sampling",
@@ -68,7 +75,7 @@ def references(x: np.ndarray, y: np.ndarray) -> dict[str, tuple[Callable[[], obj
         "typiclust": (lambda: pool.TypiClust().query(x, y), False),
         "probcover": (lambda: pool.ProbCover(n_classes=CLASSES).query(x, y), False),
         "badge": (lambda: pool.Badge().query(x, y, **fitted), False),
-        "clue": (lambda: pool.Clue().query(x, y, clf, fit_estimator=False), False),
+        "clue": (lambda: pool.Clue().query(x, y, clf, fit_estimator=fit), False),
         "falcun": (lambda: pool.Falcun().query(x, y, **fitted), False),
         "dropquery": (lambda: pool.DropQuery().query(x, y, **fitted), False),
         "discriminative": (
@@ -105,10 +112,13 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--slow-limit", type=int, default=1000)
+    parser.add_argument("--fitted", action="store_true", help="their classifier is fitted beforehand")
+    parser.add_argument("--write", type=Path, help="Markdown file whose section is replaced")
     parser.add_argument("--only", nargs="*", help="names of strategies")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    lines: list[str] = [""]
     for size in arguments.sizes:
         rng = np.random.default_rng(0)
         truth = rng.integers(0, CLASSES, size)
@@ -116,21 +126,27 @@ def main() -> None:
         labels = np.where(np.arange(size) < LABELS, truth, -1)
         y = np.where(labels < 0, np.nan, labels)
         learner = LEARNERS["prototype"]((DIMENSIONS,))
-        print(f"\nn = {size}, {DIMENSIONS} features, {CLASSES} classes, {LABELS} labels")
-        print(f"{'strategy':18s} {'ours ms':>10s} {'theirs ms':>11s} {'ratio':>9s}")
+        title = f"n = {size:,}, {DIMENSIONS} features, {CLASSES} classes, {LABELS} labels"
+        lines += ["", title, "", "| strategy | ours ms | theirs ms | ratio |", "|---|---|---|---|"]
+        print("\n".join(lines[-5:]))
         ratios = []
-        for name, (theirs, slow) in references(x, y).items():
+        for name, (theirs, slow) in references(x, y, not arguments.fitted).items():
             if (slow and size > arguments.slow_limit) or (arguments.only and name not in arguments.only):
                 continue
             strategy = make_strategy(name)
 
             repeats = 1 if slow and size >= 1000 else arguments.repeats
             needed = None if name in GEOMETRIC else learner
-            mine = median_seconds(partial(query, strategy, x, labels, needed), arguments.repeats)
-            other = median_seconds(theirs, repeats)
+            mine, other = median_seconds(partial(query, strategy, x, labels, needed), theirs, repeats)
             ratios.append(other / mine)
-            print(f"{name:18s} {1e3 * mine:10.2f} {1e3 * other:11.2f} {other / mine:9.1f}", flush=True)
-        print(f"{'median ratio':18s} {'':10s} {'':11s} {np.median(ratios):9.1f}")
+            lines.append(f"| {name} | {1e3 * mine:.2f} | {1e3 * other:.2f} | {other / mine:.1f} |")
+            print(lines[-1], flush=True)
+        lines.append(f"| median ratio | | | {np.median(ratios):.1f} |")
+        print(lines[-1])
+    if arguments.write:
+        sizes = " ".join(map(str, arguments.sizes))
+        lines[0] = f"`python benchmarks/strategies.py --sizes {sizes}{' --fitted' * arguments.fitted}`"
+        replace_section(arguments.write, "strategy-speed", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,23 +28,33 @@ class Geometry:
     def __init__(self, embeddings: Tensor, valid: Tensor, max_landmarks: int = MAX_LANDMARKS):
         self.embeddings, self.valid = embeddings, valid
         n = embeddings.shape[1]
+        self.exact = n <= max_landmarks
         # Evenly spaced positions: pools come shuffled, and no random state is needed.
-        if n <= max_landmarks:
+        if self.exact:
             self.landmarks = torch.arange(n, device=embeddings.device)
         else:
             self.landmarks = torch.linspace(0, n - 1, max_landmarks, device=embeddings.device).long()
-        self.landmark_mask = valid[:, self.landmarks]  # (B, L)
+        self.landmark_mask = self.at_landmarks(valid)  # (B, L)
         self._kernels: dict[float, Tensor] = {}
         self._densities: dict[float, Tensor] = {}
+        self.memo: dict[Hashable, Any] = {}
+        """What strategies derive from the embeddings alone and want to keep for the episode."""
 
-    @property
-    def exact(self) -> bool:
-        return len(self.landmarks) == self.embeddings.shape[1]
+    def at_landmarks(self, values: Tensor) -> Tensor:
+        """(B, N, …) → (B, L, …)."""
+        return values if self.exact else values[:, self.landmarks]
+
+    @cached_property
+    def is_landmark(self) -> Tensor:
+        """(B, N) bool: real items that are landmarks."""
+        flags = torch.zeros_like(self.valid)
+        flags[:, self.landmarks] = True
+        return flags & self.valid
 
     @cached_property
     def sq_dist(self) -> Tensor:
         """(B, N, L) squared distances to the landmarks."""
-        return squared_distances(self.embeddings, self.embeddings[:, self.landmarks])
+        return squared_distances(self.embeddings, self.at_landmarks(self.embeddings))
 
     @cached_property
     def mean_sq_dist(self) -> Tensor:
@@ -113,3 +125,27 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     distance += a.square().sum(-1).unsqueeze(-1)
     distance += b.square().sum(-1).unsqueeze(-2)
     return distance.clamp_(min=0)
+
+
+def spread(items: Tensor, mask: Tensor, count: int) -> Tensor:
+    """(B, `count`) positions evenly spaced in the distance to the mean, from the nearest to the farthest.
+
+    They depend on what the items are, not on where they stand, so what is computed from them follows a
+    permutation of the pool (but for items at equal distances). O(N·(D + log N)), in double precision, so that
+    the order of a sum does not decide between neighbours.
+
+    Args:
+        items: (B, N, D).
+        mask: (B, N) bool; others come in only when there are fewer than `count` of these.
+        count: at most N.
+    """
+    if count == items.shape[1]:
+        return torch.arange(count, device=items.device).expand(len(items), count)
+    x = items.double()
+    total = mask.sum(1, keepdim=True)
+    mean = torch.einsum("bn,bnd->bd", mask.double(), x) / total.clamp(min=1)
+    distance = (x - mean.unsqueeze(1)).square().sum(-1).masked_fill(~mask, torch.inf)
+    place = torch.arange(count, device=items.device)
+    even = (place * (total - 1) / max(count - 1, 1)).round().long()
+    order = distance.argsort(dim=1, stable=True)
+    return torch.take_along_dim(order, torch.where(total > count, even, place), 1)

@@ -76,7 +76,7 @@ def uherding_gain(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
         covered = chosen.amax(1)
     else:
         covered = torch.zeros_like(kernel[:, 0])
-    return _gain(kernel, covered, view, margin(view)[:, geometry.landmarks])
+    return _gain(kernel, covered, view, geometry.at_landmarks(margin(view)))
 
 
 def labelled_radius(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:

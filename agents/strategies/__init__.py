@@ -14,14 +14,17 @@ from agents.strategies import (  # noqa: F401
     coverage,
     diversity,
     expected,
+    gain_models,
     herding,
     hybrid,
     information,
+    lal_rl,
     mixture,
     privileged,
     uncertainty,
 )
 from agents.strategies.base import STRATEGIES, PrivilegedStrategy, Strategy
+from agents.strategies.fitted import is_fitted, load_fitted
 from metaal_env.errors import InputError, unknown_name
 
 __all__ = ["STRATEGIES", "PrivilegedStrategy", "Strategy", "make_strategy"]
@@ -31,8 +34,8 @@ def make_strategy(spec: str, *, seed: int = 0) -> Strategy:
     """A strategy from its name, a trained policy or a user's class.
 
     Args:
-        spec: a registered name (``"margin"``); the folder or file of a trained policy (``"runs/my_run"``); or
-            ``"path/to/file.py:ClassName"``, a subclass of `Strategy`.
+        spec: a registered name (``"margin"``); the folder or file of a trained policy (``"runs/my_run"``) or
+            the folder of a fitted strategy; or ``"path/to/file.py:ClassName"``, a subclass of `Strategy`.
         seed: stream of a stochastic strategy's random numbers.
 
     Raises:
@@ -45,6 +48,8 @@ def make_strategy(spec: str, *, seed: int = 0) -> Strategy:
         return _user_strategy(Path(file), class_name, seed)
     if spec.endswith(".py"):
         raise InputError(f"strategy={spec!r} names a file; name its class too: '{spec}:ClassName'.")
+    if is_fitted(spec):
+        return load_fitted(spec, seed=seed)
     if Path(spec).exists() or Path(f"{spec}.json").exists():
         from agents.policy import LearnedStrategy  # imported here: a policy is a strategy itself
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, masked_scores, random_if_cold, stack_picks
-from agents.strategies.clustering import Clusters, k_means, within
+from agents.strategies.clustering import Clusters, k_means, static_clusters, within
 from agents.strategies.lookahead import learner_of
 from metaal_env import rules
 from metaal_env.core import Oracle
@@ -59,8 +59,7 @@ class ClusterBatch(Strategy):
 
 def turns(view: PoolView, plan: Plan, taken: Tensor) -> Tensor:
     """(B, N) double: clusters that gave fewest of the `taken` items first, then by priority, then score."""
-    hot = torch.nn.functional.one_hot(plan.clusters.assignment, plan.clusters.real.shape[1]).double()
-    asked = (hot * taken.unsqueeze(-1)).sum(1)  # (B, K)
+    asked = cluster_mass(plan.clusters, taken.double())  # (B, K)
     priority = plan.priority.masked_fill(~plan.clusters.real, -torch.inf)
     order = (priority.unsqueeze(1) > priority.unsqueeze(2)).sum(-1).double()  # (B, K), 0 for the first
     n_clusters = plan.clusters.real.sum(1, keepdim=True)
@@ -72,8 +71,9 @@ def turns(view: PoolView, plan: Plan, taken: Tensor) -> Tensor:
 
 def cluster_mass(clusters: Clusters, weight: Tensor) -> Tensor:
     """(B, K) sum of the (B, N) weights in each cluster."""
-    hot = torch.nn.functional.one_hot(clusters.assignment, clusters.real.shape[1]).to(weight.dtype)
-    return torch.einsum("bnk,bn->bk", hot, weight)
+    # Not `scatter_add_`, which adds in no fixed order on a GPU.
+    hot = weight.new_zeros(*weight.shape, clusters.real.shape[1])
+    return hot.scatter_(2, clusters.assignment.unsqueeze(-1), weight.unsqueeze(-1)).sum(1)
 
 
 @STRATEGIES.register("clue")
@@ -99,13 +99,14 @@ class DropQuery(ClusterBatch):
 
     `samples` predictions with features dropped at `rate`; candidates where more than half disagree with the
     full prediction are clustered, and the item nearest to each centre is taken. With fewer of them than
-    wanted, those with most disagreement fill up. Cost: `samples`·N predictions and the k-means.
+    wanted, those with most disagreement fill up. Half the features are dropped, not the paper's .75, which
+    leaves too little of small embeddings. Cost: `samples`·N predictions and the k-means.
     """
 
     stochastic = True
     needs_learner = True
 
-    def __init__(self, *, rate: float = 0.75, samples: int = 3, seed: int = 0):
+    def __init__(self, *, rate: float = 0.5, samples: int = 3, seed: int = 0):
         super().__init__(seed=seed)
         self.rate, self.samples = rate, samples
 
@@ -124,10 +125,15 @@ class DropQuery(ClusterBatch):
         assert view.adapted is not None  # comes with the learner
         n, size = features.shape[1], features[0, 0].numel()
         guess = view.logits.argmax(-1)
+        weight = (view.valid / view.valid.sum(1, keepdim=True).clamp(min=1)).to(features.dtype)
+        mean = torch.einsum("bn,bnf->bf", weight, features.flatten(2)).view(len(view), 1, *features.shape[2:])
+        # Dropped features take the pool's mean: a zero means nothing to a learner of distances. The others
+        # are stretched so that items stay as far from the mean as they were.
+        centred = (features - mean) / (1 - self.rate) ** 0.5
         wrong = torch.zeros_like(features.flatten(2)[..., 0])
         for sample in range(self.samples):
             keep = view.random(lambda rng: rng.random((n, size)) >= self.rate, self.seed + sample)
-            logits = learner.predict(view.adapted, features * keep.view(features.shape))
+            logits = learner.predict(view.adapted, mean + centred * keep.view(features.shape))
             wrong = wrong + (logits.argmax(-1) != guess)
         return wrong / self.samples
 
@@ -150,7 +156,7 @@ class ClusterMargin(ClusterBatch):
         return super().horizon(view).clamp(max=5)
 
     def plan(self, view: PoolView, size: Tensor) -> Plan:
-        clusters = k_means(view.embeddings, view.valid.to(view.embeddings.dtype), 2 * view.way)
+        clusters = static_clusters(view, 2 * view.way)
         unsure = random_if_cold(rules.margin(view), view, self.seed)
         rank = descending_rank(masked_scores(unsure, view))
         allowed = (rank < (self.excess * size).ceil().unsqueeze(1)) & view.selectable

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.geometry import squared_distances
+from metaal_env.geometry import Geometry, spread, squared_distances
 from metaal_env.view import PoolView
 
 MAX_CLUSTERS = 128
@@ -25,7 +25,7 @@ class Clusters(NamedTuple):
     sq_dist: Tensor  # (B, N) squared distance to the own centre
 
 
-def k_means(x: Tensor, weight: Tensor, clusters: Tensor, iterations: int = 20) -> Clusters:
+def k_means(x: Tensor, weight: Tensor, clusters: Tensor, iterations: int = 10) -> Clusters:
     """Weighted k-means with its own number of clusters per episode (Lloyd 1982; greedy k-means++ start).
 
     Args:
@@ -37,36 +37,55 @@ def k_means(x: Tensor, weight: Tensor, clusters: Tensor, iterations: int = 20) -
     clusters = clusters.clamp(1, MAX_CLUSTERS)
     n_centres = int(clusters.max())
     real = torch.arange(n_centres, device=x.device) < clusters.unsqueeze(1)  # (B, K)
-    centres = _greedy_start(x, weight, n_centres)
+    starts = spread(x, weight > 0, min(x.shape[1], MAX_STARTS))  # (B, C)
+    shift = x.mean(1, keepdim=True)
+    x = x - shift  # once: ‖x‖² + ‖c‖² − 2x·c loses digits when the common mean is large
+    centres = _greedy_start(x, weight, starts, n_centres)
+    weight = weight.unsqueeze(-1)
+    closed = torch.zeros_like(centres[..., 0]).masked_fill_(~real, torch.inf)
+    points = x.transpose(1, 2)
     assignment = torch.full(x.shape[:2], -1, device=x.device)
+    hot = x.new_zeros(*x.shape[:2], n_centres)
     for _ in range(iterations):
-        distance = squared_distances(x, centres).masked_fill(~real.unsqueeze(1), torch.inf)  # (B, N, K)
-        nearest, new = distance.min(-1)
+        # ‖x − c‖² − ‖x‖², all that the nearest centre depends on
+        offset = (centres.square().sum(-1) + closed).unsqueeze(2)  # (B, K, 1)
+        nearest, new = torch.baddbmm(offset, centres, points, alpha=-2).min(1)  # (B, N)
         if torch.equal(new, assignment):
             break
         assignment = new
-        hot = torch.nn.functional.one_hot(assignment, n_centres).to(x.dtype) * weight.unsqueeze(-1)
+        hot.zero_().scatter_(2, assignment.unsqueeze(-1), weight)
         mass = hot.sum(1)  # (B, K)
         means = hot.transpose(1, 2) @ x / mass.clamp(min=1e-12).unsqueeze(-1)
         centres = torch.where((mass > 0).unsqueeze(-1), means, centres)
-    return Clusters(centres, real, assignment, nearest)
+    distance = (nearest + x.square().sum(-1)).clamp_(min=0)
+    return Clusters(centres + shift, real, assignment, distance)
 
 
-def _greedy_start(x: Tensor, weight: Tensor, n_centres: int) -> Tensor:
-    """(B, K, D) items chosen one by one to lower Σ_n w_n min_c ‖x_n − c‖² most."""
-    n = x.shape[1]
-    starts = torch.linspace(0, n - 1, min(n, MAX_STARTS), device=x.device).round().long()
-    distance = squared_distances(x, x[:, starts])  # (B, N, C)
-    closed = weight[:, starts] <= 0  # (B, C)
-    nearest = torch.full(x.shape[:2], torch.inf, device=x.device, dtype=x.dtype)
-    lowered, chosen = torch.empty_like(distance), []
-    for _ in range(n_centres):
-        torch.minimum(nearest.unsqueeze(-1), distance, out=lowered)
-        potential = (weight.unsqueeze(1) @ lowered).squeeze(1)
-        pick = potential.masked_fill(closed, torch.inf).argmin(1)  # (B,)
-        nearest = torch.minimum(nearest, torch.take_along_dim(distance, pick.view(-1, 1, 1), 2).squeeze(2))
-        chosen.append(starts[pick])
+def _greedy_start(x: Tensor, weight: Tensor, starts: Tensor, n_centres: int) -> Tensor:
+    """(B, K, D) items among (B, C) `starts`, chosen one by one to lower Σ_n w_n min_c ‖x_n − c‖² most."""
+    batch = torch.arange(len(x), device=x.device)
+    # What is left after each start: it only falls, so it is lowered in place.
+    left = squared_distances(Geometry.rows(x, starts), x)  # (B, C, N)
+    closed = torch.zeros_like(left[..., 0]).masked_fill_(
+        Geometry.rows(weight, starts) <= 0, torch.inf
+    )  # (B, C)
+    weight = weight.unsqueeze(-1)
+    chosen = []
+    for step in range(n_centres):
+        pick = ((left @ weight).squeeze(-1) + closed).argmin(1)  # (B,)
+        chosen.append(starts[batch, pick])
+        if step + 1 < n_centres:
+            torch.minimum(left, left[batch, pick].unsqueeze(1), out=left)
     return torch.take_along_dim(x, torch.stack(chosen, 1).unsqueeze(-1), 1)
+
+
+def static_clusters(view: PoolView, clusters: Tensor) -> Clusters:
+    """k-means of the whole pool; kept on the view's geometry, so that an episode computes it once."""
+    key = ("k_means", tuple(clusters.tolist()))
+    if key not in view.geometry.memo:
+        weight = view.valid.to(view.embeddings.dtype)
+        view.geometry.memo[key] = k_means(view.embeddings, weight, clusters)
+    return view.geometry.memo[key]
 
 
 def gaussian_mixture(
@@ -107,12 +126,13 @@ def gaussian_mixture(
 
 def uncovered_first(view: PoolView, clusters: Clusters) -> Tensor:
     """(B, N) double: rank of the item's cluster, fewest labels first, then most items; whole numbers."""
-    n_centres = clusters.real.shape[1]
-    hot = torch.nn.functional.one_hot(clusters.assignment, n_centres).double()  # (B, N, K)
-    size = (hot * view.valid.unsqueeze(-1)).sum(1)
-    labels = (hot * (view.labelled & view.valid).unsqueeze(-1)).sum(1)
-    rank = size - labels * (view.valid.shape[1] + 1)  # (B, K)
+    share = view.valid.double() - (view.labelled & view.valid).double() * (view.valid.shape[1] + 1)
+    rank = share.new_zeros(clusters.real.shape).scatter_add_(1, clusters.assignment, share)  # (B, K)
     return torch.take_along_dim(rank, clusters.assignment, 1)
+
+
+DENSE_ITEMS = 256
+"""Up to so many items typicality is computed for all clusters at once, beyond it cluster by cluster."""
 
 
 def typicality(view: PoolView, assignment: Tensor, neighbours: int = 20) -> Tensor:
@@ -121,15 +141,42 @@ def typicality(view: PoolView, assignment: Tensor, neighbours: int = 20) -> Tens
     Against the pool's landmarks. With m items in the cluster, min(`neighbours`, m − 1) are averaged; 0 for an
     item alone in its cluster.
     """
+    if assignment.shape[1] > DENSE_ITEMS:
+        return _typicality_by_cluster(view, assignment, neighbours)
     geometry = view.geometry
-    same = assignment.unsqueeze(2) == assignment[:, geometry.landmarks].unsqueeze(1)  # (B, N, L)
-    itself = torch.arange(same.shape[1], device=same.device).unsqueeze(1) == geometry.landmarks
+    same = assignment.unsqueeze(2) == geometry.at_landmarks(assignment).unsqueeze(1)  # (B, N, L)
+    itself = torch.eye(same.shape[1], dtype=torch.bool, device=same.device)  # so few items are all landmarks
     same = same & geometry.landmark_mask.unsqueeze(1) & ~itself
     count = same.sum(-1).clamp(max=neighbours)  # (B, N)
-    distance = geometry.sq_dist.sqrt().masked_fill(~same, torch.inf)
-    nearest = distance.topk(min(neighbours, distance.shape[2]), dim=-1, largest=False).values
-    total = torch.where(nearest.isfinite(), nearest, 0).sum(-1)
-    return count / (total + 1e-7)
+    squared = geometry.sq_dist.masked_fill(~same, torch.inf)
+    nearest = squared.topk(min(neighbours, squared.shape[2]), dim=-1, largest=False).values
+    return count / (nearest.masked_fill_(nearest.isinf(), 0).sqrt_().sum(-1) + 1e-7)
+
+
+def _typicality_by_cluster(view: PoolView, assignment: Tensor, neighbours: int) -> Tensor:
+    """The same in the sum of the clusters' squared sizes instead of O(N·L)."""
+    typical = torch.zeros_like(view.embeddings[..., 0])
+    for row in range(len(view)):
+        x, own = view.embeddings[row], assignment[row]
+        x = x - x.mean(0)
+        counted = view.geometry.is_landmark[row]
+        everything = bool(counted.all())
+        for items in own.argsort(stable=True).split(torch.bincount(own).tolist()):
+            others = items if everything else items[counted[items]]
+            if len(others) == 0:
+                continue
+            here = x[items]
+            distance = torch.cdist(here, here if everything else x[others])  # (m, l)
+            if everything:
+                distance.fill_diagonal_(torch.inf)
+                values = distance.topk(min(neighbours, len(items) - 1), -1, False).values
+                typical[row, items] = values.shape[1] / (values.sum(-1) + 1e-7)
+                continue
+            distance.masked_fill_(items.unsqueeze(1) == others, torch.inf)
+            values = distance.topk(min(neighbours, len(others)), -1, False).values
+            alone = values.isinf()
+            typical[row, items] = (~alone).sum(-1) / (values.masked_fill_(alone, 0).sum(-1) + 1e-7)
+    return typical
 
 
 def within(scores: Tensor, mask: Tensor) -> Tensor:

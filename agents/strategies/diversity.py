@@ -9,6 +9,7 @@ from agents.strategies.base import STRATEGIES, Strategy
 from agents.strategies.clustering import (
     gaussian_mixture,
     k_means,
+    static_clusters,
     typicality,
     uncovered_first,
     within,
@@ -47,7 +48,7 @@ class KMeansCenters(Strategy):
     spreads = True
 
     def score(self, view: PoolView) -> Tensor:
-        clusters = k_means(view.embeddings, view.valid.to(view.embeddings.dtype), total_labels(view))
+        clusters = static_clusters(view, total_labels(view))
         return uncovered_first(view, clusters) + within(-clusters.sq_dist, view.valid)
 
 
@@ -61,8 +62,11 @@ class GMMCenters(Strategy):
     spreads = True
 
     def score(self, view: PoolView) -> Tensor:
-        weight = view.valid.to(view.embeddings.dtype)
-        clusters, log_density = gaussian_mixture(view.embeddings, weight, total_labels(view))
+        key = ("gaussian_mixture", tuple(total_labels(view).tolist()))
+        if key not in view.geometry.memo:  # the same for the whole episode
+            weight = view.valid.to(view.embeddings.dtype)
+            view.geometry.memo[key] = gaussian_mixture(view.embeddings, weight, total_labels(view))
+        clusters, log_density = view.geometry.memo[key]
         return uncovered_first(view, clusters) + within(log_density, view.valid)
 
 
@@ -78,7 +82,8 @@ class TypiClust(Strategy):
     spreads = True
 
     def score(self, view: PoolView) -> Tensor:
-        clusters = k_means(view.embeddings, view.valid.to(view.embeddings.dtype), view.labelled.sum(1) + 1)
+        weight = view.valid.to(view.embeddings.dtype)
+        clusters = k_means(view.embeddings, weight, view.labelled.sum(1) + 1)
         typical = typicality(view, clusters.assignment)
         return uncovered_first(view, clusters) + within(typical, view.valid)
 

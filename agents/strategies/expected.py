@@ -48,12 +48,12 @@ class ExpectedRisk(Strategy):
 
     def _weight(self, view: PoolView) -> Tensor:
         """(B, E) which landmarks count: unlabelled real ones, summing to one."""
-        weight = view.selectable[:, view.geometry.landmarks].to(view.embeddings.dtype)
+        weight = view.geometry.at_landmarks(view.selectable).to(view.embeddings.dtype)
         return weight / weight.sum(1, keepdim=True).clamp(min=1)
 
     def _readapted(self, view: PoolView) -> Tensor:
         learner, features = learner_of(view, self)
-        evaluated = features[:, view.geometry.landmarks]
+        evaluated = view.geometry.at_landmarks(features)
         weight = self._weight(view)
         b, k = len(view), view.class_mask.shape[1]
         parts = []
@@ -65,11 +65,11 @@ class ExpectedRisk(Strategy):
         return torch.cat(parts, 1)
 
     def _columns(self, view: PoolView) -> Tensor:
-        landmarks = view.geometry.landmarks
         weight = self._weight(view)
-        columns = Columns(view, view.embeddings[:, landmarks])
+        columns = Columns(view, view.geometry.at_landmarks(view.embeddings))
         rest, top, entropy = (
-            x.transpose(1, 2).unsqueeze(1) for x in without_each(columns.logits_now(landmarks))
+            x.transpose(1, 2).unsqueeze(1)
+            for x in without_each(view.geometry.at_landmarks(columns.logits_now()))
         )  # (B, 1, K, E)
         b, n = view.valid.shape
         step = max(1, MAX_ELEMENTS // (b * rest.shape[2] * rest.shape[3]))

@@ -108,7 +108,8 @@ class TCM(Strategy):
         self.switch = switch
 
     def score(self, view: PoolView) -> Tensor:
-        clusters = k_means(view.embeddings, view.valid.to(view.embeddings.dtype), view.labelled.sum(1) + 1)
+        weight = view.valid.to(view.embeddings.dtype)
+        clusters = k_means(view.embeddings, weight, view.labelled.sum(1) + 1)
         typical = uncovered_first(view, clusters) + within(typicality(view, clusters.assignment), view.valid)
         covering = (view.labelled.sum(1) < self.switch * view.way).unsqueeze(1) | cold_start(view)
         return torch.where(covering, typical, rules.margin(view).double())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 from torch import Tensor
@@ -29,8 +30,8 @@ def cost_reduction(frequencies: Tensor, class_mask: Tensor, m_max: int, prior: f
     """Expected drop in 0/1 cost per label when up to m labels come (Kottke et al. 2016, eq. 12–15).
 
     The label counts k around an item make a Dirichlet(k + prior) posterior over its class probabilities. With
-    l further labels one decides for argmax(k + l); the expected cost is averaged over l. For the m labels
-    all in closed form; the gain is max_m (cost_0 − cost_m) / m.
+    l further labels one decides for argmax(k + l); the expected cost is the sum over all l of their
+    Dirichlet-multinomial probability times the posterior risk, and the gain is max_m (cost_0 − cost_m) / m.
 
     Args:
         frequencies: (B, N, K) kernel frequencies times class probabilities.
@@ -42,19 +43,17 @@ def cost_reduction(frequencies: Tensor, class_mask: Tensor, m_max: int, prior: f
     total = alpha.sum(-1)
     best_now = alpha_of(alpha, frequencies * real).div(total)
     cost = [1 - best_now]
-    # m = 1: the posterior mass of the class decided for, averaged over the label y with p(y) = α_y / Σα.
     for m in range(1, m_max + 1):
         expected = torch.zeros_like(total)
         for combination in itertools.combinations_with_replacement(range(k), m):
             extra = torch.zeros(k, dtype=alpha.dtype, device=alpha.device)
             for y in combination:
                 extra[y] += 1
-            # Dirichlet-multinomial probability of drawing these labels.
             log_p = (
                 torch.lgamma(alpha.clamp(min=1e-30) + extra) - torch.lgamma(alpha.clamp(min=1e-30))
             ) * real
             log_p = log_p.sum(-1) - torch.lgamma(total + m) + torch.lgamma(total)
-            log_p = log_p + torch.lgamma(torch.tensor(m + 1.0)) - torch.lgamma(extra + 1).sum()
+            log_p = log_p + math.lgamma(m + 1) - torch.lgamma(extra + 1).sum()
             probability = log_p.exp() * real[..., list(combination)].all(-1)
             decided = alpha_of((alpha + extra) * real, (frequencies + extra) * real)
             expected = expected + probability * decided / (total + m)

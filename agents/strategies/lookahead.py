@@ -113,11 +113,10 @@ class Columns:
         self.bias = learner.count_weight * after.log()
         self.bias_change = self.bias - learner.count_weight * self.counts.clamp(min=1).log()
 
-    def logits_now(self, positions: Tensor | None = None) -> Tensor:
-        """(B, N, K), or (B, P, K) at (P,) `positions`: the learner's own logits; the view's may be others."""
+    def logits_now(self) -> Tensor:
+        """(B, N, K) the learner's own logits; the view's may be others."""
         assert self.view.adapted is not None and self.view.features is not None
-        features = self.view.features if positions is None else self.view.features[:, positions]
-        return self.learner.predict(self.view.adapted, features)
+        return self.learner.predict(self.view.adapted, self.view.features)
 
     def own(self) -> Tensor:
         """(B, N, K) logit of class y on the candidate itself once it has that label."""

@@ -50,7 +50,7 @@ class BalancedTypical(PrivilegedStrategy):
 
     def score_with(self, view: PoolView, oracle: Oracle) -> Tensor:
         true = oracle.true_labels
-        same = true.unsqueeze(2) == true[:, view.geometry.landmarks].unsqueeze(1)  # (B, N, L)
+        same = true.unsqueeze(2) == view.geometry.at_landmarks(true).unsqueeze(1)  # (B, N, L)
         kernel = view.geometry.kernel(self.width) * same
         density = kernel.sum(-1) / same.sum(-1).clamp(min=1)
         return missing_class_first(view, oracle) + within(density, view.selectable)

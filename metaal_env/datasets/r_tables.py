@@ -40,6 +40,8 @@ def load_r_table(name: str) -> ClassDataset:
     known = [c for c in columns if c.strip().lower() in LABEL_NAMES]
     label = label or (known or texts or columns)[-1]
     if label not in columns:
-        raise InputError(f"dataset={name!r}: there is no column {label!r}; choose one of: {', '.join(columns)}.")
+        raise InputError(
+            f"dataset={name!r}: there is no column {label!r}; choose one of: {', '.join(columns)}."
+        )
     rows = frame.astype(str).to_numpy().tolist()
     return table_dataset(name, ["label" if c == label else f"{c} " for c in columns], rows)

@@ -1,0 +1,23 @@
+"""Label your own pool: `query` on arrays, `MetaALQuery` for scikit-activeml, ``python -m agents.acquisition``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agents.acquisition.arrays import InputTypeError
+from agents.acquisition.policies import default_policy, load_policy, shipped_policies
+from agents.acquisition.query import query
+
+if TYPE_CHECKING:
+    from agents.acquisition.estimator import MetaALQuery as MetaALQuery
+
+__all__ = ["InputTypeError", "MetaALQuery", "default_policy", "load_policy", "query", "shipped_policies"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily: scikit-activeml takes seconds to import, and is optional.
+    if name == "MetaALQuery":
+        from agents.acquisition.estimator import MetaALQuery
+
+        return MetaALQuery
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,208 @@
+"""A Label Studio ML backend: tasks are scored so that its uncertainty sampling serves the most useful first.
+
+Label Studio asks ``/predict`` for scores, serves the task with the *lowest* score of the current model version,
+and reports every annotation to ``/webhook``. The server below speaks that protocol on the standard library;
+`AcquisitionBackend` alone can be put behind any other server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.acquisition.encoders import EncoderName, encode
+from agents.acquisition.policies import PolicySpec
+from agents.acquisition.query import query
+from agents.acquisition.sources import Items
+from agents.strategies.clustering import k_means
+from metaal_env.errors import InputError
+
+CLUSTERS = 20
+MAX_REQUEST = 256 * 2**20
+MIN_POOL = 2
+ANSWERED = 1.0
+"""Score of a task that has a label: served last."""
+
+
+class AcquisitionBackend:
+    """Remembers tasks and labels, and scores tasks with a policy.
+
+    The pool is every task that was ever sent; labels come with the tasks' own annotations and from the
+    webhook. Each change of the labels starts a new model version, as Label Studio needs to order tasks anew.
+
+    Args:
+        key: entry of a task's ``data`` that is the item: a text, or a list of numbers.
+        policy: see `agents.acquisition.load_policy`.
+        encoder: for texts; see `encoders.encode`.
+    """
+
+    def __init__(self, key: str = "text", policy: PolicySpec = None, encoder: EncoderName = "auto"):
+        self.key, self.policy, self.encoder = key, policy, encoder
+        self._data: dict[int, Any] = {}
+        self._labels: dict[int, str] = {}
+        self._round = 0
+        self._vectors: np.ndarray | None = None
+        self._scores: dict[int, tuple[float, int]] | None = None
+        self._lock = Lock()
+
+    @property
+    def model_version(self) -> str:
+        """New after every change of the labels."""
+        return f"metaal-{self._round}"
+
+    def predict(self, tasks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """One prediction per task: score in [0, 1], lower = label first; a cluster; no result.
+
+        Raises:
+            InputError: a task without id or without the item under `key`.
+        """
+        with self._lock:
+            for task in tasks:
+                self._remember(task)
+            if self._scores is None:
+                self._scores = self._score()
+            version = self.model_version
+            found = [self._scores[int(task["id"])] for task in tasks]
+        return [
+            {"score": score, "cluster": cluster, "model_version": version, "result": []}
+            for score, cluster in found
+        ]
+
+    def fit(self, event: str, data: Mapping[str, Any]) -> str:
+        """Takes a webhook's event about an annotation; other events change nothing. Returns the version."""
+        with self._lock:
+            if event.startswith("ANNOTATION"):
+                task = data.get("task") or {}
+                if "data" in task:
+                    self._remember({**task, "annotations": []})
+                annotation = data.get("annotation") or {}
+                ident = task.get("id", annotation.get("task"))
+                if ident is None:
+                    raise InputError("the event names no task.")
+                deleted = event.startswith("ANNOTATIONS_DELETED") or event.startswith("ANNOTATION_DELETED")
+                self._set_label(int(ident), None if deleted else choice_of(annotation))
+            return self.model_version
+
+    def _remember(self, task: Mapping[str, Any]) -> None:
+        if not isinstance(task, Mapping) or "id" not in task or self.key not in (task.get("data") or {}):
+            raise InputError(f"every task needs an id and {self.key!r} in its data.")
+        ident, item = int(task["id"]), task["data"][self.key]
+        if self._data.get(ident) != item:
+            self._data[ident] = item
+            self._vectors = self._scores = None
+        for annotation in task.get("annotations") or []:
+            label = choice_of(annotation)
+            if label is not None and not annotation.get("was_cancelled"):
+                self._set_label(ident, label)
+
+    def _set_label(self, ident: int, label: str | None) -> None:
+        if self._labels.get(ident) == label:
+            return
+        if label is None:
+            del self._labels[ident]
+        else:
+            self._labels[ident] = label
+        self._round += 1
+        self._scores = None
+
+    def _score(self) -> dict[int, tuple[float, int]]:
+        """Task → (score, cluster)."""
+        idents = list(self._data)
+        x = self._encoded()
+        y = np.array([self._labels.get(ident) for ident in idents], dtype=object)
+        scores = np.full(len(idents), ANSWERED)
+        open_ = np.array([label is None for label in y])
+        if open_.any():
+            _, utilities = query(x, y, policy=self.policy, missing_label=None, return_utilities=True)
+            order = np.argsort(-utilities[0, open_], kind="stable")
+            rank = np.empty(len(order))
+            rank[order] = np.arange(len(order))
+            scores[open_] = rank / (len(order) + 1)
+        rows = torch.from_numpy(np.asarray(x, dtype=np.float32)).unsqueeze(0)
+        wanted = torch.tensor([min(CLUSTERS, len(idents))])
+        clusters = k_means(rows, torch.ones(1, len(idents)), wanted).assignment[0].tolist()
+        return dict(zip(idents, zip(scores.tolist(), clusters, strict=True), strict=True))
+
+    def _encoded(self) -> np.ndarray:
+        if self._vectors is None:
+            values = list(self._data.values())
+            if all(isinstance(value, str) for value in values):
+                ids = [str(ident) for ident in self._data]
+                items = Items("tasks", ids, [None] * len(ids), values, texts=values)
+                enough = len(values) >= MIN_POOL
+                self._vectors = encode(items, self.encoder) if enough else np.ones((len(values), 1))
+            else:
+                try:
+                    self._vectors = np.array(values, dtype=np.float64)
+                except (ValueError, TypeError) as error:
+                    raise InputError(
+                        f"{self.key!r} must be a text or equally many numbers ({error})."
+                    ) from error
+        return self._vectors
+
+
+def choice_of(annotation: Mapping[str, Any]) -> str | None:
+    """The first choice of an annotation's result; None where nothing was chosen."""
+    for region in annotation.get("result") or []:
+        choices = (region.get("value") or {}).get("choices")
+        if choices:
+            return str(choices[0])
+    return None
+
+
+def make_server(
+    backend: AcquisitionBackend, host: str = "127.0.0.1", port: int = 9090
+) -> ThreadingHTTPServer:
+    """An HTTP server with /health, /setup, /predict and /webhook; ``serve_forever`` runs it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.rstrip("/") in ("", "/health"):
+                self._reply(200, {"status": "UP", "model_class": "AcquisitionBackend"})
+            else:
+                self._reply(404, {"error": "unknown path"})
+
+        def do_POST(self) -> None:
+            try:
+                body = self._body()
+                route = self.path.split("?")[0].rstrip("/")
+                if route == "/setup":
+                    self._reply(200, {"model_version": backend.model_version})
+                elif route == "/predict":
+                    results = backend.predict(body.get("tasks") or [])
+                    self._reply(200, {"results": results, "model_version": backend.model_version})
+                elif route in ("/webhook", "/train"):
+                    version = backend.fit(str(body.get("action", "")), body)
+                    self._reply(201, {"model_version": version})
+                else:
+                    self._reply(404, {"error": "unknown path"})
+            except (InputError, TypeError, ValueError, AttributeError) as error:
+                self._reply(400, {"error": str(error)})
+
+        def _body(self) -> dict[str, Any]:
+            size = int(self.headers.get("Content-Length") or 0)
+            if size > MAX_REQUEST:
+                raise InputError("the request is too large; send fewer tasks at once.")
+            body = json.loads(self.rfile.read(size) or b"{}")
+            if not isinstance(body, dict):
+                raise InputError("the request is no JSON object.")
+            return body
+
+        def _reply(self, status: int, content: dict[str, Any]) -> None:
+            data = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    return ThreadingHTTPServer((host, port), Handler)

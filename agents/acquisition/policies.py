@@ -1,0 +1,60 @@
+"""Names of policies: what ships with the package, what is the default, and what `policy=` may be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+from agents.acquisition.arrays import InputTypeError
+from agents.evaluation.loading import SHIPPED
+from agents.strategies import STRATEGIES, Strategy, make_strategy
+from agents.strategies.base import PrivilegedStrategy
+from metaal_env.errors import InputError
+
+GENERAL = "metaal-general"
+
+PolicySpec: TypeAlias = "str | os.PathLike[str] | Strategy | None"
+
+
+def shipped_policies() -> dict[str, Path]:
+    """Name → folder of every policy that ships with the package."""
+    return {file.parent.name: file.parent for file in sorted(SHIPPED.glob("*/policy.json"))}
+
+
+def default_policy() -> str:
+    """``"metaal-general"`` if it ships, else the rule ``"uherding"``.
+
+    A policy trained in one domain may lose to rules in another (`docs/experiments.md`), so none but a general
+    one is used without being asked for.
+    """
+    return GENERAL if GENERAL in shipped_policies() else "uherding"
+
+
+def load_policy(policy: PolicySpec = None) -> Strategy:
+    """The strategy behind `policy`.
+
+    Args:
+        policy: None for `default_policy`; the name of a shipped policy or of a rule; a run folder or the path
+            of a saved policy; ``"file.py:ClassName"``; or a `Strategy`.
+
+    Raises:
+        InputTypeError: something else.
+        InputError: unknown name, damaged files, or a rule that looks at hidden labels.
+    """
+    if isinstance(policy, Strategy):
+        strategy = policy
+    elif policy is None or isinstance(policy, (str, os.PathLike)):
+        spec = default_policy() if policy is None else os.fspath(policy)
+        shipped = shipped_policies()
+        if spec in shipped and spec not in STRATEGIES:
+            from agents.policy import LearnedStrategy  # imports stable-baselines3
+
+            strategy = LearnedStrategy.load(shipped[spec])
+        else:
+            strategy = make_strategy(spec)
+    else:
+        raise InputTypeError(f"policy={policy!r} must be a name, a path or a Strategy.")
+    if isinstance(strategy, PrivilegedStrategy):
+        raise InputError(f"policy={policy!r} looks at hidden labels and cannot run on your own pool.")
+    return strategy

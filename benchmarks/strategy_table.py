@@ -1,0 +1,241 @@
+"""Mean AULC of every strategy on paired unseen tasks: ``python benchmarks/strategy_table.py --data FOLDER``.
+
+The folder holds the npz files of the benchmark data (``METAAL_BENCHMARK_DATA`` names it as well); what it lacks is
+left out with a note. Images need ``--learner``, a saved inner learner that fits them; vectors are played with
+``prototype``. Finished cells stay in ``--out``, so the same command continues after an interruption: delete that
+folder when a rule has changed. ``--write docs/strategies.md`` puts the table there. Kernel widths and every other
+default were chosen on validation classes; nothing is chosen on these tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from tqdm import tqdm
+
+from agents.evaluation.cells import cells_of, pending
+from agents.evaluation.comparisons import mean_of
+from agents.evaluation.episodes import Episodes, pair
+from agents.evaluation.formats import number, show
+from agents.evaluation.loading import (
+    data_digest,
+    fit_task,
+    learner_digest,
+    learner_fits,
+    load_parts,
+    load_split,
+)
+from agents.evaluation.pool import run_cells
+from agents.evaluation.protocol import Contestant, Protocol, Scenario
+from agents.evaluation.rows import read_results
+from agents.evaluation.statistics import bootstrap, difference
+from agents.strategies import STRATEGIES
+from agents.strategies.fitted import FILE
+from metaal_env.errors import InputError
+from metaal_env.tasks import TaskConfig, TaskSampler
+
+
+@dataclass(frozen=True)
+class Group:
+    """One column: data sets that are pooled, each a stratum of the interval.
+
+    Attributes:
+        sources: registered names, or paths within the data folder; wildcards are expanded.
+        image: whether it needs `--learner`.
+        split: ``"test"`` keeps classes apart; ``"all"`` where nothing was ever fitted or chosen on the data.
+        task: fitted to what each data set can supply.
+        tasks: per data set; 0 takes `--tasks`.
+        without: files that wildcards must not take: they served to choose kernel widths.
+    """
+
+    sources: tuple[str, ...]
+    image: bool = False
+    split: str = "test"
+    task: TaskConfig = field(default_factory=TaskConfig)
+    tasks: int = 0
+    without: tuple[str, ...] = ()
+
+
+GROUPS = {
+    "glyphs": Group(("glyphs",), image=True, task=TaskConfig(reward_per_class=4, test_per_class=5)),
+    "Omniglot": Group(
+        ("omniglot_28.npz",), image=True, task=TaskConfig(reward_per_class=3, test_per_class=5)
+    ),
+    "languages": Group(("languages",)),
+    "CLINC150": Group(("intents/clinc150_minilm384.npz",)),
+    "UCI + PMLB": Group(
+        ("uci/*.npz", "pmlb/*.npz"), split="all", tasks=3, without=("optdigits", "pendigits")
+    ),
+}
+
+
+SLOW = ("model_change", "entropy_reduction", "eer_error", "eer_log_loss")
+"""Rules that re-adapt the learner N·K times a query unless its head is in closed form, as for vectors."""
+
+
+def plan(
+    group: Group, data: Path | None, learner: str, names: Sequence[str], tasks: int
+) -> tuple[Protocol | None, list[str]]:
+    """What is played for one column, and notes on what is left out."""
+    sources, notes = [], []
+    for source in group.sources:
+        if "." not in source:
+            sources.append(source)
+        elif data is None:
+            notes.append(f"{source}: no --data folder")
+        else:
+            found = sorted(path for path in data.glob(source) if path.stem not in group.without)
+            sources += map(str, found)
+            if not found:
+                notes.append(f"{source}: not in {data.name}/")
+    scenarios = []
+    for source in sources:
+        if group.image and not learner:
+            notes.append(f"{Path(source).stem}: images need --learner")
+            continue
+        chosen = learner if group.image else "prototype"
+        try:
+            whole = load_split(source, group.split)
+            if not learner_fits(chosen, whole):
+                raise InputError(f"the learner does not fit inputs of shape {whole.input_shape}")
+            task, _ = fit_task(group.task, whole, set())
+            TaskSampler(whole, task)
+            digests = data_digest(whole), learner_digest(load_parts(source, group.split, chosen)[1])
+        except InputError as error:
+            notes.append(str(error).replace(f"{data}/", ""))
+            continue
+        scenarios.append(Scenario(source, group.split, task, chosen, *digests))
+    if not scenarios:
+        return None, notes
+    contestants = tuple(Contestant(Path(name).name, name, digest_of(name)) for name in names)
+    return Protocol(tuple(scenarios), contestants, group.tasks or tasks), notes
+
+
+def digest_of(name: str) -> str:
+    """Fingerprint of a fitted strategy's files; empty for a registered name."""
+    files = [Path(name) / f"{FILE}{suffix}" for suffix in (".safetensors", ".json")]
+    if name in STRATEGIES:
+        return ""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def play(protocol: Protocol, folder: Path, title: str, workers: int) -> dict[str, Episodes]:
+    """Plays the cells that have no rows yet; returns every strategy's episodes."""
+    everything = protocol.joined_to(folder / "protocol.json")
+    todo = pending(cells_of(protocol, folder), protocol)
+    everything.save(folder / "protocol.json")
+    with tqdm(total=len(todo), desc=title, disable=not todo) as bar:
+        run_cells(todo, workers=workers, done=lambda cell: bar.update())
+    return read_results(folder, everything)
+
+
+def column(results: Mapping[str, Episodes]) -> dict[str, str]:
+    """Strategy → its cell: mean and interval, the best rule bold, those it does not clearly beat marked."""
+    paired = pair(results)
+    means = {name: mean_of(paired.column(name)) for name in paired.names}
+    most = max(map(len, results.values()))
+    whole = [n for n in means if len(results[n]) == most]
+    best = max((n for n in whole if n in STRATEGIES and not results[n].privileged), key=lambda n: means[n])
+    cells = {}
+    for name in paired.names:
+        cells[name] = show(bootstrap(results[name].aulc, results[name].strata))
+        if name not in whole:
+            cells[name] += f" ({len(results[name])} tasks)"
+        behind = difference(paired.column(best), paired.column(name), paired.strata).interval
+        if name == best:
+            cells[name] = f"**{cells[name]}**"
+        elif behind.low <= 0 and not results[name].privileged:
+            cells[name] += " ≈"
+    return cells
+
+
+def markdown(found: Mapping[str, Mapping[str, Episodes]], notes: Sequence[str], command: str) -> str:
+    """The table, rules by their mean rank over the columns, privileged references below."""
+    columns = {title: column(results) for title, results in found.items()}
+    names = list(dict.fromkeys(name for results in found.values() for name in results))
+    values = np.array(
+        [[mean_of(r[n].aulc) if n in r else np.nan for n in names] for r in found.values()]
+    )  # (columns, strategies)
+    order = np.argsort(np.argsort(-np.nan_to_num(values, nan=-1.0), 1), 1).mean(0)
+    privileged = [any(n in r and r[n].privileged for r in found.values()) for n in names]
+    counts = [f"{title}<br>{max(map(len, r.values()))} tasks" for title, r in found.items()]
+    lines = [
+        f"`{command}`",
+        "",
+        "| strategy | " + " | ".join(counts) + " | ms/query |",
+        "|---" * (len(columns) + 2) + "|",
+    ]
+    for i in sorted(range(len(names)), key=lambda i: (privileged[i], order[i])):
+        name = names[i]
+        times = [1e3 * mean_of(r[name].seconds) for r in found.values() if name in r]
+        cells = [cells_.get(name, "–") for cells_ in columns.values()]
+        label = name + ("*" if privileged[i] else "" if name in STRATEGIES else "†")
+        lines.append(f"| {label} | " + " | ".join(cells) + f" | {number(float(np.median(times)), 2)} |")
+    lines += [""] + [f"- left out: {note}" for note in notes]
+    return "\n".join(lines).rstrip()
+
+
+def replace_section(path: Path, mark: str, text: str) -> None:
+    """Puts `text` between ``<!-- mark -->`` and ``<!-- /mark -->`` of a file; appends them where there are none."""
+    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    old = path.read_text() if path.is_file() else ""
+    head, found, rest = old.partition(begin)
+    tail = rest.partition(end)[2] if found else ""
+    path.write_text(f"{head if found else old}{begin}\n{text}\n{end}{tail or chr(10)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder of the benchmark data")
+    parser.add_argument("--learner", default="", help="saved inner learner for images")
+    parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--slow-tasks", type=int, default=32, help="of look-ahead rules on images")
+    parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=list(GROUPS))
+    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES))
+    parser.add_argument("--fitted", nargs="+", default=[], help="folders of fitted strategies")
+    parser.add_argument("--out", type=Path, default=Path("results/strategy_table"))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--write", type=Path, help="Markdown file whose section is replaced")
+    arguments = parser.parse_args()
+    environment = os.environ.get("METAAL_BENCHMARK_DATA")
+    data = arguments.data or (Path(environment) if environment else None)
+    names = [*arguments.strategies, *arguments.fitted]
+    found: dict[str, dict[str, Episodes]] = {}
+    notes: list[str] = []
+    for title in arguments.groups:
+        protocol, missing = plan(GROUPS[title], data, arguments.learner, names, arguments.tasks)
+        notes += missing
+        if protocol is not None:
+            # The same first tasks for rules that would take hours, so they remain paired with the others.
+            few = [c for c in protocol.contestants if GROUPS[title].image and c.name in SLOW]
+            rest = [c for c in protocol.contestants if c not in few]
+            found[title] = {}
+            for suffix, part, tasks in (("", rest, protocol.n_tasks), ("-slow", few, arguments.slow_tasks)):
+                if part:
+                    share = replace(protocol, contestants=tuple(part), n_tasks=tasks)
+                    name = title.lower().replace(" + ", "-") + suffix
+                    found[title] |= play(share, arguments.out / name, title + suffix, arguments.workers)
+    for note in notes:
+        print(f"left out: {note}", file=sys.stderr)
+    if not found:
+        sys.exit("nothing to play: give --data, and --learner for images")
+    command = "python benchmarks/strategy_table.py --data DATA --learner LEARNER"
+    if arguments.fitted:
+        command += " --fitted " + " ".join(f"runs/{Path(name).name}" for name in arguments.fitted)
+    text = markdown(found, notes, command)
+    print(text)
+    if arguments.write:
+        replace_section(arguments.write, "strategy-table", text)
+
+
+if __name__ == "__main__":
+    main()

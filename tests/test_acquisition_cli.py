@@ -1,0 +1,210 @@
+"""The practitioner's path: CSV in, labels through a session that is killed, status, suggestions, export."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.acquisition import encoders
+from agents.acquisition.cli import main
+from agents.acquisition.encoders import encode
+from agents.acquisition.progress import progress, wilson
+from agents.acquisition.session import Session, label_loop
+from agents.acquisition.sources import Items, read_items
+from metaal_env.errors import InputError
+
+NAMES = ("ape", "bird", "mouse")
+
+
+def table(path: Path, n: int = 60, labelled: int = 0) -> dict[str, str]:
+    """Writes id, two features and a label column; returns the true label of each id."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, n)
+    x = 3 * np.eye(3, 2)[truth] + rng.normal(size=(n, 2))
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "weight", "length", "label"])
+        for i, row in enumerate(x):
+            writer.writerow([f"row{i}", *row.round(4), NAMES[truth[i]] if i < labelled else ""])
+    return {f"row{i}": NAMES[t] for i, t in enumerate(truth)}
+
+
+def answers(path: Path) -> dict[str, str]:
+    with path.open(newline="") as file:
+        return {row["item"]: row["label"] for row in csv.DictReader(file)}
+
+
+class Person:
+    """Answers rightly: finds the item by what is shown. Feeds `label_loop` or a process's pipe."""
+
+    def __init__(self, items: Items, truth: dict[str, str]):
+        self.by_sight = {s: truth[i] for s, i in zip(items.shown, items.ids, strict=True)}
+        self.seen = ""
+
+    def show(self, line: object) -> None:
+        self.seen = next((s for s in self.by_sight if str(line).rstrip().endswith(s)), self.seen)
+
+    def ask(self, prompt: str) -> str:
+        return self.by_sight[self.seen]
+
+
+def test_twenty_labels_with_a_kill_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out = tmp_path / "animals.csv", tmp_path / "labels.csv"
+    truth = table(data)
+    person = Person(read_items(data), truth)
+    command = [sys.executable, "-u", "-m", "agents.acquisition", "label", str(data), "--labels", str(out)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdin is not None and process.stdout is not None
+    given = 0
+    while given < 8:
+        line = process.stdout.readline()
+        assert line, "the session ended early"
+        person.show(line)
+        if line.startswith("  why:"):
+            process.stdin.write(person.ask("") + "\n")
+            process.stdin.flush()
+            given += 1
+    deadline = time.time() + 20
+    while time.time() < deadline and (not out.is_file() or len(answers(out)) < 8):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+    first = answers(out)
+    assert len(first) == 8 and all(truth[item] == label for item, label in first.items())
+
+    items = read_items(data)
+    session = Session.open(out, items)
+    assert label_loop(session, items, encode(items), count=12, ask=person.ask, show=person.show) == 12
+    found = answers(out)
+    assert len(found) == 20 and list(found.items())[:8] == list(first.items())
+    assert all(truth[item] == label for item, label in found.items())
+
+    assert main(["status", str(data), "--labels", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "20 of 60 items labelled, 0 skipped, 3 classes" in printed and "estimated accuracy" in printed
+    suggestions = tmp_path / "next.csv"
+    assert main(["suggest", str(data), "--labels", str(out), "--k", "5", "--out", str(suggestions)]) == 0
+    with suggestions.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["rank"] for row in rows] == list("12345") and not {row["item"] for row in rows} & set(found)
+    assert all(row["why"] and np.isfinite(float(row["score"])) for row in rows)
+
+
+def test_commands_of_a_session(tmp_path: Path) -> None:
+    data, out = tmp_path / "animals.csv", tmp_path / "labels.csv"
+    table(data, n=12)
+    items = read_items(data)
+    session = Session.open(out, items)
+    script = iter(["ape", "zebra", "1", ":u", ":s", "zebre", "n", "zebre", "y", ":q"])
+    assert label_loop(session, items, encode(items), ask=lambda _: next(script), show=lambda _: None) == 3
+    assert list(answers(out).values()) == ["ape", "zebra", "", "zebre"]
+    again = Session.open(out, items)
+    assert again.answers == session.answers and len(again.open_positions(items)) == 8
+    script = iter(["ape"] * 20)
+    assert label_loop(again, items, encode(items), ask=lambda _: next(script), show=lambda _: None) == 8
+
+    def ended(_: str) -> str:
+        raise EOFError
+
+    fresh = Session.open(tmp_path / "other.csv", items)
+    assert label_loop(fresh, items, encode(items), ask=ended, show=lambda _: None) == 0
+
+
+def test_bad_input_ends_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "animals.csv"
+    table(data)
+    (tmp_path / "foreign.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "others.csv").write_text("item,label\nrow999,ape\n")
+    (tmp_path / "text.bin").write_text("x")
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "gap.csv").write_text("a,b\n1,\n2,3\n")
+    for arguments, message in [
+        (["suggest", str(tmp_path / "none.csv")], "no such file"),
+        (["suggest", str(tmp_path / "text.bin")], "suffix"),
+        (["suggest", str(tmp_path / "empty.txt")], "no items"),
+        (["suggest", str(tmp_path / "gap.csv")], "no value in 'b'"),
+        (["suggest", str(data), "--k", "0"], "at least 1"),
+        (["suggest", str(data), "--policy", "uherdin"], "did you mean"),
+        (["suggest", str(data), "--encoder", "tfidf"], "does not read"),
+        (["suggest", str(data), "--label-column", "kind"], "no column 'kind'"),
+        (["status", str(data), "--labels", str(tmp_path / "foreign.csv")], "header"),
+        (["status", str(data), "--labels", str(tmp_path / "others.csv")], "row999"),
+        (["report", str(data)], "every label"),
+    ]:
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_sources_and_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    (tmp_path / "lines.txt").write_text("a red fox\n\na blue bird\nsome red birds\nfoxes and hens\n", "utf-8")
+    lines = read_items(tmp_path / "lines.txt")
+    assert lines.ids == ["1", "2", "3", "4"] and encode(lines, "tfidf").shape[0] == 4
+    (tmp_path / "t.csv").write_text("text,label\n" + "".join(f"word{i} here,\n" for i in range(9)), "utf-8")
+    texts = read_items(tmp_path / "t.csv")
+    assert texts.texts is not None and np.isfinite(encode(texts, "tfidf")).all()
+    np.savez(tmp_path / "v.npz", X=np.eye(5), y=np.array([0.0, 1, np.nan, np.nan, 0]))
+    arrays = read_items(tmp_path / "v.npz")
+    assert arrays.labels == ["0.0", "1.0", None, None, "0.0"] and encode(arrays).shape == (5, 5)
+    np.save(tmp_path / "v.npy", np.eye(5, dtype=np.float16))
+    assert isinstance(read_items(tmp_path / "v.npy").vectors, np.memmap)
+    folder = tmp_path / "pictures" / "day1"
+    folder.mkdir(parents=True)
+    for i in range(3):
+        Image.fromarray(np.full((20, 30, 3), 80 * i, np.uint8)).save(folder / f"{i}.png")
+    pictures = read_items(tmp_path / "pictures")
+    assert pictures.ids[0] == "day1/0.png" and encode(pictures, "pixels").shape == (3, 768)
+    (folder / "bad.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"bad\.png"):
+        encode(read_items(tmp_path / "pictures"), "pixels")
+
+    class Model:
+        def encode(self, texts: list[str]) -> np.ndarray:
+            return np.full((len(texts), 384), 2.0)
+
+    module = type(sys)("minilm_stub")
+    module.load_model = Model  # type: ignore[attr-defined]
+    monkeypatch.setattr(encoders, "MINILM_MODULE", "minilm_stub")
+    monkeypatch.setitem(sys.modules, "minilm_stub", module)
+    np.testing.assert_allclose(np.linalg.norm(encode(lines, "minilm"), axis=1), 1, atol=1e-5)
+
+
+def test_progress_is_calibrated_on_what_it_can_know() -> None:
+    assert progress(np.eye(4), [None, "a", "b", None]).accuracy is None
+    low, high = wilson(0.5, 100)
+    assert low == pytest.approx(0.4038, abs=1e-3) and high == pytest.approx(0.5962, abs=1e-3)
+    rng = np.random.default_rng(0)
+    for classes, noise, stops in ((3, 0.1, True), (10, 0.8, False)):
+        truth = rng.integers(0, classes, 600)
+        x = np.eye(classes)[truth] * 3 + noise * rng.normal(size=(600, classes))
+        y = np.array([f"class {t}" if i < 60 else None for i, t in enumerate(truth)], dtype=object)
+        state = progress(x, y)
+        assert state.accuracy is not None and state.interval is not None and state.gain is not None
+        centres = np.stack([x[:60][truth[:60] == c].mean(0) for c in range(classes)])
+        true = np.mean(truth[60:] == np.square(x[60:, None] - centres).sum(2).argmin(1))
+        assert state.interval[0] - 0.05 <= true <= state.interval[1] + 0.05
+        assert state.advice.startswith("stop") == stops and 0 <= state.gain < 0.1
+
+
+def test_report_of_a_rule_against_the_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out = tmp_path / "animals.csv", tmp_path / "report.csv"
+    table(data, n=40, labelled=40)
+    assert main(["report", str(data), "--policy", "max_herding", "--budget", "6", "--out", str(out)]) == 0
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    own = [float(row["correlation"]) for row in rows if row["rule"] == "max_herding"]
+    assert len(own) == 6 and min(own) > 0.999

@@ -1,0 +1,163 @@
+"""Explanations add up, speak plainly, and the Label Studio backend keeps that tool's conventions."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agents.acquisition.explain import MEANING, explain, feature_names, in_words, rank_correlations, reasons
+from agents.acquisition.label_studio import AcquisitionBackend, make_server
+from agents.acquisition.query import select
+from agents.networks import AcquisitionNetwork
+from agents.policy import LearnedStrategy
+from agents.strategies import make_strategy
+from metaal_env.features import N_ITEM, extract
+from metaal_env.view import PoolView
+
+
+def pool(labelled: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    truth = np.arange(40) % 3
+    x = 2 * np.eye(3, 5)[truth] + 0.6 * rng.normal(size=(40, 5))
+    return x, np.where(np.arange(40) < labelled, truth.astype(float), np.nan)
+
+
+def trained_network() -> AcquisitionNetwork:
+    torch.manual_seed(0)
+    network = AcquisitionNetwork("uherding")
+    with torch.no_grad():
+        network.correction.weight.normal_(0, 0.5)
+        network.rule_weights.normal_()
+    return network
+
+
+def view_of(network: AcquisitionNetwork) -> tuple[PoolView, int]:
+    x, y = pool()
+    found = select(x, y, policy=LearnedStrategy(network))
+    return found.views[0], found.places[0]
+
+
+def score_with(network: AcquisitionNetwork, view: PoolView, position: int, item: torch.Tensor) -> float:
+    features = extract(view)
+    items = features.items.clone()
+    items[0, position] = item
+    with torch.no_grad():
+        return float(network(items, features.episode, view.geometry).logits[0, position])
+
+
+def test_attributions_sum_to_the_difference_of_scores() -> None:
+    network = trained_network()
+    view, best = view_of(network)
+    assert len(feature_names()) == N_ITEM == len(set(feature_names()))
+    features = extract(view)
+    average = features.items[0][view.selectable[0]].mean(0)
+    for position in (best, 20, 33):
+        found = explain(network, view, position)
+        difference = score_with(network, view, position, features.items[0, position]) - score_with(
+            network, view, position, average
+        )
+        assert found.difference == pytest.approx(difference, abs=1e-4)
+        assert abs(found.residual) <= 2e-3
+        assert sum(found.total.values()) == pytest.approx(difference, abs=3e-3)
+
+
+def test_prior_is_exact_and_an_untrained_correction_is_nothing() -> None:
+    network = AcquisitionNetwork("uherding", temperature=2.0)
+    view, best = view_of(network)
+    found = explain(network, view, best)
+    z = extract(view).items[0, best, list(found.prior).index("uherding")]
+    assert found.prior["uherding"] == pytest.approx(2 * float(z), abs=1e-5)
+    assert all(value == 0 for name, value in found.prior.items() if name != "uherding")
+    assert all(value == 0 for value in found.correction.values())
+    assert reasons(LearnedStrategy(network), view, best)[0][2] == MEANING["uherding"][0]
+
+
+def test_reasons_of_a_rule_and_words() -> None:
+    x, y = pool()
+    found = select(x, y, policy="margin", batch_size=3)
+    for view, place in zip(found.views, found.places, strict=True):
+        told = reasons(found.strategy, view, place)
+        assert 1 <= len(told) <= 3 and all(weight > 0 for _, weight, _ in told)
+    assert MEANING["margin"][0] in in_words(reasons(found.strategy, found.views[0], found.places[0], most=12))
+    assert in_words([]) == "no feature stands out"
+    assert {name.removesuffix("_absolute") for name in feature_names()} == set(MEANING)
+
+
+def test_rank_correlation_of_a_rule_with_itself() -> None:
+    x, y = pool()
+    view = select(x, y, policy="margin").views[0]
+    found = rank_correlations(make_strategy("margin"), view)
+    assert found["margin"] == pytest.approx(1) and abs(found["density"]) < 1
+
+
+def task(i: int, words: str, label: str | None = None) -> dict[str, Any]:
+    annotations = [] if label is None else [{"result": [{"value": {"choices": [label]}}]}]
+    return {"id": i, "data": {"text": words}, "annotations": annotations}
+
+
+TASKS = [task(i, f"{'red fox' if i % 2 else 'blue bird'} number {i % 5} of {i}") for i in range(20)]
+
+
+def test_backend_serves_the_most_useful_first_and_renews_its_version() -> None:
+    backend = AcquisitionBackend(policy="uherding", encoder="tfidf")
+    first = backend.predict(TASKS)
+    assert backend.predict(TASKS[3:5]) == first[3:5]
+    scores = [p["score"] for p in first]
+    assert sorted(scores) == [i / 21 for i in range(20)] and len({p["cluster"] for p in first}) > 1
+    version = first[0]["model_version"]
+    best = int(np.argmin(scores))
+    annotation = {"result": [{"value": {"choices": ["bird"]}}]}
+    assert backend.fit("ANNOTATION_CREATED", {"task": TASKS[best], "annotation": annotation}) != version
+    second = backend.predict(TASKS)
+    assert second[best]["score"] == 1 and int(np.argmin([p["score"] for p in second])) != best
+    known = backend.model_version
+    assert backend.fit("ANNOTATION_UPDATED", {"task": TASKS[best], "annotation": annotation}) == known
+    assert backend.fit("PROJECT_UPDATED", {}) == known
+    backend.fit("ANNOTATIONS_DELETED", {"task": TASKS[best]})
+    assert [p["score"] for p in backend.predict(TASKS)] == scores
+    backend.predict([task(0, TASKS[0]["data"]["text"], "bird")])
+    assert backend.predict(TASKS)[0]["score"] == 1
+
+
+def test_backend_over_http() -> None:
+    backend = AcquisitionBackend("vector", policy="k_center")
+    server = make_server(backend, port=0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def call(path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{server.server_port}{path}", data)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as reply:
+                return reply.status, json.load(reply)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    try:
+        assert call("/health")[1]["status"] == "UP"
+        assert call("/setup", {"project": "1.1", "schema": "<View/>"})[1]["model_version"] == "metaal-0"
+        tasks = [{"id": i, "data": {"vector": [float(i), i % 2]}} for i in range(9)]
+        status, reply = call("/predict", {"tasks": tasks, "params": {}})
+        assert status == 200 and len(reply["results"]) == 9
+        assert all(0 <= p["score"] < 1 and p["result"] == [] for p in reply["results"])
+        event = {
+            "action": "ANNOTATION_CREATED",
+            "task": {"id": 4},
+            "annotation": {"result": [{"value": {"choices": ["a"]}}]},
+        }
+        assert call("/webhook", event)[1]["model_version"] == "metaal-1"
+        results = call("/predict", {"tasks": tasks})[1]["results"]
+        assert results[4]["score"] == 1 and results[0]["model_version"] == "metaal-1"
+        assert call("/predict", {"tasks": [{"id": 99}]})[0] == 400
+        assert call("/predict", [1])[0] == 400
+        assert call("/nowhere", {})[0] == 404
+    finally:
+        server.shutdown()
+        server.server_close()

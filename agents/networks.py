@@ -36,12 +36,12 @@ class KernelAttention(nn.Module):
         self.pooled = nn.Linear(2 * width, width, bias=False)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, h: Tensor, attention: Tensor, landmarks: Tensor, valid: Tensor) -> Tensor:
+    def forward(self, h: Tensor, attention: Tensor, geometry: Geometry) -> Tensor:
         """(B, N, H) items and (B, N, heads·L) row-normalised kernels → (B, N, H)."""
-        sources = h if len(landmarks) == h.shape[1] else h[:, landmarks]  # (B, L, H)
+        sources = geometry.at_landmarks(h)  # (B, L, H)
         messages = self.message(sources).unflatten(2, (len(ATTENTION_WIDTHS), -1))  # (B, L, heads, H)
         received = attention @ messages.transpose(1, 2).flatten(1, 2)  # (B, N, H)
-        pooled = self.pooled(torch.cat(pool(h, valid), -1)).unsqueeze(1)  # (B, 1, H)
+        pooled = self.pooled(torch.cat(pool(h, geometry.valid), -1)).unsqueeze(1)  # (B, 1, H)
         return self.norm(h + torch.relu(self.own(h) + received + pooled))
 
 
@@ -92,7 +92,7 @@ class AcquisitionNetwork(nn.Module):
             attention = torch.cat([k / k.sum(-1, keepdim=True).clamp(min=1e-6) for k in kernels], -1)
         h = self.embed(self.items(items) + self.context(episode).unsqueeze(1))
         for layer in self.rounds:
-            h = layer(h, attention, geometry.landmarks, valid)
+            h = layer(h, attention, geometry)
         prior = items[..., : len(RULES)] @ self.rule_weights
         value = self.value(torch.cat([*pool(h, valid), episode], -1)).squeeze(-1)
         return Output(prior + self.correction(h).squeeze(-1), value, prior)

@@ -117,7 +117,7 @@ def standardise(scores: Tensor, mask: Tensor) -> Tensor:
 def neighbour_means(view: PoolView) -> Tensor:
     """(B, N, 2) kernel-weighted means of novelty and margin over each item's neighbours in the pool."""
     if "neighbour_means" not in view.memo:
-        values = torch.stack([rules.novelty(view), rules.margin(view)], -1)[:, view.geometry.landmarks]
+        values = view.geometry.at_landmarks(torch.stack([rules.novelty(view), rules.margin(view)], -1))
         weight = view.geometry.density(NEIGHBOUR_WIDTH) * view.geometry.landmark_mask.sum(-1, keepdim=True)
         total = view.geometry.kernel(NEIGHBOUR_WIDTH) @ values
         view.memo["neighbour_means"] = total / weight.clamp(min=1e-6).unsqueeze(-1)

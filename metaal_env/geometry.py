@@ -22,18 +22,15 @@ class Geometry:
     Args:
         embeddings: (B, N, D).
         valid: (B, N) bool, False at padding.
-        max_landmarks: pools of at most this many items use all of them.
+        max_landmarks: pools of at most this many items use all of them; larger ones take items evenly spaced
+            in their distance to the pool's mean.
     """
 
     def __init__(self, embeddings: Tensor, valid: Tensor, max_landmarks: int = MAX_LANDMARKS):
         self.embeddings, self.valid = embeddings, valid
-        n = embeddings.shape[1]
+        n = valid.shape[1]
         self.exact = n <= max_landmarks
-        # Evenly spaced positions: pools come shuffled, and no random state is needed.
-        if self.exact:
-            self.landmarks = torch.arange(n, device=embeddings.device)
-        else:
-            self.landmarks = torch.linspace(0, n - 1, max_landmarks, device=embeddings.device).long()
+        self.landmarks = spread(embeddings, valid, min(n, max_landmarks))  # (B, L) positions
         self.landmark_mask = self.at_landmarks(valid)  # (B, L)
         self._kernels: dict[float, Tensor] = {}
         self._densities: dict[float, Tensor] = {}
@@ -42,14 +39,12 @@ class Geometry:
 
     def at_landmarks(self, values: Tensor) -> Tensor:
         """(B, N, …) → (B, L, …)."""
-        return values if self.exact else values[:, self.landmarks]
+        return values if self.exact else self.rows(values, self.landmarks)
 
     @cached_property
     def is_landmark(self) -> Tensor:
         """(B, N) bool: real items that are landmarks."""
-        flags = torch.zeros_like(self.valid)
-        flags[:, self.landmarks] = True
-        return flags & self.valid
+        return torch.zeros_like(self.valid).scatter_(1, self.landmarks, True) & self.valid
 
     @cached_property
     def sq_dist(self) -> Tensor:

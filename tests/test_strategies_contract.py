@@ -242,3 +242,26 @@ def test_scores_agree_between_devices(name: str) -> None:
         results.append(scores_of(make_strategy(name), core, state).cpu())
     scale = max(float(results[0].abs().max()), 1e-6)
     torch.testing.assert_close(results[1] / scale, results[0] / scale, atol=1e-3, rtol=1e-3)
+
+
+# Rules that ask others for one pick, or that draw, follow up to ties and random numbers only.
+@pytest.mark.parametrize(
+    "name",
+    [n for n in NAMES if not make_strategy(n).stochastic and n != "best_of_rules"],
+)
+def test_large_pools_follow_a_permutation_too(name: str) -> None:
+    """Beyond `MAX_LANDMARKS` items, where geometry is against landmarks."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(1300, 3)), np.full(1300, -1)
+    labels[:6] = np.arange(6) % 3
+    order = rng.permutation(1300)
+    learner = LEARNERS["prototype"]((3,))
+    strategy = make_strategy(name)
+    if strategy.privileged:
+        return
+    scores = []
+    for index in (np.arange(1300), order):
+        view = PoolView.from_arrays(x[index], None, labels[index], budget=4, learner=learner)
+        scores.append(strategy.score(view)[0].double().masked_fill(~view.selectable[0], 0))
+    scale = max(float(scores[0].abs().max()), 1e-6)
+    torch.testing.assert_close(scores[0][order] / scale, scores[1] / scale, atol=1e-3, rtol=1e-3)

@@ -37,6 +37,7 @@ from rich.progress import (
 )
 
 from agents.evaluation.cells import Cell, cells_of, pending
+from agents.evaluation.cluster import cluster_executor
 from agents.evaluation.examples import example_pools
 from agents.evaluation.measures import MEASURES
 from agents.evaluation.planning import Plan, make_protocol, replay
@@ -61,6 +62,8 @@ class Options:
     """Folder of the results; results/<data>-<digest> when left out."""
     workers: int = 0
     """Local processes; 0 = one per core."""
+    cluster: str | None = None
+    """Play cells as jobs instead: slurm, local or debug (extra cluster)."""
     device: str = "cpu"
     """Where tensors live: cpu or cuda."""
     measure: str = "aulc"
@@ -138,7 +141,8 @@ def play(todo: Sequence[Cell], total: int, options: Options, console: Console) -
         def done(cell: Cell) -> None:
             bar.update(line, advance=1, description=f"{cell.contestant.name} on {cell.scenario.axes['data']}")
 
-        run_cells(list(todo), workers=workers, done=done)
+        executor = cluster_executor(options.cluster, todo[0].folder) if options.cluster else None
+        run_cells(list(todo), workers=workers, done=done, executor=executor)
 
 
 def show(folder: Path, protocol: Protocol, options: Options, command: str, console: Console) -> None:

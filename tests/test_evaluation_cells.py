@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from agents.evaluation.cells import cells_of, pending
+from agents.evaluation.cluster import cluster_executor
 from agents.evaluation.comparisons import pooled_difference
 from agents.evaluation.episodes import Paired
 from agents.evaluation.loading import fit_task
@@ -49,6 +51,23 @@ def test_any_executor_plays_the_same_cells(tmp_path: Path) -> None:
     assert pending(here, planned.protocol) == [here[3]]
     with pytest.raises(InputError, match="belong to protocol"):
         pending(here, replace(planned.protocol, n_tasks=69))
+
+
+def test_cluster_jobs_play_the_same_cells(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    planned = make_protocol(replace(PLAN, n_tasks=5))
+    here, elsewhere = (cells_of(planned.protocol, tmp_path / name) for name in ("here", "elsewhere"))
+    run_cells(here)
+    run_cells(elsewhere, executor=cluster_executor("local", tmp_path / "elsewhere"))
+    assert rows(tmp_path / "here") == rows(tmp_path / "elsewhere")
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="slurm, local, debug"):
+        cluster_executor("moon", tmp_path)
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(InputError, match=r"metaal\[cluster\]"):
+        cluster_executor("local", tmp_path)
 
 
 def test_a_saved_protocol_is_played_again_with_the_same_rows(tmp_path: Path) -> None:

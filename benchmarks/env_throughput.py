@@ -36,7 +36,8 @@ class Config:
     """Adapted depths of MAML to time."""
     repeats: int = 5
     """Alternating measurements; the median ratio is reported."""
-    budget: int = 10
+    budget: int = 20
+    """Labels per episode; the environment's own default."""
     device: str = "cpu"
 
 

@@ -41,12 +41,15 @@ def observe(view: PoolView) -> dict[str, Tensor]:
         action_mask: (B, N) int8, 1 where an item may be labelled.
     """
     features = extract(view)
-    scale = view.geometry.mean_sq_dist.rsqrt().view(-1, 1, 1)
+    memo = view.geometry.memo  # lasts for the episode where embeddings are static
+    if "scaled" not in memo:
+        scale = view.geometry.mean_sq_dist.rsqrt().view(-1, 1, 1)
+        memo["scaled"] = view.embeddings * scale * view.valid.unsqueeze(-1)
     labels = torch.where(view.labelled & (view.labels < 0), view.class_mask.shape[1], view.labels)
     return {
         "items": features.items,
         "episode": features.episode,
-        "embeddings": view.embeddings * scale * view.valid.unsqueeze(-1),
+        "embeddings": memo["scaled"],
         "labels": torch.where(view.valid, labels, PADDING),
         "action_mask": view.selectable.to(torch.int8),
     }

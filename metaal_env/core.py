@@ -256,8 +256,8 @@ def score_logits(logits: Tensor, labels: Tensor) -> Metrics:
     mask = labels >= 0
     count = mask.sum(1).clamp(min=1)
     hit = (logits.argmax(-1) == labels) & mask
-    losses = cross_entropy(logits.flatten(0, 1), labels.clamp(min=0).flatten(), reduction="none")
-    losses = losses.view(labels.shape)
+    # Classes second: the softmax over a handful of classes is vectorised over items.
+    losses = cross_entropy(logits.transpose(1, 2).contiguous(), labels.clamp(min=0), reduction="none")
     return Metrics(
         accuracy=hit.sum(1) / count,
         likelihood=(torch.exp(-losses) * mask).sum(1) / count,

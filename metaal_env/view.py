@@ -183,7 +183,8 @@ class PoolView:
     @cached_property
     def probs(self) -> Tensor:
         """(B, N, K) class probabilities; 0 outside the task's classes."""
-        return torch.softmax(self.logits, -1)
+        # Classes second while it is computed: the softmax over a handful of them is vectorised over items.
+        return torch.softmax(self.logits.transpose(1, 2).contiguous(), 1).transpose(1, 2).contiguous()
 
     @cached_property
     def top_probs(self) -> Tensor:

@@ -38,7 +38,7 @@ from rich.progress import (
 
 from agents.evaluation.cells import Cell, cells_of, pending
 from agents.evaluation.cluster import cluster_executor
-from agents.evaluation.examples import example_pools
+from agents.evaluation.examples import example_pools, read_examples
 from agents.evaluation.measures import MEASURES
 from agents.evaluation.planning import Plan, make_protocol, replay
 from agents.evaluation.pool import run_cells
@@ -48,6 +48,8 @@ from agents.evaluation.rows import read_results, to_csv
 from agents.evaluation.tensorboard import write_tensorboard
 from metaal_env.artifacts import write_atomic
 from metaal_env.cli import run_cli
+from metaal_env.errors import InputError
+from metaal_env.files import read_json, stay_inside
 from metaal_env.setup import check_device
 
 PROTOCOL, NOTES = "protocol.json", "notes.json"
@@ -74,7 +76,7 @@ class Options:
     """Write report.html."""
     protocol: Path | None = None
     """Play a saved protocol (a file, or a folder of results) again; everything that describes tasks and
-    strategies is then ignored."""
+    strategies is then ignored, but that --strategy says which file.py:Name of the protocol you trust."""
     redraw: Path | None = None
     """Draw the results of this folder again; nothing is played."""
 
@@ -85,18 +87,21 @@ def evaluate(options: Options, command: str) -> Path:
     check_device(options.device)
     console = Console()
     if options.redraw is not None:
+        stay_inside(options.redraw, f"redraw={str(options.redraw)!r}")
         show(options.redraw, Protocol.load(options.redraw / PROTOCOL), options, command, console)
         return options.redraw
 
-    planned = make_protocol(options.plan) if options.protocol is None else replay(options.protocol)
+    plan = options.plan
+    planned = make_protocol(plan) if options.protocol is None else replay(options.protocol, plan.strategy)
     protocol, folder = planned.protocol, options.out or default_folder(planned.protocol)
+    stay_inside(folder, f"out={str(folder)!r}")
     cells = cells_of(protocol, folder, options.device)
     everything = protocol.joined_to(folder / PROTOCOL)
     todo = pending(cells, protocol)
     for note in planned.notes:
         console.print(f"note: {note}", style="yellow", markup=False)
     everything.save(folder / PROTOCOL)
-    story = _read_json(folder / NOTES)
+    story = _read_story(folder / NOTES)
     for what, new in (("commands", [command]), ("notes", planned.notes)):
         story[what] = list(dict.fromkeys([*story.get(what, []), *new]))
     write_atomic(folder / NOTES, json.dumps(story).encode())
@@ -104,7 +109,8 @@ def evaluate(options: Options, command: str) -> Path:
     console.print(
         f"{tasks} paired tasks × {len(protocol.scenarios)} scenario(s) × {len(protocol.contestants)} "
         f"strategies → {folder}"
-        + (f" ({len(cells) - len(todo)} of {len(cells)} cells are there)" if todo != cells else "")
+        + (f" ({len(cells) - len(todo)} of {len(cells)} cells are there)" if todo != cells else ""),
+        markup=False,
     )
     play(todo, len(cells), options, console)
     write_atomic(folder / "examples.json", json.dumps(example_pools(protocol, options.device)).encode())
@@ -128,7 +134,7 @@ def play(todo: Sequence[Cell], total: int, options: Options, console: Console) -
     if options.device != "cpu":
         workers = 1  # processes would share one GPU and its memory
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -148,13 +154,13 @@ def play(todo: Sequence[Cell], total: int, options: Options, console: Console) -
 def show(folder: Path, protocol: Protocol, options: Options, command: str, console: Console) -> None:
     """Tables on the terminal; figures, TensorBoard and report in the folder: all from the rows."""
     results = read_results(folder, protocol)
-    story = _read_json(folder / NOTES)
+    story = _read_story(folder / NOTES)
     shown = outcome(
         protocol,
         results,
         measure=options.measure,
         target=options.target,
-        examples=_read_json(folder / "examples.json"),
+        examples=read_examples(folder / "examples.json"),
     )
     write_atomic(folder / "rows.csv.gz", gzip.compress(to_csv(list(results.values())).encode(), mtime=0))
     images = write_figures(shown, folder / "figures")
@@ -165,19 +171,21 @@ def show(folder: Path, protocol: Protocol, options: Options, command: str, conso
         commands = "\n".join(story.get("commands", [command]))
         notes = list(story.get("notes", []))
         write_report(shown.grids, images, protocol, notes, commands, folder / "report.html")
-        console.print(f"report: {folder / 'report.html'}")
+        console.print(f"report: {folder / 'report.html'}", markup=False)
     console.print(
-        f"rows: {folder / 'rows.csv.gz'} · figures: {folder / 'figures'} · tensorboard --logdir {folder}"
+        f"rows: {folder / 'rows.csv.gz'} · figures: {folder / 'figures'} · tensorboard --logdir {folder}",
+        markup=False,
     )
 
 
-def _read_json(path: Path) -> dict:  # type: ignore[type-arg]
-    """A JSON object, or an empty one where there is none: such files only decorate."""
+def _read_story(path: Path) -> dict[str, list[str]]:
+    """Commands and notes so far; nothing where the file is missing or unusable, for it only decorates."""
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        found = read_json(path, "notes")
+    except InputError:
         return {}
-    return found if isinstance(found, dict) else {}
+    lists = {what: lines for what, lines in found.items() if isinstance(lines, list)}
+    return {what: [line for line in lines if isinstance(line, str)] for what, lines in lists.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,12 +1,14 @@
-"""Artifacts: weights as safetensors beside a JSON description; nothing here reads or writes pickles."""
+"""Artifacts: weights as safetensors beside a JSON description; nothing here reads or writes pickled code."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-import os
-import pickle
-import tempfile
+import math
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -17,34 +19,28 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, brief
+from metaal_env.files import read_bytes, read_json, write_atomic, write_together
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-SCHEMA = 1
+__all__ = [
+    "SCHEMA", "affordable", "load_artifact", "load_weights", "read_checkpoint", "restoring", "save_artifact",
+    "write_atomic", "write_checkpoint",
+]  # fmt: skip
+
+SCHEMA = 2
+"""Version of the description. Version 1 had no checksum and no shapes; it is still read."""
+
 MAX_BYTES = 256 * 2**20
-"""No policy or inner learner of ours comes near this; a larger file is refused before it is read."""
-
-_UMASK = os.umask(0)
-os.umask(_UMASK)  # it can only be read by setting it
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes a whole file or nothing: temporary file in the same folder, flush to disk, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_UMASK)  # mkstemp's files are private; these are like any other
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+"""No policy or inner learner of ours comes near this; a larger file is not read."""
+MAX_CARD = 2**20
+MAX_TENSORS = 10_000
+MAX_HEADER = 2**21
+MAX_CHECKPOINT = 2**32
 
 
 def save_artifact(
@@ -54,71 +50,147 @@ def save_artifact(
 
     Args:
         stem: path without suffix.
-        kind: ``"learner"`` or ``"policy"``; checked on loading.
+        kind: ``"learner"``, ``"policy"`` or ``"strategy"``; checked on loading.
         module: whose `state_dict` is stored.
         config: what rebuilds the module.
         summary: how it was trained; free form.
+
+    Raises:
+        FileError: a file cannot be written; the artifact that was there before is intact.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    data = save_tensors(tensors)
     card = {
         "schema": SCHEMA,
         "kind": kind,
         "config": config,
         "summary": summary,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "shapes": _shapes(tensors),
         "versions": {name: version(name) for name in ("torch", "gymnasium", "stable-baselines3", "numpy")},
     }
-    write_atomic(stem.with_name(stem.name + ".safetensors"), save_tensors(tensors))
-    write_atomic(stem.with_name(stem.name + ".json"), json.dumps(card, indent=2).encode())
+    weights, card_file = _files(stem)
+    write_together({weights: data, card_file: json.dumps(card, indent=2).encode()})
 
 
 def load_artifact(stem: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Reads what `save_artifact` wrote: the description and the tensors.
 
     Raises:
-        InputError: a file is missing, too large, damaged, foreign, of another kind or of a later schema.
+        InputError: a file is missing, too large, a link to another folder, damaged, foreign, of another kind or
+            of a later schema; or the weights are not those that the description is about.
     """
     stem = Path(stem)
-    weights, card_file = stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
+    what = f"{kind}={str(stem)!r}"
+    weights, card_file = _files(stem)
     for file in (weights, card_file):
         if not file.is_file():
-            raise InputError(
-                f"{kind}={str(stem)!r}: {file.name} is missing; give the path of a saved {kind}."
-            )
-        if file.stat().st_size > MAX_BYTES:
-            raise InputError(
-                f"{kind}={str(stem)!r}: {file.name} exceeds {MAX_BYTES} bytes; it is no metaal {kind}."
-            )
-    try:
-        card = json.loads(card_file.read_bytes())
-        tensors = load_tensors(weights.read_bytes())
-    except (SafetensorError, ValueError, RecursionError) as error:
-        raise InputError(f"{kind}={str(stem)!r} is damaged or foreign ({error}); save it again.") from error
-    if not isinstance(card, dict) or card.get("kind") != kind or not isinstance(card.get("config"), dict):
-        raise InputError(f"{kind}={str(stem)!r}: {card_file.name} does not describe a metaal {kind}.")
-    if card.get("schema") != SCHEMA:
-        raise InputError(
-            f"{kind}={str(stem)!r} has schema {card.get('schema')!r}, this version reads {SCHEMA}; update metaal."
-        )
+            raise InputError(f"{what}: {file.name} is missing; give the path of a saved {kind}.")
+        if file.resolve().parent != file.parent.resolve():
+            raise InputError(f"{what}: {file.name} is a link to another folder; put the file itself there.")
+    card = read_json(card_file, what, MAX_CARD)
+    schema = card.get("schema")
+    if card.get("kind") != kind or not isinstance(card.get("config"), dict) or type(schema) is not int:
+        raise InputError(f"{what}: {card_file.name} does not describe a metaal {kind}; give another path.")
+    if not 1 <= schema <= SCHEMA:
+        raise InputError(f"{what} has schema {schema}, this version reads 1…{SCHEMA}; update metaal.")
+    data = read_bytes(weights, what, MAX_BYTES)
+    if schema > 1 and card.get("sha256") != hashlib.sha256(data).hexdigest():
+        raise InputError(f"{what} is damaged (its checksum is not that in {card_file.name}); save it again.")
+    tensors = _tensors(data, what)
+    if schema > 1 and card.get("shapes") != _shapes(tensors):
+        raise InputError(f"{what} is damaged (its shapes are not those in {card_file.name}); save it again.")
     return card, tensors
 
 
-def load_weights(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:
-    """Copies `tensors` into `module`. Raises: `InputError` when names or shapes do not fit."""
+def _files(stem: Path) -> tuple[Path, Path]:
+    return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, str]:
+    return {name: "x".join(map(str, value.shape)) for name, value in sorted(tensors.items())}
+
+
+def _tensors(data: bytes, what: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. The library checks that names and offsets are sound."""
+    if int.from_bytes(data[:8], "little") > MAX_HEADER:
+        raise InputError(f"{what} has a header of more than {MAX_HEADER:,} bytes; it is no metaal file.")
     try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        first = str(error).splitlines()[-1].strip()
-        raise InputError(f"{what} does not fit its own description ({first}); save it again.") from error
+        tensors: dict[str, Tensor] = load_tensors(data)
+    except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{what} is damaged or foreign ({brief(error)}); save it again.") from error
+    if len(tensors) > MAX_TENSORS:
+        raise InputError(
+            f"{what} holds {len(tensors):,} tensors, at most {MAX_TENSORS:,} are read; save it again."
+        )
+    return tensors
+
+
+def load_weights(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:
+    """Copies `tensors` into `module`.
+
+    Raises:
+        InputError: names, shapes or types do not fit, or a weight is NaN or infinite.
+    """
+    own = module.state_dict()
+    if odd := sorted(own.keys() ^ tensors.keys()):
+        raise InputError(f"{what} does not fit its own description ({odd[0]!r}); save it again.")
     for name, value in tensors.items():
+        if (value.shape, value.dtype) != (own[name].shape, own[name].dtype):
+            raise InputError(
+                f"{what} does not fit its own description ({name!r} is {tuple(value.shape)} {value.dtype}, not "
+                f"{tuple(own[name].shape)} {own[name].dtype}); save it again."
+            )
         if not bool(value.isfinite().all()):
             raise InputError(f"{what} holds NaN or infinite weights in {name!r}; train it again.")
+    module.load_state_dict(tensors)
+
+
+class _Budget(TorchFunctionMode):
+    """Counts what tensor factories are asked for, before the memory is taken."""
+
+    def __init__(self, elements: int):
+        super().__init__()
+        self.left = elements
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn):
+            size = args[0] if args and isinstance(args[0], (tuple, list, torch.Size)) else args
+            self.left -= math.prod(n for n in size if isinstance(n, int))
+            if self.left < 0:
+                raise InputError("it asks for far more weights than the file holds")
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def affordable(tensors: dict[str, Tensor], what: str) -> Iterator[None]:
+    """Around building a module from a description that a stranger may have written.
+
+    Whatever building raises ends in one sentence, and no more memory is taken than the weights at hand can
+    explain.
+
+    Raises:
+        InputError: the module cannot be built as described.
+    """
+    held = sum(value.numel() for value in tensors.values())
+    try:
+        with _Budget(4 * held + 2**26):
+            yield
+    except Exception as error:  # a description can be wrong in as many ways as there are constructors
+        raise InputError(f"{what}: its description is unusable ({brief(error)}); save it again.") from error
 
 
 def write_checkpoint(path: Path, config: DataclassInstance, state: dict[str, Any]) -> None:
-    """Writes the state of an unfinished training, atomically, with the configuration it belongs to."""
+    """Writes the state of an unfinished training with the configuration it belongs to.
+
+    The file is read back before it takes the place of the one before.
+
+    Raises:
+        FileError: it cannot be written; the checkpoint that was there before is intact.
+    """
     buffer = io.BytesIO()
     torch.save(state | {"config": json.dumps(asdict(config))}, buffer)
-    write_atomic(path, buffer.getvalue())
+    write_atomic(path, buffer.getvalue(), check=_read_state)
 
 
 def read_checkpoint(path: Path, config: DataclassInstance) -> dict[str, Any] | None:
@@ -127,23 +199,59 @@ def read_checkpoint(path: Path, config: DataclassInstance) -> dict[str, Any] | N
     Only tensors and plain containers are unpickled (``weights_only``).
 
     Raises:
-        InputError: damaged file, or one that belongs to another configuration.
+        InputError: damaged or foreign file, NaN or infinite tensors, or another configuration's checkpoint.
     """
     if not path.is_file():
         return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        theirs = json.loads(state.pop("config"))
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"checkpoint={str(path)!r} is damaged or foreign; delete it to start afresh."
-        ) from error
+    state = _read_state(path)
     # Through JSON, so that tuples and lists compare equal.
-    ours = json.loads(json.dumps(asdict(config)))
+    theirs, ours = json.loads(state.pop("config")), json.loads(json.dumps(asdict(config)))
     if theirs != ours:
         differing = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
         raise InputError(
             f"checkpoint={str(path)!r} was made with other settings ({', '.join(differing)}); "
             "choose another run name or delete it."
         )
+    if not _is_finite(state):
+        raise InputError(
+            f"checkpoint={str(path)!r} holds NaN or infinite numbers; delete it to start afresh."
+        )
     return state
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint whose configuration is readable. Raises: `InputError`."""
+    what = f"checkpoint={str(path)!r}"
+    data = read_bytes(path, what, MAX_CHECKPOINT)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            # torch stores uncompressed; anything else could be a decompression bomb.
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("compressed")
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not isinstance(json.loads(state["config"]), dict):
+            raise ValueError("no configuration")
+    except Exception as error:  # hostile bytes make the unpickler raise almost anything
+        raise InputError(f"{what} is damaged or foreign; delete it to start afresh.") from error
+    return state
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return not value.is_floating_point() or bool(value.isfinite().all())
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    return all(map(_is_finite, value)) if isinstance(value, (list, tuple)) else True
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Around putting a checkpoint's state back: what does not fit ends in one sentence. Raises: `InputError`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # a tampered state can be wrong in any way
+        raise InputError(
+            f"checkpoint={str(path)!r} does not fit this training ({brief(error)}); delete it to start afresh."
+        ) from error

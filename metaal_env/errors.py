@@ -17,6 +17,16 @@ class InputError(ValueError):
     """
 
 
+class FileError(InputError, OSError):
+    """A file or folder that cannot be written; also an `OSError`."""
+
+
+def brief(error: BaseException) -> str:
+    """A library's message on one line and short enough for a sentence: some quote whole files."""
+    text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
 def unknown_name(argument: str, value: object, known: Iterable[str]) -> InputError:
     """The error for a name outside a registry; it suggests the nearest valid one.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import fields, replace
 from typing import Any
 
@@ -47,11 +48,17 @@ def make_core(
             f"{unknown[0]}={task_options[unknown[0]]!r} is no option of tasks: {', '.join(sorted(known))}."
         )
     config = replace(task or TaskConfig(), **task_options)
-    if target_accuracy is not None and not 0 < target_accuracy <= 1:
-        raise InputError(f"target_accuracy={target_accuracy} must lie in (0, 1], or be None.")
+    if target_accuracy is not None and not (
+        isinstance(target_accuracy, numbers.Real) and 0 < target_accuracy <= 1
+    ):
+        raise InputError(f"target_accuracy={target_accuracy!r} must lie in (0, 1], or be None.")
     chosen_reward = REWARDS[reward] if isinstance(reward, str) else reward
-    data = (load_dataset(dataset) if isinstance(dataset, str) else dataset).split(split)
+    if not callable(chosen_reward):
+        raise InputError(f"reward={reward!r} must be a name or a function.")
+    data = (dataset if isinstance(dataset, ClassDataset) else load_dataset(dataset)).split(split)
     inner = load_learner(learner, data.input_shape) if isinstance(learner, str) else learner
+    if not isinstance(inner, InnerLearner):
+        raise InputError(f"learner={learner!r} must be a name, a path or an InnerLearner.")
     return Core(data, inner, config, chosen_reward, target_accuracy, check_device(device))
 
 
@@ -59,7 +66,7 @@ def check_device(device: str | torch.device) -> torch.device:
     """Raises: `InputError` for a malformed device, or a GPU that is not there."""
     try:
         checked = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise InputError(f"device={device!r} is unknown; use 'cpu' or 'cuda'.") from error
     if checked.type == "cuda" and not torch.cuda.is_available():
         raise InputError(

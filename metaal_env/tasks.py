@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -13,6 +14,8 @@ from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 
 Range = int | tuple[int, int]
+MAX_POOL = 1_000_000
+"""Largest pool: arrays of this length are made for every task before a single item is drawn."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,21 @@ class TaskConfig:
 
     def __post_init__(self) -> None:
         for name, least in (("way", 2), ("pool_size", 2), ("budget", 1), ("initial_labels", 0)):
-            low, high = bounds(getattr(self, name))
-            if not least <= low <= high:
-                raise InputError(f"{name}={getattr(self, name)!r} must be {least} ≤ low ≤ high.")
+            value = getattr(self, name)
+            pair = value if isinstance(value, (tuple, list)) else (value, value)
+            if len(pair) != 2 or not all(map(_is_whole, pair)):
+                raise InputError(f"{name}={value!r} must be a whole number, or two: (low, high).")
+            if not least <= pair[0] <= pair[1] <= MAX_POOL:
+                raise InputError(f"{name}={value!r} must be {least} ≤ low ≤ high ≤ {MAX_POOL:,}.")
         for name in ("reward_per_class", "test_per_class"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1.")
+            value = getattr(self, name)
+            if not _is_whole(value) or not 1 <= value <= MAX_POOL:
+                raise InputError(f"{name}={value!r} must be a whole number, at least 1.")
+        for name in ("imbalance", "label_noise", "distractors"):
+            value = getattr(self, name)
+            real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+            if not real or 1e300 < float(value) < float("inf"):
+                raise InputError(f"{name}={value!r} must be a number.")
         if not self.imbalance > 0:
             raise InputError(f"imbalance={self.imbalance} must be positive (inf for balanced pools).")
         for name in ("label_noise", "distractors"):
@@ -77,6 +89,10 @@ class TaskConfig:
     def max_labels(self) -> int:
         """Most labels an episode can hold: initial ones and the budget."""
         return bounds(self.budget)[1] + bounds(self.initial_labels)[1]
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def bounds(value: Range) -> tuple[int, int]:
@@ -235,6 +251,7 @@ class TaskSampler:
 def _class_counts(rng: np.random.Generator, size: int, available: np.ndarray, imbalance: float) -> np.ndarray:
     """How many pool items each class gets: Dirichlet shares, at least one each, at most what is there."""
     way = len(available)
+    imbalance = float(imbalance)  # NumPy has no place for a whole number as large as 10**30
     shares = np.full(way, 1 / way) if np.isinf(imbalance) else rng.dirichlet(np.full(way, imbalance))
     counts = np.ones(way, dtype=np.int64)
     size = min(size, int(available.sum()))

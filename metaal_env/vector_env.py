@@ -37,8 +37,11 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012 (Gymnasium's)
 
     def __init__(self, num_envs: int = 1, *, paired: int = 1, core: Core | None = None, **options: Any):
-        if num_envs < 1 or paired < 1 or num_envs % paired:
-            raise InputError(f"num_envs={num_envs} must be a positive multiple of paired={paired}.")
+        if (
+            not (isinstance(num_envs, int) and isinstance(paired, int) and num_envs > 0 < paired)
+            or num_envs % paired
+        ):
+            raise InputError(f"num_envs={num_envs!r} must be a positive multiple of paired={paired!r}.")
         options.pop("render_mode", None)
         self.core = core or make_core(**options)
         self.num_envs, self.paired = num_envs, paired
@@ -58,8 +61,10 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         """One generator per environment: an integer seeds them seed, seed + 1, …, as Gymnasium does."""
         if seed is None or isinstance(seed, (int, np.integer)):
             seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
-        else:
+        elif isinstance(seed, (list, tuple, np.ndarray)):
             seeds = list(seed)
+        else:
+            raise InputError(f"seed={seed!r} must be a whole number, one for each environment, or None.")
         if len(seeds) != self.num_envs:
             raise InputError(f"seed has {len(seeds)} entries for num_envs={self.num_envs}; give one each.")
         self.generators = [np_random(s)[0] for s in seeds]
@@ -181,10 +186,13 @@ def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
 
 def check_actions(actions: Any, n_envs: int, n_items: int) -> Tensor:
     """(B,) int64 tensor of pool positions. Raises: `InputError` for wrong shape, type or range."""
-    array = np.asarray(actions)
+    try:
+        array = np.asarray(actions)
+    except ValueError:  # a ragged list
+        array = np.asarray(None)
     if array.shape != (n_envs,) or not np.issubdtype(array.dtype, np.integer):
         raise InputError(
-            f"action of shape {array.shape} and type {array.dtype} must be ({n_envs},) integers."
+            f"action={actions!r} of shape {array.shape} and type {array.dtype} must be ({n_envs},) integers."
         )
     if array.size and (array.min() < 0 or array.max() >= n_items):
         raise InputError(f"action={array.tolist()} must lie in [0, {n_items - 1}], the pool's positions.")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from agents.evaluation.cells import core_of
 from agents.evaluation.protocol import Protocol, Scenario
+from metaal_env.errors import InputError
+from metaal_env.files import read_json
 
 
 @torch.no_grad()
@@ -30,6 +34,19 @@ def project(scenario: Scenario, seed: int, device: str = "cpu") -> dict[str, lis
         "label": state.task.pool_labels[0][real].tolist(),
         "seed": [seed],
     }
+
+
+def read_examples(path: Path) -> dict[str, dict[str, list[float]]]:
+    """What `example_pools` made and `evaluate.py` keeps; nothing when the file is missing or unusable."""
+    try:
+        found = read_json(path, "examples")
+        for example in found.values():
+            points = np.array([example["x"], example["y"], example["label"]], dtype=float)
+            if points.ndim != 2 or not np.isfinite(points).all() or type(example["seed"][0]) is not int:
+                return {}
+    except (InputError, KeyError, TypeError, ValueError, IndexError):
+        return {}  # it only decorates
+    return found
 
 
 def example_pools(protocol: Protocol, device: str = "cpu") -> dict[str, dict[str, list[float]]]:

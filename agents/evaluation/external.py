@@ -20,6 +20,14 @@ from metaal_env.view import PoolView
 _OTHER_STREAM = re.compile(r"(.+)@(\d+)")
 
 
+def runs_code(spec: str) -> bool:
+    """Whether loading that strategy imports a Python file."""
+    while match := _OTHER_STREAM.fullmatch(spec):
+        spec = match[1]
+    file, separator, _ = spec.rpartition(":")
+    return bool(separator) and file.endswith(".py")
+
+
 def load_strategy(spec: str, *, seed: int = 0) -> Strategy:
     """`agents.strategies.make_strategy` with two more kinds of spec.
 

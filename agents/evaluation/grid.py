@@ -47,11 +47,15 @@ class Grid:
     def table(self, headings: list[str]) -> Table:
         """The columns of those headings as a rich table."""
         table = Table(
-            title=self.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1)
+            title=escape(self.title),
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1),
         )
         kept = [i for i, heading in enumerate(self.headings) if heading in headings]
         for i in kept:
-            table.add_column(self.headings[i], justify="left" if i == 0 else "right", no_wrap=i == 0)
+            table.add_column(escape(self.headings[i]), justify="left" if i == 0 else "right", no_wrap=i == 0)
         for row in self.cells():
             shown = [(row[i].text, _STYLES.get(row[i].tone)) for i in kept]
             table.add_row(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.evaluation.external import runs_code
 from agents.evaluation.protocol import task_config
+from agents.strategies.fitted import FILE as FITTED_FILE
+from agents.strategies.fitted import is_fitted
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
+from metaal_env.files import read_json
 from metaal_env.learners import InnerLearner, load_learner
 from metaal_env.tasks import TaskConfig, bounds
 
@@ -56,7 +59,7 @@ def strategy_digest(spec: str) -> str:
     file, _, name = spec.rpartition(":")
     if file.endswith(".py") and Path(file).is_file():
         return hashlib.sha256(Path(file).read_bytes() + name.encode()).hexdigest()[:16]
-    stem = policy_stem(spec)
+    stem = Path(spec) / FITTED_FILE if is_fitted(spec) else policy_stem(spec)
     files = [stem.with_name(stem.name + suffix) for suffix in (".safetensors", ".json")]
     if not all(f.is_file() for f in files):
         return ""
@@ -102,18 +105,18 @@ def read_run(spec: str | Path) -> Run:
     """The run that a policy belongs to; what its folder does not say takes the defaults.
 
     Raises:
-        InputError: there is no policy at `spec`, or its config.json is damaged.
+        InputError: there is no policy at `spec`, or its config.json is damaged, or its name would run code.
     """
     stem = policy_stem(spec)
     if not stem.with_name(stem.name + ".json").is_file():
         raise InputError(
             f"policy={str(spec)!r} does not exist; give a folder under runs/ with a trained policy."
         )
-    folder, raw = stem.parent, {}
+    folder = stem.parent
     config = folder / "config.json"
     if config.is_file():
+        raw = read_json(config, f"config={str(config)!r}")
         try:
-            raw = json.loads(config.read_bytes())
             dataset = str(raw.get("dataset", DEFAULT_DATASET))
             task = task_config(raw["task"] if isinstance(raw.get("task"), dict) else raw)
         except InputError:
@@ -124,6 +127,8 @@ def read_run(spec: str | Path) -> Run:
         dataset, task = DEFAULT_DATASET, TaskConfig()
     own = (folder / "learner.json").is_file()
     spec_text = str(folder) if stem.name == "policy" else f"{stem}.json"
+    if runs_code(spec_text):
+        raise InputError(f"policy={str(spec)!r} looks like a Python file and a class; rename the folder.")
     return Run(folder, spec_text, dataset, str(folder / "learner") if own else DEFAULT_LEARNER, task)
 
 
@@ -133,9 +138,10 @@ def learner_fits(learner: str, data: ClassDataset) -> bool:
     if not card.is_file():
         return True  # a registered name adapts to any shape
     try:
-        shape = json.loads(card.read_bytes())["config"]["input_shape"]
-        return tuple(int(n) for n in shape) == data.input_shape
-    except (ValueError, KeyError, TypeError) as error:
+        return bool(
+            read_json(card, f"learner={learner!r}")["config"]["input_shape"] == list(data.input_shape)
+        )
+    except (KeyError, TypeError) as error:
         raise InputError(f"learner={learner!r} is damaged ({error!r}); train it again.") from error
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from agents.evaluation.external import load_strategy
+from agents.evaluation.external import load_strategy, runs_code
 from agents.evaluation.loading import (
     DEFAULT_DATASET,
     DEFAULT_LEARNER,
@@ -164,13 +164,23 @@ def _runs(plan: Plan) -> list[Run]:
         raise
 
 
-def replay(path: Path) -> Planned:
+def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
     """A saved protocol, to be played again here; says where data, learner or strategies differ from then.
 
+    Args:
+        trusted: ``file.py:Name`` strategies that may be imported: a protocol may come from a stranger.
+
     Raises:
-        InputError: the protocol, or something that it names, is missing or damaged.
+        InputError: the protocol, or something that it names, is missing or damaged, or names a Python file that
+            is not trusted.
     """
     saved = Protocol.load(path / "protocol.json" if path.is_dir() else path)
+    for contestant in saved.contestants:
+        if runs_code(contestant.spec) and contestant.spec not in trusted:
+            raise InputError(
+                f"protocol={str(path)!r} would run the code in {contestant.spec!r}; if you trust it, add: "
+                f"--strategy {contestant.spec}"
+            )
     scenarios, notes = [], []
     for scenario in saved.scenarios:
         data, learner = load_parts(scenario.dataset, scenario.split, scenario.learner)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from metaal_env.artifacts import write_atomic
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, brief
+from metaal_env.files import read_json
 from metaal_env.tasks import TaskConfig
 
 SCHEMA = 1
 """Version of the protocol and of the row files; raised when either changes its meaning."""
 
+T = TypeVar("T")
+
 BLOCK = 64
 """Tasks per cell: what is lost at most when a run is killed."""
 
 SEED_STRIDE = 1_000_000
+MAX_SEED = 2**62 // SEED_STRIDE
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,11 @@ class Scenario:
         """Readable and unique: the stratum's name in row files."""
         readable = " ".join(f"{name}={value}" for name, value in self.axes.items())
         return f"{readable} #{_digest(asdict(self))[:6]}"
+
+
+def file_name(name: str) -> str:
+    """What a strategy's files are called: names may come from a stranger's protocol and hold any character."""
+    return re.sub(r"[^\w.@+-]+", "_", name).lstrip(".")[:80] or "_"
 
 
 def learner_name(spec: str) -> str:
@@ -117,8 +127,11 @@ class Protocol:
     def __post_init__(self) -> None:
         if not 1 <= self.n_tasks <= SEED_STRIDE:
             raise InputError(f"n_tasks={self.n_tasks} must lie in [1, {SEED_STRIDE}].")
-        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
-            raise InputError(f"seeds={self.seeds} must be different numbers from 0 up.")
+        outside = [seed for seed in self.seeds if not 0 <= seed < MAX_SEED]
+        if not self.seeds or outside or len(set(self.seeds)) < len(self.seeds):
+            raise InputError(f"seeds={self.seeds} must be different numbers in [0, {MAX_SEED}).")
+        if self.measure_on not in ("test", "reward"):
+            raise InputError(f"measure_on={self.measure_on!r} is unknown; choose 'test' or 'reward'.")
         for what, names in (
             ("strategies", [c.name for c in self.contestants]),
             ("scenarios", [s.key for s in self.scenarios]),
@@ -173,21 +186,21 @@ class Protocol:
             raise InputError(
                 f"protocol={str(path)!r} does not exist; give the folder of a finished evaluation."
             )
-        try:
-            raw = json.loads(path.read_bytes())
-            schema = raw["schema"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"protocol={str(path)!r} is damaged ({error!r}); evaluate again.") from error
-        if schema != SCHEMA:
+        what = f"protocol={str(path)!r}"
+        raw = read_json(path, what)
+        if raw.get("schema") != SCHEMA:
             raise InputError(
-                f"protocol={str(path)!r} has version {schema!r}, this program reads {SCHEMA}; evaluate again."
+                f"{what} has version {raw.get('schema')!r}, this program reads {SCHEMA}; evaluate again."
             )
         try:
-            scenarios = tuple(Scenario(**s | {"task": _task(s["task"])}) for s in raw.pop("scenarios"))
-            contestants = tuple(Contestant(**c) for c in raw.pop("contestants"))
-            return Protocol(scenarios, contestants, **raw | {"seeds": tuple(raw["seeds"])})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"protocol={str(path)!r} is damaged ({error!r}); evaluate again.") from error
+            scenarios = tuple(_typed(Scenario, s | {"task": _task(s["task"])}) for s in raw["scenarios"])
+            contestants = tuple(_typed(Contestant, c) for c in raw["contestants"])
+            lists = {"scenarios": scenarios, "contestants": contestants, "seeds": tuple(raw["seeds"])}
+            return _typed(Protocol, raw | lists)
+        except InputError as error:
+            raise InputError(f"{what}: {error}") from error
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise InputError(f"{what} is damaged ({brief(error)}); evaluate again.") from error
 
 
 def task_config(raw: dict[str, Any]) -> TaskConfig:
@@ -201,6 +214,18 @@ def _task(raw: dict[str, Any]) -> TaskConfig:
         k: tuple(v) if isinstance(v, list) else float(v) if v == "inf" else v for k, v in raw.items()
     }
     return TaskConfig(**values)
+
+
+def _typed(kind: type[T], values: dict[str, Any]) -> T:
+    """``kind(**values)`` after comparing types, which a file may have wrong, with those declared."""
+    plain = {"str": str, "int": int, "tuple[int, ...]": tuple}
+    for f in fields(kind):  # type: ignore[arg-type]
+        wanted = plain.get(str(f.type), object)
+        items = values.get(f.name, f.default)
+        right = isinstance(items, wanted) and not isinstance(items, bool)
+        if not right or (wanted is tuple and not all(type(item) is int for item in items)):
+            raise TypeError(f"{f.name}={items!r} is no {f.type}")
+    return kind(**values)
 
 
 def _plain(value: Any) -> Any:

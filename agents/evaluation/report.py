@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from agents.evaluation import diagrams, plots
@@ -19,7 +20,7 @@ from agents.evaluation.episodes import Episodes, is_policy
 from agents.evaluation.grid import Grid
 from agents.evaluation.matrix import make_matrix
 from agents.evaluation.measures import MEASURES
-from agents.evaluation.protocol import Protocol, short_names
+from agents.evaluation.protocol import Protocol, file_name, short_names
 from agents.evaluation.tables import (
     all_pairs,
     matrix_table,
@@ -52,6 +53,7 @@ class Outcome:
     figures: dict[str, tuple[str, Figure]]  # file name → title, figure
 
 
+@rc_context({"text.parse_math": False})  # names may hold a $
 def outcome(
     protocol: Protocol,
     results: Mapping[str, Episodes],
@@ -85,7 +87,7 @@ def outcome(
         if len(names) > 1:
             matrix = make_matrix(results, names, policy, value)
             grids.append(matrix_table(matrix))
-            file = "matrix" if len(policies) == 1 else f"matrix_{policy.replace(' ', '_')}"
+            file = "matrix" if len(policies) == 1 else f"matrix_{file_name(policy)}"
             figures[file] = (f"Matrix of {policy}", diagrams.matrix_heat_map(matrix))
     if len(policies) > 1:
         grids.append(pooled_policies(results, value))
@@ -101,8 +103,9 @@ def outcome(
             ]
             for name in telling
         }
-        shown = {label: found[0] for label, found in picks.items() if len(found)}
-        if shown:
+        size = len(example["x"])
+        shown = {label: found[0] for label, found in picks.items() if len(found) and found[0].max() < size}
+        if shown and key in names:
             first = dict(list(shown.items())[:MAX_EXAMPLES])
             figures["example_pool"] = (
                 f"One pool of {names[key]}: picks in order",

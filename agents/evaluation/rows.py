@@ -16,10 +16,13 @@ from agents.evaluation.episodes import Episodes, concatenate
 from agents.evaluation.measures import CURVES
 from agents.evaluation.protocol import Protocol
 from metaal_env.artifacts import write_atomic
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, brief
+from metaal_env.files import read_json
 
 COLUMNS = ("scenario", "strategy", "privileged", "seed", "way", "pool", "budget", "labels", "pick", *CURVES)
 SUFFIX = ".csv.gz"
+MAX_BYTES = 2**28
+"""Of one cell, decompressed: a thousand times what a block of long episodes takes."""
 
 
 def to_csv(parts: list[Episodes]) -> str:
@@ -57,14 +60,29 @@ def read_rows(path: Path) -> tuple[dict[str, Any], Episodes]:
         InputError: the file is damaged, foreign or without rows.
     """
     try:
-        first, _, rest = gzip.decompress(path.read_bytes()).decode().partition("\n")
+        with gzip.open(path) as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"over {MAX_BYTES:,} bytes")
+        first, _, rest = content.decode().partition("\n")
         header = json.loads(first.removeprefix("# "))
         table = list(csv.reader(io.StringIO(rest)))
         if not isinstance(header, dict) or tuple(table[0]) != COLUMNS:
             raise ValueError("unexpected columns")
         episodes = _episodes(table[1:]) if len(table) > 1 else None
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError, IndexError) as error:
-        raise InputError(f"rows={str(path)!r} is damaged ({error}); delete it and run again.") from error
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        ValueError,
+        IndexError,
+        OverflowError,
+        RecursionError,
+        csv.Error,
+    ) as error:
+        raise InputError(
+            f"rows={str(path)!r} is damaged ({brief(error)}); delete it and run again."
+        ) from error
     if episodes is None:
         raise InputError(f"rows={str(path)!r} is an empty cell; delete it and run again.")
     return header, episodes
@@ -76,17 +94,28 @@ def _episodes(table: list[list[str]]) -> Episodes:
     keys: dict[tuple[str, str], int] = {}
     index = [keys.setdefault((row[0], row[column["seed"]]), len(keys)) for row in table]
     labels = np.array([int(row[column["labels"]]) for row in table])
-    first = [index.index(i) for i in range(len(keys))]
+    first = np.unique(index, return_index=True)[1]
     e, t = len(keys), int(labels.max())
+    budget = np.array([int(row[column["budget"]]) for row in table])
+    if not np.array_equal(
+        labels, np.concatenate([np.arange(n) for n in np.bincount(index)])
+    ) or not np.array_equal(budget, np.bincount(index)[index] - 1):
+        raise ValueError("rows are missing or out of order")
     curves = {name: np.full((e, t + 1), np.nan) for name in CURVES}
     for name in CURVES:
         curves[name][index, labels] = [float(row[column[name]] or "nan") for row in table]
+        if name != "log_loss" and not bool(
+            (np.isnan(curves[name]) | (np.abs(curves[name] - 0.5) < 0.500001)).all()
+        ):
+            raise ValueError(f"{name} outside [0, 1]")
     picks = np.full((e, t + 1), -1, dtype=np.int64)
     picks[index, labels] = [int(row[column["pick"]] or -1) for row in table]
 
     def numbers(name: str) -> np.ndarray:
         return np.array([int(table[i][column[name]]) for i in first], dtype=np.int64)
 
+    if bool((picks >= numbers("pool")[:, None]).any()):
+        raise ValueError("a pick outside its pool")
     return Episodes(
         strategy=table[0][column["strategy"]],
         privileged=table[0][column["privileged"]] == "1",
@@ -115,8 +144,8 @@ def read_results(folder: Path, protocol: Protocol) -> dict[str, Episodes]:
         check_header(path, header, protocol)
         timing = folder / "timing" / path.name.replace(SUFFIX, ".json")
         if timing.is_file():
-            seconds = json.loads(timing.read_text())["seconds_per_query"]
-            episodes.seconds = np.full(len(episodes), float(seconds))
+            seconds = read_json(timing, f"timing={str(timing)!r}").get("seconds_per_query")
+            episodes.seconds = np.full(len(episodes), seconds if isinstance(seconds, float) else np.nan)
         if episodes.strategy in parts:
             parts[episodes.strategy].append(episodes)
     results = {name: concatenate(found) for name, found in parts.items() if found}

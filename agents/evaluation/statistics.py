@@ -12,11 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from metaal_env.errors import InputError, brief
+
 Statistic = Callable[[np.ndarray], np.ndarray]
 """(…, n) → (…): reduces the last axis."""
 
 N_RESAMPLES = 2000
 _CHUNK = 4_000_000  # resampled numbers held at once
+_MAX_RESAMPLES = 10_000_000
 
 
 class Interval(NamedTuple):
@@ -39,6 +42,26 @@ class Difference(NamedTuple):
     ties: int
     losses: int
     p_value: float  # Wilcoxon signed-rank, two-sided; NaN without any difference
+
+
+def _numbers(values: np.ndarray, name: str, dims: tuple[int, ...]) -> np.ndarray:
+    """Float64 with NaN at missing values. Raises: `InputError` for another shape or type, or infinities."""
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{name} is no array of numbers ({brief(error)}); give numbers, NaN where missing."
+        ) from error
+    if array.ndim not in dims:
+        raise InputError(f"{name} has shape {array.shape}; it must have {' or '.join(map(str, dims))} axes.")
+    if np.isinf(array).any():
+        raise InputError(f"{name} holds {array[np.isinf(array)][0]}; give finite numbers, NaN where missing.")
+    return array
+
+
+def _check_share(value: float, name: str) -> None:
+    if not 0 < value < 1:
+        raise InputError(f"{name}={value} must lie in (0, 1).")
 
 
 def mean(values: np.ndarray) -> np.ndarray:
@@ -81,9 +104,21 @@ def bootstrap(
             is given (…, n, m) moved to (…, m, n); rows with any NaN are missing.
         strata: (n,) names; None is one stratum.
         statistic: reduces the last axis (and, for (n, m) values, the one before it).
+
+    Raises:
+        InputError: infinite values, strata of another length, or a setting out of range.
     """
-    values = np.asarray(values, dtype=float)
-    keep = ~np.isnan(values).reshape(len(values), -1).any(1)
+    values = _numbers(values, "values", (1, 2))
+    if strata is not None and np.shape(strata) != (len(values),):
+        raise InputError(
+            f"strata has shape {np.shape(strata)} for {len(values)} values; give one name per value."
+        )
+    _check_share(level, "level")
+    if not isinstance(n_resamples, int) or not 1 <= n_resamples <= _MAX_RESAMPLES:
+        raise InputError(f"n_resamples={n_resamples!r} must be a whole number in [1, {_MAX_RESAMPLES:,}].")
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise InputError(f"seed={seed!r} must be a whole number from 0 up.")
+    keep = ~np.isnan(values).any(tuple(range(1, values.ndim)))
     missing = int((~keep).sum())
     kept = values[keep]
     if len(kept) == 0:
@@ -101,8 +136,15 @@ def bootstrap(
 
 
 def difference(a: np.ndarray, b: np.ndarray, strata: np.ndarray | None = None, seed: int = 0) -> Difference:
-    """Compares two strategies on the tasks that both have; (n,) values each, aligned."""
-    delta = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    """Compares two strategies on the tasks that both have; (n,) values each, aligned.
+
+    Raises:
+        InputError: infinite values, or not equally many.
+    """
+    first, second = _numbers(a, "a", (1,)), _numbers(b, "b", (1,))
+    if len(first) != len(second):
+        raise InputError(f"a has {len(first)} values but b has {len(second)}; give the same tasks of both.")
+    delta = first - second
     interval = bootstrap(delta, strata, seed=seed)
     there = delta[~np.isnan(delta)]
     # Differences of float rounding are ties: accuracies are ratios of small integers.
@@ -147,6 +189,10 @@ def minimum_detectable(sd: float, n: int, alpha: float = 0.05, power: float = 0.
 
     ``(t_{1−α/2, n−1} + t_{power, n−1}) · sd / √n``; `sd` is that of the paired differences.
     """
+    if sd < 0:
+        raise InputError(f"sd={sd} must not be negative.")
+    _check_share(alpha, "alpha")
+    _check_share(power, "power")
     if n < 2:
         return np.nan
     t = stats.t(n - 1)
@@ -155,7 +201,10 @@ def minimum_detectable(sd: float, n: int, alpha: float = 0.05, power: float = 0.
 
 def holm(p_values: np.ndarray) -> np.ndarray:
     """Holm's step-down adjusted p-values; NaN stays NaN and is not counted as a test."""
-    p_values = np.asarray(p_values, dtype=float)
+    p_values = _numbers(p_values, "p_values", (1,))
+    outside = p_values[(p_values < 0) | (p_values > 1)]
+    if len(outside):
+        raise InputError(f"p_values holds {outside[0]}; they must lie in [0, 1], NaN where there is none.")
     adjusted = np.full(len(p_values), np.nan)
     tests = np.flatnonzero(~np.isnan(p_values))
     order = tests[np.argsort(p_values[tests], kind="stable")]
@@ -169,6 +218,7 @@ def friedman(values: np.ndarray) -> tuple[float, float]:
 
     NaN with fewer than three strategies or two complete tasks.
     """
+    values = _numbers(values, "values", (2,))
     complete = values[~np.isnan(values).any(1)]
     if complete.shape[1] < 3 or len(complete) < 2 or np.ptp(complete, axis=1).max() == 0:
         return np.nan, np.nan
@@ -178,6 +228,7 @@ def friedman(values: np.ndarray) -> tuple[float, float]:
 
 def average_ranks(values: np.ndarray) -> tuple[np.ndarray, int]:
     """(n, k) values, higher = better → (k,) mean rank (1 = best, ties shared) and the complete rows used."""
+    values = _numbers(values, "values", (2,))
     complete = np.round(values[~np.isnan(values).any(1)], 9)
     if len(complete) == 0:
         return np.full(values.shape[1], np.nan), 0
@@ -189,6 +240,7 @@ def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
 
     ``q_α √(k(k+1) / 6n)`` with q_α from the studentised range divided by √2 (Demšar 2006, §3.2.2).
     """
+    _check_share(alpha, "alpha")
     if k < 2 or n < 1:
         return np.nan
     q = stats.studentized_range.ppf(1 - alpha, k, np.inf) / np.sqrt(2)

@@ -9,7 +9,7 @@ import numpy as np
 
 from agents.evaluation.episodes import Episodes
 from agents.evaluation.measures import MEASURES
-from agents.evaluation.protocol import Protocol
+from agents.evaluation.protocol import Protocol, file_name
 
 
 def write_tensorboard(protocol: Protocol, results: Mapping[str, Episodes], folder: Path) -> None:
@@ -20,7 +20,7 @@ def write_tensorboard(protocol: Protocol, results: Mapping[str, Episodes], folde
         old.unlink()  # drawn anew: appended events would show every point twice
     first = protocol.scenarios[0]
     for name, episodes in results.items():
-        writer = SummaryWriter(str(folder / name.replace(" ", "_")))  # type: ignore[no-untyped-call]
+        writer = SummaryWriter(str(folder / file_name(name)))  # type: ignore[no-untyped-call]
         for curve, values in episodes.curves.items():
             for labels in np.flatnonzero(~np.isnan(values).all(0)):
                 writer.add_scalar(f"{curve}_by_labels", np.nanmean(values[:, labels]), int(labels))  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ from pathlib import Path
 from metaal_env.datasets import bundled, glyphs, languages, r_tables, vision
 from metaal_env.datasets.base import DATASETS, ClassDataset
 from metaal_env.datasets.files import READERS, load_file
-from metaal_env.errors import InputError, unknown_name
+from metaal_env.errors import InputError, brief, unknown_name
 
 __all__ = ["DATASETS", "ClassDataset", "load_dataset"]
 
@@ -34,11 +34,14 @@ def load_dataset(name_or_path: str) -> ClassDataset:
         return _named(name)
     if name.startswith(r_tables.PREFIX):
         return r_tables.load_r_table(name)
-    path = Path(name).expanduser()
     if not _looks_like_path(name):
         raise unknown_name("dataset", name, DATASETS)
-    if path.is_file():
-        status = path.stat()
+    try:
+        path = Path(name).expanduser()
+        status = path.stat() if path.is_file() else None
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name, no home folder
+        raise InputError(f"dataset={name!r} cannot be opened ({brief(error)}); check the path.") from error
+    if status is not None:
         return _file(path, name, status.st_mtime_ns, status.st_size)
     return load_file(path, name)
 

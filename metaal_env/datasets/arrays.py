@@ -90,13 +90,14 @@ def _images(name: str, x: np.ndarray) -> np.ndarray:
         )
     x = x.astype(np.uint8) * 255 if x.dtype == np.bool_ else x.astype(np.uint8, copy=False)
     if x.ndim == 3:
-        return x[:, None]
+        return np.ascontiguousarray(x[:, None])
     if x.shape[1] not in _CHANNELS and x.shape[3] not in _CHANNELS:
         raise InputError(
             f"dataset={name!r}: X has shape {x.shape}; its second or last axis must be 1, 3 or 4 channels."
         )
     channels_last = x.shape[3] in _CHANNELS and (x.shape[1] not in _CHANNELS or x.shape[1] == x.shape[2])
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if channels_last else x
+    # torch takes no negative strides.
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2) if channels_last else x)
 
 
 def _vectors(name: str, x: np.ndarray) -> np.ndarray:

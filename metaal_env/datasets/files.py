@@ -8,7 +8,7 @@ from metaal_env.datasets.base import ClassDataset
 from metaal_env.datasets.image_folder import load_image_folder
 from metaal_env.datasets.npz import load_npz
 from metaal_env.datasets.table import load_csv
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, brief
 
 READERS = {".npz": load_npz, ".csv": load_csv}
 """Suffix → reader. A reader takes the path and the name that messages use."""
@@ -23,7 +23,7 @@ def load_file(path: Path, name: str) -> ClassDataset:
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:
-        raise InputError(f"dataset={name!r} cannot be opened ({error}); check the path.") from error
+        raise InputError(f"dataset={name!r} cannot be opened ({brief(error)}); check the path.") from error
     if is_folder:
         return load_image_folder(path, name)
     if not is_file:

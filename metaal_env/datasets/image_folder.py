@@ -14,12 +14,14 @@ import torch
 from tqdm import tqdm
 
 from metaal_env.datasets.base import ClassDataset
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, brief
 
 if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
+"""What is decoded, whatever the suffix says; Pillow would hand others, PostScript say, to outside programs."""
 GREY_SIZE, COLOUR_SIZE = 28, 32
 MAX_IMAGES = 1_000_000
 _GREY_MODES = {"1", "L", "LA"}
@@ -52,7 +54,8 @@ def load_image_folder(path: Path, name: str) -> ClassDataset:
     n_images = sum(len(images) for images in files.values())
     if n_images > MAX_IMAGES:
         raise InputError(f"dataset={name!r} has {n_images:,} images, more than {MAX_IMAGES:,}; give fewer.")
-    grey = all(_open(image, name).mode in _GREY_MODES for images in files.values() for image in images)
+    what = f"dataset={name!r}"
+    grey = all(open_image(image, what).mode in _GREY_MODES for images in files.values() for image in images)
     class_names = tuple(files)
     return ClassDataset(
         name=name,
@@ -69,10 +72,15 @@ def find_images(root: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for folder, subfolders, names in os.walk(root, onerror=_refuse):
         subfolders[:] = [sub for sub in subfolders if not sub.startswith(".")]
-        images = [n for n in names if Path(n).suffix.lower() in SUFFIXES and not n.startswith(".")]
+        images = [n for n in names if is_image(Path(folder) / n)]
         if images and Path(folder) != root:
             found[Path(folder).relative_to(root).as_posix()] = sorted(Path(folder) / n for n in images)
     return dict(sorted(found.items()))
+
+
+def is_image(path: Path) -> bool:
+    """By its name; pipes and devices, which could block for ever, are none."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _refuse(error: OSError) -> None:
@@ -94,25 +102,30 @@ def read_images(files: dict[str, list[Path]], name: str, grey: bool) -> torch.Te
     paths = [path for images in files.values() for path in images]
     stack = np.empty((len(paths), size, size) if grey else (len(paths), size, size, 3), np.uint8)
     for i, path in enumerate(tqdm(paths, f"reading {name}", unit="image", disable=None)):
-        picture = _open(path, name, decode=True).convert("L" if grey else "RGB")
+        picture = open_image(path, f"dataset={name!r}", decode=True).convert("L" if grey else "RGB")
         stack[i] = np.asarray(picture.resize((size, size), Image.Resampling.BOX))
     return torch.from_numpy(stack[:, None] if grey else np.ascontiguousarray(stack.transpose(0, 3, 1, 2)))
 
 
-def _open(path: Path, name: str, decode: bool = False) -> Image.Image:
-    """The image, only its header unless `decode`."""
+def open_image(path: Path, what: str, decode: bool = False) -> Image.Image:
+    """The image, only its header unless `decode`.
+
+    Raises:
+        InputError: no image of `FORMATS`, damaged, of more than Pillow's limit of 89 million pixels, or with 16
+            or 32 bits a pixel.
+    """
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 if decode:
                     image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, *_DAMAGE) as error:
         raise InputError(
-            f"dataset={name!r}: {path} is no readable image ({error}); replace or delete it."
+            f"{what}: {str(path)!r} is no readable image ({brief(error)}); replace or delete it."
         ) from error
     if image.mode in _DEEP_MODES:
-        raise InputError(f"dataset={name!r}: {path} has 16 or 32 bits a pixel; convert it to 8 bits.")
+        raise InputError(f"{what}: {str(path)!r} has 16 or 32 bits a pixel; convert it to 8 bits.")
     return image

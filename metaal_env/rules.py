@@ -49,7 +49,7 @@ def novelty(view: PoolView) -> Tensor:
 
 
 def herding_gain(view: PoolView, width: float = HERDING_WIDTH) -> Tensor:
-    """Gain in kernel coverage of the pool if the item were labelled (MaxHerding, Bae et al. 2024, eq. 4).
+    """Gain in kernel coverage of the pool if the item were labelled (MaxHerding, Bae et al. 2024).
 
     mean_l max(k(i, l) − max_{j labelled} k(j, l), 0) with a Gaussian kernel over the pool's landmarks;
     without labels it is the item's density. Cost O(N·L).
@@ -68,14 +68,8 @@ def uherding_gain(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
     """
     radius = labelled_radius(view, width)  # (B,)
     geometry = view.geometry
-    kernel = (
-        (geometry.sq_dist * (-1 / radius).view(-1, 1, 1)).exp_().mul_(geometry.landmark_mask.unsqueeze(1))
-    )
-    if view.order.shape[1]:
-        chosen = Geometry.rows(kernel, view.order) * view.order_mask.unsqueeze(-1)  # (B, S, L)
-        covered = chosen.amax(1)
-    else:
-        covered = torch.zeros_like(kernel[:, 0])
+    covered = geometry.at_landmarks(torch.exp(-view.nearest_sq_dist / radius.unsqueeze(1)))  # (B, L)
+    kernel = geometry.gaussian(radius, out=geometry.scratch)
     return _gain(kernel, covered, view, geometry.at_landmarks(margin(view)))
 
 
@@ -84,8 +78,7 @@ def labelled_radius(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
     ceiling = width * view.geometry.mean_sq_dist
     if view.order.shape[1] < 2:
         return ceiling
-    every = view.geometry.sq_dist_from(view.order)  # (B, S, N)
-    distance = Geometry.rows(every.transpose(1, 2), view.order)  # (B, S, S)
+    distance = Geometry.rows(view.labelled_sq_dist.transpose(1, 2), view.order)  # (B, S, S)
     real = view.order_mask.unsqueeze(1) & view.order_mask.unsqueeze(2)
     # Duplicates have no radius to offer; below this share of the mean a distance is rounding.
     real = real & (distance > 1e-5 * view.geometry.mean_sq_dist.view(-1, 1, 1))
@@ -95,8 +88,9 @@ def labelled_radius(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
 
 def _gain(kernel: Tensor, covered: Tensor, view: PoolView, weight: Tensor | None = None) -> Tensor:
     """(B, N, L) kernel, (B, L) coverage, (B, L) weights → (B, N) mean weighted gain over real landmarks."""
-    gain = (kernel - covered.unsqueeze(1)).relu_()
-    total = gain.sum(-1) if weight is None else (gain @ weight.unsqueeze(-1)).squeeze(-1)
+    gain = torch.sub(kernel, covered.unsqueeze(1), out=view.geometry.scratch).relu_()
+    # From the left: a product with one column is slow in a batch.
+    total = gain.sum(-1) if weight is None else (weight.unsqueeze(1) @ gain.transpose(1, 2)).squeeze(1)
     return total / view.geometry.landmark_mask.sum(1, keepdim=True).clamp(min=1)
 
 

@@ -74,7 +74,7 @@ class PoolView:
             raise InputError(
                 f"embeddings of shape {tuple(x.shape)} must be (N, D) or (B, N, D), none of them 0."
             )
-        if not bool(torch.isfinite(x).all()):
+        if not finite(x):
             raise InputError("embeddings contain NaN or infinite values; impute or drop those items.")
         b, n, _ = x.shape
         y = torch.full((b, n), -1) if labels is None else torch.as_tensor(labels).reshape(-1, n).long()
@@ -88,12 +88,7 @@ class PoolView:
         else:
             p = torch.as_tensor(probs).to(device, dtype)
             p = p.unsqueeze(0) if p.dim() == 2 else p
-            if (
-                p.dim() != 3
-                or p.shape[:2] != (b, n)
-                or not bool(torch.isfinite(p).all())
-                or bool((p < 0).any())
-            ):
+            if p.dim() != 3 or p.shape[:2] != (b, n) or not finite(p) or bool((p < 0).any()):
                 raise InputError(
                     f"probs of shape {tuple(p.shape)} must be ({b}, {n}, K), finite and not negative."
                 )
@@ -161,6 +156,11 @@ class PoolView:
         )
         if "probs" in self.__dict__:
             new.__dict__["probs"] = self.probs
+        if "labelled_sq_dist" in self.__dict__:  # one more row, not all anew
+            row = self.geometry.sq_dist_from(pick.unsqueeze(1)).masked_fill(
+                (pick < 0).view(-1, 1, 1), torch.inf
+            )
+            new.__dict__["labelled_sq_dist"] = torch.cat([self.labelled_sq_dist, row], 1)
         return new
 
     def __len__(self) -> int:
@@ -204,21 +204,33 @@ class PoolView:
         return self.counts > 0
 
     @cached_property
+    def labelled_sq_dist(self) -> Tensor:
+        """(B, S, N) squared distances from the items of `order` to every item; inf at padding of `order`."""
+        return self.geometry.sq_dist_from(self.order).masked_fill(~self.order_mask.unsqueeze(-1), torch.inf)
+
+    @cached_property
     def nearest_sq_dist(self) -> Tensor:
         """(B, N) squared distance to the nearest labelled item; inf before the first label."""
-        return self.geometry.nearest_sq_dist(self.order, self.order_mask)
+        if self.order.shape[1] == 0:
+            return torch.full_like(self.embeddings[..., 0], torch.inf)
+        return self.labelled_sq_dist.amin(1)
 
     @cached_property
     def memo(self) -> dict[str, Tensor]:
         """What rules and features derive from this moment more than once, by name."""
         return {}
 
-    def coverage(self, width: float) -> Tensor:
-        """(B, L) similarity of every landmark to its nearest labelled item; see `Geometry.coverage`."""
-        name = f"coverage {width}"
+    def nearest_similarity(self, width: float) -> Tensor:
+        """(B, N) kernel similarity to the nearest labelled item; 0 before the first label."""
+        name = f"nearest {width}"
         if name not in self.memo:
-            self.memo[name] = self.geometry.coverage(width, self.order, self.order_mask)
+            radius = width * self.geometry.mean_sq_dist
+            self.memo[name] = torch.exp(-self.nearest_sq_dist / radius.unsqueeze(1))
         return self.memo[name]
+
+    def coverage(self, width: float) -> Tensor:
+        """(B, L) similarity of every landmark to its nearest labelled item; 0 at padding."""
+        return self.geometry.at_landmarks(self.nearest_similarity(width)) * self.geometry.landmark_mask
 
     @cached_property
     def way(self) -> Tensor:
@@ -234,3 +246,8 @@ class PoolView:
         """
         rows = [draw(np.random.default_rng([int(seed), stream])) for seed in self.seed]
         return torch.from_numpy(np.stack(rows)).to(self.device, torch.get_default_dtype())
+
+
+def finite(x: Tensor) -> bool:
+    """Whether no value is NaN or infinite. The sum alone settles it but for overflows, at a tenth of the cost."""
+    return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())

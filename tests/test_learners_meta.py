@@ -11,7 +11,10 @@ from torch.nn.functional import cross_entropy
 from metaal_env.errors import InputError
 from metaal_env.learners import LEARNERS, MAML, build_learner
 from metaal_env.learners.few_shot import draw_tasks, rotated_classes
-from metaal_env.learners.meta_train import MetaTrainConfig, evaluate_learner, meta_train, path_loss
+from metaal_env.learners.meta_config import MetaTrainConfig
+from metaal_env.learners.meta_evaluate import evaluate_learner
+from metaal_env.learners.meta_loss import path_loss
+from metaal_env.learners.meta_train import meta_train
 from metaal_env.learners.svm import project_to_simplex
 
 VECTOR = (8,)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.tasks import Range, bounds
@@ -118,3 +119,18 @@ def rotated_classes(dataset: ClassDataset) -> ClassDataset:
         class_split=None if split is None else split * 4,
         texts=None,
     )
+
+
+def distorted(images: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
+    """Each image under an affine map of its own: rotation, zoom, shear and shift.
+
+    Args:
+        images: (M, C, H, W); what enters from outside repeats the border.
+        strength: standard deviation of the map's four matrix entries; shifts have half of it, in units of half
+            the image's side. 0.1 turns, zooms and shears by some 6° or 10 %.
+        rng: source of the maps.
+    """
+    noise = rng.normal(scale=strength, size=(len(images), 2, 3)) * (1.0, 1.0, 0.5)
+    maps = torch.from_numpy((np.eye(2, 3) + noise).astype(np.float32)).to(images.device)
+    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
+    return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)

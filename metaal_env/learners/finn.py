@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from metaal_env.errors import InputError
 from metaal_env.learners.base import LEARNERS, Adapted
-from metaal_env.learners.maml import MAML, Depth
+from metaal_env.learners.gradient import Depth, GradientLearner
 
 
 @LEARNERS.register("finn_maml")
-class FinnMAML(MAML):
+class FinnMAML(GradientLearner):
     """Textbook MAML, for comparison: logit_c(h) = w_c · h / √D + b_c, adapted by gradient from its start.
 
     Classes without a label have the constant logit u here too; the gradient steps raise the others above it.
@@ -23,7 +23,7 @@ class FinnMAML(MAML):
             ``"shared"`` from one learned vector for all classes (UNICORN-MAML, Ye & Chao 2022), which fits any
             number of them; ``"zero"`` from nothing.
         max_way: most classes of a task with ``head="learned"``.
-        depth, steps, inner_lr, options: as in `MAML`.
+        depth, steps, inner_lr, options: as in `GradientLearner`.
 
     Raises:
         InputError: unknown head; on adapting, more classes than `max_way`.
@@ -38,16 +38,12 @@ class FinnMAML(MAML):
         depth: Depth = "all",
         steps: int = 5,
         inner_lr: float = 0.4,
-        **options: object,
+        **options: Any,
     ):
         if head not in ("learned", "shared", "zero"):
             raise InputError(f"head={head!r} is unknown; choose one of: learned, shared, zero.")
-        super().__init__(input_shape, depth=depth, steps=steps, inner_lr=inner_lr, **options)  # type: ignore[arg-type]
+        super().__init__(input_shape, depth=depth, steps=steps, inner_lr=inner_lr, **options)
         self.head, self.max_way = head, max_way
-        # What only the prototypical start has.
-        del self.log_scale, self.log_shrink, self.count_weight
-        with torch.no_grad():
-            self.unseen_logit.zero_()
         if head != "zero":
             rows = max_way if head == "learned" else 1
             self.head_weight = nn.Parameter(0.1 * torch.randn(rows, self.size))
@@ -55,9 +51,6 @@ class FinnMAML(MAML):
 
     def head_shapes(self) -> dict[str, torch.Size]:
         return {"weight": torch.Size([self.size]), "bias": torch.Size([])}
-
-    def calibration_parameters(self) -> list[nn.Parameter]:
-        return [self.unseen_logit, *self.log_lr.values()]
 
     def start_head(self, weights: Adapted, support: Tensor, hot: Tensor) -> Adapted:
         b, way = len(hot), hot.shape[2]

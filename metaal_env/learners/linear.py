@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,21 +93,13 @@ class Ridge(LinearHead):
         self,
         input_shape: tuple[int, ...],
         *,
-        body: Kind = "identity",
-        width: int = 32,
         regularisation: float = 0.04,
         scale: float = 4.7,
         unseen_logit: float = 1.3,
-        intercept: bool = False,
+        **options: Any,
     ):
         super().__init__(
-            input_shape,
-            body=body,
-            width=width,
-            regularisation=regularisation,
-            scale=scale,
-            unseen_logit=unseen_logit,
-            intercept=intercept,
+            input_shape, regularisation=regularisation, scale=scale, unseen_logit=unseen_logit, **options
         )
 
     def solve(self, gram: Tensor, targets: Tensor, seen: Tensor) -> Tensor:
@@ -132,22 +125,14 @@ class Logistic(LinearHead):
         self,
         input_shape: tuple[int, ...],
         *,
-        body: Kind = "identity",
-        width: int = 32,
         regularisation: float = 0.01,
         scale: float = 1.0,
         unseen_logit: float = 0.5,
-        intercept: bool = False,
         iterations: int = 50,
+        **options: Any,
     ):
         super().__init__(
-            input_shape,
-            body=body,
-            width=width,
-            regularisation=regularisation,
-            scale=scale,
-            unseen_logit=unseen_logit,
-            intercept=intercept,
+            input_shape, regularisation=regularisation, scale=scale, unseen_logit=unseen_logit, **options
         )
         self.iterations = iterations
 

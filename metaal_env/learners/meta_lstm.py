@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class MetaLSTM(MAML):
     Args:
         hidden: units of the first LSTM.
         inner_lr: initial value of the input gate.
-        steps, depth, options: as in `MAML`, whose first-order and rate options have no meaning here.
+        steps, depth, options: as in `GradientLearner`, whose first-order and rate options have no meaning here.
     """
 
     def __init__(
@@ -34,11 +35,10 @@ class MetaLSTM(MAML):
         hidden: int = 8,
         steps: int = 3,
         inner_lr: float = 0.05,
-        **options: object,
+        **options: Any,
     ):
-        super().__init__(input_shape, steps=steps, inner_lr=inner_lr, **options)  # type: ignore[arg-type]
+        super().__init__(input_shape, steps=steps, inner_lr=inner_lr, **options)
         self.first_order, self.hidden = True, hidden
-        self.log_lr = nn.ParameterDict()
         self.reader = nn.LSTMCell(4, hidden)
         # [hidden, θ, previous gate] → gate. Starts as gradient descent: nothing forgotten, i = inner_lr.
         self.forget, self.input = nn.Linear(hidden + 2, 1), nn.Linear(hidden + 2, 1)

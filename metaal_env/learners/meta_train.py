@@ -3,132 +3,28 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from metaal_env.artifacts import read_checkpoint, write_checkpoint
+from metaal_env.artifacts import read_checkpoint, restoring, write_checkpoint
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 from metaal_env.learners.base import InnerLearner
-from metaal_env.learners.few_shot import FewShotTasks, draw_items, draw_tasks
-from metaal_env.tasks import Range, bounds
+from metaal_env.learners.few_shot import distorted, draw_items, draw_tasks
+from metaal_env.learners.meta_config import MetaTrainConfig
+from metaal_env.learners.meta_evaluate import Report, evaluate_learner
+from metaal_env.learners.meta_loss import all_way_loss, path_loss
+from metaal_env.learners.networks import computing_in
+from metaal_env.stopping import put_off
 
-
-@dataclass(frozen=True)
-class MetaTrainConfig:
-    """How an inner learner is meta-trained.
-
-    Attributes:
-        iterations: most meta-updates; training ends earlier when validation stops improving.
-        classes_per_batch, items_per_class: images embedded per update, shared by all its tasks.
-        tasks_per_batch: tasks formed from them.
-        way: classes per task.
-        max_labels: supports hold 1…max_labels labels, uniformly.
-        balanced: train, and validate, on balanced supports with `shots` labels of every class instead: what
-            few-shot papers do, and what acquisition never gives. For comparison.
-        shots: labels per class of balanced supports.
-        queries_per_class: items on which the meta-loss is taken.
-        all_way: weight of the many-way loss (`all_way_loss`); 0 for learners of a fixed way.
-        learning_rate: of Adam, annealed to zero by a cosine.
-        validate_every, patience: updates between validations, and validations without improvement
-            before stopping.
-        validation_tasks: fixed tasks of validation classes.
-        seed: of weights' order of use, tasks and validation tasks.
-    """
-
-    iterations: int = 1000
-    classes_per_batch: int = 48
-    items_per_class: int = 12
-    tasks_per_batch: int = 32
-    way: Range = (5, 20)
-    max_labels: int = 20
-    balanced: bool = False
-    shots: Range = (1, 5)
-    queries_per_class: int = 2
-    all_way: float = 1.0
-    learning_rate: float = 3e-3
-    validate_every: int = 50
-    patience: int = 8
-    validation_tasks: int = 256
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("iterations", "tasks_per_batch", "max_labels", "validate_every", "patience"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1.")
-        if not 0 < self.queries_per_class < self.items_per_class:
-            raise InputError(
-                f"queries_per_class={self.queries_per_class} must lie between 1 and "
-                f"items_per_class={self.items_per_class} − 1."
-            )
-        if self.balanced and not 1 <= bounds(self.shots)[1] <= self.items_per_class - self.queries_per_class:
-            raise InputError(
-                f"shots={self.shots} must lie between 1 and items_per_class − queries_per_class = "
-                f"{self.items_per_class - self.queries_per_class}."
-            )
-
-
-def task_logits(learner: InnerLearner, features: Tensor, tasks: FewShotTasks) -> Tensor:
-    """(B, Q, K) query logits after adapting to each task's support; `features` is (M, *F)."""
-    adapted = learner.adapt(
-        features[tasks.support], tasks.support_labels, tasks.support_mask, tasks.class_mask
-    )
-    return learner.predict(adapted, features[tasks.query])
-
-
-def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean query cross-entropy over tasks, each task weighing the same. Scalar, nats."""
-    mask = labels >= 0
-    losses = F.cross_entropy(logits.flatten(0, 1), labels.clamp(min=0).flatten(), reduction="none")
-    return ((losses.view(labels.shape) * mask).sum(1) / mask.sum(1)).mean()
-
-
-def path_loss(learner: InnerLearner, features: Tensor, tasks: FewShotTasks) -> tuple[Tensor, Tensor]:
-    """The meta-loss, summed over the states of adaptation that count now, and the last state's query logits."""
-    path = learner.adapt_path(
-        features[tasks.support], tasks.support_labels, tasks.support_mask, tasks.class_mask
-    )
-    total, logits, query = features.new_zeros(()), features.new_zeros(()), features[tasks.query]
-    for weight, adapted in zip(learner.path_weights(len(path)), path, strict=True):
-        if weight:
-            logits = learner.predict(adapted, query)
-            total = total + weight * task_loss(logits, tasks.query_labels)
-    return total, logits
-
-
-def all_way_loss(
-    learner: InnerLearner, features: Tensor, grid: tuple[int, ...], rng: np.random.Generator
-) -> Tensor:
-    """Cross-entropy of one balanced task over all classes of the batch; scalar, nats.
-
-    Small tasks with missing classes calibrate the head but teach the body little per image; the many-way
-    task costs no further embedding (Snell et al. 2017 train with more classes than they test for as well).
-
-    Args:
-        features: (classes · items, *F) of the batch.
-        grid: (classes, items).
-    """
-    classes, items = grid
-    shots = int(rng.integers(1, min(3, items - 1), endpoint=True))
-    grouped = features.unflatten(0, (classes, items))
-    target = torch.arange(classes, device=features.device)
-    support_labels = target.repeat_interleave(shots).unsqueeze(0)  # (1, C·shots)
-    adapted = learner.adapt(
-        grouped[:, :shots].flatten(0, 1).unsqueeze(0),
-        support_labels,
-        torch.ones_like(support_labels, dtype=torch.bool),
-        torch.ones(1, classes, dtype=torch.bool, device=features.device),
-    )
-    logits = learner.predict(adapted, grouped[:, shots:].flatten(0, 1).unsqueeze(0))
-    return F.cross_entropy(logits[0], target.repeat_interleave(items - shots))
+BACK_OFF = 0.5
+"""Factor of the learning rate each time that training goes back to its last good checkpoint."""
 
 
 def make_optimizer(learner: InnerLearner, learning_rate: float) -> torch.optim.Optimizer:
@@ -142,56 +38,124 @@ def make_optimizer(learner: InnerLearner, learning_rate: float) -> torch.optim.O
     return torch.optim.Adam([g for g in groups if g["params"]], lr=learning_rate)
 
 
-def calibration_error(confidence: Tensor, hit: Tensor, bins: int = 10) -> float:
-    """Expected calibration error (Guo et al. 2017, eq. 5) of (n,) confidences and (n,) bool outcomes."""
-    index = (confidence * bins).long().clamp(max=bins - 1)
-    gap = torch.zeros(bins, device=index.device).index_add_(0, index, hit.float() - confidence)
-    return float(gap.abs().sum() / len(confidence))
+class Training:
+    """A learner in training, and all else that an interrupted run needs to end as an uninterrupted one would."""
 
+    def __init__(self, learner: InnerLearner, config: MetaTrainConfig):
+        self.learner, self.config = learner, config
+        self.optimizer = make_optimizer(learner, config.learning_rate)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, config.iterations)
+        self.rng = np.random.default_rng(config.seed)
+        self.step, self.stale, self.recoveries, self.best_loss = 0, 0, 0, float("inf")
+        self.best = self._weights()
 
-class Report(NamedTuple):
-    """Quality of a learner by number of labels; each (L,)."""
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {name: value.clone() for name, value in self.learner.state_dict().items()}
 
-    labels: list[int]
-    accuracy: list[float]
-    log_loss: list[float]
-    calibration_error: list[float]
+    def state(self) -> dict[str, Any]:
+        return {
+            "learner": self.learner.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "step": self.step,
+            "stale": self.stale,
+            "recoveries": self.recoveries,
+            "best_loss": self.best_loss,
+            "best": self.best,
+        }
 
+    def load(self, saved: dict[str, Any]) -> None:
+        self.go_back(saved)
+        self.rng.bit_generator.state = json.loads(saved["rng"])
+        self.recoveries = saved["recoveries"]
 
-@torch.no_grad()
-def evaluate_learner(
-    learner: InnerLearner, dataset: ClassDataset, config: MetaTrainConfig, seed: int = 1
-) -> Report:
-    """Accuracy, log-loss and calibration by label count, on fixed acquisition-like tasks of `dataset`.
+    def go_back(self, saved: dict[str, Any]) -> None:
+        """To the saved weights and step, but on with other tasks: the same ones would diverge again."""
+        self.learner.load_state_dict(saved["learner"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.step, self.stale, self.best_loss, self.best = (
+            saved[k] for k in ("step", "stale", "best_loss", "best")
+        )
 
-    With ``config.balanced`` the tasks are balanced, and counts are labels per class.
-    """
-    rng = np.random.default_rng(seed)
-    items = draw_items(dataset, rng, dataset.n_classes, config.items_per_class)
-    features = learner.prepare_all(dataset.inputs[items.ravel()])
-    most = bounds(config.shots)[1] if config.balanced else config.max_labels
-    counts = sorted({1, 2, 5, 10, most} & set(range(1, most + 1)))
-    columns: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "calibration_error": []}
-    for n in counts:
+    def recover(self, saved: dict[str, Any], error: FloatingPointError) -> str:
+        """Back to the last good checkpoint with a lower learning rate; returns what to tell the user.
+
+        Raises:
+            InputError: the configured recoveries are used up.
+        """
+        at, allowed = self.step, self.config.recoveries
+        if self.recoveries >= allowed:
+            raise InputError(
+                f"learning_rate={self.config.learning_rate}: meta-training diverged at update {at} ({error}), "
+                f"{self.recoveries} lowered rates included; choose a lower one."
+            ) from error
+        self.recoveries += 1
+        self.go_back(saved)
+        # The checkpoint's rate may be a lowered one already.
+        factor = BACK_OFF ** (self.recoveries - saved["recoveries"])
+        for group in self.optimizer.param_groups:
+            group["lr"] *= factor
+        return (
+            f"meta-training diverged at update {at} ({error}): back to update {self.step} with {factor:g} times "
+            f"its learning rate, recovery {self.recoveries} of {allowed}"
+        )
+
+    def update(self, train: ClassDataset) -> dict[str, float]:
+        """One meta-update; returns its loss and its accuracy on queries.
+
+        Raises:
+            FloatingPointError: the loss or the gradient is NaN or infinite; the weights are as before.
+        """
+        learner, config = self.learner.train().requires_grad_(True), self.config
+        device = next((p.device for p in learner.parameters()), torch.device("cpu"))
+        items = draw_items(train, self.rng, config.classes_per_batch, config.items_per_class)
         tasks = draw_tasks(
-            rng,
+            self.rng,
             *items.shape,
-            tasks=config.validation_tasks // len(counts) + 1,
+            tasks=config.tasks_per_batch,
             way=config.way,
             max_labels=config.max_labels,
             queries=config.queries_per_class,
-            labels=n,
-            shots=n if config.balanced else None,
-        ).to(features.device)
-        logits = task_logits(learner, features, tasks)
+            shots=config.shots if config.balanced else None,
+        ).to(device)
+        learner.start_update(self.step)
+        inputs = train.inputs[items.ravel()].to(device)
+        if config.distortion:
+            inputs = distorted(inputs, config.distortion, self.rng)
+        with computing_in(learner, torch.bfloat16 if config.precision == "bfloat16" else None):
+            features = learner.prepare(inputs)
+            loss, logits = path_loss(learner, features, tasks)
+            if config.all_way:
+                loss = loss + config.all_way * all_way_loss(learner, features, items.shape, self.rng)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), 10.0)
+        if not bool(loss.isfinite() & norm.isfinite()):
+            raise FloatingPointError(f"loss {loss.item():g}, gradient norm {norm.item():g}")
+        self.optimizer.step()
+        self.schedule.step()
+        self.step += 1
         mask = tasks.query_labels >= 0
-        probs = torch.softmax(logits[mask], -1)
-        confidence, guess = probs.max(-1)
-        hit = guess == tasks.query_labels[mask]
-        columns["accuracy"].append(float(hit.float().mean()))
-        columns["log_loss"].append(float(task_loss(logits, tasks.query_labels)))
-        columns["calibration_error"].append(calibration_error(confidence, hit))
-    return Report(counts, **columns)
+        hits = logits.argmax(-1)[mask] == tasks.query_labels[mask]
+        return {"loss": loss.item(), "accuracy": hits.float().mean().item()}
+
+    def validate(self, validation: ClassDataset) -> Report:
+        """Measures the learner and keeps its weights if they are the best so far.
+
+        Raises:
+            FloatingPointError: the validation loss is NaN or infinite.
+        """
+        report = evaluate_learner(self.learner.eval(), validation, self.config)
+        loss = float(np.mean(report.log_loss))
+        if not np.isfinite(loss):
+            raise FloatingPointError(f"validation loss {loss:g}")
+        if loss < self.best_loss:
+            self.best_loss, self.stale, self.best = loss, 0, self._weights()
+        else:
+            self.stale += 1
+        return report
 
 
 def meta_train(
@@ -201,92 +165,64 @@ def meta_train(
     config: MetaTrainConfig,
     checkpoint: Path,
     writer: SummaryWriter | None = None,
+    on_validation: Callable[[int, Report], None] | None = None,
 ) -> Report:
     """Meta-trains `learner` in place and leaves it with its best validation weights.
 
     Continues from `checkpoint` when that file exists; it is rewritten at every validation and holds
-    everything needed to end with the same weights as an uninterrupted run.
+    everything needed to end with the same weights as an uninterrupted run. When the inner loop or the meta-update
+    diverges, training says so, goes back to the last checkpoint and on with half the learning rate.
+    `on_validation` is told the number of updates and the validation's figures.
 
     Raises:
-        InputError: the checkpoint belongs to another configuration.
-        FloatingPointError: the meta-loss became NaN or infinite.
+        InputError: the checkpoint belongs to another configuration; training still diverges after
+            `config.recoveries` recoveries; distortion of inputs that are not images.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the update and its checkpoint.
     """
-    optimizer = make_optimizer(learner, config.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.iterations)
-    rng = np.random.default_rng(config.seed)
-    device = next((p.device for p in learner.parameters()), torch.device("cpu"))
-    step, best_loss, stale = 0, float("inf"), 0
-    best = {name: value.clone() for name, value in learner.state_dict().items()}
+    if config.distortion and train.inputs.dim() != 4:
+        raise InputError(f"distortion={config.distortion} needs images; use 0 for {train.name!r}.")
+    training = Training(learner, config)
     if (saved := read_checkpoint(checkpoint, config)) is not None:
-        learner.load_state_dict(saved["learner"])
-        optimizer.load_state_dict(saved["optimizer"])
-        schedule.load_state_dict(saved["schedule"])
-        rng.bit_generator.state = json.loads(saved["rng"])
-        step, best_loss, stale, best = (saved[k] for k in ("step", "best_loss", "stale", "best"))
-
-    bar = tqdm(total=config.iterations, initial=step, desc="meta-training", unit="update", leave=True)
-    while step < config.iterations and stale < config.patience:
-        learner.train().requires_grad_(True)
-        items = draw_items(train, rng, config.classes_per_batch, config.items_per_class)
-        tasks = draw_tasks(
-            rng,
-            *items.shape,
-            tasks=config.tasks_per_batch,
-            way=config.way,
-            max_labels=config.max_labels,
-            queries=config.queries_per_class,
-            shots=config.shots if config.balanced else None,
-        ).to(device)
-        learner.start_update(step)
-        features = learner.prepare(train.inputs[items.ravel()].to(device))
-        loss, logits = path_loss(learner, features, tasks)
-        if config.all_way:
-            loss = loss + config.all_way * all_way_loss(learner, features, items.shape, rng)
-        if not bool(loss.isfinite()):
-            raise FloatingPointError(f"meta-training diverged at update {step}: lower learning_rate.")
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(learner.parameters(), 10.0)
-        optimizer.step()
-        schedule.step()
-        step += 1
-        bar.update()
-        if writer is not None:
-            mask = tasks.query_labels >= 0
-            writer.add_scalar("learner/loss", loss.item(), step)
-            hits = logits.argmax(-1)[mask] == tasks.query_labels[mask]
-            writer.add_scalar("learner/accuracy", hits.float().mean().item(), step)
-        if step % config.validate_every and step < config.iterations:
-            continue
-
-        learner.eval()
-        report = evaluate_learner(learner, validation, config)
-        validation_loss = float(np.mean(report.log_loss))
-        bar.set_postfix(accuracy=f"{np.mean(report.accuracy):.3f}", loss=f"{validation_loss:.3f}")
-        if validation_loss < best_loss:
-            best_loss, stale = validation_loss, 0
-            best = {name: value.clone() for name, value in learner.state_dict().items()}
-        else:
-            stale += 1
-        if writer is not None:
-            for name in ("accuracy", "log_loss", "calibration_error"):
-                for n, value in zip(report.labels, getattr(report, name), strict=True):
-                    writer.add_scalar(f"learner_validation/{name}_at_{n}", value, step)
-        write_checkpoint(
-            checkpoint,
-            config,
-            {
-                "learner": learner.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "rng": json.dumps(rng.bit_generator.state),
-                "step": step,
-                "best_loss": best_loss,
-                "stale": stale,
-                "best": best,
-            },
-        )
-    bar.close()
-    learner.load_state_dict(best)
+        with restoring(checkpoint):
+            training.load(saved)
+    else:
+        write_checkpoint(checkpoint, config, training.state())
+    total, done = config.iterations, training.step
+    with (
+        tqdm(total=total, initial=done, desc="meta-training", unit="update") as bar,
+        put_off() as stopping,
+    ):
+        while training.step < config.iterations and training.stale < config.patience and not stopping:
+            try:
+                figures = training.update(train)
+                bar.update()
+                if writer is not None:
+                    for name, value in figures.items():
+                        writer.add_scalar(f"learner/{name}", value, training.step)
+                if training.step % config.validate_every and training.step < config.iterations:
+                    continue
+                report = training.validate(validation)
+            except FloatingPointError as error:
+                good = read_checkpoint(checkpoint, config)
+                assert good is not None  # written above
+                bar.write(training.recover(good, error))
+                bar.update(training.step - bar.n)
+                continue
+            bar.set_postfix(
+                accuracy=f"{np.mean(report.accuracy):.3f}", loss=f"{np.mean(report.log_loss):.3f}"
+            )
+            if on_validation is not None:
+                on_validation(training.step, report)
+            if writer is not None:
+                for name in ("accuracy", "log_loss", "calibration_error"):
+                    for n, value in zip(report.labels, getattr(report, name), strict=True):
+                        writer.add_scalar(f"learner_validation/{name}_at_{n}", value, training.step)
+            write_checkpoint(checkpoint, config, training.state())
+        if stopping:
+            write_checkpoint(checkpoint, config, training.state())
+    learner.load_state_dict(training.best)
     learner.eval().requires_grad_(False)
     return evaluate_learner(learner, validation, config)
+
+
+__all__ = ["MetaTrainConfig", "Report", "evaluate_learner", "meta_train"]

@@ -7,7 +7,8 @@ its neighbours in the batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Literal
 
@@ -93,7 +94,13 @@ class Body(nn.Module):
         input_shape: (C, H, W) or (D,).
         width: hidden units of ``"mlp"``; filters of ``"conv4"``, halved in its first block and doubled in its
             last two.
+
+    Attributes:
+        compute_dtype: precision of the blocks' convolutions and products; embeddings are float32 or wider in
+            any case, since distances between them are not safe in less. Set it with `computing_in`.
     """
+
+    compute_dtype: torch.dtype | None = None
 
     def __init__(self, kind: Kind, input_shape: tuple[int, ...], width: int):
         super().__init__()
@@ -125,9 +132,24 @@ class Body(nn.Module):
     ) -> Tensor:
         """Runs ``blocks[start:stop]``; `params` holds per-episode weights named ``"<block>.<weight>"``."""
         stop = len(self.blocks) if stop is None else stop
-        for i in range(start, stop):
-            mine = None
-            if params is not None:
-                mine = {name: params[f"{i}.{name}"] for name, _ in self.blocks[i].named_parameters()}
-            x = self.blocks[i](x, mine)
-        return x
+        lower = self.compute_dtype is not None
+        with torch.autocast(x.device.type, self.compute_dtype, enabled=lower):
+            for i in range(start, stop):
+                mine = None
+                if params is not None:
+                    mine = {name: params[f"{i}.{name}"] for name, _ in self.blocks[i].named_parameters()}
+                x = self.blocks[i](x, mine)
+        return x.float() if lower else x
+
+
+@contextmanager
+def computing_in(module: nn.Module, dtype: torch.dtype | None) -> Iterator[None]:
+    """Runs the bodies inside `module` with `dtype` arithmetic; weights stay as they are."""
+    bodies = [m for m in module.modules() if isinstance(m, Body)]
+    for body in bodies:
+        body.compute_dtype = dtype
+    try:
+        yield
+    finally:
+        for body in bodies:
+            body.compute_dtype = None

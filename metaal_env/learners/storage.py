@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from metaal_env.artifacts import load_artifact, load_weights, save_artifact
+from metaal_env.artifacts import affordable, load_artifact, load_weights, save_artifact
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.learners.base import LEARNERS, InnerLearner
 
@@ -66,18 +66,16 @@ def load_learner(source: str | Path, input_shape: tuple[int, ...]) -> InnerLearn
         else:
             raise unknown_name("learner", str(source), [*LEARNERS, *pretrained_learners()])
     card, tensors = load_artifact(stem, "learner")
-    config = card["config"]
-    try:
-        made_for = tuple(int(n) for n in config["input_shape"])
-        learner = build_learner(config["name"], made_for, **config["options"])
-    except (KeyError, TypeError) as error:
-        raise InputError(f"learner={str(source)!r}: its description lacks {error}; save it again.") from error
-    if made_for != tuple(input_shape):
+    config, what = card["config"], f"learner={str(source)!r}"
+    made_for = config.get("input_shape")
+    if made_for != list(input_shape):
         raise InputError(
-            f"learner={str(source)!r} was trained on inputs of shape {made_for}, the data has {tuple(input_shape)}; "
+            f"{what} was trained on inputs of shape {made_for}, the data has {list(input_shape)}; "
             "train one on this data or use learner='prototype'."
         )
-    load_weights(learner, tensors, f"learner={str(source)!r}")
+    with affordable(tensors, what):
+        learner = build_learner(config["name"], tuple(made_for), **config["options"])
+    load_weights(learner, tensors, what)
     return learner.eval()
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from metaal_env.learners.base import LEARNERS
 from metaal_env.learners.linear import LinearHead
-from metaal_env.learners.networks import Kind
 
 
 @LEARNERS.register("svm")
@@ -34,23 +34,15 @@ class SVM(LinearHead):
         self,
         input_shape: tuple[int, ...],
         *,
-        body: Kind = "identity",
-        width: int = 32,
         regularisation: float = 0.3,
         scale: float = 4.7,
         unseen_logit: float = 0.5,
-        intercept: bool = False,
         iterations: int = 100,
         unrolled: int = 10,
+        **options: Any,
     ):
         super().__init__(
-            input_shape,
-            body=body,
-            width=width,
-            regularisation=regularisation,
-            scale=scale,
-            unseen_logit=unseen_logit,
-            intercept=intercept,
+            input_shape, regularisation=regularisation, scale=scale, unseen_logit=unseen_logit, **options
         )
         self.iterations, self.unrolled = iterations, unrolled
 

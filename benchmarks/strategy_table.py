@@ -10,11 +10,10 @@ default were chosen on validation classes; nothing is chosen on these tasks.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,13 +32,14 @@ from agents.evaluation.loading import (
     learner_fits,
     load_parts,
     load_split,
+    strategy_digest,
 )
+from agents.evaluation.measures import coverage
 from agents.evaluation.pool import run_cells
 from agents.evaluation.protocol import Contestant, Protocol, Scenario
 from agents.evaluation.rows import read_results
 from agents.evaluation.statistics import bootstrap, difference
 from agents.strategies import STRATEGIES
-from agents.strategies.fitted import FILE
 from metaal_env.errors import InputError
 from metaal_env.tasks import TaskConfig, TaskSampler
 
@@ -78,10 +78,6 @@ GROUPS = {
 }
 
 
-SLOW = ("model_change", "entropy_reduction", "eer_error", "eer_log_loss")
-"""Rules that re-adapt the learner N·K times a query unless its head is in closed form, as for vectors."""
-
-
 def plan(
     group: Group, data: Path | None, learner: str, names: Sequence[str], tasks: int
 ) -> tuple[Protocol | None, list[str]]:
@@ -116,16 +112,8 @@ def plan(
         scenarios.append(Scenario(source, group.split, task, chosen, *digests))
     if not scenarios:
         return None, notes
-    contestants = tuple(Contestant(Path(name).name, name, digest_of(name)) for name in names)
+    contestants = tuple(Contestant(Path(name).name, name, strategy_digest(name)) for name in names)
     return Protocol(tuple(scenarios), contestants, group.tasks or tasks), notes
-
-
-def digest_of(name: str) -> str:
-    """Fingerprint of a fitted strategy's files; empty for a registered name."""
-    files = [Path(name) / f"{FILE}{suffix}" for suffix in (".safetensors", ".json")]
-    if name in STRATEGIES:
-        return ""
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def play(protocol: Protocol, folder: Path, title: str, workers: int) -> dict[str, Episodes]:
@@ -142,14 +130,10 @@ def column(results: Mapping[str, Episodes]) -> dict[str, str]:
     """Strategy → its cell: mean and interval, the best rule bold, those it does not clearly beat marked."""
     paired = pair(results)
     means = {name: mean_of(paired.column(name)) for name in paired.names}
-    most = max(map(len, results.values()))
-    whole = [n for n in means if len(results[n]) == most]
-    best = max((n for n in whole if n in STRATEGIES and not results[n].privileged), key=lambda n: means[n])
+    best = max((n for n in means if n in STRATEGIES and not results[n].privileged), key=lambda n: means[n])
     cells = {}
     for name in paired.names:
         cells[name] = show(bootstrap(results[name].aulc, results[name].strata))
-        if name not in whole:
-            cells[name] += f" ({len(results[name])} tasks)"
         behind = difference(paired.column(best), paired.column(name), paired.strata).interval
         if name == best:
             cells[name] = f"**{cells[name]}**"
@@ -171,15 +155,21 @@ def markdown(found: Mapping[str, Mapping[str, Episodes]], notes: Sequence[str], 
     lines = [
         f"`{command}`",
         "",
-        "| strategy | " + " | ".join(counts) + " | ms/query |",
-        "|---" * (len(columns) + 2) + "|",
+        "| strategy | " + " | ".join(counts) + " | classes met | ms/query |",
+        "|---" * (len(columns) + 3) + "|",
     ]
     for i in sorted(range(len(names)), key=lambda i: (privileged[i], order[i])):
         name = names[i]
-        times = [1e3 * mean_of(r[name].seconds) for r in found.values() if name in r]
+        mine = [r[name] for r in found.values() if name in r]
+        met = number(float(np.mean([mean_of(coverage(e)) for e in mine])), 2)
+        time = number(float(np.median([1e3 * mean_of(e.seconds) for e in mine])), 2)
         cells = [cells_.get(name, "–") for cells_ in columns.values()]
         label = name + ("*" if privileged[i] else "" if name in STRATEGIES else "†")
-        lines.append(f"| {label} | " + " | ".join(cells) + f" | {number(float(np.median(times)), 2)} |")
+        lines.append(f"| {label} | " + " | ".join([*cells, met, time]) + " |")
+    lines += [
+        "",
+        "Classes met: share of a task's classes that have a label, mean over the episode and the columns.",
+    ]
     lines += [""] + [f"- left out: {note}" for note in notes]
     return "\n".join(lines).rstrip()
 
@@ -198,7 +188,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the benchmark data")
     parser.add_argument("--learner", default="", help="saved inner learner for images")
     parser.add_argument("--tasks", type=int, default=200)
-    parser.add_argument("--slow-tasks", type=int, default=32, help="of look-ahead rules on images")
     parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=list(GROUPS))
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES))
     parser.add_argument("--fitted", nargs="+", default=[], help="folders of fitted strategies")
@@ -215,15 +204,8 @@ def main() -> None:
         protocol, missing = plan(GROUPS[title], data, arguments.learner, names, arguments.tasks)
         notes += missing
         if protocol is not None:
-            # The same first tasks for rules that would take hours, so they remain paired with the others.
-            few = [c for c in protocol.contestants if GROUPS[title].image and c.name in SLOW]
-            rest = [c for c in protocol.contestants if c not in few]
-            found[title] = {}
-            for suffix, part, tasks in (("", rest, protocol.n_tasks), ("-slow", few, arguments.slow_tasks)):
-                if part:
-                    share = replace(protocol, contestants=tuple(part), n_tasks=tasks)
-                    name = title.lower().replace(" + ", "-") + suffix
-                    found[title] |= play(share, arguments.out / name, title + suffix, arguments.workers)
+            folder = arguments.out / title.lower().replace(" + ", "-")
+            found[title] = play(protocol, folder, title, arguments.workers)
     for note in notes:
         print(f"left out: {note}", file=sys.stderr)
     if not found:

@@ -1,7 +1,8 @@
 """Batch rules that cluster the candidates: CLUE, DropQuery, cluster-margin.
 
 Asked for one item they degenerate: CLUE, say, takes the item nearest to the pool's weighted mean. A single
-query here is the first pick of the batch that the rest of the budget would buy.
+query here is the next pick of the batch that the rest of the budget would buy: clusters are made anew, and those
+that have labels already have had their turn.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class ClusterBatch(Strategy):
         raise NotImplementedError
 
     def score(self, view: PoolView) -> Tensor:
-        return turns(view, self.plan(view, self.horizon(view)), torch.zeros_like(view.labelled))
+        return turns(view, self.plan(view, self.horizon(view)), view.labelled & view.valid)
 
     def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
         plan = self.plan(view, torch.minimum(view.selectable.sum(1), view.seed.new_tensor(size)).clamp(min=1))
@@ -58,7 +59,7 @@ class ClusterBatch(Strategy):
 
 
 def turns(view: PoolView, plan: Plan, taken: Tensor) -> Tensor:
-    """(B, N) double: clusters that gave fewest of the `taken` items first, then by priority, then score."""
+    """(B, N) double: clusters with fewest of the (B, N) `taken` items first, then by priority, then score."""
     asked = cluster_mass(plan.clusters, taken.double())  # (B, K)
     priority = plan.priority.masked_fill(~plan.clusters.real, -torch.inf)
     order = (priority.unsqueeze(1) > priority.unsqueeze(2)).sum(-1).double()  # (B, K), 0 for the first
@@ -99,14 +100,15 @@ class DropQuery(ClusterBatch):
 
     `samples` predictions with features dropped at `rate`; candidates where more than half disagree with the
     full prediction are clustered, and the item nearest to each centre is taken. With fewer of them than
-    wanted, those with most disagreement fill up. Half the features are dropped, not the paper's .75, which
-    leaves too little of small embeddings. Cost: `samples`·N predictions and the k-means.
+    wanted, those with most disagreement fill up. A quarter of the features is dropped, not the paper's .75,
+    which leaves too little of small embeddings (`benchmarks/strategy_choices.py`). Cost: `samples`·N
+    predictions and the k-means.
     """
 
     stochastic = True
     needs_learner = True
 
-    def __init__(self, *, rate: float = 0.5, samples: int = 3, seed: int = 0):
+    def __init__(self, *, rate: float = 0.25, samples: int = 3, seed: int = 0):
         super().__init__(seed=seed)
         self.rate, self.samples = rate, samples
 

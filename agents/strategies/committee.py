@@ -1,10 +1,12 @@
 """Query by committee: heads of the inner learner adapted to bootstrap samples of the labels.
 
-All members of all episodes adapt as one batch of B·M supports. Without labels all members agree, so these
-rules start at random. Cost: M adaptations and M·N predictions.
+All members of all episodes adapt as one batch of B·M supports. Without labels these rules start at random. Cost: M
+adaptations and M·N predictions.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,12 +21,14 @@ from metaal_env.view import PoolView
 
 @torch.no_grad()
 def committee_probs(view: PoolView, strategy: Committee) -> Tensor:
-    """(B, M, N, K) class probabilities of learners adapted to resampled labels and features.
+    """(B, M, N, K) class probabilities of learners adapted to resampled labels, guesses and features.
 
     Labels are drawn with replacement within each class: a plain bootstrap (Breiman 1996) of a handful of
     labels loses whole classes, and the committee then disagrees most about what is known best. Each member
-    keeps a random share of the features, scaled up to keep distances (random patches, Louppe & Geurts 2012),
-    so that classes of one label vary too.
+    guesses one random item for every class without a label, a prior of its own: a bootstrap alone has no
+    uncertainty where there are no data (Osband et al. 2018, arXiv 1806.03335), so members would agree on
+    everything that belongs to no class seen so far. Each keeps a random share of the features, scaled up to
+    keep distances (random patches, Louppe & Geurts 2012), so that classes of one label vary too.
     """
     learner, features = learner_of(view, strategy)
     items, labels, mask = support(view, features)
@@ -34,11 +38,16 @@ def committee_probs(view: PoolView, strategy: Committee) -> Tensor:
     kept = view.random(lambda rng: rng.random((members, size)) < keep, strategy.seed)
     kept = kept.view(b, members, 1, *features.shape[2:]).to(features.dtype) / keep**0.5
     nth = stratified_bootstrap(view, labels, mask, members, strategy.seed + 1)  # (B, M, S)
-    sample = Geometry.rows(items, nth.flatten(1)).unflatten(1, (members, s)) * kept
+    guess, absent = guesses(view, members, strategy.seed + 2)  # (B, M, K), (B, K)
+    absent = absent & strategy.guess
+    parts = ((items, nth), (features, guess))
+    sample = torch.cat([Geometry.rows(x, i.flatten(1)).unflatten(1, i.shape[1:]) for x, i in parts], 2)
+    drawn = torch.take_along_dim(labels, nth.flatten(1), 1).view(b * members, s)
+    classes = torch.arange(guess.shape[2], device=view.device).expand(b * members, -1)
     adapted = learner.adapt(
-        sample.flatten(0, 1),
-        torch.take_along_dim(labels, nth.flatten(1), 1).view(b * members, s),
-        tile(mask, members),
+        (sample * kept).flatten(0, 1),
+        torch.cat([drawn, classes], 1),
+        tile(torch.cat([mask, absent], 1), members),
         tile(view.class_mask, members),
     )
     step = max(1, MAX_ELEMENTS // (b * members * size))
@@ -47,6 +56,18 @@ def committee_probs(view: PoolView, strategy: Committee) -> Tensor:
         for start in range(0, n, step)
     ]
     return torch.softmax(torch.cat(logits, 1), -1).unflatten(0, (b, members))
+
+
+def guesses(view: PoolView, members: int, stream: int) -> tuple[Tensor, Tensor]:
+    """(B, M, K) random unlabelled items, one for each member and class, and the (B, K) classes that need one."""
+    k = view.class_mask.shape[1]
+    # Drawn class by class, so that padding of the classes changes none of them.
+    draw = view.random(lambda rng: rng.random((k, members)), stream).transpose(1, 2)
+    passed = view.selectable.cumsum(1)  # (B, N)
+    nth = (draw * passed[:, -1:].unsqueeze(1)).long() + 1
+    item = torch.searchsorted(passed, nth.flatten(1)).view(nth.shape)
+    open_ = view.selectable.any(1, keepdim=True)
+    return torch.where(open_.unsqueeze(1), item, 0), ~view.seen & view.class_mask & open_
 
 
 def stratified_bootstrap(view: PoolView, labels: Tensor, mask: Tensor, members: int, stream: int) -> Tensor:
@@ -86,15 +107,16 @@ class Committee(Strategy):
 
     Args:
         members: size of the committee.
-        feature_share: share of the features that each member sees; 1 for the labels' bootstrap alone.
+        feature_share: share of the features that each member sees; 1 for all of them.
+        guess: whether members guess an item for every class without a label.
     """
 
     stochastic = True
     needs_learner = True
 
-    def __init__(self, *, members: int = 10, feature_share: float = 0.5, seed: int = 0):
+    def __init__(self, *, members: int = 10, feature_share: float = 0.5, guess: bool = True, seed: int = 0):
         super().__init__(seed=seed)
-        self.members, self.feature_share = members, feature_share
+        self.members, self.feature_share, self.guess = members, feature_share, guess
 
     def disagreement(self, probs: Tensor) -> Tensor:
         """(B, M, N, K) members' probabilities → (B, N)."""
@@ -150,10 +172,8 @@ class BatchBALD(BALD):
     Cost per pick O(N·M·K·configurations).
     """
 
-    def __init__(
-        self, *, members: int = 10, feature_share: float = 0.5, configurations: int = 256, seed: int = 0
-    ):
-        super().__init__(members=members, feature_share=feature_share, seed=seed)
+    def __init__(self, *, configurations: int = 256, **committee: Any):
+        super().__init__(**committee)
         self.configurations = configurations
 
     def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:

@@ -22,7 +22,7 @@ RADIUS_ITEMS = 256
 def pure_radius(view: PoolView, purity: float = 0.95) -> Tensor:
     """(B,) squared radius: the largest of `QUANTILES` at which a share `purity` of balls lies in one cluster.
 
-    Clusters are k-means with one per class (ProbCover, section 4.2); the smallest radius if none is pure.
+    Clusters are k-means with one per class (ProbCover's rule for its radius); the smallest radius if none is pure.
     Labels play no part: it is kept on the view's geometry.
     """
     key = ("pure_radius", purity, tuple(view.way.tolist()))
@@ -72,7 +72,8 @@ def ball_gain(view: PoolView, radius: Tensor) -> tuple[Tensor, Tensor]:
     if view.order.shape[1]:
         open_ = open_ & ~(Geometry.rows(inside, view.order) & view.order_mask.unsqueeze(-1)).any(1)
     # Sums of whole numbers are exact in float32 up to 2²⁴.
-    gain = (inside.to(geometry.sq_dist.dtype) @ open_.to(geometry.sq_dist.dtype).unsqueeze(-1)).squeeze(-1)
+    kind = geometry.sq_dist.dtype
+    gain = (open_.to(kind).unsqueeze(1) @ inside.to(kind).transpose(1, 2)).squeeze(1)
     real = geometry.landmark_mask.sum(1)
     return gain, (real - open_.sum(1)) / real.clamp(min=1)
 
@@ -100,7 +101,7 @@ class ProbCover(Strategy):
 class DCoM(Strategy):
     """S · margin + (1 − S) · new coverage, where S grows with the coverage c (Mishal & Weinshall 2024).
 
-    S = (1 + e^{−k(1−a)}) / (1 + e^{−k(c−a)}) with a = .9, k = 30 (arXiv 2407.01804, eq. 3). Both terms are
+    S = (1 + e^{−k(1−a)}) / (1 + e^{−k(c−a)}) with a = .9, k = 30 (arXiv 2407.01804). Both terms are
     relative to their largest value in the pool; the radius is ProbCover's. Cost as ProbCover.
     """
 

@@ -42,7 +42,7 @@ class KMeansCenters(Strategy):
     """The item nearest to the centre of the largest cluster without a label.
 
     One cluster per label of the whole episode, so the centres stay while they are used up (Bae et al. 2024,
-    arXiv 2311.02879, section 4). Cost O(T·N·(C + D)) with T labels and C ≤ 128 starts.
+    arXiv 2311.02879). Cost O(T·N·(C + D)) with T labels and C ≤ 128 starts.
     """
 
     spreads = True
@@ -90,7 +90,7 @@ class TypiClust(Strategy):
 
 @STRATEGIES.register("information_density")
 class InformationDensity(Strategy):
-    """Entropy × (mean similarity to the pool)^β (Settles & Craven 2008, eq. 13), Gaussian similarity, β = 1.
+    """Entropy × (mean similarity to the pool)^β (Settles & Craven 2008), Gaussian similarity, β = 1.
 
     Without labels the entropy is constant and the densest item goes first. Cost O(N·L).
     """
@@ -138,9 +138,9 @@ def span(view: PoolView) -> Tensor:
     Inner products are those of the embeddings around the pool's mean; what is linear in them need not know.
     """
     weight = view.valid.double() / view.valid.sum(1, keepdim=True).clamp(min=1)
-    x = view.embeddings.double()
-    x = x - torch.einsum("bn,bnd->bd", weight, x).unsqueeze(1)
-    x = x * view.valid.unsqueeze(-1) / view.geometry.mean_sq_dist.double().sqrt().view(-1, 1, 1)
+    mean = torch.einsum("bn,bnd->bd", weight, view.embeddings.double())
+    x = view.embeddings - mean.unsqueeze(1)  # double, as the mean
+    x *= (view.valid / view.geometry.mean_sq_dist.double().sqrt().unsqueeze(1)).unsqueeze(-1)
     if x.shape[2] <= x.shape[1]:
         return x
     values, vectors = torch.linalg.eigh(x @ x.transpose(1, 2))
@@ -152,13 +152,18 @@ def logistic_regression(
 ) -> Tensor:
     """(B, N) fitted logits of a regularised logistic regression of (B, N) `target` on (B, N, m) `x`.
 
-    Damped Newton: a step is halved, per episode, until the loss falls.
+    Damped Newton from the intercept alone: a step is halved, per episode, until the loss falls.
     """
-    x = torch.cat([x, torch.ones_like(x[..., :1])], -1) * mask.unsqueeze(-1)
+    x = torch.nn.functional.pad(x, (0, 1), value=1.0).mul_(mask.unsqueeze(-1))
     m = x.shape[2]
     ridge = torch.full((m,), 1 / c, dtype=x.dtype, device=x.device)
     ridge[-1] = 1e-9  # the intercept is not regularised, only kept finite
     w = x.new_zeros(len(x), m)
+    positive = (target * mask).sum(1)
+    w[:, -1] = ((positive + 0.5) / (mask.sum(1) - positive + 0.5)).log()
+    # The Hessian, most of the cost, only directs the step: single precision, in memory that is kept.
+    single = x.float()
+    scaled = torch.empty_like(single)
 
     def loss(w: Tensor) -> Tensor:
         logits = torch.einsum("bnm,bm->bn", x, w)
@@ -170,7 +175,8 @@ def logistic_regression(
         p = torch.sigmoid(torch.einsum("bnm,bm->bn", x, w))
         gradient = torch.einsum("bnm,bn->bm", x, (p - target) * mask) + ridge * w
         curvature = (p * (1 - p)).clamp(min=1e-9) * mask
-        hessian = (x * curvature.unsqueeze(-1)).transpose(1, 2) @ x + torch.diag(ridge)
+        torch.mul(single, curvature.float().unsqueeze(-1), out=scaled)
+        hessian = (scaled.transpose(1, 2) @ single).to(x.dtype) + torch.diag(ridge)
         step = torch.linalg.solve(hessian, gradient)
         # Half the Newton decrement is about what is left to gain; an episode that is done stays as it is.
         open_ = (gradient * step).sum(1, keepdim=True) > tolerance * current.unsqueeze(1)

@@ -15,6 +15,7 @@ from agents.strategies.lookahead import (
     has_prototypes,
     hypotheses,
     learner_of,
+    predict_under,
     tile,
     without_each,
 )
@@ -23,7 +24,7 @@ from metaal_env.view import PoolView
 
 
 class ExpectedRisk(Strategy):
-    """−Σ_y p(y|x) Σ_j loss(p_{+(x, y)}(·|x_j)) over the unlabelled items j (Roy & McCallum 2001, eq. 3).
+    """−Σ_y p(y|x) Σ_j loss(p_{+(x, y)}(·|x_j)) over the unlabelled items j (Roy & McCallum 2001).
 
     Cost O(N·K·N) elementary operations with a prototypical learner, N·K adaptations and predictions of the
     pool otherwise. Pools beyond `geometry.MAX_LANDMARKS` are judged on their landmarks.
@@ -57,11 +58,13 @@ class ExpectedRisk(Strategy):
         weight = self._weight(view)
         b, k = len(view), view.class_mask.shape[1]
         parts = []
-        for part, adapted, _ in hypotheses(view, self, evaluated.shape[1]):
-            copies = (part.stop - part.start) * k
-            probs = torch.softmax(learner.predict(adapted, tile(evaluated, copies)), -1)  # (B·c·K, E, K)
-            loss = 1 - probs.amax(-1) if self.loss == "error" else rules.entropy_of(probs)
-            parts.append(torch.einsum("bre,be->br", loss.view(b, copies, -1), weight).view(b, -1, k))
+        for _, adapted, _ in hypotheses(view, self, evaluated.shape[1]):
+            logits = predict_under(view, learner, adapted, evaluated)  # (B, E, K, c·K)
+            if self.loss == "error":
+                loss = 1 - (logits.amax(2) - logits.logsumexp(2)).exp()  # (B, E, c·K)
+            else:
+                loss = torch.special.entr(torch.softmax(logits, 2)).sum(2)
+            parts.append(torch.einsum("ber,be->br", loss, weight).view(b, -1, k))
         return torch.cat(parts, 1)
 
     def _columns(self, view: PoolView) -> Tensor:
@@ -105,7 +108,7 @@ class ExpectedErrorReduction(ExpectedRisk):
 
 @STRATEGIES.register("eer_log_loss")
 class ExpectedLogLossReduction(ExpectedRisk):
-    """Expected log-loss of the pool after the label (Roy & McCallum 2001, eq. 4): loss H[p]."""
+    """Expected log-loss of the pool after the label (Roy & McCallum 2001): loss H[p]."""
 
     loss = "entropy"
 

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from torch import nn
 
 from agents.strategies.base import Strategy
-from metaal_env.artifacts import load_artifact, load_weights, save_artifact
-from metaal_env.errors import InputError, Registry
+from metaal_env.artifacts import affordable, load_artifact, load_weights, save_artifact
+from metaal_env.errors import Registry
 
 FILE = "strategy"
 FITTED: Registry[type[FittedStrategy]] = Registry("fitted strategy")
@@ -43,9 +43,7 @@ def is_fitted(spec: str) -> bool:
 def load_fitted(folder: Path | str, *, seed: int = 0) -> FittedStrategy:
     """The strategy that was saved in `folder`. Raises: `InputError` when it is missing, damaged or foreign."""
     card, tensors = load_artifact(Path(folder) / FILE, "strategy")
-    try:
+    with affordable(tensors, f"strategy={str(folder)!r}"):
         strategy = FITTED[card["config"]["name"]](**card["config"]["options"], seed=seed)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"strategy={str(folder)!r} is damaged ({error!r}); fit it again.") from error
     load_weights(strategy.network, tensors, f"strategy={str(folder)!r}")
     return strategy

@@ -132,7 +132,7 @@ def inputs_of(view: PoolView) -> Tensor:
 class LAL(GainModel):
     """Learning active learning: a regressor of the error reduction that a label brings (Konyushkova 2017).
 
-    arXiv 1703.03365, algorithms 1 (states from random labelling) and 2 (from its own labelling). The paper's
+    arXiv 1703.03365, LALindependent (states from random labelling), then LALiterative (from its own). The paper's
     regressor is a random forest on seven features of a random-forest classifier; here it is a small network on
     `metaal_env.features`, which serve any learner and number of classes. Gains are in hundredths of accuracy.
     """

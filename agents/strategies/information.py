@@ -27,7 +27,7 @@ def label_frequencies(view: PoolView, width: float) -> Tensor:
 
 
 def cost_reduction(frequencies: Tensor, class_mask: Tensor, m_max: int, prior: float = 1e-3) -> Tensor:
-    """Expected drop in 0/1 cost per label when up to m labels come (Kottke et al. 2016, eq. 12–15).
+    """Expected drop in 0/1 cost per label when up to m labels come (Kottke et al. 2016).
 
     The label counts k around an item make a Dirichlet(k + prior) posterior over its class probabilities. With
     l further labels one decides for argmax(k + l); the expected cost is the sum over all l of their

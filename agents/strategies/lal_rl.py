@@ -20,7 +20,7 @@ STATE, ACTION = 30, 3
 
 
 class QNetwork(nn.Module):
-    """Q(s, a): the state through one layer, then with the action through another (the paper's section 5)."""
+    """Q(s, a): the state through one layer, then with the action through another (as in the paper)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def describe(view: PoolView) -> tuple[Tensor, Tensor]:
     known = (view.geometry.sq_dist_from(view.order).sqrt() * real).sum(1)
     known = known / real.sum(1).clamp(min=1)
     weight = view.geometry.at_landmarks(open_).to(score.dtype)
-    unknown = (view.geometry.sq_dist.sqrt() @ weight.unsqueeze(-1)).squeeze(-1)
+    unknown = (weight.unsqueeze(1) @ view.geometry.sq_dist.sqrt().transpose(1, 2)).squeeze(1)
     unknown = unknown / weight.sum(1, keepdim=True).clamp(min=1)
     return state.float(), torch.stack([score, known / scale, unknown / scale], -1).float()
 

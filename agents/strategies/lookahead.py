@@ -25,6 +25,9 @@ from metaal_env.view import PoolView
 MAX_ELEMENTS = 2**24
 """Largest number of floats that one chunk of hypotheses may hold."""
 
+CPU_ELEMENTS = 2**20
+"""The same on a CPU: larger chunks leave its caches and take up to twice as long."""
+
 
 def learner_of(view: PoolView, strategy: object) -> tuple[InnerLearner, Tensor]:
     """The view's learner and the pool's prepared features. Raises: `InputError` when it has none."""
@@ -69,9 +72,10 @@ def hypotheses(view: PoolView, strategy: object, evaluated: int) -> Iterator[tup
     base, labels, mask = support(view, features)
     b, n = view.valid.shape
     k = view.class_mask.shape[1]
-    item = max(features[0, 0].numel(), k)
-    per_candidate = b * k * item * (evaluated + base.shape[1] + 1)
-    step = max(1, MAX_ELEMENTS // per_candidate)
+    size = features[0, 0].numel()
+    per_item = k if shares_items(learner) else max(size, k)  # a tensor of logits, or of copied features
+    per_candidate = b * k * max(per_item * evaluated, max(size, k) * (base.shape[1] + 1))
+    step = max(1, (CPU_ELEMENTS if view.device.type == "cpu" else MAX_ELEMENTS) // per_candidate)
     for start in range(0, n, step):
         part = slice(start, min(n, start + step))
         c = part.stop - part.start
@@ -84,6 +88,27 @@ def hypotheses(view: PoolView, strategy: object, evaluated: int) -> Iterator[tup
             tile(view.class_mask, c * k),
         )
         yield part, adapted, candidate
+
+
+def shares_items(learner: InnerLearner) -> bool:
+    """True when hypotheses see the same embeddings and a class's logit depends on that class alone."""
+    return isinstance(learner, MAML) and learner.depth == "head"
+
+
+def predict_under(view: PoolView, learner: InnerLearner, adapted: Adapted, items: Tensor) -> Tensor:
+    """(B, E, K, R) logits of (B, E, *F) `items` under the R hypotheses of each episode.
+
+    Where `shares_items` holds, the classes of all hypotheses are predicted as if they were the classes of one
+    task, so that items are neither copied nor read once per hypothesis.
+    """
+    b, k = len(view), view.class_mask.shape[1]
+    copies = len(next(iter(adapted.values()))) // b
+    if not shares_items(learner):
+        logits = learner.predict(adapted, tile(items, copies))  # (B·R, E, K)
+        return logits.unflatten(0, (b, copies)).permute(0, 2, 3, 1)
+    # Hypotheses last: what follows runs over the classes, and is vectorised over hypotheses.
+    folded = {name: v.unflatten(0, (b, copies)).transpose(1, 2).flatten(1, 2) for name, v in adapted.items()}
+    return learner.predict(folded, items).unflatten(2, (k, copies))
 
 
 def has_prototypes(view: PoolView) -> bool:

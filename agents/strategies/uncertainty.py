@@ -43,7 +43,7 @@ class Margin(Strategy):
 
 @STRATEGIES.register("entropy")
 class Entropy(Strategy):
-    """H[p(y|x)] (Shannon 1948; Settles 2009, eq. 2.6), relative to log K."""
+    """H[p(y|x)] (Shannon 1948; Settles 2009), relative to log K."""
 
     def score(self, view: PoolView) -> Tensor:
         return random_if_cold(rules.entropy(view), view, self.seed)

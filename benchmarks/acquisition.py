@@ -2,8 +2,9 @@
 
 digits  0 → 30 labels on scikit-learn's digits, logistic regression, paired over seeds: mean accuracy over the
         curve, and the paired difference to scikit-activeml's MaxHerding with a bootstrap interval.
-time    one query at n = 1,000 × 64 with 50 labels: medians in one run.
-scale   time and peak memory beyond the data for a batch of 100 from 10³ to 10⁶ × 384 items.
+time    one query at n = 1,000 × 64 with 50 to 59 labels: medians in one run.
+scale   time and peak memory beyond the data for a batch of 100 from 10³ to 10⁶ × 384 items; with --utilities
+        for a batch of 10 and the utility of every item.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-LABELS, DIMENSIONS, BATCH = 30, 384, 100
+LABELS, DIMENSIONS, BATCH, BATCH_WITH_UTILITIES = 30, 384, 100, 10
 REFERENCE = "skactiveml MaxHerding"
 Ask = Callable[[np.ndarray, np.ndarray, int], int]
 
 
-def strategies(policies: list[str], classes: list[int]) -> dict[str, Ask]:
-    """Name → (x, y with nan, seed) → position to label."""
+def strategies(policies: list[str], classes: list[int], peers: list[str] | None = None) -> dict[str, Ask]:
+    """Name → (x, y with nan, seed) → position to label; of scikit-activeml's, all or the `peers`."""
     from skactiveml import pool
     from skactiveml.classifier import SklearnClassifier
     from sklearn.linear_model import LogisticRegression
@@ -59,6 +60,9 @@ def strategies(policies: list[str], classes: list[int]) -> dict[str, Ask]:
         "skactiveml Badge": theirs("Badge", True),
         REFERENCE: theirs("MaxHerding", False),
     }
+    found = {
+        name: ask for name, ask in found.items() if not peers or name.split()[1] in [*peers, "MaxHerding"]
+    }
     for policy in policies:
         found[f"metaal {policy}"] = ours(policy, False)
         found[f"metaal {policy} + clf"] = ours(policy, True)
@@ -85,11 +89,11 @@ def curve(ask: Ask, x: np.ndarray, truth: np.ndarray, held: np.ndarray, seed: in
     return float(np.mean(accuracy))
 
 
-def digits(seeds: int, policies: list[str]) -> None:
+def digits(seeds: int, policies: list[str], peers: list[str] | None) -> None:
     from sklearn.datasets import load_digits
 
     x, truth = load_digits(return_X_y=True)
-    asks = strategies(policies, list(range(10)))
+    asks = strategies(policies, list(range(10)), peers)
     scores: dict[str, list[float]] = {name: [] for name in asks}
     for seed in range(seeds):
         held = np.random.default_rng(seed).permutation(len(x))[1000:]
@@ -105,25 +109,29 @@ def digits(seeds: int, policies: list[str]) -> None:
         print(f"{name:32s} {np.mean(values):6.4f}   {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
 
 
-def timing(policies: list[str]) -> None:
+def timing(policies: list[str], peers: list[str] | None) -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 5, 1000)
     x = rng.normal(size=(5, 64))[truth] + 1.5 * rng.normal(size=(1000, 64))
-    y = np.where(np.arange(1000) < 50, truth, np.nan)
-    asks = strategies(policies, list(range(5)))
-    times: dict[str, list[float]] = {name: [] for name in asks}
-    for repeat in range(22):
-        for name, ask in asks.items():  # interleaved: a busy moment hits all alike
-            start = time.perf_counter()
-            ask(x, y, 0)
-            if repeat > 1:
-                times[name].append(1e3 * (time.perf_counter() - start))
-    print("one query, n = 1,000 × 64, 5 classes, 50 labels; ms")
-    for name, values in times.items():
-        print(f"{name:32s} median {np.median(values):7.2f}   fastest {np.min(values):7.2f}")
+    asks = strategies(policies, list(range(5)), peers)
+    print("one query, n = 1,000 × 64, 5 classes, 50 to 59 labels; median ms, and ms that a core computed")
+    for new in (False, True):
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in asks}
+        for repeat in range(32):
+            y = np.where(np.arange(1000) < 50 + repeat % 10, truth, np.nan)
+            for name, ask in asks.items():  # interleaved: a busy moment hits all alike
+                pool = x + 1e-3 * rng.normal(size=x.shape) if new else x
+                start, computing = time.perf_counter(), time.process_time()
+                ask(pool, y, 0)
+                if repeat > 1:
+                    times[name].append((time.perf_counter() - start, time.process_time() - computing))
+        print("\na new pool each time" if new else "\nthe same pool, other labels each time")
+        for name, values in times.items():
+            seconds, computing = 1e3 * np.median(values, 0)
+            print(f"{name:32s} {seconds:7.2f}   of a core {computing:7.2f}")
 
 
-def scale_one(n: int, policy: str) -> None:
+def scale_one(n: int, policy: str, utilities: bool) -> None:
     from agents.acquisition import query
 
     rng = np.random.default_rng(0)
@@ -132,11 +140,12 @@ def scale_one(n: int, policy: str) -> None:
     y[:50] = rng.integers(0, 5, 50)
     query(x[:200], y[:200], policy=policy)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    query(x, y, policy=policy, batch_size=BATCH)
-    seconds = time.perf_counter() - start
+    start, computing = time.perf_counter(), time.process_time()
+    size = BATCH_WITH_UTILITIES if utilities else BATCH
+    query(x, y, policy=policy, batch_size=size, return_utilities=utilities)
+    seconds, computing = time.perf_counter() - start, time.process_time() - computing
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
-    print(f"{n:10,d} {policy:20s} {seconds:8.2f} s {peak:8.2f} GB", flush=True)
+    print(f"{n:10,d} {policy:20s} {seconds:8.2f} s, {computing:8.2f} s of a core {peak:8.2f} GB", flush=True)
 
 
 def main() -> None:
@@ -145,21 +154,25 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["digits", "time", "scale", "one"])
     parser.add_argument("--seeds", type=int, default=30)
-    parser.add_argument("--policies", nargs="+", default=["uherding"], help="as `policy=` of query")
+    parser.add_argument(
+        "--policy", nargs="+", default=["uherding"], help="one or more, as `policy=` of query"
+    )
+    parser.add_argument("--peers", nargs="+", help="of scikit-activeml's, e.g. MaxHerding; all by default")
+    parser.add_argument("--utilities", action="store_true", help="of every item, not only the picks")
     parser.add_argument("--sizes", type=float, nargs="+", default=[1e3, 1e4, 1e5, 1e6])
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     if arguments.what == "digits":
-        digits(arguments.seeds, arguments.policies)
+        digits(arguments.seeds, arguments.policy, arguments.peers)
     elif arguments.what == "time":
-        timing(arguments.policies)
+        timing(arguments.policy, arguments.peers)
     elif arguments.what == "one":
-        scale_one(int(arguments.sizes[0]), arguments.policies[0])
+        scale_one(int(arguments.sizes[0]), arguments.policy[0], arguments.utilities)
     else:
-        for policy in arguments.policies:
+        for policy in arguments.policy:
             for size in arguments.sizes:  # a process each: peak memory never falls
-                command = [sys.executable, __file__, "one", "--sizes", str(size), "--policies", policy]
-                subprocess.run(command, check=True)
+                command = [sys.executable, __file__, "one", "--sizes", str(size), "--policy", policy]
+                subprocess.run(command + ["--utilities"] * arguments.utilities, check=True)
 
 
 if __name__ == "__main__":

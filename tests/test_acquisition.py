@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
@@ -254,8 +255,34 @@ def test_learned_policy_by_path_and_shipped_name(tmp_path: Path, monkeypatch: py
     assert shipped_policies() == {"metaal-general": tmp_path / "metaal-general"}
     assert default_policy() == "metaal-general"
     assert query(x, y, policy="metaal-general", budget=30) == expected
+    with pytest.raises(InputError, match="did you mean 'metaal-general'") as error:
+        query(x, y, policy="metaal-generl")
+    assert "uherding" in str(error.value)
+    (tmp_path / "metaal-general" / "policy.safetensors").unlink()  # half a policy is none
+    assert shipped_policies() == {} and default_policy() == "uherding"
     monkeypatch.setattr(policies, "SHIPPED", tmp_path / "none")
     assert default_policy() == "uherding"
+
+
+def test_a_pool_asked_about_again_gives_what_a_new_one_gives() -> None:
+    """Distances of the last pool are kept; neither labels nor another pool in between may leave a trace."""
+    learned = LearnedStrategy(AcquisitionNetwork())
+    x, y, truth = data(60)
+    later = np.where(np.arange(60) < 20, truth, np.nan)
+    first = [both(x, labels, policy=learned) for labels in (y, later)]
+    moved = x.copy()
+    moved[30] += 3
+    other = both(moved, y, policy=learned)
+    assert not np.allclose(other[1][0, 8:], first[0][1][0, 8:])
+    for (pick, utilities), labels in zip(reversed(first), (later, y), strict=True):
+        again = both(x, labels, policy=learned)
+        assert again[0] == pick
+        np.testing.assert_array_equal(again[1], utilities)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(both(x, y, policy=learned)[1], first[0][1])
+    np.testing.assert_array_equal(both(x, y, policy=learned)[1], first[0][1])
+    pool_module._last.__dict__.clear()
+    np.testing.assert_array_equal(both(x, y, policy=learned)[1], first[0][1])
 
 
 def test_large_pools_are_represented(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,18 +342,20 @@ def test_estimator_clones_pickles_and_runs_in_scikit_activeml() -> None:
     assert len(MetaALQuery("margin").query(x, empty, clf, batch_size=2)) == 2
 
 
-def test_code_of_the_guide_runs() -> None:
+def test_code_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     guide = (Path(__file__).parents[1] / "docs" / "own_pool.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", guide, re.S)
-    assert len(blocks) == 3
-    if importlib.util.find_spec("skactiveml") is None:
-        blocks.pop(1)
+    assert len(blocks) == 5
+    optional = {"agents.acquisition import MetaALQuery": "skactiveml", "small_text": "small_text"}
+    for words, package in optional.items():
+        if importlib.util.find_spec(package) is None:
+            blocks = [block for block in blocks if words not in block]
     namespace: dict[str, Any] = {}
     for block in blocks:
         exec(block, namespace)
-    x, y = namespace["X"], namespace["y"]
-    known = ~np.isnan(y)
-    assert known.sum() == 15
-    model = LogisticRegression(max_iter=1000).fit(x[known], y[known])
-    rows, items = namespace["metaal_strategy"](model, x[~known], 2, X_training=x[known], y_training=y[known])
-    np.testing.assert_array_equal(items, x[~known][rows])
+    known = namespace["known"]
+    assert known.sum() == 15 and namespace["rows"].max() < (~known).sum()
+    if "learner" in namespace:
+        assert len(namespace["learner"].indices_labeled) == 20
+    assert {path.name for path in tmp_path.glob("*.png")} == {"why.png", "report.png"}

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -96,7 +97,10 @@ def test_twenty_labels_with_a_kill_in_the_middle(tmp_path: Path, capsys: pytest.
     printed = capsys.readouterr().out
     assert "20 of 60 items labelled, 0 skipped, 3 classes" in printed and "estimated accuracy" in printed
     suggestions = tmp_path / "next.csv"
-    assert main(["suggest", str(data), "--labels", str(out), "--k", "5", "--out", str(suggestions)]) == 0
+    picture = tmp_path / "why.png"
+    suggest = ["suggest", str(data), "--labels", str(out), "--k", "5", "--out", str(suggestions)]
+    assert main([*suggest, "--figure", str(picture)]) == 0
+    assert matplotlib.image.imread(picture).std() > 0.05
     with suggestions.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["rank"] for row in rows] == list("12345") and not {row["item"] for row in rows} & set(found)
@@ -137,12 +141,14 @@ def test_bad_input_ends_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
         (["suggest", str(tmp_path / "empty.txt")], "no items"),
         (["suggest", str(tmp_path / "gap.csv")], "no value in 'b'"),
         (["suggest", str(data), "--k", "0"], "at least 1"),
+        (["suggest", str(data), "--figure", "why.bmp"], "must end in .png"),
         (["suggest", str(data), "--policy", "uherdin"], "did you mean"),
         (["suggest", str(data), "--encoder", "tfidf"], "does not read"),
         (["suggest", str(data), "--label-column", "kind"], "no column 'kind'"),
         (["status", str(data), "--labels", str(tmp_path / "foreign.csv")], "header"),
         (["status", str(data), "--labels", str(tmp_path / "others.csv")], "row999"),
         (["report", str(data)], "every label"),
+        (["report", str(data), "--figure", "report"], "must end in .png"),
     ]:
         assert main(arguments) == 2
         assert message in capsys.readouterr().err
@@ -203,8 +209,11 @@ def test_progress_is_calibrated_on_what_it_can_know() -> None:
 def test_report_of_a_rule_against_the_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, out = tmp_path / "animals.csv", tmp_path / "report.csv"
     table(data, n=40, labelled=40)
-    assert main(["report", str(data), "--policy", "max_herding", "--budget", "6", "--out", str(out)]) == 0
+    picture = tmp_path / "report.svg"
+    report = ["report", str(data), "--policy", "max_herding", "--budget", "6", "--out", str(out)]
+    assert main([*report, "--figure", str(picture)]) == 0
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
     own = [float(row["correlation"]) for row in rows if row["rule"] == "max_herding"]
     assert len(own) == 6 and min(own) > 0.999
+    assert picture.read_text().rstrip().endswith("</svg>")

@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from agents.acquisition.explain import MEANING, explain, feature_names, in_words, rank_correlations, reasons
-from agents.acquisition.label_studio import AcquisitionBackend, make_server
+from agents.acquisition.explain import explain, feature_names
+from agents.acquisition.figures import report_figure, why_figure
+from agents.acquisition.label_studio import AcquisitionBackend
+from agents.acquisition.label_studio_http import make_server
 from agents.acquisition.query import select
+from agents.acquisition.reasons import MEANING, in_words, parts, reasons, words
+from agents.acquisition.report import most_alike, policy_report, rank_correlations
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy
 from agents.strategies import make_strategy
+from metaal_env.errors import InputError
 from metaal_env.features import N_ITEM, extract
 from metaal_env.view import PoolView
 
@@ -88,6 +93,46 @@ def test_reasons_of_a_rule_and_words() -> None:
     assert MEANING["margin"][0] in in_words(reasons(found.strategy, found.views[0], found.places[0], most=12))
     assert in_words([]) == "no feature stands out"
     assert {name.removesuffix("_absolute") for name in feature_names()} == set(MEANING)
+
+
+@pytest.mark.parametrize("policy", ["margin", LearnedStrategy(AcquisitionNetwork("uherding"))])
+def test_figure_shows_what_the_parts_say(policy: Any) -> None:
+    """The bars of each panel are the largest parts, in the table's words, with the largest at the top."""
+    x, y = pool()
+    found = select(x, y, policy=policy, batch_size=3)
+    figure = why_figure(found, ["first", "second", "third"])
+    panels = [axis for axis in figure.axes if axis.axison]
+    assert [axis.get_title(loc="left") for axis in panels] == ["1. first", "2. second", "3. third"]
+    for rank, axis in enumerate(panels):
+        expected = sorted(
+            parts(found.strategy, found.views[rank], found.places[rank]), key=lambda p: -abs(p.weight)
+        )
+        expected = [part for part in expected if part.weight != 0][:6][::-1]
+        told = [label.get_text() for label in axis.get_yticklabels()]
+        assert told == [f"{words(part)} ({part.name.removesuffix('_absolute')})" for part in expected]
+        prior, network = axis.containers[:2]
+        lengths = [a.get_width() + b.get_width() for a, b in zip(prior, network, strict=True)]
+        np.testing.assert_allclose(lengths, [part.weight for part in expected], atol=1e-6)
+    assert bool(figure.legends) == isinstance(policy, LearnedStrategy)
+
+
+def test_report_and_its_figure() -> None:
+    x, _ = pool()
+    truth = list(np.arange(40) % 3)
+    found = policy_report(x, truth, policy="uherding", budget=8)
+    assert {point.labels for point in found} == {0, 1, 2, 4, 6, 8}
+    assert all(point.correlation == pytest.approx(1) for point in found if point.rule == "uherding")
+    assert most_alike(found, 4)[0].rule == "uherding" and len(most_alike(found, 4, most=2)) == 2
+    figure = report_figure(found)
+    axis = figure.axes[0]
+    rules = [label.get_text() for label in axis.get_yticklabels()]
+    shown = axis.images[0].get_array()
+    assert rules[0] == "uherding" and shown.shape == (12, 6)
+    margin = [point.correlation for point in found if point.rule == "margin"]
+    np.testing.assert_allclose(shown[rules.index("margin")].filled(np.nan), margin)
+    for wrong in ([None, *truth[1:]], truth[:8]):
+        with pytest.raises(InputError, match=r"lacks 1 labels|budget=8"):
+            policy_report(x[: len(wrong)], wrong, budget=8)
 
 
 def test_rank_correlation_of_a_rule_with_itself() -> None:

@@ -5,13 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agents.acquisition.arrays import InputTypeError
+from agents.acquisition.modal import modal_strategy
 from agents.acquisition.policies import default_policy, load_policy, shipped_policies
 from agents.acquisition.query import query
 
 if TYPE_CHECKING:
     from agents.acquisition.estimator import MetaALQuery as MetaALQuery
 
-__all__ = ["InputTypeError", "MetaALQuery", "default_policy", "load_policy", "query", "shipped_policies"]
+__all__ = [
+    "InputTypeError",
+    "MetaALQuery",
+    "default_policy",
+    "load_policy",
+    "modal_strategy",
+    "query",
+    "shipped_policies",
+]
 
 
 def __getattr__(name: str) -> Any:

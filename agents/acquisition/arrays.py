@@ -180,7 +180,13 @@ def class_list(seen: Sequence[Any], *known: Sequence[Any] | np.ndarray | None) -
     Raises:
         InputError: a label outside the given classes.
     """
-    given = [list(np.asarray(classes).tolist()) for classes in known if classes is not None]
+    given = []
+    for classes in known:
+        values = None if classes is None else np.asarray(classes, dtype=object)
+        if values is not None and (values.ndim != 1 or not all(np.isscalar(value) for value in values)):
+            raise InputTypeError(f"classes={classes!r} must be a list of labels.")
+        if values is not None:
+            given.append(np.asarray(classes).tolist())
     if not given:
         return list(seen), False
     every = {value for classes in given for value in classes}

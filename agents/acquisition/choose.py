@@ -54,9 +54,13 @@ def choose(
     places, values, views = [], [], []
     scores, view = next(rounds)
     for step in range(size):
-        pick, place, value = spread.pick(scores, None if plan is None else plan[step])
+        utilities = spread.utilities(scores)
         if with_utilities:
-            rows.append(spread.utilities(scores, picks))
+            rows.append(spread.over_pool(utilities))
+        if plan is None:
+            pick, place, value = spread.pick(utilities)
+        else:
+            pick, place, value = spread.take(plan[step], scores)
         picks.append(pick)
         places.append(place)
         values.append(value)

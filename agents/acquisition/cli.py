@@ -13,11 +13,14 @@ import numpy as np
 import tyro
 
 from agents.acquisition.encoders import EncoderName, encode
-from agents.acquisition.explain import in_words, rank_correlations, reasons
-from agents.acquisition.label_studio import AcquisitionBackend, make_server
+from agents.acquisition.figures import check_figure_path, report_figure, save_figure, why_figure
+from agents.acquisition.label_studio import AcquisitionBackend
+from agents.acquisition.label_studio_http import make_server
 from agents.acquisition.policies import load_policy
 from agents.acquisition.progress import NEXT, progress
 from agents.acquisition.query import select
+from agents.acquisition.reasons import in_words, reasons
+from agents.acquisition.report import most_alike, policy_report
 from agents.acquisition.session import Session, label_loop
 from agents.acquisition.sources import Items, read_items
 from metaal_env.artifacts import write_atomic
@@ -59,8 +62,11 @@ class Suggest(Common):
     """Labels you will buy in all."""
     out: Path = Path("suggestions.csv")
     """CSV to write: rank, item, score, why, shown."""
+    figure: Path | None = None
+    """Figure to write (.png, .svg, .pdf): per suggestion what raised its score."""
 
     def run(self) -> None:
+        check_figure_path(self.figure)
         items, x, session = self.load()
         left = session.open_positions(items)
         if not len(left):
@@ -83,6 +89,10 @@ class Suggest(Common):
             print(f"{rank:4d}  {items.ids[pick]}  {items.shown[pick][:70]}\n      {why}")
         _write_csv(self.out, rows)
         print(f"written to {self.out}")
+        if self.figure is not None:
+            names = [f"{items.ids[pick]}: {items.shown[pick]}" for pick in found.picks]
+            save_figure(why_figure(found, names), self.figure)
+            print(f"written to {self.figure}")
 
 
 @dataclass(frozen=True)
@@ -135,28 +145,25 @@ class Report(Common):
     """Labels of the played episode."""
     out: Path = Path("policy_report.csv")
     """CSV to write: labels, rule, correlation."""
+    figure: Path | None = None
+    """Figure to write (.png, .svg, .pdf): rules × labels, coloured by correlation."""
 
     def run(self) -> None:
+        check_figure_path(self.figure)
         items, x, session = self.load()
         truth = session.labels(items)
         if any(label is None for label in truth):
             raise InputError(f"data={str(self.data)!r}: a report plays an episode and needs every label.")
-        if not 1 <= self.budget < len(truth):
-            raise InputError(f"budget={self.budget} must be in 1…{len(truth) - 1}.")
-        strategy = load_policy(self.policy)
-        y = np.full(len(truth), None, dtype=object)
-        shown = {round(self.budget * part) for part in (0, 0.1, 0.25, 0.5, 0.75, 1)}
-        rows: list[list[object]] = [["labels", "rule", "correlation"]]
-        for n in range(self.budget + 1):
-            found = select(x, y, policy=strategy, missing_label=None, budget=self.budget)
-            if n in shown:
-                correlations = rank_correlations(strategy, found.views[0])
-                rows += [[n, rule, f"{value:.4f}"] for rule, value in correlations.items()]
-                best = sorted(correlations.items(), key=lambda pair: -np.nan_to_num(pair[1], nan=-2))[:4]
-                print(f"{n:4d} labels: " + ", ".join(f"{rule} {value:+.2f}" for rule, value in best))
-            y[found.picks[0]] = truth[found.picks[0]]
-        _write_csv(self.out, rows)
+        found = policy_report(x, truth, policy=self.policy, budget=self.budget)
+        for n in sorted({point.labels for point in found}):
+            alike = [f"{point.rule} {point.correlation:+.2f}" for point in most_alike(found, n)]
+            print(f"{n:4d} labels: " + ", ".join(alike))
+        header: list[object] = ["labels", "rule", "correlation"]
+        _write_csv(self.out, [header, *([n, rule, f"{value:.4f}"] for n, rule, value in found)])
         print(f"written to {self.out}")
+        if self.figure is not None:
+            save_figure(report_figure(found), self.figure)
+            print(f"written to {self.figure}")
 
 
 @dataclass(frozen=True)

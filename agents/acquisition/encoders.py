@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from agents.acquisition.sources import Items
+from metaal_env.datasets.image_folder import open_image
 from metaal_env.errors import InputError
 
 EncoderName = Literal["auto", "raw", "tfidf", "minilm", "pixels", "resnet18"]
@@ -60,10 +61,8 @@ def _standardised(x: np.ndarray) -> np.ndarray:
 
 def tfidf(texts: list[str]) -> np.ndarray:
     """(N, ≤ `SVD_DIMENSIONS`) unit-norm vectors of words and character 2–4-grams."""
-    from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_union
-    from sklearn.preprocessing import normalize
 
     union = make_union(
         TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
@@ -73,7 +72,15 @@ def tfidf(texts: list[str]) -> np.ndarray:
         sparse = union.fit_transform(texts)
     except ValueError as error:
         raise InputError(f"the texts hold no words to encode ({error}).") from error
-    size = min(SVD_DIMENSIONS, sparse.shape[1] - 1, len(texts) - 1)
+    return reduced(sparse)
+
+
+def reduced(sparse: Any) -> np.ndarray:
+    """(N, F) sparse counts or weights → (N, ≤ `SVD_DIMENSIONS`) unit-norm vectors by SVD."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.preprocessing import normalize
+
+    size = min(SVD_DIMENSIONS, sparse.shape[1] - 1, sparse.shape[0] - 1)
     dense = sparse.toarray() if size < 2 else TruncatedSVD(size, random_state=0).fit_transform(sparse)
     return normalize(dense).astype(np.float32)
 
@@ -99,12 +106,8 @@ def _picture(path: Path, size: int) -> np.ndarray:
     """(size, size, 3) float32 in [0, 1]."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            resized = image.convert("RGB").resize((size, size), Image.Resampling.BOX)
-            return np.asarray(resized, dtype=np.float32) / 255
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is no readable image ({error}); replace or delete it.") from error
+    picture = open_image(path, "data", decode=True).convert("RGB")
+    return np.asarray(picture.resize((size, size), Image.Resampling.BOX), dtype=np.float32) / 255
 
 
 def _local_resnet() -> Path | None:

@@ -1,45 +1,19 @@
-"""Why an item is suggested: what raised its score above the average item's, and a policy's likeness to rules."""
+"""What raised an item's score above the average item's: a learned policy's prior and network, feature by feature."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from agents.networks import AcquisitionNetwork
-from agents.policy import LearnedStrategy
-from agents.strategies.base import Strategy
 from metaal_env.features import ABSOLUTE, RULES, Features, extract
 from metaal_env.view import PoolView
 
 TOLERANCE = 1e-3
 MAX_STEPS = 512
 STEPS_AT_ONCE = 16
-
-MEANING = {
-    "least_confident": ("no class is likely", "one class is likely"),
-    "margin": ("two classes are equally likely", "one class stands out"),
-    "entropy": ("many classes are possible", "few classes are possible"),
-    "novelty": ("it may belong to a class without a label", "its class has labels already"),
-    "k_center": ("it is far from every label", "it is near a label"),
-    "max_herding": ("its region has many items and no label", "its region is small or covered"),
-    "uherding": ("it stands for many uncertain items", "it stands for few uncertain items"),
-    "herding_narrow": ("it has many close neighbours without a label", "its close neighbours are covered"),
-    "herding_wide": ("its wider region has no label", "its wider region is covered"),
-    "density": ("it is typical of the pool", "it is unlike most of the pool"),
-    "neighbour_novelty": ("its neighbours may be a new class", "its neighbours' classes have labels"),
-    "neighbour_margin": ("its neighbours are uncertain", "its neighbours are certain"),
-    "top1": ("its likeliest class is sure", "its likeliest class is unsure"),
-    "top2": ("its second class is likely", "its second class is unlikely"),
-    "top3": ("its third class is likely", "its third class is unlikely"),
-    "near_0": ("a label is very near", "no label is very near"),
-    "near_1": ("a label is near", "no label is near"),
-    "near_2": ("a label is in its region", "no label is in its region"),
-    "labelled": ("it is labelled", "it is not labelled"),
-}
-"""Feature → what a value above and below the average item's means."""
 
 
 class Explanation(NamedTuple):
@@ -117,48 +91,3 @@ def _corrections(
         correction = (out.logits - out.prior)[:, position]
         gradient = torch.autograd.grad(correction.sum(), moved)[0]
     return correction.detach(), gradient
-
-
-def reasons(strategy: Strategy, view: PoolView, position: int, most: int = 3) -> list[tuple[str, float, str]]:
-    """What speaks most for the item: (feature, weight, plain words), at most `most`, strongest first.
-
-    For a learned policy the weights are contributions to its score. Of a hand-written rule, which is its own
-    reason, they say where the item stands out from the pool, in standard deviations.
-    """
-    if isinstance(strategy, LearnedStrategy):
-        found = explain(strategy.network, view, position)
-        weights, values = found.total, found.values
-    else:
-        items = extract(view).items[0, position, : len(RULES)]
-        values = weights = dict(zip(RULES, items.tolist(), strict=True))
-    best = sorted((name for name in weights if weights[name] > 0), key=lambda name: -weights[name])
-    told: dict[str, tuple[str, float, str]] = {}
-    for name in best:
-        high, low = MEANING[name.removesuffix("_absolute")]
-        words = high if values[name] >= 0 else low
-        told.setdefault(words, (name, weights[name], words))
-    return list(told.values())[:most]
-
-
-def in_words(found: list[tuple[str, float, str]]) -> str:
-    """One line for a table or a terminal."""
-    return "; ".join(words for _, _, words in found) or "no feature stands out"
-
-
-def rank_correlations(strategy: Strategy, view: PoolView) -> dict[str, float]:
-    """Spearman correlation over the unlabelled items of pool 0 between the strategy's scores and each rule's.
-
-    NaN where a rule is constant.
-    """
-    from scipy.stats import rankdata
-
-    open_ = view.selectable[0]
-    items = extract(view).items[0][open_][:, : len(RULES)].double().numpy()
-    with torch.no_grad():
-        scores = strategy.score(view)[0][open_].double().numpy()
-    ranks = np.apply_along_axis(rankdata, 0, np.column_stack([scores, items]))
-    ranks -= ranks.mean(0)
-    length = np.sqrt(np.square(ranks).sum(0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = ranks[:, 1:].T @ ranks[:, 0] / (length[1:] * length[0])
-    return dict(zip(RULES, correlation.tolist(), strict=True))

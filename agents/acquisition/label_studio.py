@@ -1,15 +1,13 @@
 """A Label Studio ML backend: tasks are scored so that its uncertainty sampling serves the most useful first.
 
 Label Studio asks ``/predict`` for scores, serves the task with the *lowest* score of the current model version,
-and reports every annotation to ``/webhook``. The server below speaks that protocol on the standard library;
-`AcquisitionBackend` alone can be put behind any other server.
+and reports every annotation to ``/webhook``. `label_studio_http` speaks that protocol on the standard library;
+`AcquisitionBackend` can be put behind any other server.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from typing import Any
 
@@ -24,7 +22,6 @@ from agents.strategies.clustering import k_means
 from metaal_env.errors import InputError
 
 CLUSTERS = 20
-MAX_REQUEST = 256 * 2**20
 MIN_POOL = 2
 ANSWERED = 1.0
 """Score of a task that has a label: served last."""
@@ -154,55 +151,3 @@ def choice_of(annotation: Mapping[str, Any]) -> str | None:
         if choices:
             return str(choices[0])
     return None
-
-
-def make_server(
-    backend: AcquisitionBackend, host: str = "127.0.0.1", port: int = 9090
-) -> ThreadingHTTPServer:
-    """An HTTP server with /health, /setup, /predict and /webhook; ``serve_forever`` runs it."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path.rstrip("/") in ("", "/health"):
-                self._reply(200, {"status": "UP", "model_class": "AcquisitionBackend"})
-            else:
-                self._reply(404, {"error": "unknown path"})
-
-        def do_POST(self) -> None:
-            try:
-                body = self._body()
-                route = self.path.split("?")[0].rstrip("/")
-                if route == "/setup":
-                    self._reply(200, {"model_version": backend.model_version})
-                elif route == "/predict":
-                    results = backend.predict(body.get("tasks") or [])
-                    self._reply(200, {"results": results, "model_version": backend.model_version})
-                elif route in ("/webhook", "/train"):
-                    version = backend.fit(str(body.get("action", "")), body)
-                    self._reply(201, {"model_version": version})
-                else:
-                    self._reply(404, {"error": "unknown path"})
-            except (InputError, TypeError, ValueError, AttributeError) as error:
-                self._reply(400, {"error": str(error)})
-
-        def _body(self) -> dict[str, Any]:
-            size = int(self.headers.get("Content-Length") or 0)
-            if size > MAX_REQUEST:
-                raise InputError("the request is too large; send fewer tasks at once.")
-            body = json.loads(self.rfile.read(size) or b"{}")
-            if not isinstance(body, dict):
-                raise InputError("the request is no JSON object.")
-            return body
-
-        def _reply(self, status: int, content: dict[str, Any]) -> None:
-            data = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    return ThreadingHTTPServer((host, port), Handler)

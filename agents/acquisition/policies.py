@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -10,7 +11,7 @@ from agents.acquisition.arrays import InputTypeError
 from agents.evaluation.loading import SHIPPED
 from agents.strategies import STRATEGIES, Strategy, make_strategy
 from agents.strategies.base import PrivilegedStrategy
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, unknown_name
 
 GENERAL = "metaal-general"
 
@@ -19,7 +20,8 @@ PolicySpec: TypeAlias = "str | os.PathLike[str] | Strategy | None"
 
 def shipped_policies() -> dict[str, Path]:
     """Name → folder of every policy that ships with the package."""
-    return {file.parent.name: file.parent for file in sorted(SHIPPED.glob("*/policy.json"))}
+    found = (file.parent for file in sorted(SHIPPED.glob("*/policy.json")))
+    return {folder.name: folder for folder in found if (folder / "policy.safetensors").is_file()}
 
 
 def default_policy() -> str:
@@ -48,13 +50,29 @@ def load_policy(policy: PolicySpec = None) -> Strategy:
         spec = default_policy() if policy is None else os.fspath(policy)
         shipped = shipped_policies()
         if spec in shipped and spec not in STRATEGIES:
-            from agents.policy import LearnedStrategy  # imports stable-baselines3
-
-            strategy = LearnedStrategy.load(shipped[spec])
+            strategy = _learned(shipped[spec], (shipped[spec] / "policy.json").stat().st_mtime_ns)
+        elif _is_plain_name(spec) and spec not in STRATEGIES:
+            raise unknown_name("policy", spec, [*shipped, *STRATEGIES])
         else:
             strategy = make_strategy(spec)
     else:
         raise InputTypeError(f"policy={policy!r} must be a name, a path or a Strategy.")
     if isinstance(strategy, PrivilegedStrategy):
-        raise InputError(f"policy={policy!r} looks at hidden labels and cannot run on your own pool.")
+        raise InputError(
+            f"policy={policy!r} looks at hidden labels, which your own pool lacks; choose another."
+        )
     return strategy
+
+
+def _is_plain_name(spec: str) -> bool:
+    """Whether it is no path, neither by its looks nor by what is there."""
+    by_looks = any(sign in spec for sign in "/\\:.")
+    return not by_looks and not Path(spec).exists() and not Path(f"{spec}.json").exists()
+
+
+@lru_cache(maxsize=4)
+def _learned(folder: Path, changed: int) -> Strategy:
+    """Read once: loading takes as long as a query."""
+    from agents.policy import LearnedStrategy  # imports stable-baselines3
+
+    return LearnedStrategy.load(folder)

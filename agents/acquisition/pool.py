@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents.acquisition.arrays import InputTypeError, Labels, class_list
-from metaal_env.errors import InputError
+from agents.acquisition.arrays import Labels, class_list
+from agents.acquisition.classifier import fitted, probabilities
+from metaal_env.geometry import Geometry
 from metaal_env.learners import build_learner
 from metaal_env.learners.base import InnerLearner
 from metaal_env.view import PoolView
@@ -64,8 +67,8 @@ def build_pool(
     Raises:
         InputError, InputTypeError: see `agents.acquisition.query`.
     """
-    fitted = _fit(clf, fit_clf, x, labels, sample_weight)
-    known = [classes, getattr(clf, "classes", None), getattr(fitted, "classes_", None)]
+    model = fitted(clf, fit_clf, x, labels, sample_weight)
+    known = [classes, getattr(clf, "classes", None), getattr(model, "classes_", None)]
     if fit_clf and classes is None and known[1] is None:
         known[2] = None  # fitted to these labels: it knows no further class
     names, closed = class_list(labels.seen, *known)
@@ -75,17 +78,46 @@ def build_pool(
     y = np.full(len(x), -1)
     y[labels.known] = [code[value] for value in labels.values.tolist()]
     z = scaled(x[rows])
-    probs = None if fitted is None else _probabilities(fitted, x[rows], code, k)
+    probs = None if model is None else probabilities(model, x, rows, code, k)
     view = _view(z, y[rows], k, seed, probs, with_learner)
     n_labels = int(labels.known.sum())
     left = max(batch_size, HORIZON if budget is None else budget - n_labels)
     total = view.seed.new_tensor([left + n_labels if budget is None else max(budget, left)])
-    return Pool(replace(view, budget=total, budget_left=view.seed.new_tensor([left])), rows, names)
+    view = replace(
+        view,
+        budget=total,
+        budget_left=view.seed.new_tensor([left]),
+        geometry=_remembered(view.geometry),
+    )
+    return Pool(view, rows, names)
+
+
+_last = threading.local()  # a geometry holds scratch memory, so threads must not share one
+
+
+def _remembered(geometry: Geometry) -> Geometry:
+    """The geometry of this thread's last query if that was about the same vectors, else this one, remembered.
+
+    Between two queries of a loop only labels change: distances and kernels are most of a query's time. Exact
+    pools only, so that what is held stays below 40 MB; what strategies keep there for an episode is dropped.
+    """
+    if not geometry.exact or torch.is_inference_mode_enabled():  # what is made in that mode stays in it
+        return geometry
+    last: Geometry | None = getattr(_last, "geometry", None)
+    if last is None or not torch.equal(last.embeddings, geometry.embeddings):
+        _last.geometry = last = geometry
+    last.memo.clear()
+    return last
 
 
 def head_for(z: Tensor) -> InnerLearner:
     """metaal's own head for vectors: calibrated prototypes, no training needed."""
-    return build_learner(HEAD, (z.shape[1],)).eval()
+    return _head(z.shape[1])
+
+
+@lru_cache(maxsize=8)
+def _head(dimensions: int) -> InnerLearner:
+    return build_learner(HEAD, (dimensions,)).eval()
 
 
 def _view(
@@ -95,8 +127,11 @@ def _view(
     if probs is not None and not with_learner:
         return PoolView.from_arrays(z, probs, y, seed=seed)
     own = _own_view(z, y, k, seed)
-    if not with_learner:
-        return PoolView.from_arrays(z, own.probs[0], y, seed=seed)
+    if not with_learner:  # only the head's probabilities; distances are those of the vectors as they are
+        geometry = Geometry(z.unsqueeze(0), own.valid)
+        return replace(
+            own, embeddings=geometry.embeddings, geometry=geometry, learner=None, features=None, adapted=None
+        )
     if probs is None:
         return own
     return replace(own, logits=torch.from_numpy(np.log(np.maximum(probs, 1e-30))).float().unsqueeze(0))
@@ -135,35 +170,3 @@ def _representatives(known: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             positions = rng.choice(positions, most, replace=False)
         parts.append(positions)
     return np.sort(np.concatenate(parts))
-
-
-def _fit(clf: Any, fit_clf: bool, x: np.ndarray, labels: Labels, weight: np.ndarray | None) -> Any:
-    """A fitted copy of the caller's classifier; None where metaal's own head has to serve."""
-    if clf is None:
-        return None
-    if isinstance(clf, type) or not (hasattr(clf, "fit") and hasattr(clf, "predict_proba")):
-        raise InputTypeError(f"clf={clf!r} must be a classifier object with fit and predict_proba.")
-    if not fit_clf:
-        return clf
-    # scikit-activeml's classifiers fit one class; scikit-learn's refuse it.
-    least = 1 if hasattr(clf, "missing_label") else 2
-    if len(labels.seen) < least:
-        return None
-    from sklearn.base import clone
-
-    options = {} if weight is None else {"sample_weight": weight[labels.known]}
-    return clone(clf).fit(x[labels.known], labels.values, **options)
-
-
-def _probabilities(fitted: Any, x: np.ndarray, code: dict[Any, int], k: int) -> np.ndarray:
-    """(M, K) probabilities of the caller's classifier, its columns put where our classes are."""
-    raw = np.asarray(fitted.predict_proba(x), dtype=np.float64)
-    columns = [code[value] for value in np.asarray(fitted.classes_).tolist()]
-    if raw.shape != (len(x), len(columns)) or not np.isfinite(raw).all() or raw.min() < 0:
-        raise InputError(
-            f"clf.predict_proba gave shape {raw.shape} or unusable values for {len(x)} items and "
-            f"{len(columns)} classes; give one finite probability per item and class."
-        )
-    probs = np.zeros((len(x), k))
-    probs[:, columns] = raw
-    return probs

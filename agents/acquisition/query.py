@@ -112,8 +112,9 @@ def select(
     chosen = check_candidates(candidates, x, labels.known)
     size = _batch_size(batch_size, len(chosen.positions))
     weight = _weights(sample_weight, clf, len(x))
-    if not isinstance(fit_clf, (bool, np.bool_)) or not isinstance(return_utilities, (bool, np.bool_)):
-        raise InputTypeError("fit_clf and return_utilities must be True or False.")
+    for name, value in (("fit_clf", fit_clf), ("return_utilities", return_utilities)):
+        if not isinstance(value, (bool, np.bool_)):
+            raise InputTypeError(f"{name}={value!r} must be True or False.")
     if budget is not None and not isinstance(budget, numbers.Integral):
         raise InputTypeError(f"budget={budget!r} must be a whole number of labels.")
     strategy = load_policy(policy)
@@ -164,7 +165,7 @@ def _weights(sample_weight: Any, clf: Any, n: int) -> np.ndarray | None:
     if sample_weight is None:
         return None
     if clf is None:
-        raise InputError("sample_weight weighs the fit of clf; give a classifier too.")
+        raise InputError("sample_weight is given but clf is None; give the classifier whose fit it weighs.")
     try:
         weight = np.asarray(sample_weight, dtype=np.float64)
     except (TypeError, ValueError) as error:

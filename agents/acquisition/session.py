@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from agents.acquisition.explain import in_words, reasons
 from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import select
+from agents.acquisition.reasons import in_words, reasons
 from agents.acquisition.sources import Items
 from metaal_env.artifacts import write_atomic
 from metaal_env.errors import InputError

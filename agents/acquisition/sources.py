@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from metaal_env.datasets.image_folder import SUFFIXES
-from metaal_env.datasets.npz import read_arrays
-from metaal_env.errors import InputError
+from metaal_env.datasets.image_folder import is_image
+from metaal_env.datasets.npz import DAMAGE, read_arrays
+from metaal_env.datasets.table import MAX_BYTES, read_cells
+from metaal_env.errors import InputError, brief
+from metaal_env.files import read_text
 
 LABEL_COLUMNS = ("label", "class", "target", "y")
 ID_COLUMNS = ("id", "item", "name")
@@ -70,8 +72,15 @@ def read_items(path: Path, *, label_column: str | None = None, text_column: str 
     if suffix == ".npy":
         try:
             x = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError) as error:
-            raise InputError(f"data={str(path)!r} is no array of numbers ({error}).") from error
+        except DAMAGE as error:
+            raise InputError(
+                f"data={str(path)!r} is no array of numbers ({brief(error)}); use numpy.save."
+            ) from error
+        if not isinstance(x, np.ndarray) or x.ndim < 2 or not x.size:
+            shape = getattr(x, "shape", None)
+            raise InputError(
+                f"data={str(path)!r} has shape {shape}; save vectors (N, D) or images (N, H, W, C)."
+            )
         return _arrays(path, x, [None] * len(x))
     if suffix == ".txt":
         texts = [line for line in _text(path).splitlines() if line.strip()]
@@ -92,10 +101,7 @@ def _numbers(n: int) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"data={str(path)!r} is not UTF-8 ({error}); save it as UTF-8.") from error
+    return read_text(path, f"data={str(path)!r}", MAX_BYTES)
 
 
 def _arrays(path: Path, x: np.ndarray, labels: Sequence[str | None]) -> Items:
@@ -126,7 +132,7 @@ def _npz(path: Path) -> Items:
 
 def _folder(path: Path) -> Items:
     """Images at any depth; a file's folder below `path` is no label: folders often mean something else."""
-    found = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+    found = sorted(f for f in path.rglob("*") if is_image(f))
     ids = [f.relative_to(path).as_posix() for f in found]
     shown = [str(f) for f in found]
     return Items(str(path), _some(path, ids), [None] * len(ids), shown, images=found)
@@ -166,14 +172,14 @@ def _table(path: Path, label_column: str | None, text_column: str | None) -> Ite
 
 
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
-    lines = _text(path).splitlines(keepends=True)
-    if not lines:
-        raise InputError(f"data={str(path)!r} is empty; give a table with a header.")
-    delimiter = max(",;\t|", key=lines[0].count)
     try:
-        rows = [row for row in csv.reader(lines, delimiter=delimiter, strict=True) if row]
+        rows = read_cells(_text(path), f"data={str(path)!r}")
     except csv.Error as error:
-        raise InputError(f"data={str(path)!r} is no readable CSV file ({error}).") from error
+        raise InputError(
+            f"data={str(path)!r} is no readable CSV file ({brief(error)}); save it again."
+        ) from error
+    if not rows:
+        raise InputError(f"data={str(path)!r} is empty; give a table with a header.")
     header, rows = rows[0], rows[1:]
     if not rows:
         raise InputError(f"data={str(path)!r} has a header but no items; add rows.")

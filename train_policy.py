@@ -28,10 +28,11 @@ from agents.evaluation import Episodes, play, verdict
 from agents.evaluation.pictures import verdict_figure
 from agents.evaluation.plots import rendered
 from agents.imitation import ImitationConfig
+from agents.mixture import Mixture, load_sources
 from agents.policy import LearnedStrategy
 from agents.ppo import PPOConfig, train_ppo
 from agents.strategies import make_strategy
-from agents.trainer import validation_seeds
+from agents.trainer import validate
 from metaal_env.artifacts import write_atomic
 from metaal_env.cli import run_cli
 from metaal_env.core import Core
@@ -39,6 +40,7 @@ from metaal_env.datasets import load_dataset
 from metaal_env.datasets.augment import learner_and_policy_parts
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
+from metaal_env.files import clear_temporaries, stay_inside
 from metaal_env.learners import InnerLearner, build_learner, load_learner, save_learner
 from metaal_env.learners.base import LEARNERS
 from metaal_env.learners.meta_train import MetaTrainConfig, meta_train
@@ -65,6 +67,10 @@ class TrainConfig:
     out: Path = Path("runs")
     task: Flat[TaskConfig] = field(default_factory=TaskConfig)
     """What tasks look like."""
+    also: tuple[str, ...] = ()
+    """Further sources of tasks for the policy, each DATASET@LEARNER; data sets joined by + count as one."""
+    vary: bool = False
+    """Train on task shapes drawn widely (classes, pool, budget, imbalance, noise) instead of `task` alone."""
     reward: str = "likelihood_aulc"
     """What the policy is paid for; see `metaal_env.rewards`."""
     meta: MetaTrainConfig = field(default_factory=MetaTrainConfig)
@@ -95,7 +101,8 @@ def main(config: TrainConfig) -> None:
         def core(part: ClassDataset) -> Core:
             return Core(part, learner, config.task, REWARDS[config.reward], device=config.device)
 
-        policy = make_policy(config, core(policy_part), core(validation))
+        training, validating = load_sources(config.also, config.task, config.reward, config.device)
+        policy = make_policy(config, [[core(policy_part)], *training], [[core(validation)], *validating])
         give_verdict(config, core(test), policy)
 
 
@@ -113,6 +120,9 @@ def check(config: TrainConfig) -> tuple[ClassDataset, ClassDataset, ClassDataset
         raise InputError(f"name={config.name!r} must be a plain folder name, without separators.")
     data = load_dataset(config.dataset)
     parts = data.split("train"), data.split("validation"), data.split("test")
+    load_sources(config.also, config.task, config.reward, config.device)
+    if config.ppo.start is not None:
+        LearnedStrategy.load(config.ppo.start)
     for part in (*parts, learner_and_policy_parts(parts[0])[1]):
         TaskSampler(part, config.task)
     if config.learner in LEARNERS:
@@ -137,9 +147,11 @@ def claim(config: TrainConfig) -> FileLock:
     """Makes the run folder this process's own and records the configuration.
 
     Raises:
-        InputError: another process is at work there, or the folder holds a run with other settings.
+        InputError: another process is at work there, or the folder holds a run with other settings or
+            a link that leads out of it.
     """
     folder = config.folder
+    stay_inside(folder, f"name={folder.name!r}")
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=0)
     try:
@@ -148,9 +160,10 @@ def claim(config: TrainConfig) -> FileLock:
         raise InputError(
             f"name={folder.name!r}: another process is training there; wait or choose another --name."
         ) from error
+    clear_temporaries(folder)
     record = json.dumps(asdict(config), indent=2, default=str)
     file = folder / "config.json"
-    if file.is_file() and file.read_text() != record:
+    if file.is_file() and file.read_bytes() != record.encode():
         lock.release()
         raise InputError(
             f"name={folder.name!r} holds a run with other settings ({file}); "
@@ -184,18 +197,27 @@ def make_learner(config: TrainConfig, train: ClassDataset, validation: ClassData
     return learner
 
 
-def make_policy(config: TrainConfig, training: Core, validation: Core) -> LearnedStrategy:
+def make_policy(
+    config: TrainConfig, families: list[list[Core]], validating: list[list[Core]]
+) -> LearnedStrategy:
     """Trains the policy, or loads it when its training is finished."""
     done = config.folder / "training_finished"
     if done.is_file():
         return LearnedStrategy.load(config.folder)
-    seeds = validation_seeds(config.ppo.validation_tasks)
     baselines = {
-        name: float(play(validation, make_strategy(name), seeds, measure_on="reward").aulc.mean())
+        name: validate(validating, make_strategy(name), config.ppo.validation_tasks)[0]
         for name in tqdm(BASELINES, desc="rules on validation tasks", unit="rule")
     }
+    mixture = Mixture(
+        families,
+        n_envs=config.ppo.n_envs,
+        paired=config.ppo.paired,
+        groups=config.ppo.groups,
+        vary=config.vary,
+        seed=config.ppo.seed,
+    )
     logger = configure(str(config.folder / "tensorboard"), ["tensorboard"])
-    policy = train_ppo(training, validation, config.ppo, baselines, config.folder, logger, config.imitation)
+    policy = train_ppo(mixture, validating, config.ppo, baselines, config.folder, logger, config.imitation)
     logger.close()
     write_atomic(done, b"")
     return policy

@@ -10,11 +10,16 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from agents.mixture import Mixture
 from agents.networks import AcquisitionNetwork
 from agents.policy import geometry_of
-from metaal_env.artifacts import read_checkpoint, write_checkpoint
+from metaal_env.artifacts import read_checkpoint, restoring, write_checkpoint
 from metaal_env.errors import InputError
+from metaal_env.stopping import put_off
 from metaal_env.vector_env import MetaALVectorEnv
+
+FIRST = 10**6
+"""Number of the first roll-out: other tasks than those of PPO."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,8 @@ class ImitationConfig:
     """How the policy is warmed up before PPO.
 
     Attributes:
-        iterations: episodes per environment; 0 = no warm start.
-        n_envs: episodes at once.
+        iterations: groups of episodes; 0 = no warm start.
+        n_envs: episodes per group.
         temperature: softness of the target: the oracle's gains, standardised per pool, times this.
         learning_rate: of Adam.
         seed: of tasks and sampled actions.
@@ -44,7 +49,7 @@ class ImitationConfig:
 
 def imitate(
     network: AcquisitionNetwork,
-    envs: MetaALVectorEnv,
+    mixture: Mixture,
     config: ImitationConfig,
     checkpoint: Path,
     writer: SummaryWriter | None = None,
@@ -53,25 +58,41 @@ def imitate(
 
     The oracle sees labels that the policy cannot, so this is a start, not the goal. Continues from
     `checkpoint` when it exists; it is rewritten after every iteration, at whose end no episode runs.
+
+    Raises:
+        InputError: the checkpoint belongs to other settings or is damaged; a loss is NaN or infinite.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the iteration.
     """
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     losses: list[float] = []
     if (saved := read_checkpoint(checkpoint, config)) is not None:
-        network.load_state_dict(saved["network"])
-        optimizer.load_state_dict(saved["optimizer"])
-        losses = saved["losses"]
-    for iteration in tqdm(range(len(losses), config.iterations), desc="imitation", unit="iteration"):
-        # Seeded by the iteration alone, so that a continued run needs no random state.
-        torch.manual_seed(config.seed + iteration)
-        envs.seed_episodes(config.seed + 10**7 + iteration * envs.num_envs)
-        losses.append(_episode(network, envs, optimizer, config.temperature))
-        if writer is not None:
-            writer.add_scalar("imitation/loss", losses[-1], iteration)  # type: ignore[no-untyped-call]
-        write_checkpoint(
-            checkpoint,
-            config,
-            {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses},
-        )
+        with restoring(checkpoint):
+            network.load_state_dict(saved["network"])
+            optimizer.load_state_dict(saved["optimizer"])
+            losses = [float(loss) for loss in saved["losses"]]
+    todo = range(len(losses), config.iterations)
+    with tqdm(todo, desc="imitation", unit="iteration") as bar, put_off() as stopping:
+        for iteration in bar:
+            # Seeded by the iteration alone, so that a continued run needs no random state.
+            torch.manual_seed(config.seed + iteration)
+            groups = mixture.draw(FIRST + iteration)
+            try:
+                played = [_episode(network, envs, optimizer, config.temperature) for envs in groups]
+            except FloatingPointError as error:
+                raise InputError(
+                    f"learning_rate={config.learning_rate}: imitation diverged at iteration {iteration} ({error}); "
+                    "choose a lower one."
+                ) from error
+            losses.append(sum(played) / len(played))
+            if writer is not None:
+                writer.add_scalar("imitation/loss", losses[-1], iteration)  # type: ignore[no-untyped-call]
+            write_checkpoint(
+                checkpoint,
+                config,
+                {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses},
+            )
+            if stopping:
+                break
     return losses
 
 
@@ -86,6 +107,8 @@ def _episode(
         logits = network(observation["items"], observation["episode"], geometry_of(observation)).logits
         logs = torch.log_softmax(logits.masked_fill(~mask, -torch.inf), 1)
         loss = -(target * logs.masked_fill(~mask, 0.0)).sum(1).mean()
+        if not bool(loss.isfinite()):
+            raise FloatingPointError(f"loss {loss.item():g}")
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

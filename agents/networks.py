@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from metaal_env.errors import unknown_name
 from metaal_env.features import N_EPISODE, N_ITEM, RULES
@@ -36,18 +37,24 @@ class KernelAttention(nn.Module):
         self.pooled = nn.Linear(2 * width, width, bias=False)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, h: Tensor, attention: Tensor, geometry: Geometry) -> Tensor:
-        """(B, N, H) items and (B, N, heads·L) row-normalised kernels → (B, N, H)."""
-        sources = geometry.at_landmarks(h)  # (B, L, H)
-        messages = self.message(sources).unflatten(2, (len(ATTENTION_WIDTHS), -1))  # (B, L, heads, H)
-        received = attention @ messages.transpose(1, 2).flatten(1, 2)  # (B, N, H)
-        pooled = self.pooled(torch.cat(pool(h, geometry.valid), -1)).unsqueeze(1)  # (B, 1, H)
+    def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
+        """(P, N, S, H): N items of P pools, each at S moments → the same shape."""
+        received = torch.zeros_like(h)
+        sources = geometry.at_landmarks(h)  # (P, L, S, H)
+        for width, weight in zip(
+            ATTENTION_WIDTHS, self.message.weight.chunk(len(ATTENTION_WIDTHS)), strict=True
+        ):
+            # All moments of a pool see the same neighbours: one matrix product serves them all.
+            sums = geometry.kernel(width) @ linear(sources, weight).flatten(2)  # (P, N, S·H)
+            mass = geometry.density(width) * geometry.landmark_mask.sum(1, keepdim=True)
+            received = received + (sums / mass.clamp(min=1e-6).unsqueeze(-1)).view_as(h)
+        pooled = self.pooled(torch.cat(pool(h, geometry.valid), -1)).unsqueeze(1)  # (P, 1, S, H)
         return self.norm(h + torch.relu(self.own(h) + received + pooled))
 
 
 def pool(h: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, N, H) → mean and maximum over real items, (B, H) each."""
-    mask = valid.unsqueeze(-1)
+    """(P, N, S, H) → mean and maximum over real items, (P, S, H) each."""
+    mask = valid[:, :, None, None]
     mean = (h * mask).sum(1) / mask.sum(1).clamp(min=1)
     return mean, h.masked_fill(~mask, -1e4).amax(1)
 
@@ -85,14 +92,22 @@ class AcquisitionNetwork(nn.Module):
         self.value = nn.Sequential(nn.Linear(2 * width + N_EPISODE, width), nn.ReLU(), nn.Linear(width, 1))
 
     def forward(self, items: Tensor, episode: Tensor, geometry: Geometry) -> Output:
-        """(B, N, N_ITEM) items, (B, N_EPISODE) episode features and the pool's geometry → `Output`."""
-        valid = geometry.valid
-        with torch.no_grad():
-            kernels = [geometry.kernel(width) for width in ATTENTION_WIDTHS]
-            attention = torch.cat([k / k.sum(-1, keepdim=True).clamp(min=1e-6) for k in kernels], -1)
-        h = self.embed(self.items(items) + self.context(episode).unsqueeze(1))
+        """Logits and value of B moments of P pools; those of one pool stand together, B / P of each.
+
+        Args:
+            items: (B, N, N_ITEM).
+            episode: (B, N_EPISODE).
+            geometry: of the P pools.
+        """
+        b, n, _ = items.shape
+        pools = len(geometry.valid)
+        by_item = items.view(pools, b // pools, n, -1).transpose(1, 2)  # (P, N, S, N_ITEM)
+        context = self.context(episode).view(pools, 1, b // pools, -1)
+        h = self.embed(self.items(by_item) + context)
         for layer in self.rounds:
-            h = layer(h, attention, geometry)
+            h = layer(h, geometry)
         prior = items[..., : len(RULES)] @ self.rule_weights
-        value = self.value(torch.cat([*pool(h, valid), episode], -1)).squeeze(-1)
-        return Output(prior + self.correction(h).squeeze(-1), value, prior)
+        correction = self.correction(h).squeeze(-1).transpose(1, 2).reshape(b, n)
+        summary = torch.cat(pool(h, geometry.valid), -1).view(b, -1)
+        value = self.value(torch.cat([summary, episode], -1)).squeeze(-1)
+        return Output(prior + correction, value, prior)

@@ -14,7 +14,7 @@ from torch.distributions import Categorical
 
 from agents.networks import AcquisitionNetwork, Output
 from agents.strategies.base import Strategy
-from metaal_env.artifacts import load_artifact, load_weights, save_artifact
+from metaal_env.artifacts import affordable, load_artifact, load_weights, save_artifact
 from metaal_env.errors import InputError
 from metaal_env.features import N_EPISODE, N_ITEM, extract
 from metaal_env.geometry import Geometry
@@ -22,6 +22,8 @@ from metaal_env.observation import PADDING
 from metaal_env.view import PoolView
 
 Observation = dict[str, Tensor]
+"""As `metaal_env.observation.observe` makes it. `embeddings` and `labels` may have fewer rows than the rest:
+then equally many consecutive rows belong to each pool."""
 
 
 class SetPolicy(ActorCriticPolicy):
@@ -66,9 +68,19 @@ class SetPolicy(ActorCriticPolicy):
         actions = distribution.probs.argmax(1) if deterministic else distribution.sample()
         return actions, output.value, distribution.log_prob(actions)
 
-    def evaluate_actions(self, obs: Observation, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        distribution, output = self.run(obs)
-        return output.value, distribution.log_prob(actions), entropy(distribution)
+    def evaluate_actions(  # type: ignore[override]
+        self, obs: Observation | list[Observation], actions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Value, log-probability and entropy, (B,) each; a list holds observations of several shapes."""
+        groups = obs if isinstance(obs, list) else [obs]
+        parts, start = [], 0
+        for group in groups:
+            distribution, output = self.run(group)
+            stop = start + len(output.value)
+            parts.append((output.value, distribution.log_prob(actions[start:stop]), entropy(distribution)))
+            start = stop
+        value, log_prob, randomness = (torch.cat(column) for column in zip(*parts, strict=True))
+        return value, log_prob, randomness
 
     def predict_values(self, obs: Observation) -> Tensor:  # type: ignore[override]
         return self.run(obs)[1].value
@@ -102,7 +114,8 @@ class LearnedStrategy(Strategy):
     @torch.no_grad()
     def score(self, view: PoolView) -> Tensor:
         features = extract(view)
-        self.network.to(view.device)
+        if next(self.network.parameters()).device != view.device:  # even a move to the same place takes time
+            self.network.to(view.device)
         return self.network(features.items, features.episode, view.geometry).logits
 
     def save(self, stem: Path, summary: dict[str, Any]) -> None:
@@ -127,9 +140,7 @@ class LearnedStrategy(Strategy):
             raise InputError(
                 f"policy={str(source)!r} was made for other features; train it with this version."
             )
-        try:
+        with affordable(tensors, f"policy={str(source)!r}"):
             network = AcquisitionNetwork(**config["network"])
-        except (KeyError, TypeError) as error:
-            raise InputError(f"policy={str(source)!r}: its description is incomplete ({error}).") from error
         load_weights(network, tensors, f"policy={str(source)!r}")
         return cls(network)

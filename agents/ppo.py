@@ -1,24 +1,27 @@
-"""stable-baselines3's PPO on tensors: its configuration, its construction and one training."""
+"""stable-baselines3's PPO on mixtures of tasks: its configuration, its construction and one training."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
 
+from agents.episode_ppo import EpisodePPO
 from agents.imitation import ImitationConfig, imitate
+from agents.mixture import Mixture
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy, SetPolicy
-from agents.rollout import TensorRolloutBuffer, TensorVecEnv
+from agents.rollout import MixedRolloutBuffer
 from agents.trainer import Trainer
 from metaal_env.core import Core
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.features import RULES
-from metaal_env.tasks import bounds
-from metaal_env.vector_env import MetaALVectorEnv
+from metaal_env.stopping import put_off
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,15 @@ class PPOConfig:
     Attributes:
         iterations: roll-outs, each of one whole episode per environment.
         n_envs: episodes per roll-out.
+        groups: parts of a roll-out, each with one data set and one task shape of its own.
         paired: episodes that share a task and serve each other as baseline.
         batch_size, epochs, learning_rate, clip, entropy, value_weight, gae_lambda: as in
             stable-baselines3's `PPO`; the learning rate falls linearly to a tenth.
         prior: the hand-written rule that the policy starts from.
         temperature: weight of the prior's standardised score at the start; larger explores less.
         width, layers: of the network.
+        start: folder of a trained policy whose weights are the first ones; then `prior`, `temperature`, `width`
+            and `layers` are that policy's.
         validate_every: iterations between validations, which choose the checkpoint and write it to disk.
         validation_tasks: fixed tasks of validation classes.
         seed: of weights, roll-outs and validation tasks.
@@ -41,6 +47,7 @@ class PPOConfig:
 
     iterations: int = 60
     n_envs: int = 128
+    groups: int = 1
     paired: int = 8
     batch_size: int = 512
     epochs: int = 3
@@ -53,56 +60,63 @@ class PPOConfig:
     temperature: float = 1.5
     width: int = 32
     layers: int = 2
+    start: str | None = None
     validate_every: int = 5
     validation_tasks: int = 128
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "n_envs", "batch_size", "epochs", "validate_every", "validation_tasks"):
+        for name in (
+            "iterations",
+            "n_envs",
+            "groups",
+            "batch_size",
+            "epochs",
+            "validate_every",
+            "validation_tasks",
+        ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must be at least 1.")
-        if self.paired < 1 or self.n_envs % self.paired:
-            raise InputError(f"paired={self.paired} must divide n_envs={self.n_envs}.")
+        if self.paired < 1 or self.n_envs % (self.paired * self.groups):
+            raise InputError(
+                f"paired={self.paired} times groups={self.groups} must divide n_envs={self.n_envs}."
+            )
         if self.prior not in RULES:
             raise unknown_name("prior", self.prior, RULES)
 
 
-def make_ppo(envs: MetaALVectorEnv, config: PPOConfig, logger: Logger | None = None) -> PPO:
-    """stable-baselines3's PPO on `envs`, with whole-episode roll-outs and no discount."""
+def make_ppo(mixture: Mixture, config: PPOConfig, logger: Logger | None = None) -> EpisodePPO:
+    """PPO on `mixture`, without discount: the return is the area under the learning curve."""
     torch.manual_seed(config.seed)
-    model = PPO(
-        SetPolicy,
-        TensorVecEnv(envs),
+    first = AcquisitionNetwork(config.prior, config.temperature, config.width, config.layers)
+    if config.start is not None:
+        first = LearnedStrategy.load(config.start).network
+    model = EpisodePPO(
+        mixture,
+        config.iterations,
+        policy=SetPolicy,
         learning_rate=lambda remaining: config.learning_rate * (0.1 + 0.9 * remaining),
-        n_steps=bounds(envs.core.config.budget)[1],
         batch_size=config.batch_size,
         n_epochs=config.epochs,
-        gamma=1.0,  # the return is the area under the learning curve
+        gamma=1.0,
         gae_lambda=config.gae_lambda,
         clip_range=config.clip,
         ent_coef=config.entropy,
         vf_coef=config.value_weight,
-        rollout_buffer_class=TensorRolloutBuffer,
-        rollout_buffer_kwargs={"paired": config.paired},
-        policy_kwargs={
-            "network": {
-                "prior": config.prior,
-                "temperature": config.temperature,
-                "width": config.width,
-                "layers": config.layers,
-            }
-        },
+        rollout_buffer_class=MixedRolloutBuffer,
+        policy_kwargs={"network": first.options},
         seed=config.seed,
-        device=envs.core.device,
+        device=mixture.families[0][0].device,
     )
+    model.policy.network.load_state_dict(first.state_dict())  # type: ignore[union-attr]
     if logger is not None:
         model.set_logger(logger)
     return model
 
 
 def train_ppo(
-    training: Core,
-    validation: Core,
+    training: Mixture,
+    validation: Sequence[Sequence[Core]],
     config: PPOConfig,
     baselines: dict[str, float],
     folder: Path,
@@ -111,17 +125,26 @@ def train_ppo(
 ) -> LearnedStrategy:
     """Trains a policy, or continues, and returns the best validated one.
 
-    Writes ``<folder>/policy.{safetensors,json}`` and ``<folder>/checkpoints/*.pt``.
+    Writes ``<folder>/policy.{safetensors,json}`` and ``<folder>/checkpoints/*.pt``. After a divergence it goes on
+    from the last checkpoint with half the learning rate.
+
+    Raises:
+        InputError: a checkpoint is damaged or belongs to other settings; training still diverges after
+            `trainer.RECOVERIES` recoveries.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the iteration and its checkpoint.
     """
-    envs = MetaALVectorEnv(config.n_envs, paired=config.paired, core=training)
-    model = make_ppo(envs, config, logger)
+    model = make_ppo(training, config, logger)
     trainer = Trainer(config, validation, baselines, folder / "checkpoints" / "ppo.pt", folder / "policy")
-    done = trainer.continue_from_checkpoint(model)
-    if imitation is not None and imitation.iterations and done == 0:
-        warm = MetaALVectorEnv(imitation.n_envs, core=training)
+    if imitation is not None and imitation.iterations:
         network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
-        imitate(network, warm, imitation, folder / "checkpoints" / "imitation.pt")
-    steps = config.n_envs * model.n_steps
-    if done < config.iterations:
-        model.learn((config.iterations - done) * steps, callback=trainer, reset_num_timesteps=False)
+        tasks = training.resized(imitation.n_envs)
+        imitate(network, tasks, imitation, folder / "checkpoints" / "imitation.pt")
+        torch.manual_seed(config.seed)  # PPO starts alike, whether the warm start ran now or before a kill
+    trainer.continue_from_checkpoint(model)
+    with closing(trainer), put_off() as trainer.stopping:
+        while model.iteration < config.iterations and not model.ending:
+            try:
+                model.learn(sys.maxsize, callback=trainer, reset_num_timesteps=False)
+            except FloatingPointError as error:
+                trainer.recover(error)
     return LearnedStrategy.load(folder)

@@ -1,8 +1,8 @@
-"""Tensors end to end in stable-baselines3's unmodified PPO: the environment adapter and the rollout buffer."""
+"""Tensors end to end in stable-baselines3's PPO: the environment adapter and the roll-out buffers."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from metaal_env.vector_env import MetaALVectorEnv
+
+POOL_KEYS = ("embeddings", "labels")
+"""Entries of an observation that hold the pool's geometry: shared by all moments of static pools."""
 
 
 class TensorVecEnv(VecEnv):
@@ -37,11 +40,9 @@ class TensorVecEnv(VecEnv):
         # The same empty dictionary for all but ended episodes: building 64 dictionaries costs more than a step.
         infos: list[dict[str, Any]] = [{}] * self.num_envs
         if final:
-            outcome = {key: value.tolist() for key, value in final["final_info"].items()}
-            for place, row in enumerate(final["rows"].tolist()):
-                info = {key: values[place] for key, values in outcome.items()}
-                episode = {"r": info["return"], "l": info["labels"], "t": 0.0, **info}
-                infos[row] = {"episode": episode, "TimeLimit.truncated": False}
+            ended = episode_infos(final["final_info"])
+            for row, info in zip(final["rows"].tolist(), ended, strict=True):
+                infos[row] = info | {"TimeLimit.truncated": False}
         return observation, result.reward.cpu().numpy(), result.terminated.cpu().numpy(), infos
 
     def close(self) -> None:
@@ -60,20 +61,27 @@ class TensorVecEnv(VecEnv):
         return [False] * len(list(self._get_indices(indices)))
 
 
+def episode_infos(outcome: dict[str, Tensor]) -> list[dict[str, Any]]:
+    """What stable-baselines3 wants to know of ended episodes, from `MetaALVectorEnv.outcome`."""
+    columns = {key: value.tolist() for key, value in outcome.items()}
+    rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+    return [{"episode": {"r": row["return"], "l": row["labels"], "t": 0.0, **row}} for row in rows]
+
+
 class TensorRolloutBuffer(DictRolloutBuffer):
-    """Keeps observations as tensors, and sharpens advantages by paired roll-outs.
+    """Whole episodes of one group of environments: same number of steps, observations kept as tensors.
 
     With `paired` > 1, that many consecutive environments play the same task, and each advantage is reduced
     by the mean of its companions' at the same step: what the task itself contributes cancels (leave-one-out
-    baseline; Kool et al. 2019). With `paired` = 1 it samples the same minibatches as the NumPy buffer.
+    baseline; Kool et al. 2019). With `static` embeddings, all moments of a task share one geometry.
     """
 
-    def __init__(self, *args: Any, paired: int = 1, **kwargs: Any):
-        self.paired = paired
+    def __init__(self, *args: Any, paired: int = 1, static: bool = False, **kwargs: Any):
+        self.paired, self.static = paired, static
         super().__init__(*args, **kwargs)
 
     def reset(self) -> None:
-        self._steps: list[dict[str, Tensor]] = []
+        self.steps: list[dict[str, Tensor]] = []
         self._flat: dict[str, Tensor] | None = None
         self.observations = {}
         shape = (self.buffer_size, self.n_envs)
@@ -92,7 +100,7 @@ class TensorRolloutBuffer(DictRolloutBuffer):
         value: Tensor,
         log_prob: Tensor,
     ) -> None:
-        self._steps.append(obs)
+        self.steps.append(obs)
         self.actions[self.pos] = action.reshape(self.n_envs, self.action_dim)
         self.rewards[self.pos] = reward
         self.episode_starts[self.pos] = episode_start
@@ -109,28 +117,86 @@ class TensorRolloutBuffer(DictRolloutBuffer):
             self.advantages = (grouped - others).reshape(self.advantages.shape)
 
     def get(self, batch_size: int | None = None) -> Generator[DictRolloutBufferSamples, None, None]:  # type: ignore[override]
-        assert self.full, "the roll-out is not complete"
         total = self.buffer_size * self.n_envs
-        order = np.random.permutation(total)
+        count = -(-total // (batch_size or total))
+        yield from (self.samples(index) for index in np.array_split(np.random.permutation(total), count))
+
+    def chunks(self, count: int, most: int) -> list[np.ndarray]:
+        """`count` disjoint random sets of samples, `most` in all; from static pools equally many each."""
+        pools = self.n_envs // self.paired if self.static else 1
+        each = self.buffer_size * self.n_envs // pools
+        order = np.random.permutation(each)[: max(count, most // pools)]
+        starts = np.arange(pools)[:, None] * each
+        return [(starts + part).ravel() for part in np.array_split(order, count)]
+
+    def samples(self, index: np.ndarray) -> DictRolloutBufferSamples:
+        """The samples at `index`, counted environment by environment; those of static pools in equal numbers."""
+        assert self.full, "the roll-out is not complete"
         if self._flat is None:
             self._flat = {
-                key: torch.stack([step[key] for step in self._steps], 1).flatten(0, 1)
-                for key in self._steps[0]
+                key: torch.stack([step[key] for step in self.steps], 1).flatten(0, 1)
+                for key in self.steps[0]
+                if not (self.static and key in POOL_KEYS)
             }
             for name in ("actions", "values", "log_probs", "advantages", "returns"):
                 setattr(self, name, self.swap_and_flatten(getattr(self, name)))
-        size = batch_size or total
-        for start in range(0, total, size):
-            yield self._samples(order[start : start + size])
-
-    def _samples(self, index: Sequence[int] | np.ndarray) -> DictRolloutBufferSamples:
         rows = torch.as_tensor(index, device=self.device)
-        assert self._flat is not None
+        observations = {key: value[rows] for key, value in self._flat.items()}
+        if self.static:
+            observations |= {key: self.steps[0][key][:: self.paired] for key in POOL_KEYS}
         return DictRolloutBufferSamples(
-            observations={key: value[rows] for key, value in self._flat.items()},
+            observations=observations,
             actions=self.to_torch(self.actions[index]),
             old_values=self.to_torch(self.values[index].flatten()),
             old_log_prob=self.to_torch(self.log_probs[index].flatten()),
             advantages=self.to_torch(self.advantages[index].flatten()),
             returns=self.to_torch(self.returns[index].flatten()),
         )
+
+
+class MixedRolloutBuffer:
+    """The episodes of several groups, each with shapes of its own; minibatches mix all groups.
+
+    Advantages are scaled to deviation 1 within a group, so that no data set or budget drowns the others, and
+    long episodes give at most `most_steps` samples per environment.
+    """
+
+    def __init__(self, *args: Any, most_steps: int = 20, **options: Any):
+        self._options, self.most_steps = options, most_steps
+        self.parts: list[TensorRolloutBuffer] = []
+
+    def reset(self) -> None:
+        self.parts = []
+
+    def open(self, envs: MetaALVectorEnv, steps: int, *, static: bool) -> TensorRolloutBuffer:
+        """A new, empty part for `steps` steps of `envs`."""
+        options = self._options | {"n_envs": envs.num_envs, "paired": envs.paired, "static": static}
+        part = TensorRolloutBuffer(steps, envs.single_observation_space, envs.single_action_space, **options)
+        self.parts.append(part)
+        return part
+
+    def scale_advantages(self) -> None:
+        """Deviation 1 in every part."""
+        for part in self.parts:
+            part.advantages = part.advantages / (part.advantages.std() + 1e-8)
+
+    @property
+    def values(self) -> np.ndarray:
+        return np.concatenate([part.values.flatten() for part in self.parts])
+
+    @property
+    def returns(self) -> np.ndarray:
+        return np.concatenate([part.returns.flatten() for part in self.parts])
+
+    def get(self, batch_size: int) -> Generator[DictRolloutBufferSamples, None, None]:
+        """Minibatches of about `batch_size` samples; their observations are lists with one entry a part."""
+        most = [min(part.buffer_size, self.most_steps) * part.n_envs for part in self.parts]
+        count = max(1, round(sum(most) / batch_size))
+        cut = [part.chunks(count, size) for part, size in zip(self.parts, most, strict=True)]
+        for places in zip(*cut, strict=True):
+            samples = [
+                part.samples(index) for part, index in zip(self.parts, places, strict=True) if len(index)
+            ]
+            observations, *columns = zip(*samples, strict=True)
+            parts: Any = list(observations)
+            yield DictRolloutBufferSamples(parts, *(torch.cat(column) for column in columns))

@@ -3,155 +3,202 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure as LoggedFigure
 from torch import Tensor
 from torch.distributions import Categorical
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from agents.episode_ppo import BACK_OFF, EpisodePPO
 from agents.evaluation.pictures import pool_figure
 from agents.evaluation.runner import play
 from agents.policy import LearnedStrategy, SetPolicy, entropy
-from agents.rollout import TensorRolloutBuffer
-from metaal_env.artifacts import read_checkpoint, write_checkpoint
+from agents.rollout import MixedRolloutBuffer
+from agents.strategies.base import Strategy
+from metaal_env.artifacts import read_checkpoint, restoring, write_checkpoint
 from metaal_env.core import Core
-from metaal_env.vector_env import MetaALVectorEnv
+from metaal_env.errors import InputError
 
 if TYPE_CHECKING:
     from agents.ppo import PPOConfig
 
 
-class Trainer(BaseCallback):
-    """Starts every iteration on fresh tasks, validates and checkpoints between iterations.
+AVERAGING = 0.9
+"""Share of the running average of weights that an iteration keeps. The average is what is validated and shipped:
+it plays better than any single iterate, whose updates follow few tasks."""
 
-    At an iteration's start no episode is running, so weights, optimiser and random states are all there is
-    to save: a run that continues from the checkpoint equals one that was never interrupted.
+RECOVERIES = 3
+"""Divergences after which a training goes on; at the next it gives up."""
+
+
+class Trainer(BaseCallback):
+    """Validates, logs and checkpoints between iterations.
+
+    At an iteration's start no episode is running and its tasks depend on its number alone, so weights,
+    optimiser and random states are all there is to save: a run that continues from the checkpoint equals one
+    that was never interrupted.
 
     Args:
         config: of the training.
-        validation: core over validation classes; the checkpoint with the highest mean area under the
-            learning curve on its *reward* sets is kept.
+        validation: families of cores over validation classes; the checkpoint with the highest mean area under the
+            learning curve on their *reward* sets is kept.
         baselines: validation AULC of other strategies, drawn beside the policy's.
         checkpoint: file to continue from and to rewrite.
         stem: where the best policy is written (``<stem>.safetensors`` and ``<stem>.json``).
     """
 
     def __init__(
-        self, config: PPOConfig, validation: Core, baselines: dict[str, float], checkpoint: Path, stem: Path
+        self,
+        config: PPOConfig,
+        validation: Sequence[Sequence[Core]],
+        baselines: dict[str, float],
+        checkpoint: Path,
+        stem: Path,
     ):
         super().__init__()
         self.config, self.validation, self.baselines = config, validation, baselines
         self.checkpoint, self.stem = checkpoint, stem
-        self.iteration, self.best = 0, -np.inf
-        self.env_rngs: list[dict[str, Any]] = []
+        self.best = -np.inf
+        self.averaged: AveragedModel
         self.bar: Any = None
+        self.stopping: list[int] = []
+        """Not empty: write a checkpoint at the iteration's end and end there."""
+        self.model: EpisodePPO
 
-    @property
-    def envs(self) -> MetaALVectorEnv:
-        return self.training_env.envs  # type: ignore[attr-defined, no-any-return]
-
-    def continue_from_checkpoint(self, model: PPO) -> int:
+    def continue_from_checkpoint(self, model: EpisodePPO) -> int:
         """Restores the saved state, if there is one; returns the number of finished iterations."""
+        network = model.policy.network
+        self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))  # type: ignore[arg-type]
         saved = read_checkpoint(self.checkpoint, self.config)
         if saved is None:
             return 0
-        model.policy.load_state_dict(saved["policy"])
-        model.policy.optimizer.load_state_dict(saved["optimizer"])
-        self.env_rngs = json.loads(saved["env_rngs"])
-        torch.set_rng_state(saved["torch_rng"])
-        name, keys, *rest = json.loads(saved["numpy_rng"])
-        np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
-        self.iteration, self.best = saved["iteration"], saved["best"]
-        model.num_timesteps = saved["num_timesteps"]
-        model._n_updates = saved["n_updates"]
-        return int(self.iteration)
+        with restoring(self.checkpoint):
+            model.policy.load_state_dict(saved["policy"])
+            self.averaged.load_state_dict(saved["averaged"])
+            model.policy.optimizer.load_state_dict(saved["optimizer"])
+            torch.set_rng_state(saved["torch_rng"])
+            name, keys, *rest = json.loads(saved["numpy_rng"])
+            np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+            model.iteration, self.best = saved["iteration"], saved["best"]
+            model.num_timesteps = saved["num_timesteps"]
+            model._n_updates = saved["n_updates"]
+            model.recoveries = saved.get("recoveries", 0)
+        return model.iteration
+
+    def recover(self, error: FloatingPointError) -> None:
+        """Back to the last checkpoint, with a lower learning rate from there on.
+
+        The count goes into that checkpoint, so that a run that is killed afterwards continues in the same way.
+
+        Raises:
+            InputError: it is the last of `RECOVERIES`, or diverged again.
+        """
+        at, config = self.model.iteration, self.config
+        saved = read_checkpoint(self.checkpoint, config)
+        assert saved is not None  # written before the first roll-out
+        recoveries = saved.get("recoveries", 0) + 1
+        if recoveries > RECOVERIES:
+            raise InputError(
+                f"learning_rate={config.learning_rate}: PPO diverged at iteration {at} ({error}), {RECOVERIES} lowered "
+                "rates included; choose a lower one, or another reward if it is to blame."
+            ) from error
+        write_checkpoint(self.checkpoint, config, saved | {"recoveries": recoveries})
+        back = self.continue_from_checkpoint(self.model)
+        self.bar.write(
+            f"PPO diverged at iteration {at} ({error}): back to iteration {back} with {BACK_OFF**recoveries:g} times "
+            f"the learning rate, recovery {recoveries} of {RECOVERIES}"
+        )
+
+    def close(self) -> None:
+        """Ends the progress bar, so that what follows begins on a line of its own."""
+        if self.bar is not None:
+            self.bar.close()
 
     def _on_training_start(self) -> None:
-        # Here rather than before: `learn` starts with a reset of its own, which would use the generators.
-        self.envs.seed_episodes(self.config.seed)
-        for rng, state in zip(self.envs.generators, self.env_rngs, strict=False):
-            rng.bit_generator.state = state
+        self.close()
         self.bar = tqdm(
-            total=self.config.iterations, initial=self.iteration, desc="policy (PPO)", unit="iteration"
+            total=self.config.iterations, initial=self.model.iteration, desc="policy (PPO)", unit="iteration"
         )
 
     def _on_rollout_start(self) -> None:
-        if self.iteration % self.config.validate_every == 0:
+        iteration = self.model.iteration
+        if self.averaged.n_averaged < iteration:  # not again after a checkpoint
+            self.averaged.update_parameters(self.model.policy.network)  # type: ignore[arg-type]
+        due = iteration % self.config.validate_every == 0 or iteration == self.config.iterations
+        if due:
             self._validate_and_save()
-        self.model._last_obs = self.training_env.reset()  # type: ignore[assignment]
-        self.model._last_episode_starts = np.ones(self.training_env.num_envs, dtype=bool)
+        self.model.ending = bool(self.stopping)
+        if self.model.ending and not due:
+            self._save()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
-        buffer: TensorRolloutBuffer = self.model.rollout_buffer  # type: ignore[attr-defined]
+        buffer: MixedRolloutBuffer = self.model.rollout_buffer  # type: ignore[assignment]
         for key in ("aulc", "accuracy", "classes_seen"):
             recent = [episode[key] for episode in self.model.ep_info_buffer or []]
             if recent:
                 self.logger.record(f"rollout/{key}", float(np.mean(recent)))
         policy: SetPolicy = self.model.policy  # type: ignore[assignment]
         with torch.no_grad():
-            sample = buffer._steps[len(buffer._steps) // 2]
+            steps = buffer.parts[0].steps
+            sample = steps[len(steps) // 2]
             distribution, output = policy.run(sample)
             prior = Categorical(logits=output.prior.masked_fill(~sample["action_mask"].bool(), -torch.inf))
             self.logger.record("policy/kl_to_prior", float(_kl(distribution, prior).mean()))
             self.logger.record("policy/entropy", float(entropy(distribution).mean()))
-        self.iteration += 1
         self.bar.update()
 
     def _on_training_end(self) -> None:
-        self._validate_and_save()
         self.logger.dump(self.num_timesteps)
-        self.bar.close()
+        self.close()
 
     def _validate_and_save(self) -> None:
-        policy: SetPolicy = self.model.policy  # type: ignore[assignment]
-        strategy = LearnedStrategy(policy.network)
-        episodes = play(
-            self.validation, strategy, validation_seeds(self.config.validation_tasks), measure_on="reward"
-        )
-        policy.set_training_mode(True)
-        aulc = float(np.mean(episodes.aulc))
+        strategy = LearnedStrategy(self.averaged.module)  # type: ignore[arg-type]
+        aulc, classes_seen = validate(self.validation, strategy, self.config.validation_tasks)
         self.logger.record("validation/policy", aulc)
         for name, value in self.baselines.items():
             self.logger.record(f"validation/{name}", value)
         if {"random", "greedy_lookahead"} <= set(self.baselines):
             floor, ceiling = self.baselines["random"], self.baselines["greedy_lookahead"]
             self.logger.record("validation/gap_closed", (aulc - floor) / max(ceiling - floor, 1e-9))
-        self.logger.record("validation/classes_seen", float(np.nanmean(episodes.curves["coverage"][:, -1])))
+        self.logger.record("validation/classes_seen", classes_seen)
         best_rule = max((v for k, v in self.baselines.items() if k != "greedy_lookahead"), default=np.nan)
-        figure = pool_figure(self.validation, strategy, seed=validation_seeds(1)[0])
+        figure = pool_figure(self.validation[0][0], strategy, seed=validation_seeds(1)[0])
         self.logger.record(
             "validation/picks", LoggedFigure(figure, close=True), exclude=("stdout", "log", "csv", "json")
         )
         self.bar.set_postfix(validation=f"{aulc:.4f}", best_rule=f"{best_rule:.4f}")
         if aulc > self.best:
             self.best = aulc
-            strategy.save(self.stem, {"iteration": self.iteration, "validation_aulc": aulc})
-        self._save(policy)
+            strategy.save(self.stem, {"iteration": self.model.iteration, "validation_aulc": aulc})
+        self._save()
 
-    def _save(self, policy: SetPolicy) -> None:
+    def _save(self) -> None:
+        policy: SetPolicy = self.model.policy  # type: ignore[assignment]
         name, keys, *rest = np.random.get_state()
         write_checkpoint(
             self.checkpoint,
             self.config,
             {
                 "policy": policy.state_dict(),
+                "averaged": self.averaged.state_dict(),
                 "optimizer": policy.optimizer.state_dict(),
-                "env_rngs": json.dumps([rng.bit_generator.state for rng in self.envs.generators]),
                 "torch_rng": torch.get_rng_state(),
                 "numpy_rng": json.dumps([name, np.asarray(keys).tolist(), *rest]),
-                "iteration": self.iteration,
+                "iteration": self.model.iteration,
                 "best": self.best,
                 "num_timesteps": self.model.num_timesteps,
                 "n_updates": self.model._n_updates,
+                "recoveries": self.model.recoveries,
             },
         )
 
@@ -159,6 +206,20 @@ class Trainer(BaseCallback):
 def validation_seeds(n: int) -> range:
     """Seeds of the fixed validation tasks; apart from the seeds of training and of evaluation."""
     return range(10**6, 10**6 + n)
+
+
+def validate(families: Sequence[Sequence[Core]], strategy: Strategy, n_tasks: int) -> tuple[float, float]:
+    """Mean area under the learning curve on the reward sets, and share of classes found.
+
+    Every family counts alike; about `n_tasks` tasks are shared out evenly.
+    """
+    aulc, found = [], []
+    for family in families:
+        seeds = validation_seeds(max(1, n_tasks // len(families) // len(family)))
+        played = [play(core, strategy, seeds, measure_on="reward") for core in family]
+        aulc.append(np.mean([np.mean(episodes.aulc) for episodes in played]))
+        found.append(np.mean([np.nanmean(episodes.curves["coverage"][:, -1]) for episodes in played]))
+    return float(np.mean(aulc)), float(np.mean(found))
 
 
 def _kl(policy: Categorical, prior: Categorical) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -122,6 +123,12 @@ class Core:
         self.learner = learner.to(self.device).eval().requires_grad_(False)
         # Embedded once per learner, not per episode: tasks only gather rows.
         self.features = self.learner.prepare_all(dataset.inputs)  # (M, *F)
+
+    def with_task(self, config: TaskConfig) -> Core:
+        """The same data, learner and reward for tasks of another shape; embedded features are shared."""
+        other = copy(self)
+        other.sampler, other.config = TaskSampler(self.dataset, config), config
+        return other
 
     @torch.no_grad()
     def reset(self, task: TaskBatch) -> EpisodeState:

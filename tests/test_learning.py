@@ -8,6 +8,7 @@ from stable_baselines3.common.logger import configure
 from agents.evaluation import pair
 from agents.evaluation.runner import play
 from agents.evaluation.statistics import difference
+from agents.mixture import Mixture
 from agents.ppo import PPOConfig, train_ppo
 from agents.strategies import make_strategy
 from metaal_env.core import Core
@@ -33,7 +34,8 @@ def test_a_short_training_beats_its_prior_on_unseen_classes(tmp_path):
     config = PPOConfig(iterations=25, validate_every=25, validation_tasks=8)
     training = core(learner_and_policy_parts(glyphs.split("train"))[1])
     validation = core(glyphs.split("validation"))
-    train_ppo(training, validation, config, {}, tmp_path, configure(None, []))
+    mixture = Mixture([[training]], n_envs=config.n_envs, paired=config.paired)
+    train_ppo(mixture, [[validation]], config, {}, tmp_path, configure(None, []))
     from agents.networks import AcquisitionNetwork
     from agents.policy import LearnedStrategy
     from metaal_env.artifacts import read_checkpoint

@@ -1,6 +1,8 @@
 """The policy in stable-baselines3: tensor path, paired baselines, learning to a known optimum, artifacts, resume."""
 
 import json
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from stable_baselines3.common.buffers import DictRolloutBuffer
 from stable_baselines3.common.logger import configure
 
 from agents.imitation import ImitationConfig, imitate
+from agents.mixture import Mixture
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy, SetPolicy
 from agents.ppo import PPOConfig, make_ppo, train_ppo
@@ -84,9 +87,9 @@ def test_paired_roll_outs_are_each_others_baseline():
 
 
 def test_labelled_items_have_probability_zero():
-    envs = MetaALVectorEnv(5, core=tiny_core())
-    envs.seed_episodes(0)
-    model = make_ppo(envs, PPOConfig(n_envs=5, paired=1, width=8))
+    config = PPOConfig(n_envs=5, paired=1, width=8)
+    mixture = Mixture([[tiny_core()]], n_envs=5, paired=1)
+    envs, model = mixture.draw(0)[0], make_ppo(mixture, config)
     observation = envs.reset_tensors()
     for _ in range(3):
         distribution, _ = model.policy.run(observation)
@@ -112,11 +115,12 @@ def test_ppo_reaches_a_known_optimum(tmp_path):
     core = DensestItems(source.dataset, source.learner, source.config, source.reward)
     config = PPOConfig(iterations=40, n_envs=32, paired=4, batch_size=64, epochs=4, learning_rate=1e-2,
                        temperature=0.0, width=8, layers=1, validate_every=40, validation_tasks=4)  # fmt: skip
-    envs = MetaALVectorEnv(config.n_envs, paired=config.paired, core=core)
-    model = make_ppo(envs, config, configure(None, []))
-    trainer = Trainer(config, core, {}, tmp_path / "ppo.pt", tmp_path / "policy")
-    model.learn(40 * 32 * 4, callback=trainer)
-    envs.seed_episodes(999)
+    mixture = Mixture([[core]], n_envs=config.n_envs, paired=config.paired)
+    model = make_ppo(mixture, config, configure(None, []))
+    trainer = Trainer(config, [[core]], {}, tmp_path / "ppo.pt", tmp_path / "policy")
+    trainer.continue_from_checkpoint(model)
+    model.learn(sys.maxsize, callback=trainer)
+    envs = mixture.draw(999)[0]
     observation, total = envs.reset_tensors(), 0.0
     for _ in range(4):
         action, _, _ = model.policy(observation, deterministic=True)
@@ -132,7 +136,8 @@ SHORT = PPOConfig(iterations=6, n_envs=8, paired=2, batch_size=16, epochs=2, wid
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, monkeypatch):
     def train(folder):
         core = tiny_core()
-        train_ppo(core, core, SHORT, {"random": 0.1}, folder, configure(None, []))
+        mixture = Mixture([[core], [core]], n_envs=SHORT.n_envs, paired=2, groups=2)
+        train_ppo(mixture, [[core]], SHORT, {"random": 0.1}, folder, configure(None, []))
         return torch.load(folder / "checkpoints" / "ppo.pt", weights_only=True)
 
     whole = train(tmp_path / "whole")
@@ -156,11 +161,11 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, monkeypatc
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     core = tiny_core()
-    train_ppo(core, core, SHORT, {}, tmp_path, configure(None, []))
-    from dataclasses import replace
-
+    mixture = Mixture([[core]], n_envs=SHORT.n_envs, paired=SHORT.paired)
+    train_ppo(mixture, [[core]], SHORT, {}, tmp_path, configure(None, []))
     with pytest.raises(InputError, match="learning_rate"):
-        train_ppo(core, core, replace(SHORT, learning_rate=0.5), {}, tmp_path, configure(None, []))
+        changed = replace(SHORT, learning_rate=0.5)
+        train_ppo(mixture, [[core]], changed, {}, tmp_path, configure(None, []))
 
 
 def test_saved_policies_play_the_same_and_bad_files_are_refused(tmp_path):
@@ -177,7 +182,7 @@ def test_saved_policies_play_the_same_and_bad_files_are_refused(tmp_path):
         ({"kind": "learner"}, "does not describe"),
         ({"schema": 99}, "schema"),
         ({"config": card["config"] | {"item_features": 3}}, "features"),
-        ({"config": card["config"] | {"network": {"width": 8, "depth": 1}}}, "incomplete"),
+        ({"config": card["config"] | {"network": {"width": 8, "depth": 1}}}, "unusable"),
         ({"config": card["config"] | {"network": {"width": 9}}}, "does not fit"),
     ]:
         (tmp_path / "policy.json").write_text(json.dumps(card | change))
@@ -192,7 +197,7 @@ def test_imitation_approaches_the_oracle(tmp_path):
     torch.manual_seed(0)
     network = AcquisitionNetwork(width=8, layers=1)
     config = ImitationConfig(iterations=12, n_envs=16, learning_rate=1e-2)
-    losses = imitate(network, MetaALVectorEnv(16, core=core), config, tmp_path / "imitation.pt")
+    losses = imitate(network, Mixture([[core]], n_envs=16, paired=1), config, tmp_path / "imitation.pt")
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
 
 

@@ -1,0 +1,313 @@
+"""Judges general policies on classes and domains that they have not seen, against the best rule of every cell.
+
+    python benchmarks/general_verdict.py --data DATA --policies runs/general-all-*
+
+A cell is a data set × number of classes × labels per class × class shares. The rival is the rule with the highest
+mean *in that cell, in hindsight*; intervals are paired, over tasks and policy seeds together. Rows are kept in
+``--out``: run again to continue, or with more policies.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import tyro
+from rich.progress import Progress
+
+from agents.evaluation.cells import cells_of, core_of, pending
+from agents.evaluation.comparisons import ORACLE, gap_share, mean_of, pooled_difference
+from agents.evaluation.episodes import Episodes, Paired
+from agents.evaluation.loading import data_digest, fit_task, learner_digest, load_parts, strategy_digest
+from agents.evaluation.pool import run_cells
+from agents.evaluation.protocol import Contestant, Protocol, Scenario
+from agents.evaluation.rows import read_results
+from agents.evaluation.statistics import Interval
+from metaal_env.artifacts import write_atomic
+from metaal_env.cli import run_cli
+from metaal_env.core import Core, score_logits
+from metaal_env.errors import InputError
+from metaal_env.tasks import TaskConfig, TaskSampler
+
+sys.path.insert(0, str(Path(__file__).parent))
+from general_policy import GLYPHS, tables
+
+RULES = ("margin", "max_herding", "uherding", "typiclust", "probcover", "badge")
+BASE = TaskConfig(reward_per_class=5, test_per_class=5)
+
+
+@dataclass
+class Options:
+    """What to judge, and on what."""
+
+    policies: tuple[str, ...]
+    """Run folders of the policies: seeds of one recipe."""
+    data: Path
+    """Folder of the benchmark data."""
+    omniglot_learner: str = "runs/omniglot-learner"
+    """Learner for Omniglot."""
+    datasets: tuple[str, ...] = ("glyphs", "omniglot", "languages", "clinc150")
+    """Columns of cells; also: banking77, uci, pmlb (held-back tables)."""
+    ways: tuple[int, ...] = (5, 10, 20)
+    """Classes per task; tables are played with all of theirs."""
+    labels_per_class: tuple[int, ...] = (1, 2, 4)
+    """Budgets; tables have 10 times as many labels."""
+    imbalance: tuple[float, ...] = (1.0, float("inf"))
+    n_tasks: int = 200
+    oracle_tasks: int = 64
+    """Of these, how many the costly greedy look-ahead plays, for the share of the gap."""
+    workers: int = 1
+    out: Path = Path("results/general")
+
+
+class Cell(NamedTuple):
+    """One comparison."""
+
+    name: str
+    rival: str
+    policy: float
+    rule: float
+    gain: Interval  # policy − best rule
+    over_margin: Interval
+    over_herding: Interval  # policy − the better of MaxHerding and UHerding
+    gap: Interval  # share of (best rule → oracle) that is closed
+    labels: dict[str, float]  # strategy → labels to 90 % of the accuracy with all labels
+
+
+class Column(NamedTuple):
+    """A data set to be judged on."""
+
+    source: str
+    split: str
+    learner: str
+
+
+def columns(options: Options) -> dict[str, list[Column]]:
+    """Data sets by name; the tables of a collection are judged together."""
+    data, intents = options.data, options.data / "intents"
+    uci, held_back = sorted((data / "uci").glob("*.npz")), tables(data, held_back=True)
+    known = {
+        "glyphs": [Column("glyphs", "test", f"{GLYPHS}/learner")],
+        "omniglot": [Column(f"{data}/omniglot_28.npz", "test", f"{options.omniglot_learner}/learner")],
+        "languages": [Column("languages", "test", "prototype")],
+        "clinc150": [Column(f"{intents}/clinc150_minilm384.npz", "test", "prototype")],
+        "banking77": [Column(f"{intents}/banking77_minilm384.npz", "test", "prototype")],
+        "uci": [Column(str(file), "all", "prototype") for file in uci],
+        "pmlb": [Column(str(file), "all", "prototype") for file in held_back],
+    }
+    if unknown := [name for name in options.datasets if name not in known]:
+        raise InputError(f"datasets={unknown[0]!r} is unknown; choose from: {', '.join(known)}.")
+    return {name: known[name] for name in options.datasets}
+
+
+def scenario(column: Column, wanted: TaskConfig, fixed: set[str]) -> Scenario | None:
+    """One setting, shrunk to what the data has but for what is `fixed`; None where that cannot be had."""
+    data, learner = load_parts(column.source, column.split, column.learner)
+    task = fit_task(wanted, data, fixed)[0]
+    try:
+        TaskSampler(data, task)
+    except InputError:
+        return None
+    digests = data_digest(data), learner_digest(learner)
+    return Scenario(column.source, column.split, task, column.learner, *digests)
+
+
+def play(
+    folder: Path, found: Sequence[Scenario], specs: dict[str, str], n_tasks: int, workers: int
+) -> dict[str, Episodes]:
+    """Rows of `specs` (name → strategy) on the scenarios; what is there already is not played again."""
+    contestants = tuple(Contestant(name, spec, strategy_digest(spec)) for name, spec in specs.items())
+    protocol = Protocol(tuple(found), contestants, n_tasks)
+    everything = protocol.joined_to(folder / "protocol.json")
+    cells = pending(cells_of(protocol, folder), protocol)
+    everything.save(folder / "protocol.json")
+    with Progress() as bar:
+        line = bar.add_task(folder.name, total=len(cells))
+        run_cells(cells, workers=workers, done=lambda cell: bar.advance(line))
+    return {name: episodes for name, episodes in read_results(folder, everything).items() if name in specs}
+
+
+def full_pool_accuracy(core: Core, n_tasks: int) -> float:
+    """Mean test accuracy once every item of the pool is labelled."""
+    task = core.sampler.sample([np.random.default_rng(seed) for seed in range(n_tasks)])
+    with torch.no_grad():
+        known = task.pool_mask & (task.pool_labels >= 0)
+        adapted = core.learner.adapt(core.features[task.pool], task.pool_labels, known, task.class_mask)
+        logits = core.learner.predict(adapted, core.features[task.test])
+    return float(score_logits(logits, task.test_labels).accuracy.mean())
+
+
+def crossing(curve: np.ndarray, level: float) -> float:
+    """First (interpolated) label count at which a mean learning curve reaches `level`; inf if it does not."""
+    reached = np.flatnonzero(curve >= level)
+    if len(reached) == 0:
+        return np.inf
+    at = int(reached[0])
+    return float(at if at == 0 else at - (curve[at] - level) / (curve[at] - curve[at - 1]))
+
+
+def judge(
+    name: str,
+    budget: int,
+    rules: dict[str, Episodes],
+    policies: dict[str, Episodes],
+    oracle: Episodes,
+    full: float,
+) -> Cell:
+    """Compares policies with rules and an oracle whose curves may be longer than `budget`."""
+    cut = {n: e.curves["accuracy"][:, : budget + 1] for n, e in (rules | policies).items()}
+    first = next(iter(policies.values()))
+    strata = np.array([text.split(" ")[0] for text in first.strata], dtype=object)  # the data set
+    for episodes in rules.values():
+        same = np.allclose(episodes.curves["accuracy"][:, 0], first.curves["accuracy"][:, 0])
+        assert same and np.array_equal(episodes.seeds, first.seeds), "rules and policies play the same tasks"
+    values = np.stack([curve[:, 1:].mean(1) for curve in cut.values()], 1)
+    everyone = Paired(tuple(cut), values, strata, first.seeds)
+    own = list(policies)
+    rival = max(RULES, key=lambda n: mean_of(everyone.column(n)))
+    herding = max(("max_herding", "uherding"), key=lambda n: mean_of(everyone.column(n)))
+    mean_policy = np.stack([everyone.column(n) for n in own], 1).mean(1)
+    among = np.isin(first.seeds, oracle.seeds)
+    best = oracle.curves["accuracy"][:, 1 : budget + 1].mean(1)
+    three = np.stack([mean_policy[among], everyone.column(rival)[among], best], 1)
+    gap = gap_share(
+        Paired(("policy", rival, ORACLE), three, strata[among], oracle.seeds), "policy", rival, ORACLE
+    )
+    by_curve = {n: cut[n].mean(0) for n in RULES} | {"policy": np.mean([cut[n].mean(0) for n in own], 0)}
+    return Cell(
+        name=name,
+        rival=rival,
+        policy=mean_of(mean_policy),
+        rule=mean_of(everyone.column(rival)),
+        gain=pooled_difference(everyone, own, rival),
+        over_margin=pooled_difference(everyone, own, "margin"),
+        over_herding=pooled_difference(everyone, own, herding),
+        gap=gap,
+        labels={n: crossing(curve, 0.9 * full) for n, curve in by_curve.items()},
+    )
+
+
+def all_cells(options: Options) -> list[Cell]:
+    """Plays what is missing and judges every cell."""
+    judged = []
+    for dataset, parts in columns(options).items():
+        collection = dataset in ("uci", "pmlb")
+        for way in (10,) if collection else options.ways:
+            fixed = {"budget"} if collection else {"way", "budget"}
+            budgets = [k * way for k in options.labels_per_class]
+            for imbalance in options.imbalance:
+                wanted = replace(BASE, way=way, imbalance=imbalance, pool_size=max(100, 10 * way))
+                title = f"{dataset} {'' if collection else f'{way}-way '}"
+                title += "balanced" if np.isinf(imbalance) else "unbalanced"
+                judged += judge_setting(title, parts, wanted, fixed, budgets, options)
+    return judged
+
+
+def judge_setting(
+    title: str, parts: list[Column], wanted: TaskConfig, fixed: set[str], budgets: list[int], options: Options
+) -> list[Cell]:
+    """The cells that differ in their budget alone.
+
+    A rule does not look at the budget, so that its curve at a small one is the beginning of its curve at the
+    largest: rules are played once.
+    """
+
+    def at(budget: int) -> list[Scenario]:
+        made = [scenario(part, replace(wanted, budget=budget), fixed) for part in parts]
+        return [found for found in made if found is not None]
+
+    longest = at(max(budgets))
+    if not longest:
+        return []
+
+    def plays(kind: str, found: list[Scenario], specs: dict[str, str], n_tasks: int) -> dict[str, Episodes]:
+        folder = options.out / kind / f"{title} {found[0].task.budget}".replace(" ", "-")
+        return play(folder, found, specs, n_tasks, options.workers)
+
+    rules = plays("rules", longest, {name: name for name in RULES}, options.n_tasks)
+    oracle = plays("oracle", longest, {ORACLE: ORACLE}, options.oracle_tasks)[ORACLE]
+    full = float(np.mean([full_pool_accuracy(core_of(s), options.n_tasks) for s in longest]))
+    judged = []
+    for budget in budgets:
+        policies = plays("policies", at(budget), {Path(p).name: p for p in options.policies}, options.n_tasks)
+        judged.append(judge(f"{title} {budget} labels", budget, rules, policies, oracle, full))
+        print(line(judged[-1]), flush=True)
+    return judged
+
+
+HEADER = (
+    "| cell | best rule | it | policy | policy − best rule | policy − margin | policy − better herding | gap closed "
+    "| labels to 90 %: policy / best rule / margin |\n|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def line(cell: Cell) -> str:
+    """A row of the table."""
+
+    def interval(i: Interval) -> str:
+        return "–" if np.isnan(i.estimate) else f"{i.estimate:+.4f} [{i.low:+.4f}, {i.high:+.4f}]"
+
+    labels = [f"{cell.labels[n]:.1f}" for n in ("policy", cell.rival, "margin")]
+    return (
+        f"| {cell.name} | {cell.rival} | {cell.rule:.3f} | {cell.policy:.3f} | {interval(cell.gain)} | "
+        f"{interval(cell.over_margin)} | {interval(cell.over_herding)} | {cell.gap.estimate:.0%} | "
+        f"{' / '.join(labels)} |"
+    )
+
+
+def summary(cells: Sequence[Cell]) -> str:
+    """What the cells say together."""
+    above = sum(c.gain.low > 0 for c in cells)
+    below = sum(c.gain.high < 0 for c in cells)
+    gap = np.nanmean([c.gap.estimate for c in cells])
+    text = [
+        f"{len(cells)} cells; policy above the best rule of the cell with the interval excluding 0 in {above}, "
+        f"below in {below}; mean difference {np.mean([c.gain.estimate for c in cells]):+.4f}.",
+        f"Against margin: above in {sum(c.over_margin.low > 0 for c in cells)}, below in "
+        f"{sum(c.over_margin.high < 0 for c in cells)}; mean {np.mean([c.over_margin.estimate for c in cells]):+.4f}. "
+        "Against the better of MaxHerding and UHerding: mean "
+        f"{np.mean([c.over_herding.estimate for c in cells]):+.4f}.",
+        f"Share of the gap from the best rule to greedy look-ahead: mean {gap:.0%}.",
+    ]
+    for what, key in (("margin's", "margin"), ("the best rule's", None)):
+        ratios = [c.labels["policy"] / c.labels[key or c.rival] for c in cells]
+        there = [r for r in ratios if np.isfinite(r) and r > 0]
+        if there:
+            text.append(
+                f"Labels to 90 % of full-pool accuracy: {np.exp(np.mean(np.log(there))):.2f} × {what} "
+                f"(geometric mean over the {len(there)} cells where both get there)."
+            )
+    return "\n".join(text)
+
+
+def main(options: Options) -> None:
+    cells = all_cells(options)
+    text = "\n".join([HEADER, *map(line, cells), "", summary(cells), ""])
+    write_atomic(options.out / "verdict.md", text.encode())
+    rows = [cell._asdict() | {"labels": {n: round(v, 2) for n, v in cell.labels.items()}} for cell in cells]
+    for row in rows:
+        for key in ("gain", "over_margin", "over_herding", "gap"):
+            row[key] = [None if np.isnan(v) else round(v, 5) for v in row[key][:3]]
+        row["labels"] = {n: None if np.isinf(v) else v for n, v in row["labels"].items()}
+    found = {
+        "tasks": options.n_tasks,
+        "policies": len(options.policies),
+        "summary": summary(cells),
+        "cells": rows,
+    }
+    write_atomic(options.out / "verdict.json", json.dumps(found, indent=1).encode())
+    print(summary(cells))
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(lambda: main(tyro.cli(Options, description=__doc__))))

@@ -1,0 +1,189 @@
+"""Kills trainings with SIGKILL at random moments and compares what they end with with an uninterrupted one.
+
+``python benchmarks/kills.py`` trains on small clusters: meta-training of the learner, imitation, PPO, verdict. A
+run is killed twice in each of the three stages, at random moments, and then ends undisturbed; runs follow each
+other until there were enough kills. Every run must end with the files of the uninterrupted one, byte for byte, and
+with no others. Processes are forked
+from this one, which has all imports done, so that kills fall into the training rather than into its start.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import train_policy
+from agents.imitation import ImitationConfig
+from agents.ppo import PPOConfig
+from metaal_env.cli import run_cli
+from metaal_env.errors import InputError
+from metaal_env.files import TEMPORARY
+from metaal_env.learners.meta_config import MetaTrainConfig
+from metaal_env.tasks import TaskConfig
+
+STAGES = {"meta-training": "learner.json", "imitation": "checkpoints/ppo.pt", "PPO": "training_finished"}
+"""Stages with the file that ends each. The checks and the rules on validation tasks belong to what follows."""
+
+
+@dataclass(frozen=True)
+class Config:
+    kills: int = 24
+    """Rounded up to whole runs of `per_stage` in each stage."""
+    per_stage: int = 2
+    seed: int = 0
+    """Of the moments."""
+    length: int = 20
+    """Checkpoints of each stage."""
+
+
+def training(config: Config, out: Path, data: Path) -> train_policy.TrainConfig:
+    """A run of seconds whose stages take about equally long."""
+    return train_policy.TrainConfig(
+        dataset=str(data),
+        out=out,
+        task=TaskConfig(way=2, pool_size=16, budget=4, reward_per_class=4, test_per_class=4),
+        meta=MetaTrainConfig(
+            iterations=5 * config.length,
+            validate_every=5,
+            patience=1000,
+            validation_tasks=20,
+            classes_per_batch=6,
+            items_per_class=8,
+            max_labels=4,
+            way=2,
+        ),
+        imitation=ImitationConfig(iterations=config.length, n_envs=16),
+        ppo=PPOConfig(
+            iterations=2 * config.length,
+            validate_every=2,
+            n_envs=8,
+            paired=2,
+            batch_size=16,
+            width=8,
+            validation_tasks=4,
+        ),
+        verdict_tasks=2,
+    )
+
+
+def clusters(file: Path) -> Path:
+    """Twelve overlapping Gaussian classes."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(12), 24)
+    np.savez(file, X=(rng.normal(size=(12, 8))[labels] + rng.normal(size=(len(labels), 8))), y=labels)
+    return file
+
+
+def child(config: train_policy.TrainConfig, log: Path) -> None:
+    """What ``python train_policy.py`` does, with its output in a file."""
+    with log.open("ab", 0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.exit(run_cli(lambda: train_policy.main(config)))
+
+
+def start(config: train_policy.TrainConfig) -> multiprocessing.process.BaseProcess:
+    config.out.mkdir(exist_ok=True)
+    process = multiprocessing.get_context("fork").Process(target=child, args=(config, config.out / "log.txt"))
+    process.start()
+    return process
+
+
+def finish(process: multiprocessing.process.BaseProcess, config: train_policy.TrainConfig) -> None:
+    process.join()
+    if process.exitcode:
+        said = (config.out / "log.txt").read_text().splitlines()[-1:]
+        raise InputError(f"out={str(config.out)!r}: a run ended with code {process.exitcode} ({said}).")
+
+
+def kill(
+    config: train_policy.TrainConfig, rng: np.random.Generator, duration: float, per_stage: int
+) -> tuple[Counter[str], int]:
+    """Kills a run `per_stage` times after the start of each stage and lets it end; kills by the stage they fell
+    in, and temporary files they left."""
+    kills: Counter[str] = Counter()
+    left, begins = 0, config.folder / "config.json"
+    for end in STAGES.values():
+        for _ in range(per_stage):
+            process = start(config)
+            while process.is_alive() and not begins.is_file():
+                time.sleep(0.01)
+            process.join(rng.uniform(0, duration / 2 / len(STAGES)))
+            if process.is_alive():
+                process.kill()
+                process.join()
+                ended = (stage for stage, file in STAGES.items() if not (config.folder / file).is_file())
+                kills[next(ended, "verdict")] += 1
+                left += len(list(config.folder.rglob(f".*{TEMPORARY}")))
+        begins = config.folder / end
+    finish(start(config), config)
+    return kills, left
+
+
+def contents(config: train_policy.TrainConfig) -> dict[str, bytes]:
+    """Every file of a run but logs, pictures, the lock, the settings (they name the folder) and the checkpoints, whose
+    bytes torch does not promise; of these and of pictures only the names."""
+    files = {str(f.relative_to(config.folder)): f for f in config.folder.rglob("*") if f.is_file()}
+    return {
+        name: file.read_bytes() if file.suffix in (".json", ".safetensors") and name != "config.json" else b""
+        for name, file in files.items()
+        if not name.startswith("tensorboard")
+    }
+
+
+def differing(whole: dict[str, bytes], killed: dict[str, bytes]) -> list[str]:
+    return sorted(name for name in whole.keys() | killed.keys() if whole.get(name) != killed.get(name))
+
+
+def main(config: Config) -> None:
+    rng = np.random.default_rng(config.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        whole = training(config, root / "whole", clusters(root / "clusters.npz"))
+        begin = time.perf_counter()
+        finish(start(whole), whole)
+        duration = time.perf_counter() - begin
+        reference = contents(whole)
+        weights = [name for name in reference if name.endswith(".safetensors")]
+        print(f"uninterrupted: {duration:.0f} s, {', '.join(sorted(weights))}", flush=True)
+        kills: Counter[str] = Counter()
+        runs, bad, left = 0, 0, 0
+        while kills.total() < config.kills:
+            killed = replace(whole, out=root / f"killed{runs}")
+            here, remains = kill(killed, rng, duration, config.per_stage)
+            wrong = differing(reference, contents(killed))
+            print(
+                f"run {runs}: {dict(here)}, {'differs in ' + ', '.join(wrong) if wrong else 'equal'}",
+                flush=True,
+            )
+            kills, left, runs, bad = kills + here, left + remains, runs + 1, bad + bool(wrong)
+        summary = {
+            "kills": kills.total(),
+            "by_stage": dict(kills),
+            "temporary_files_left_by_kills_and_cleared": left,
+            "runs": runs,
+            "equal": runs - bad,
+        }
+        print(json.dumps(summary))
+        if bad:
+            raise InputError(
+                f"seed={config.seed}: {bad} of {runs} killed runs differ from the uninterrupted one."
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(lambda: main(tyro.cli(Config, description=__doc__))))

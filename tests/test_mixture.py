@@ -1,0 +1,135 @@
+"""Mixtures: what a roll-out is made of, minibatches of several shapes, and sources given as text."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import cluster_dataset
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+
+from agents.mixture import Mixture, load_sources, one_shape, varied
+from agents.policy import SetPolicy
+from agents.ppo import PPOConfig, make_ppo
+from metaal_env.errors import InputError
+from metaal_env.learners import build_learner
+from metaal_env.setup import make_core
+from metaal_env.tasks import TaskConfig
+
+TASK = {"way": 3, "pool_size": 16, "budget": 4, "reward_per_class": 5, "test_per_class": 5}
+
+
+def core(learner="prototype", **options):
+    return make_core(cluster_dataset(), learner=learner, **(TASK | options))
+
+
+def test_a_roll_out_depends_on_its_number_alone():
+    families = [[core()], [core("ridge"), core("logistic")]]
+
+    def pools(mixture, number):
+        return [envs.reset_tensors()["embeddings"] for envs in mixture.draw(number)]
+
+    first, second = (Mixture(families, n_envs=8, paired=2, groups=2, vary=True, seed=1) for _ in range(2))
+    pools(first, 0)
+    for ours, theirs in zip(pools(first, 3), pools(second, 3), strict=True):
+        assert torch.equal(ours, theirs)
+    assert [p.shape for p in pools(first, 3)] != [p.shape for p in pools(first, 4)]
+
+
+def test_every_family_comes_before_any_comes_twice():
+    families = [[core()], [core("ridge")], [core("logistic")]]
+    mixture = Mixture(families, n_envs=3, paired=1, groups=3)
+    for number in range(5):
+        assert {id(envs.core.learner) for envs in mixture.draw(number)} == {
+            id(family[0].learner) for family in families
+        }
+
+
+def test_ranges_become_one_shape_per_group():
+    rng = np.random.default_rng(0)
+    config = TaskConfig(way=(3, 8), pool_size=(50, 90), budget=(5, 9), initial_labels=(0, 2))
+    shapes = [one_shape(config, rng) for _ in range(40)]
+    assert {s.way for s in shapes} == set(range(3, 9)) and {s.initial_labels for s in shapes} == {0, 1, 2}
+    assert all(isinstance(s.pool_size, int) and 50 <= s.pool_size <= 90 for s in shapes)
+
+
+def test_varied_shapes_stay_within_what_is_promised():
+    data, rng = cluster_dataset(), np.random.default_rng(0)
+    for _ in range(200):
+        shape = varied(TaskConfig(), data, rng)
+        assert 3 <= shape.way <= min(20, data.n_classes) and 5 <= shape.budget <= 80
+        assert shape.pool_size >= 2 * (shape.budget + shape.initial_labels)
+
+
+def ppo(mixture, **options):
+    config = PPOConfig(n_envs=mixture.size * mixture.groups, groups=mixture.groups, paired=mixture.paired,
+                       width=8, layers=1, iterations=1, **options)  # fmt: skip
+    return make_ppo(mixture, config, configure(None, []))
+
+
+class Silent(BaseCallback):
+    def _on_step(self) -> bool:
+        return True
+
+
+def test_minibatches_of_shared_pools_equal_evaluation_one_by_one():
+    """Samples of one pool are computed together; each must get what it gets alone."""
+    mixture = Mixture([[core(pool_size=16)], [core("ridge", pool_size=20, budget=6)]],
+                      n_envs=16, paired=4, groups=2)  # fmt: skip
+    model = ppo(mixture, batch_size=24)
+    torch.nn.init.normal_(model.policy.network.correction.weight)
+    model.learn(1, callback=Silent())
+    model.iteration = 0
+    model.collect_rollouts(model.env, Silent(), model.rollout_buffer, 0)
+    buffer, policy = model.rollout_buffer, model.policy
+    seen = 0
+    for batch in buffer.get(24):
+        assert isinstance(batch.observations, list)
+        value, log_prob, _ = policy.evaluate_actions(batch.observations, batch.actions.long().flatten())
+        # Nothing has been updated since the roll-out, where each moment was evaluated in a batch of its own.
+        torch.testing.assert_close(log_prob, batch.old_log_prob, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(value, batch.old_values, atol=1e-4, rtol=1e-4)
+        seen += len(value)
+    assert seen == 8 * 4 + 8 * 6
+
+
+def test_adapting_bodies_have_a_geometry_per_moment():
+    maml = build_learner("maml", cluster_dataset().input_shape, depth="all")
+    mixture = Mixture([[core(maml, way=2, pool_size=12, budget=3)]], n_envs=4, paired=2)
+    model = ppo(mixture, batch_size=6)
+    model.learn(1, callback=Silent())
+    for batch in model.rollout_buffer.get(6):
+        assert all(len(o["embeddings"]) == len(o["items"]) for o in batch.observations)
+
+
+def test_long_episodes_do_not_drown_short_ones():
+    mixture = Mixture([[core(budget=2)], [core(pool_size=90, budget=60)]], n_envs=8, paired=2, groups=2)
+    model = ppo(mixture, batch_size=1000)
+    model.learn(1, callback=Silent())
+    sizes = [len(o["items"]) for batch in model.rollout_buffer.get(1000) for o in batch.observations]
+    assert sorted(sizes) == [4 * 2, 4 * model.rollout_buffer.most_steps]
+    for part in model.rollout_buffer.parts:
+        assert part.advantages.std() == pytest.approx(1, abs=1e-3) or part.advantages.std() == 0
+
+
+def test_sources_are_split_by_class_or_by_table(tmp_path):
+    rng = np.random.default_rng(0)
+    files = []
+    for i in range(6):
+        files.append(tmp_path / f"table{i}.npz")
+        np.savez(files[-1], X=rng.normal(size=(90, 3)).astype(np.float32), y=np.arange(90) % 2)
+    task = TaskConfig(way=2, pool_size=30, budget=5, reward_per_class=5, test_per_class=5)
+    training, validation = load_sources(
+        ["digits", "+".join(map(str, files)) + "@ridge"], task, "likelihood_aulc"
+    )
+    assert [len(f) for f in training] == [1, 4] and [len(f) for f in validation] == [1, 2]
+    assert type(training[0][0].learner) is type(make_core("digits", **TASK).learner)
+    assert not {c.dataset.name for c in training[1]} & {c.dataset.name for c in validation[1]}
+    with pytest.raises(InputError, match="nowhere"):
+        load_sources(["nowhere.npz@ridge"], task, "aulc")
+    with pytest.raises(InputError, match="rigde"):
+        load_sources(["digits@rigde"], task, "aulc")
+
+
+def test_the_policy_is_the_one_that_stable_baselines_builds():
+    model = ppo(Mixture([[core()]], n_envs=2, paired=1), batch_size=8)
+    assert type(model.policy) is SetPolicy and model.gamma == 1.0

@@ -1,0 +1,49 @@
+"""A small soak: work over and over takes no more files and no more memory."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metaal_env.errors import InputError
+
+SAMPLES = 12
+
+
+@pytest.fixture
+def soak(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    import soak
+
+    return soak
+
+
+@pytest.mark.parametrize(("work", "times"), [("episodes", 12), ("queries", 24)])
+def test_open_files_do_not_grow(soak, work, times):
+    config = soak.Config(num_envs=4, dataset="digits", way=5, budget=4)
+    used = soak.soak(getattr(soak, work)(config), times, SAMPLES)
+    assert len(used) == SAMPLES
+    files = [u.files for u in used]
+    assert max(files[SAMPLES // 4 :]) <= files[SAMPLES // 4]
+
+
+def test_a_leak_of_memory_and_of_files_shows(soak):
+    held = []
+
+    def leaking():
+        while True:
+            file = Path(__file__).open()  # noqa: SIM115
+            held.append((np.ones(10**6), file))
+            yield
+
+    used = soak.soak(leaking(), SAMPLES, SAMPLES)
+    for _, file in held:
+        file.close()
+    assert used[-1].files - used[0].files == SAMPLES - 1
+    assert soak.growth([u.resident for u in used]) > 1
+    assert soak.growth([100] * 75 + [101] * 25) == pytest.approx(1)
+
+
+def test_too_little_work_to_sample_is_refused(soak):
+    with pytest.raises(InputError, match="queries=9 must be at least 40"):
+        soak.Config(queries=9)

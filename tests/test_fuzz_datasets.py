@@ -157,14 +157,15 @@ LABELS = st.one_of(
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_arrays(examples: int) -> None:
     outcomes = {"read": 0, "refused": 0}
-    extra = st.dictionaries(
+    some = st.dictionaries(
         st.sampled_from(["text", "class_names", "class_split", "class_group", "group_names", "class_x"]),
         st.one_of(arrays(st.sampled_from([(4,), (12,), (3,), (), (4, 1)])), st.just(np.array(list("abcd")))),
         max_size=2,
     )
+    extra = st.one_of(st.just({}), some)
 
     @fuzz(examples // 4)
-    @given(arrays(SHAPES), LABELS, extra)
+    @given(arrays(SHAPES), st.one_of(LABELS, st.just(np.arange(12) % 3)), extra)
     def check(x: np.ndarray, y: np.ndarray, more: dict[str, np.ndarray]) -> None:
         given_ = {"X": x, "y": y} | more
         before = {key: value.tobytes() for key, value in given_.items() if value.dtype != object}

@@ -148,11 +148,14 @@ def stay_inside(folder: Path, what: str) -> None:
     """Refuses a folder in which a link leads out of it: writing there would change files elsewhere.
 
     Raises:
-        InputError: names the first such link.
+        InputError: names the first such link; or `folder` is no path at all.
     """
-    root = folder.resolve()
+    try:
+        root = folder.resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a null byte, a loop of links
+        raise InputError(f"{what} is no usable path ({brief(error)}); give another folder.") from error
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             link = Path(parent) / name
-            if link.is_symlink() and not link.resolve().is_relative_to(root):
+            if link.is_symlink() and not Path(os.path.realpath(link)).is_relative_to(root):
                 raise InputError(f"{what}: {str(link)!r} is a link that leads out of the folder; delete it.")

@@ -66,7 +66,7 @@ def check_device(device: str | torch.device) -> torch.device:
     """Raises: `InputError` for a malformed device, or a GPU that is not there."""
     try:
         checked = torch.device(device)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"device={device!r} is unknown; use 'cpu' or 'cuda'.") from error
     if checked.type == "cuda" and not torch.cuda.is_available():
         raise InputError(

@@ -18,6 +18,9 @@ from metaal_env.errors import InputError
 from metaal_env.observation import observation_space, observe
 from metaal_env.setup import make_core
 
+MAX_ENVS = 2**16
+"""More are a mistake: their observations alone would not fit into memory."""
+
 
 class MetaALVectorEnv(gym.vector.VectorEnv):
     """Many active-learning episodes at once; see `MetaALEnv` for the decision process.
@@ -37,11 +40,11 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012 (Gymnasium's)
 
     def __init__(self, num_envs: int = 1, *, paired: int = 1, core: Core | None = None, **options: Any):
-        if (
-            not (isinstance(num_envs, int) and isinstance(paired, int) and num_envs > 0 < paired)
-            or num_envs % paired
-        ):
-            raise InputError(f"num_envs={num_envs!r} must be a positive multiple of paired={paired!r}.")
+        whole = type(num_envs) is int and type(paired) is int
+        if not whole or not 0 < paired <= num_envs <= MAX_ENVS or num_envs % paired:
+            raise InputError(
+                f"num_envs={num_envs!r} must be a multiple of paired={paired!r}, at least 1, at most {MAX_ENVS:,}."
+            )
         options.pop("render_mode", None)
         self.core = core or make_core(**options)
         self.num_envs, self.paired = num_envs, paired

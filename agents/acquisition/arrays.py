@@ -106,7 +106,10 @@ def check_labels(y: Any, n: int, missing_label: Any) -> Labels:
     if values.dtype == object and len(values):
         texts = sum(isinstance(value, str) for value in values)
         if 0 < texts < len(values):
-            raise InputTypeError("y mixes text and numbers; give labels of one kind.")
+            text, number = (next(v for v in values if isinstance(v, str) is kind) for kind in (True, False))
+            raise InputTypeError(
+                f"y mixes text and other labels ({text!r:.40} and {number!r:.40}); give labels of one kind."
+            )
         try:
             values = np.array(list(values))
         except ValueError as error:

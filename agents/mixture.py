@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from agents.evaluation.loading import fit_task
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.augment import learner_and_policy_parts
@@ -15,7 +14,7 @@ from metaal_env.datasets.base import ClassDataset, Split
 from metaal_env.errors import InputError
 from metaal_env.learners.base import LEARNERS
 from metaal_env.setup import make_core
-from metaal_env.tasks import Range, TaskConfig, bounds
+from metaal_env.tasks import Range, TaskConfig, bounds, fit_task
 from metaal_env.vector_env import MetaALVectorEnv
 
 WHOLE_TABLES = 5

@@ -42,7 +42,7 @@ class PPOConfig:
             and `layers` are that policy's.
         validate_every: iterations between validations, which choose the checkpoint and write it to disk.
         validation_tasks: fixed tasks of validation classes.
-        seed: of weights, roll-outs and validation tasks.
+        seed: of weights and roll-outs; validation tasks are always the same.
     """
 
     iterations: int = 60

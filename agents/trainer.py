@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 
 AVERAGING = 0.9
-"""Share of the running average of weights that an iteration keeps. The average is what is validated and shipped:
-it plays better than any single iterate, whose updates follow few tasks."""
+"""Share of the running average of weights that an iteration keeps. The average is what is validated and kept, since
+the updates of a single iteration follow few tasks."""
 
 RECOVERIES = 3
 """Divergences after which a training goes on; at the next it gives up."""

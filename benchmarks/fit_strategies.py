@@ -16,13 +16,13 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from agents.evaluation.loading import fit_task, load_split
+from agents.evaluation.loading import load_split
 from agents.evaluation.runner import play
 from agents.strategies import make_strategy
 from agents.strategies.fitted import FITTED
 from metaal_env.core import Core
 from metaal_env.setup import make_core
-from metaal_env.tasks import TaskConfig
+from metaal_env.tasks import TaskConfig, fit_task
 
 
 def core_of(dataset: str, learner: str, split: str) -> Core:

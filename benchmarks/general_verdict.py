@@ -28,7 +28,7 @@ from rich.progress import Progress
 from agents.evaluation.cells import cells_of, core_of, pending
 from agents.evaluation.comparisons import ORACLE, gap_share, mean_of, pooled_difference
 from agents.evaluation.episodes import Episodes, Paired
-from agents.evaluation.loading import data_digest, fit_task, learner_digest, load_parts, strategy_digest
+from agents.evaluation.loading import data_digest, learner_digest, load_parts, strategy_digest
 from agents.evaluation.pool import run_cells
 from agents.evaluation.protocol import Contestant, Protocol, Scenario
 from agents.evaluation.rows import read_results
@@ -37,7 +37,7 @@ from metaal_env.artifacts import write_atomic
 from metaal_env.cli import run_cli
 from metaal_env.core import Core, score_logits
 from metaal_env.errors import InputError
-from metaal_env.tasks import TaskConfig, TaskSampler
+from metaal_env.tasks import TaskConfig, TaskSampler, fit_task
 
 sys.path.insert(0, str(Path(__file__).parent))
 from general_policy import GLYPHS, tables

@@ -27,7 +27,6 @@ from agents.evaluation.episodes import Episodes, pair
 from agents.evaluation.formats import number, show
 from agents.evaluation.loading import (
     data_digest,
-    fit_task,
     learner_digest,
     learner_fits,
     load_parts,
@@ -41,7 +40,7 @@ from agents.evaluation.rows import read_results
 from agents.evaluation.statistics import bootstrap, difference
 from agents.strategies import STRATEGIES
 from metaal_env.errors import InputError
-from metaal_env.tasks import TaskConfig, TaskSampler
+from metaal_env.tasks import TaskConfig, TaskSampler, fit_task
 
 
 @dataclass(frozen=True)

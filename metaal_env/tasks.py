@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -263,3 +264,35 @@ def _class_counts(rng: np.random.Generator, size: int, available: np.ndarray, im
             extra[np.argsort(-weights)[: min(left, int((room > 0).sum()))]] = 1
         counts += np.minimum(extra, room)
     return counts
+
+
+def fit_task(task: TaskConfig, data: ClassDataset, fixed: set[str]) -> tuple[TaskConfig, list[str]]:
+    """Shrinks a task to what a data set can supply; returns it and what was changed.
+
+    Args:
+        fixed: names that the caller chose explicitly; these are never changed.
+    """
+    wanted = task
+    sizes = np.sort(np.bincount(data.labels.numpy(), minlength=data.n_classes))[::-1]
+
+    def change(name: str, value: Any) -> None:
+        nonlocal task
+        if name not in fixed and getattr(task, name) != value:
+            task = replace(task, **{name: value})
+
+    low, high = bounds(task.way)
+    if high > data.n_classes:
+        change("way", (min(low, data.n_classes), data.n_classes) if low < data.n_classes else data.n_classes)
+    way_low, way_high = (min(n, data.n_classes) for n in bounds(task.way))
+    smallest = int(sizes[way_high - 1])
+    if smallest <= task.reward_per_class + task.test_per_class:
+        for name in ("reward_per_class", "test_per_class"):
+            change(name, max(1, smallest // 4))
+    held = task.reward_per_class + task.test_per_class
+    usable = np.sort(sizes[sizes > held] - held)[:way_low]
+    initial, room = bounds(task.initial_labels)[1], int(usable.sum()) - 1
+    if room < bounds(task.pool_size)[1] and room < task.max_labels and room > initial:
+        low, high = bounds(task.budget)
+        change("budget", (min(low, room - initial), room - initial) if low < high else room - initial)
+    changed = [n for n in TaskConfig.__dataclass_fields__ if getattr(task, n) != getattr(wanted, n)]
+    return task, [f"{name} {getattr(wanted, name)} → {getattr(task, name)}" for name in changed]

@@ -14,13 +14,12 @@ from agents.evaluation.cells import cells_of, pending
 from agents.evaluation.cluster import cluster_executor
 from agents.evaluation.comparisons import pooled_difference
 from agents.evaluation.episodes import Paired
-from agents.evaluation.loading import fit_task
 from agents.evaluation.planning import Plan, make_protocol, parse_setting, replay
 from agents.evaluation.pool import run_cells
 from agents.evaluation.rows import read_results
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
-from metaal_env.tasks import TaskConfig, TaskSampler
+from metaal_env.tasks import TaskConfig, TaskSampler, fit_task
 
 PLAN = Plan(
     dataset=("iris",),

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from agents.evaluation.external import runs_code
@@ -19,7 +17,7 @@ from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 from metaal_env.files import read_json
 from metaal_env.learners import InnerLearner, load_learner
-from metaal_env.tasks import TaskConfig, bounds
+from metaal_env.tasks import TaskConfig
 
 DEFAULT_DATASET = "glyphs"
 DEFAULT_LEARNER = "prototype"
@@ -143,35 +141,3 @@ def learner_fits(learner: str, data: ClassDataset) -> bool:
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"learner={learner!r} is damaged ({error!r}); train it again.") from error
-
-
-def fit_task(task: TaskConfig, data: ClassDataset, fixed: set[str]) -> tuple[TaskConfig, list[str]]:
-    """Shrinks a task to what a data set can supply; returns it and what was changed.
-
-    Args:
-        fixed: names that the caller chose explicitly; these are never changed.
-    """
-    wanted = task
-    sizes = np.sort(np.bincount(data.labels.numpy(), minlength=data.n_classes))[::-1]
-
-    def change(name: str, value: Any) -> None:
-        nonlocal task
-        if name not in fixed and getattr(task, name) != value:
-            task = replace(task, **{name: value})
-
-    low, high = bounds(task.way)
-    if high > data.n_classes:
-        change("way", (min(low, data.n_classes), data.n_classes) if low < data.n_classes else data.n_classes)
-    way_low, way_high = (min(n, data.n_classes) for n in bounds(task.way))
-    smallest = int(sizes[way_high - 1])
-    if smallest <= task.reward_per_class + task.test_per_class:
-        for name in ("reward_per_class", "test_per_class"):
-            change(name, max(1, smallest // 4))
-    held = task.reward_per_class + task.test_per_class
-    usable = np.sort(sizes[sizes > held] - held)[:way_low]
-    initial, room = bounds(task.initial_labels)[1], int(usable.sum()) - 1
-    if room < bounds(task.pool_size)[1] and room < task.max_labels and room > initial:
-        low, high = bounds(task.budget)
-        change("budget", (min(low, room - initial), room - initial) if low < high else room - initial)
-    changed = [n for n in TaskConfig.__dataclass_fields__ if getattr(task, n) != getattr(wanted, n)]
-    return task, [f"{name} {getattr(wanted, name)} → {getattr(task, name)}" for name in changed]

@@ -14,7 +14,6 @@ from agents.evaluation.loading import (
     DEFAULT_LEARNER,
     Run,
     data_digest,
-    fit_task,
     learner_digest,
     learner_fits,
     load_parts,
@@ -26,7 +25,7 @@ from agents.evaluation.loading import (
 from agents.evaluation.protocol import Contestant, Protocol, Scenario
 from agents.strategies import STRATEGIES
 from metaal_env.errors import InputError
-from metaal_env.tasks import TaskConfig, TaskSampler
+from metaal_env.tasks import TaskConfig, TaskSampler, fit_task
 
 RULES = (
     "random",

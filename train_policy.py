@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -27,6 +27,7 @@ from tqdm import tqdm
 from agents.evaluation import Episodes, play, verdict
 from agents.evaluation.pictures import verdict_figure
 from agents.evaluation.plots import rendered
+from agents.evolution import EvolutionConfig
 from agents.imitation import ImitationConfig
 from agents.mixture import Mixture, load_sources
 from agents.policy import LearnedStrategy
@@ -48,7 +49,8 @@ from metaal_env.rewards import REWARDS
 from metaal_env.setup import check_device
 from metaal_env.tasks import TaskConfig, TaskSampler
 
-BASELINES = ("random", "margin", "max_herding", "uherding", "greedy_lookahead")
+ORACLE = "greedy_lookahead"
+BASELINES = ("random", "margin", "max_herding", "uherding", ORACLE)
 Flat = tyro.conf.OmitArgPrefixes
 
 
@@ -69,12 +71,14 @@ class TrainConfig:
     """What tasks look like."""
     also: tuple[str, ...] = ()
     """Further sources of tasks for the policy, each DATASET@LEARNER; data sets joined by + count as one."""
-    vary: bool = False
+    vary: bool = True
     """Train on task shapes drawn widely (classes, pool, budget, imbalance, noise) instead of `task` alone."""
-    reward: str = "likelihood_aulc"
+    reward: str = "aulc"
     """What the policy is paid for; see `metaal_env.rewards`."""
     meta: MetaTrainConfig = field(default_factory=MetaTrainConfig)
     """Meta-training of the inner learner."""
+    evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
+    """Search for the weights of the rules that the policy starts from."""
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
     """Warm start of the policy; off by default."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
@@ -102,8 +106,16 @@ def main(config: TrainConfig) -> None:
             return Core(part, learner, config.task, REWARDS[config.reward], device=config.device)
 
         training, validating = load_sources(config.also, config.task, config.reward, config.device)
-        policy = make_policy(config, [[core(policy_part)], *training], [[core(validation)], *validating])
+        validating = [[core(validation)], *validating]
+        if config.vary:
+            validating += balanced(validating)
+        policy = make_policy(config, [[core(policy_part)], *training], validating)
         give_verdict(config, core(test), policy)
+
+
+def balanced(families: list[list[Core]]) -> list[list[Core]]:
+    """The same with equal class shares in every pool: what wins in unequal ones may lose there."""
+    return [[c.with_task(replace(c.config, imbalance=float("inf"))) for c in family] for family in families]
 
 
 def check(config: TrainConfig) -> tuple[ClassDataset, ClassDataset, ClassDataset]:
@@ -204,9 +216,11 @@ def make_policy(
     done = config.folder / "training_finished"
     if done.is_file():
         return LearnedStrategy.load(config.folder)
+    # On a mixture the look-ahead would take as long as a good part of the training.
+    rules = [name for name in BASELINES if name != ORACLE or not config.also]
     baselines = {
         name: validate(validating, make_strategy(name), config.ppo.validation_tasks)[0]
-        for name in tqdm(BASELINES, desc="rules on validation tasks", unit="rule")
+        for name in tqdm(rules, desc="rules on validation tasks", unit="rule")
     }
     mixture = Mixture(
         families,
@@ -217,7 +231,9 @@ def make_policy(
         seed=config.ppo.seed,
     )
     logger = configure(str(config.folder / "tensorboard"), ["tensorboard"])
-    policy = train_ppo(mixture, validating, config.ppo, baselines, config.folder, logger, config.imitation)
+    policy = train_ppo(
+        mixture, validating, config.ppo, baselines, config.folder, logger, config.imitation, config.evolution
+    )
     logger.close()
     write_atomic(done, b"")
     return policy

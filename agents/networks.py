@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,11 @@ from metaal_env.errors import unknown_name
 from metaal_env.features import N_EPISODE, N_ITEM, RULES
 from metaal_env.geometry import Geometry
 
-ATTENTION_WIDTHS = (0.05, 0.2, 0.5)
-"""Kernel widths through which items see their neighbours, relative to the pool's mean squared distance."""
+TEMPERATURES = (0.1, 0.4, 1.0)
+"""How sharply the attention of the three heads falls off with distance; see `Geometry.attention`."""
+
+CONTEXT_SCALE = 2 / N_EPISODE**0.5
+"""With entries as large as the base's, a gate moves a rule's weight twice as far as the base does."""
 
 
 class Output(NamedTuple):
@@ -25,15 +28,15 @@ class Output(NamedTuple):
 class KernelAttention(nn.Module):
     """Items exchange messages with their neighbours, weighed by similarity of embeddings.
 
-    The weights are Gaussian kernels of fixed relative widths, one per head, so only distances enter and the
-    layer works in any embedding space, of any dimension. What heads and pool contribute is summed rather
-    than concatenated: the same function at half the cost.
+    The weights are a softmax of distances at fixed temperatures, one per head, so only distances enter and
+    the layer works in any embedding space, of any dimension. What heads and pool contribute is summed
+    rather than concatenated: the same function at half the cost.
     """
 
     def __init__(self, width: int):
         super().__init__()
         self.own = nn.Linear(width, width)
-        self.message = nn.Linear(width, width * len(ATTENTION_WIDTHS), bias=False)
+        self.message = nn.Linear(width, width * len(TEMPERATURES), bias=False)
         self.pooled = nn.Linear(2 * width, width, bias=False)
         self.norm = nn.LayerNorm(width)
 
@@ -41,13 +44,12 @@ class KernelAttention(nn.Module):
         """(P, N, S, H): N items of P pools, each at S moments → the same shape."""
         received = torch.zeros_like(h)
         sources = geometry.at_landmarks(h)  # (P, L, S, H)
-        for width, weight in zip(
-            ATTENTION_WIDTHS, self.message.weight.chunk(len(ATTENTION_WIDTHS)), strict=True
+        for temperature, weight in zip(
+            TEMPERATURES, self.message.weight.chunk(len(TEMPERATURES)), strict=True
         ):
             # All moments of a pool see the same neighbours: one matrix product serves them all.
-            sums = geometry.kernel(width) @ linear(sources, weight).flatten(2)  # (P, N, S·H)
-            mass = geometry.density(width) * geometry.landmark_mask.sum(1, keepdim=True)
-            received = received + (sums / mass.clamp(min=1e-6).unsqueeze(-1)).view_as(h)
+            means = geometry.attention(temperature) @ linear(sources, weight).flatten(2)  # (P, N, S·H)
+            received = received + means.view_as(h)
         pooled = self.pooled(torch.cat(pool(h, geometry.valid), -1)).unsqueeze(1)  # (P, 1, S, H)
         return self.norm(h + torch.relu(self.own(h) + received + pooled))
 
@@ -59,11 +61,23 @@ def pool(h: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     return mean, h.masked_fill(~mask, -1e4).amax(1)
 
 
-class AcquisitionNetwork(nn.Module):
-    """logits = prior(rules' standardised scores) + correction; the correction starts at exactly zero.
+def weights_of_rules(context: Tensor, base: Tensor, gate: Tensor) -> Tensor:
+    """(B, R) what each rule's score counts.
 
-    Before any training it therefore ranks items as the rule `prior` does. Nothing depends on the number of
-    items, their dimension or the number of classes.
+    Args:
+        context: (B, N_EPISODE), as of `AcquisitionNetwork.context_of`.
+        base: (R,) or (B, R).
+        gate: (R, N_EPISODE) or (B, R, N_EPISODE).
+    """
+    return base + CONTEXT_SCALE * (gate @ context.unsqueeze(-1)).squeeze(-1)
+
+
+class AcquisitionNetwork(nn.Module):
+    """logits = prior + correction: a weighted sum of rules' standardised scores, and what a network adds to it.
+
+    The rules' weights depend on the episode (its budget, clusters, classes found …): no rule is best in every
+    pool. That dependence and the correction start at exactly zero, so that before any training items are ranked
+    as by the rule `prior`. Nothing depends on the number of items, their dimension or the number of classes.
 
     Args:
         prior: rule of `metaal_env.features.RULES` that it starts from.
@@ -79,9 +93,19 @@ class AcquisitionNetwork(nn.Module):
         super().__init__()
         if prior not in RULES:
             raise unknown_name("prior", prior, RULES)
-        self.options = {"prior": prior, "temperature": temperature, "width": width, "layers": layers}
+        self.options: dict[str, Any] = {
+            "prior": prior,
+            "temperature": temperature,
+            "width": width,
+            "layers": layers,
+        }
         start = torch.tensor([temperature if name == prior else 0.0 for name in RULES])
+        self.centre: Tensor
+        self.whitening: Tensor
         self.rule_weights = nn.Parameter(start)
+        self.gate = nn.Parameter(torch.zeros(len(RULES), N_EPISODE))
+        self.register_buffer("centre", torch.zeros(N_EPISODE))
+        self.register_buffer("whitening", torch.eye(N_EPISODE))
         self.items = nn.Linear(N_ITEM, width)
         self.context = nn.Linear(N_EPISODE, width, bias=False)
         self.embed = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.LayerNorm(width))
@@ -90,6 +114,22 @@ class AcquisitionNetwork(nn.Module):
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)
         self.value = nn.Sequential(nn.Linear(2 * width + N_EPISODE, width), nn.ReLU(), nn.Linear(width, 1))
+
+    def fit_context(self, episode: Tensor) -> None:
+        """Takes the mean and the correlations of episode features from (M, N_EPISODE) examples; see `context_of`."""
+        deviation = episode.std(0).clamp(min=1e-3)
+        values, vectors = torch.linalg.eigh(torch.cov(((episode - episode.mean(0)) / deviation).T))
+        # Directions that hardly occur must not be blown up.
+        self.centre.copy_(episode.mean(0))
+        self.whitening.copy_(vectors / values.clamp(min=0.05).sqrt() / deviation.unsqueeze(1))
+
+    def context_of(self, episode: Tensor) -> Tensor:
+        """(B, N_EPISODE) features → as many without correlation and of deviation 1 (over the examples)."""
+        return ((episode - self.centre) @ self.whitening).clamp(-4, 4)
+
+    def weights_of_rules(self, episode: Tensor) -> Tensor:
+        """(B, N_EPISODE) → (B, R) what each rule's standardised score counts."""
+        return weights_of_rules(self.context_of(episode), self.rule_weights, self.gate)
 
     def forward(self, items: Tensor, episode: Tensor, geometry: Geometry) -> Output:
         """Logits and value of B moments of P pools; those of one pool stand together, B / P of each.
@@ -102,12 +142,13 @@ class AcquisitionNetwork(nn.Module):
         b, n, _ = items.shape
         pools = len(geometry.valid)
         by_item = items.view(pools, b // pools, n, -1).transpose(1, 2)  # (P, N, S, N_ITEM)
-        context = self.context(episode).view(pools, 1, b // pools, -1)
-        h = self.embed(self.items(by_item) + context)
+        context = self.context_of(episode)
+        h = self.embed(self.items(by_item) + self.context(context).view(pools, 1, b // pools, -1))
         for layer in self.rounds:
             h = layer(h, geometry)
-        prior = items[..., : len(RULES)] @ self.rule_weights
+        weights = weights_of_rules(context, self.rule_weights, self.gate)
+        prior = (items[..., : len(RULES)] @ weights.unsqueeze(-1)).squeeze(-1)
         correction = self.correction(h).squeeze(-1).transpose(1, 2).reshape(b, n)
         summary = torch.cat(pool(h, geometry.valid), -1).view(b, -1)
-        value = self.value(torch.cat([summary, episode], -1)).squeeze(-1)
+        value = self.value(torch.cat([summary, context], -1)).squeeze(-1)
         return Output(prior + correction, value, prior)

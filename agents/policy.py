@@ -55,9 +55,9 @@ class SetPolicy(ActorCriticPolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | {"network": self._network_options}
 
-    def run(self, obs: Observation) -> tuple[Categorical, Output]:
-        """The distribution over items, and the network's output."""
-        output = self.network(obs["items"], obs["episode"], geometry_of(obs))
+    def run(self, obs: Observation, geometry: Geometry | None = None) -> tuple[Categorical, Output]:
+        """The distribution over items, and the network's output; `geometry` if it is known already."""
+        output = self.network(obs["items"], obs["episode"], geometry or geometry_of(obs))
         mask = obs["action_mask"].bool()
         # An episode without a selectable item never occurs; its row must be finite all the same.
         mask = mask | ~mask.any(1, keepdim=True)

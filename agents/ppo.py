@@ -12,6 +12,7 @@ import torch
 from stable_baselines3.common.logger import Logger
 
 from agents.episode_ppo import EpisodePPO
+from agents.evolution import EvolutionConfig, evolve, examples
 from agents.imitation import ImitationConfig, imitate
 from agents.mixture import Mixture
 from agents.networks import AcquisitionNetwork
@@ -39,7 +40,7 @@ class PPOConfig:
         temperature: weight of the prior's standardised score at the start; larger explores less.
         width, layers: of the network.
         start: folder of a trained policy whose weights are the first ones; then `prior`, `temperature`, `width`
-            and `layers` are that policy's.
+            and `layers` are that policy's, and no prior is searched for.
         validate_every: iterations between validations, which choose the checkpoint and write it to disk.
         validation_tasks: fixed tasks of validation classes.
         seed: of weights and roll-outs; validation tasks are always the same.
@@ -47,11 +48,11 @@ class PPOConfig:
 
     iterations: int = 60
     n_envs: int = 128
-    groups: int = 1
+    groups: int = 4
     paired: int = 8
     batch_size: int = 512
     epochs: int = 3
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-3
     clip: float = 0.2
     entropy: float = 0.0
     value_weight: float = 0.5
@@ -62,7 +63,7 @@ class PPOConfig:
     layers: int = 2
     start: str | None = None
     validate_every: int = 5
-    validation_tasks: int = 128
+    validation_tasks: int = 192
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -122,6 +123,7 @@ def train_ppo(
     folder: Path,
     logger: Logger,
     imitation: ImitationConfig | None = None,
+    evolution: EvolutionConfig | None = None,
 ) -> LearnedStrategy:
     """Trains a policy, or continues, and returns the best validated one.
 
@@ -135,8 +137,13 @@ def train_ppo(
     """
     model = make_ppo(training, config, logger)
     trainer = Trainer(config, validation, baselines, folder / "checkpoints" / "ppo.pt", folder / "policy")
+    network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
+    if config.start is None:
+        network.fit_context(examples(network, training)[0])
+        if evolution is not None and evolution.iterations:
+            evolve(network, training, evolution, folder / "checkpoints" / "evolution.pt")
+        torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
     if imitation is not None and imitation.iterations:
-        network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
         tasks = training.resized(imitation.n_envs)
         imitate(network, tasks, imitation, folder / "checkpoints" / "imitation.pt")
         torch.manual_seed(config.seed)  # PPO starts alike, whether the warm start ran now or before a kill

@@ -16,20 +16,33 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 import tyro
 
 import train_policy
+from agents.evolution import EvolutionConfig, averaged, evolve, examples, set_temperature
+from agents.mixture import Mixture, load_sources
+from agents.networks import AcquisitionNetwork
+from agents.policy import LearnedStrategy
 from agents.ppo import PPOConfig
 from metaal_env.cli import run_cli
+from metaal_env.datasets import load_dataset
+from metaal_env.datasets.augment import learner_and_policy_parts
+from metaal_env.setup import make_core
 from metaal_env.tasks import TaskConfig
 
 GLYPHS = "agents/pretrained/metaal-glyphs"
-"""A learner of images and, where images are among the sources, the policy that training starts from: made by
-``python train_policy.py`` with no arguments."""
+"""A learner of images: made by ``python train_policy.py`` with no arguments."""
+
+PRIOR = "prior"
+"""Name of the run folder of what the searches found."""
+
+GROUPS = 8
+"""Data sets in a roll-out, each with 32 episodes."""
 
 SAME_AS_UCI = (
     "australian", "crx", "buggyCrx", "breast_cancer", "diabetes", "flare", "solar_flare_1", "solar_flare_2",
@@ -52,8 +65,16 @@ class Options:
     seed: int = 0
     sources: Literal["all", "images", "vectors"] = "all"
     """Which sources of tasks; the other domains then stay unseen."""
-    iterations: int = 100
+    iterations: int = 60
     """Roll-outs of PPO."""
+    evolution: int = 130
+    """Roll-outs of a search for the prior."""
+    searches: int = 4
+    """Searches with seeds 0, 1, …, whose mean is the start of further ones."""
+    refinements: int = 2
+    """Searches at a lower rate from that mean. All policies share them: PPO starts from the mean of these."""
+    only: int | None = None
+    """Make the search or refinement of this seed and end there, so that several processes can share the work."""
 
 
 def tables(data: Path, *, held_back: bool) -> list[Path]:
@@ -82,7 +103,6 @@ def configuration(options: Options) -> train_policy.TrainConfig:
         "images": (("glyphs", GLYPHS), images),
         "vectors": (("languages", "prototype"), vectors[1:]),
     }[options.sources]
-    groups = min(8, 1 + len(also))
     return train_policy.TrainConfig(
         dataset=first[0],
         learner=first[1],
@@ -91,14 +111,14 @@ def configuration(options: Options) -> train_policy.TrainConfig:
         task=TaskConfig(),
         also=also,
         vary=True,
+        evolution=EvolutionConfig(iterations=options.evolution),
         ppo=PPOConfig(
             iterations=options.iterations,
-            groups=groups,
-            n_envs=32 * groups,
+            groups=GROUPS,
+            n_envs=32 * GROUPS,
             epochs=2,
-            learning_rate=1e-3,
-            start=GLYPHS if options.sources != "vectors" else None,
-            validate_every=20,
+            start=str(options.out / f"general-{options.sources}-{PRIOR}"),
+            validate_every=10,
             validation_tasks=320,
             seed=options.seed,
         ),
@@ -118,10 +138,73 @@ def omniglot_learner(options: Options) -> None:
         train_policy.make_learner(config, train, validation)
 
 
+def search(options: Options, seed: int, start: Path | None = None) -> Path:
+    """One search for the prior, from a rule or from the mean of earlier searches; its run folder."""
+    base = configuration(options)
+    step = base.evolution if start is None else replace(base.evolution, learning_rate=0.03, temperature=2.0)
+    config = replace(
+        base,
+        name=f"general-{options.sources}-{'search' if start is None else 'refinement'}-{seed}",
+        ppo=replace(base.ppo, seed=seed, start=None if start is None else str(start)),
+        evolution=replace(step, seed=seed),
+    )
+    if not (config.folder / "policy.json").is_file():
+        with train_policy.claim(config):
+            torch.manual_seed(seed)
+            tasks = mixture(config)
+            if start is None:
+                network = AcquisitionNetwork()
+                network.fit_context(examples(network, tasks)[0])
+            else:
+                network = LearnedStrategy.load(start).network
+                set_temperature(network, tasks, config.evolution.temperature)
+            evolve(network, tasks, config.evolution, config.folder / "checkpoints" / "evolution.pt")
+            LearnedStrategy(network).save(config.folder / "policy", {"searched": config.evolution.iterations})
+    return config.folder
+
+
+def mixture(config: train_policy.TrainConfig) -> Mixture:
+    """The tasks on which the policy of `config` is trained."""
+    data = learner_and_policy_parts(load_dataset(config.dataset).split("train"))[1]
+    source = make_core(data, split="all", learner=config.learner, task=config.task, reward=config.reward)
+    families = [[source], *load_sources(config.also, config.task, config.reward)[0]]
+    ppo = config.ppo
+    return Mixture(
+        families, n_envs=ppo.n_envs, paired=ppo.paired, groups=ppo.groups, vary=True, seed=ppo.seed
+    )
+
+
+def average(options: Options, found: list[Path], name: str) -> Path:
+    """Writes the mean of searches; its folder."""
+    folder = options.out / f"general-{options.sources}-{name}"
+    if not (folder / "policy.json").is_file():
+        tasks = mixture(configuration(options))
+        networks = [LearnedStrategy.load(each).network for each in found]
+        mean = averaged(networks, examples(networks[0], tasks)[0])
+        set_temperature(mean, tasks, EvolutionConfig().temperature)
+        folder.mkdir(parents=True, exist_ok=True)
+        LearnedStrategy(mean).save(folder / "policy", {"mean_of": [each.name for each in found]})
+    return folder
+
+
+def prior(options: Options) -> Path:
+    """The policy that PPO starts from: the mean of refinements of the mean of searches."""
+    first = average(options, [search(options, seed) for seed in range(options.searches)], "searched")
+    again = range(options.searches, options.searches + options.refinements)
+    return average(options, [search(options, seed, first) for seed in again], PRIOR)
+
+
 def main(options: Options) -> None:
     if options.sources != "vectors" and not (options.out / "omniglot-learner" / "learner.json").is_file():
         omniglot_learner(options)
-    train_policy.main(configuration(options))
+    if options.only is None:
+        prior(options)
+        train_policy.main(configuration(options))
+    elif options.only < options.searches:
+        search(options, options.only)
+    else:
+        first = options.out / f"general-{options.sources}-searched"
+        search(options, options.only, first)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Kills trainings with SIGKILL at random moments and compares what they end with with an uninterrupted one.
 
-``python benchmarks/kills.py`` trains on small clusters: meta-training of the learner, imitation, PPO, verdict. A
-run is killed twice in each of the three stages, at random moments, and then ends undisturbed; runs follow each
-other until there were enough kills. Every run must end with the files of the uninterrupted one, byte for byte, and
-with no others. Processes are forked
-from this one, which has all imports done, so that kills fall into the training rather than into its start.
+``python benchmarks/kills.py`` trains on small clusters: meta-training of the learner, search for the prior,
+imitation, PPO, verdict. A run is killed twice in each of the four stages, at random moments, and then ends
+undisturbed; runs follow each other until there were enough kills. Every run must end with the files of the
+uninterrupted one, byte for byte, and with no others. Processes are forked from this one, which has all imports
+done, so that kills fall into the training rather than into its start.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import train_policy
+from agents.evolution import EvolutionConfig
 from agents.imitation import ImitationConfig
 from agents.ppo import PPOConfig
 from metaal_env.cli import run_cli
@@ -35,7 +36,12 @@ from metaal_env.files import TEMPORARY
 from metaal_env.learners.meta_config import MetaTrainConfig
 from metaal_env.tasks import TaskConfig
 
-STAGES = {"meta-training": "learner.json", "imitation": "checkpoints/ppo.pt", "PPO": "training_finished"}
+STAGES = {
+    "meta-training": "learner.json",
+    "search for the prior": "checkpoints/imitation.pt",
+    "imitation": "checkpoints/ppo.pt",
+    "PPO": "training_finished",
+}
 """Stages with the file that ends each. The checks and the rules on validation tasks belong to what follows."""
 
 
@@ -66,6 +72,7 @@ def training(config: Config, out: Path, data: Path) -> train_policy.TrainConfig:
             max_labels=4,
             way=2,
         ),
+        evolution=EvolutionConfig(iterations=config.length),
         imitation=ImitationConfig(iterations=config.length, n_envs=16),
         ppo=PPOConfig(
             iterations=2 * config.length,

@@ -13,13 +13,22 @@ import torch
 from torch import Tensor
 
 from metaal_env import rules
+from metaal_env.balls import ball_gain, pure_radius
+from metaal_env.clustering import per_cluster, static_clusters, static_typicality, uncovered_first
 from metaal_env.view import PoolView
+from metaal_env.walks import Ends, certainty, walk_ends, walk_gain, walk_visits
 
-WIDTHS = (0.1, 0.3, 0.8)
+WIDTHS = (0.1, 0.3, 1.2)
 """Kernel widths of coverage features, relative to the pool's mean squared distance."""
 
-NEIGHBOUR_WIDTH = 0.2
-"""Kernel width of density and of means over an item's neighbours."""
+DENSITY_WIDTH = 0.2
+"""Kernel width of density."""
+
+NEIGHBOUR_TEMPERATURE = 0.4
+"""How sharply the means over an item's neighbours fall off; see `Geometry.attention`."""
+
+WALKS = ((0.1, 4), (0.2, 8))
+"""Temperature and steps of walks over the pool; see `metaal_env.walks`."""
 
 
 def _herding(width: float) -> Callable[[PoolView], Tensor]:
@@ -36,26 +45,32 @@ RULES: dict[str, Callable[[PoolView], Tensor]] = {
     "uherding": rules.uherding_gain,
     "herding_narrow": _herding(WIDTHS[0]),
     "herding_wide": _herding(WIDTHS[-1]),
-    "density": lambda view: view.geometry.density(NEIGHBOUR_WIDTH),
+    "density": lambda view: view.geometry.density(DENSITY_WIDTH),
     "neighbour_novelty": lambda view: neighbour_means(view)[..., 0],
     "neighbour_margin": lambda view: neighbour_means(view)[..., 1],
+    "probcover": lambda view: ball_gain(view, pure_radius(view))[0],
+    "open_cluster": lambda view: uncovered_first(view, static_clusters(view, view.way)).to(view.logits),
+    "typicality": lambda view: static_typicality(view, view.way),
+    "class_need": lambda view: class_means(view)[..., 0],
+    "class_mass": lambda view: class_means(view)[..., 1],
+    "walk_margin": lambda view: 1 - certainty(_ends(view)),
+    "walk_need": lambda view: walk_need(view),
+    "walk_gain": lambda view: walk_gain(view, *WALKS[0]),
+    "walk_gain_wide": lambda view: walk_gain(view, *WALKS[1]),
+    "walk_uherding": lambda view: walk_visits(view, rules.margin(view), *WALKS[0]),
 }
 """Rules whose scores, standardised within the pool, are features and candidates for a policy's prior."""
 
-ABSOLUTE = ("top1", "top2", "top3", "margin", "entropy", "novelty", "near_0", "near_1", "near_2", "labelled")
+ABSOLUTE = (
+    *("top1", "top2", "top3", "margin", "entropy", "novelty", "near_0", "near_1", "near_2", "labelled"),
+    *("class_need", "in_ball", "cluster_share", "cluster_labels", "reached", "walk_margin", "walk_need"),
+)
 EPISODE = (
-    "budget_left",
-    "labels_per_class",
-    "classes_seen",
-    "count_evenness",
-    "mean_margin",
-    "mean_entropy",
-    "mean_novelty",
-    "log_way",
-    "log_pool",
-    "covered_0",
-    "covered_1",
-    "covered_2",
+    *("budget_left", "labels_per_class", "classes_seen", "count_evenness"),
+    *("mean_margin", "mean_entropy", "mean_novelty", "log_way", "log_pool"),
+    *("covered_0", "covered_1", "covered_2", "in_balls", "ball_radius", "contrast"),
+    *("open_clusters", "cluster_evenness", "mean_reached", "mean_walk_margin"),
+    *("class_evenness", "walk_evenness", "mean_density", "density_spread"),
 )
 N_ITEM, N_EPISODE = len(RULES) + len(ABSOLUTE), len(EPISODE)
 
@@ -70,39 +85,55 @@ def extract(view: PoolView) -> Features:
     """What the policy sees of each pool. Cost O(N·L) as the herding rules."""
     scores = torch.stack([rule(view) for rule in RULES.values()], -1)  # (B, N, R)
     relative = standardise(scores, view.selectable)
-    way = view.way.to(scores.dtype)
-    geometry = view.geometry
-    covered = [view.coverage(width) for width in WIDTHS]  # (B, L) each
-    near = torch.stack([view.nearest_similarity(width) for width in WIDTHS], -1)  # (B, N, 3)
-    margin, entropy, novelty = (scores[..., list(RULES).index(n)] for n in ("margin", "entropy", "novelty"))
-    absolute = torch.cat(
-        [
-            view.top_probs,
-            torch.stack([margin, entropy, novelty], -1),
-            near,
-            view.labelled.unsqueeze(-1).to(scores),
-        ],
-        -1,
-    )
-    items = torch.cat([relative, absolute], -1) * view.valid.unsqueeze(-1)
+    unsure = scores[..., [list(RULES).index(name) for name in ("margin", "entropy", "novelty")]]
+    radius = pure_radius(view)
+    in_ball = view.nearest_sq_dist <= radius.unsqueeze(1)  # (B, N)
+    share, labels = _clusters(view)  # (B, K) each
+    own = static_clusters(view, view.way).assignment
+    ends = _ends(view)
+    absolute = [
+        *view.top_probs.unbind(-1),
+        *unsure.unbind(-1),
+        *(view.nearest_similarity(width) for width in WIDTHS),
+        view.labelled,
+        class_means(view)[..., 0],
+        in_ball,
+        share.gather(1, own),
+        torch.log1p(labels).gather(1, own),
+        ends.reached,
+        1 - certainty(ends),
+        walk_need(view),
+    ]
+    items = torch.cat([relative, torch.stack([x.to(scores) for x in absolute], -1)], -1)
 
-    n_labels = view.counts.sum(1)
-    shares = view.counts / n_labels.clamp(min=1).unsqueeze(1)
-    left = _mean(torch.stack([margin, entropy, novelty], -1), view.selectable)  # (B, 3)
-    episode = torch.stack(
-        [
-            view.budget_left / view.budget,
-            torch.log1p(n_labels / way),
-            view.seen.sum(1) / way,
-            rules.entropy_of(shares) / way.log(),
-            *left.unbind(-1),
-            way.log() / 3,
-            view.valid.sum(1).to(scores).log() / 5,
-            *(_mean(c.unsqueeze(-1), geometry.landmark_mask).squeeze(-1) for c in covered),
-        ],
-        -1,
-    )
-    return Features(items, episode)
+    n_labels, way = view.counts.sum(1), view.way.to(scores)
+    counts = view.counts / n_labels.clamp(min=1).unsqueeze(1)
+    real = share > 0
+    walked = _mean(ends.classes, view.valid)  # (B, K)
+    narrow = view.geometry.density(WIDTHS[0])  # (B, N)
+    density = _mean(narrow.unsqueeze(-1), view.valid).squeeze(-1).clamp(min=1e-6)
+    episode = [
+        view.budget_left / view.budget,
+        torch.log1p(n_labels / way),
+        view.seen.sum(1) / way,
+        rules.entropy_of(counts) / way.log(),
+        *_mean(unsure, view.selectable).unbind(-1),
+        way.log() / 3,
+        view.valid.sum(1).to(scores).log() / 5,
+        *(_mean(view.coverage(w).unsqueeze(-1), view.geometry.landmark_mask).squeeze(-1) for w in WIDTHS),
+        _mean(in_ball.to(scores).unsqueeze(-1), view.valid).squeeze(-1),
+        radius / view.geometry.mean_sq_dist,
+        view.geometry.contrast,
+        (real & (labels == 0)).sum(1) / real.sum(1).clamp(min=1),
+        rules.entropy_of(share) / way.log(),
+        *_mean(torch.stack([ends.reached, 1 - certainty(ends)], -1), view.selectable).unbind(-1),
+        rules.entropy_of(_mean(view.probs, view.valid)) / way.log(),
+        rules.entropy_of(walked / walked.sum(1, keepdim=True).clamp(min=1e-6)) / way.log(),
+        density,
+        _mean((narrow - density.unsqueeze(1)).square().unsqueeze(-1), view.valid).squeeze(-1).sqrt()
+        / density,
+    ]
+    return Features(items * view.valid.unsqueeze(-1), torch.stack(episode, -1))
 
 
 def standardise(scores: Tensor, mask: Tensor) -> Tensor:
@@ -115,15 +146,40 @@ def standardise(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def neighbour_means(view: PoolView) -> Tensor:
-    """(B, N, 2) kernel-weighted means of novelty and margin over each item's neighbours in the pool."""
+    """(B, N, 2) means of novelty and margin over each item's neighbours in the pool."""
     if "neighbour_means" not in view.memo:
         geometry = view.geometry
-        weight = geometry.density(NEIGHBOUR_WIDTH) * geometry.landmark_mask.sum(-1, keepdim=True)
         values = torch.stack([geometry.at_landmarks(rule(view)) for rule in (rules.novelty, rules.margin)], 1)
         # Two rows from the left: a product with two columns from the right takes seven times as long.
-        total = (values @ geometry.kernel(NEIGHBOUR_WIDTH).transpose(1, 2)).transpose(1, 2)  # (B, N, 2)
-        view.memo["neighbour_means"] = total / weight.clamp(min=1e-6).unsqueeze(-1)
+        means = values @ geometry.attention(NEIGHBOUR_TEMPERATURE).transpose(1, 2)  # (B, 2, N)
+        view.memo["neighbour_means"] = means.transpose(1, 2)
     return view.memo["neighbour_means"]
+
+
+def _ends(view: PoolView) -> Ends:
+    return walk_ends(view, *WALKS[0])
+
+
+def walk_need(view: PoolView) -> Tensor:
+    """(B, N) mean of 1 / (1 + labels) over the classes where walks end; 1 for what they have not reached."""
+    ends = _ends(view)
+    return (ends.classes @ (1 / (1 + view.counts)).unsqueeze(-1)).squeeze(-1) + 1 - ends.reached
+
+
+def class_means(view: PoolView) -> Tensor:
+    """(B, N, 2) means over the classes that an item may have: of 1 / (1 + labels), and of the share of the pool."""
+    if "class_means" not in view.memo:
+        share = _mean(view.probs, view.valid)  # (B, K)
+        view.memo["class_means"] = view.probs @ torch.stack([1 / (1 + view.counts), share], -1)
+    return view.memo["class_means"]
+
+
+def _clusters(view: PoolView) -> tuple[Tensor, Tensor]:
+    """(B, K) shares of the pool's clusters, and the labels in each."""
+    clusters = static_clusters(view, view.way)
+    kind = view.embeddings.dtype
+    share = per_cluster(view.valid.to(kind), clusters) / view.valid.sum(1, keepdim=True).clamp(min=1)
+    return share, per_cluster((view.labelled & view.valid).to(kind), clusters)
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ class Geometry:
         self.max_landmarks = max_landmarks
         self._kernels: dict[float, Tensor] = {}
         self._densities: dict[float, Tensor] = {}
+        self._attention: dict[float, Tensor] = {}
         self.memo: dict[Hashable, Any] = {}
         """What strategies derive from the embeddings alone and want to keep for the episode."""
 
@@ -96,6 +97,34 @@ class Geometry:
             count = self.landmark_mask.sum(-1, keepdim=True).clamp(min=1)
             self._densities[width] = self.kernel(width).sum(-1) / count
         return self._densities[width]
+
+    @cached_property
+    def contrast(self) -> Tensor:
+        """(B,) deviation of the squared distances over their mean: about 1 in a few dimensions, small in many."""
+        squared = self.sq_dist / self.mean_sq_dist.view(-1, 1, 1)
+        if not (self.all_landmarks_real and bool(self.valid.all())):
+            squared *= self.valid.unsqueeze(2) & self.landmark_mask.unsqueeze(1)
+        squared = squared.flatten(1)
+        count = (self.valid.sum(1) * self.landmark_mask.sum(1)).clamp(min=1)
+        second = torch.linalg.vecdot(squared, squared) / count
+        return (second - (squared.sum(1) / count).square()).clamp(min=1e-6).sqrt()
+
+    def attention(self, temperature: float) -> Tensor:
+        """(B, N, L) softmax over the *other* landmarks of −d², in units of its deviation over the pool.
+
+        Unlike `kernel` it tells near from far where all distances are large and alike, as among embeddings of
+        texts. Rows sum to 1, or are 0 for an item without others.
+        """
+        if temperature not in self._attention:
+            scale = temperature * self.contrast * self.mean_sq_dist
+            logits = self.sq_dist * (-1 / scale).view(-1, 1, 1)
+            if not self.all_landmarks_real:
+                logits.masked_fill_(~self.landmark_mask.unsqueeze(1), -torch.inf)
+            # Not itself. (Finite, so that an item without others gets no NaN; its row is emptied below.)
+            logits.scatter_(1, self.landmarks.unsqueeze(1), -1e30)
+            weights = torch.softmax(logits, -1)
+            self._attention[temperature] = weights.scatter_(1, self.landmarks.unsqueeze(1), 0.0)
+        return self._attention[temperature]
 
     def sq_dist_from(self, positions: Tensor) -> Tensor:
         """(B, S) positions → (B, S, N) squared distances to every item; gathered where known already."""

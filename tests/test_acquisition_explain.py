@@ -23,7 +23,7 @@ from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy
 from agents.strategies import make_strategy
 from metaal_env.errors import InputError
-from metaal_env.features import N_ITEM, extract
+from metaal_env.features import N_ITEM, RULES, extract
 from metaal_env.view import PoolView
 
 
@@ -127,7 +127,7 @@ def test_report_and_its_figure() -> None:
     axis = figure.axes[0]
     rules = [label.get_text() for label in axis.get_yticklabels()]
     shown = axis.images[0].get_array()
-    assert rules[0] == "uherding" and shown.shape == (12, 6)
+    assert rules[0] == "uherding" and shown.shape == (len(RULES), 6)
     margin = [point.correlation for point in found if point.rule == "margin"]
     np.testing.assert_allclose(shown[rules.index("margin")].filled(np.nan), margin)
     for wrong in ([None, *truth[1:]], truth[:8]):

@@ -38,8 +38,8 @@ from metaal_env.stopping import put_off
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TASK = {"way": 2, "pool_size": 12, "budget": 3, "reward_per_class": 3, "test_per_class": 3}
-CONFIG = PPOConfig(iterations=5, n_envs=4, paired=2, batch_size=8, epochs=1, width=8, layers=1, validate_every=2,
-                   validation_tasks=2)  # fmt: skip
+CONFIG = PPOConfig(iterations=5, n_envs=4, groups=1, paired=2, batch_size=8, epochs=1, width=8, layers=1,
+                   validate_every=2, validation_tasks=2)  # fmt: skip
 WARM = ImitationConfig(iterations=3, n_envs=4)
 
 
@@ -191,8 +191,8 @@ def test_one_bad_reward_costs_an_interval_and_half_the_learning_rate(value, tmp_
         return paid * factors.pop() if factors else paid
 
     monkeypatch.setitem(REWARDS, "broken", reward)
-    # Draws: one for the spaces, then one a roll-out.
-    at_call(monkeypatch, Mixture, "draw", 5, lambda: factors.append(value))
+    # Draws: one for the spaces, two for the context, then one a roll-out.
+    at_call(monkeypatch, Mixture, "draw", 7, lambda: factors.append(value))
     end = train(tmp_path, reward="broken")
     assert end["iteration"] == CONFIG.iterations and end["recoveries"] == 1
     # Of the last update, with the rate's fall: 1 − 4/5 of the training is left.

@@ -31,7 +31,7 @@ def test_a_short_training_beats_its_prior_on_unseen_classes(tmp_path):
     def core(part):
         return Core(part, learner, task, REWARDS["likelihood_aulc"])
 
-    config = PPOConfig(iterations=25, validate_every=25, validation_tasks=8)
+    config = PPOConfig(iterations=25, groups=1, learning_rate=3e-3, validate_every=25, validation_tasks=8)
     training = core(learner_and_policy_parts(glyphs.split("train"))[1])
     validation = core(glyphs.split("validation"))
     mixture = Mixture([[training]], n_envs=config.n_envs, paired=config.paired)

@@ -87,7 +87,7 @@ def test_paired_roll_outs_are_each_others_baseline():
 
 
 def test_labelled_items_have_probability_zero():
-    config = PPOConfig(n_envs=5, paired=1, width=8)
+    config = PPOConfig(n_envs=5, groups=1, paired=1, width=8)
     mixture = Mixture([[tiny_core()]], n_envs=5, paired=1)
     envs, model = mixture.draw(0)[0], make_ppo(mixture, config)
     observation = envs.reset_tensors()
@@ -196,9 +196,9 @@ def test_imitation_approaches_the_oracle(tmp_path):
     core = tiny_core()
     torch.manual_seed(0)
     network = AcquisitionNetwork(width=8, layers=1)
-    config = ImitationConfig(iterations=12, n_envs=16, learning_rate=1e-2)
+    config = ImitationConfig(iterations=30, n_envs=16, learning_rate=1e-2)
     losses = imitate(network, Mixture([[core]], n_envs=16, paired=1), config, tmp_path / "imitation.pt")
-    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
+    assert np.mean(losses[-5:]) < 0.9 * losses[0]
 
 
 @pytest.mark.parametrize(

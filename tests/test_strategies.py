@@ -14,9 +14,8 @@ from test_strategies_contract import label, make_core, sample
 
 from agents.strategies import STRATEGIES, Strategy, make_strategy
 from agents.strategies.adaptive import Tailor, history
-from agents.strategies.clustering import gaussian_mixture, k_means
 from agents.strategies.committee import Committee, committee_probs
-from agents.strategies.coverage import DCoM, ball_gain, pure_radius
+from agents.strategies.coverage import DCoM
 from agents.strategies.expected import (
     ExpectedEntropyReduction,
     ExpectedErrorReduction,
@@ -27,6 +26,8 @@ from agents.strategies.information import BAIT
 from agents.strategies.mixture import RULES, Mixture
 from agents.strategies.privileged import look_ahead
 from metaal_env import rules
+from metaal_env.balls import ball_gain, pure_radius
+from metaal_env.clustering import gaussian_mixture, k_means
 from metaal_env.errors import InputError
 from metaal_env.learners.maml import MAML
 from metaal_env.view import PoolView
@@ -187,7 +188,7 @@ def test_ball_coverage() -> None:
     view = view_of(x, probs, labels)
     radius = float(pure_radius(view))
     squared = cdist(x, x, "sqeuclidean")
-    assert np.isclose(np.abs(squared - radius).min(), 0, atol=1e-9)  # one of the pool's own distances
+    assert np.isclose(np.abs(squared / radius - 1).min(), 0, atol=2e-5)  # one of the pool's own distances
     inside = squared <= radius + 1e-12
     covered = inside[labels >= 0].any(0)
     gain, share = ball_gain(view, torch.tensor([radius + 1e-12], dtype=torch.float64))

@@ -12,10 +12,10 @@ from test_strategies_contract import label, make_core, sample
 
 from agents.evaluation.loading import strategy_digest
 from agents.strategies.cluster_batch import Clue
-from agents.strategies.clustering import k_means, typicality
 from agents.strategies.committee import BALD, committee_probs, guesses
 from agents.strategies.gain_models import LAL
 from agents.strategies.lookahead import hypotheses, predict_under, shares_items, tile
+from metaal_env.clustering import k_means, typicality
 from metaal_env.learners import LEARNERS
 from metaal_env.view import PoolView
 

@@ -12,11 +12,11 @@ from agents.strategies import make_strategy
 from agents.strategies.committee import batch_mutual_information, mutual_information
 from agents.strategies.committee import variation_ratios as our_variation_ratios
 from agents.strategies.committee import vote_entropy as our_vote_entropy
-from agents.strategies.coverage import ball_gain
 from agents.strategies.diversity import DiscriminativeAL
 from agents.strategies.herding import MaxHerding
 from agents.strategies.information import McPAL, cost_reduction, label_frequencies
 from metaal_env import rules
+from metaal_env.balls import ball_gain
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.view import PoolView
 

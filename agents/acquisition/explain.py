@@ -49,7 +49,7 @@ def explain(network: AcquisitionNetwork, view: PoolView, position: int) -> Expla
     average = features.items[0][open_].mean(0)  # (F,)
     delta = features.items[0, position] - average
     names = feature_names()
-    weights = network.rule_weights.detach()
+    weights = network.weights_of_rules(features.episode[:1])[0].detach()
     prior = delta[: len(weights)] * weights
     ends = _corrections(network, features, view, position, average, delta, torch.tensor([0.0, 1.0]))[0]
     change = float(ends[1] - ends[0])

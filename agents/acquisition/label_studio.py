@@ -18,7 +18,7 @@ from agents.acquisition.encoders import EncoderName, encode
 from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import query
 from agents.acquisition.sources import Items
-from agents.strategies.clustering import k_means
+from metaal_env.clustering import k_means
 from metaal_env.errors import InputError
 
 CLUSTERS = 20

@@ -22,6 +22,7 @@ from agents.strategies import (  # noqa: F401
     mixture,
     privileged,
     uncertainty,
+    walks,
 )
 from agents.strategies.base import STRATEGIES, PrivilegedStrategy, Strategy
 from agents.strategies.fitted import is_fitted, load_fitted

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
-from agents.strategies.clustering import (
+from metaal_env import rules
+from metaal_env.clustering import (
     gaussian_mixture,
     k_means,
     static_clusters,
@@ -14,7 +15,6 @@ from agents.strategies.clustering import (
     uncovered_first,
     within,
 )
-from metaal_env import rules
 from metaal_env.view import PoolView
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, cold_start, masked_scores, stack_picks
-from agents.strategies.clustering import k_means, typicality, uncovered_first, within
 from metaal_env import rules
+from metaal_env.clustering import k_means, typicality, uncovered_first, within
 from metaal_env.core import Oracle
 from metaal_env.view import PoolView
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, PrivilegedStrategy
-from agents.strategies.clustering import within
 from agents.strategies.lookahead import MAX_ELEMENTS, Columns, has_prototypes
 from metaal_env import rules
+from metaal_env.clustering import within
 from metaal_env.core import Metrics, Oracle
 from metaal_env.view import PoolView
 

@@ -125,11 +125,24 @@ def gaussian_mixture(
     return Clusters(centres, start.real, assignment, nearest), log_density
 
 
+def static_typicality(view: PoolView, clusters: Tensor) -> Tensor:
+    """(B, N) `typicality` in the clusters of `static_clusters`, kept as they are."""
+    key = ("typicality", tuple(clusters.tolist()))
+    if key not in view.geometry.memo:
+        view.geometry.memo[key] = typicality(view, static_clusters(view, clusters).assignment)
+    return view.geometry.memo[key]
+
+
+def per_cluster(values: Tensor, clusters: Clusters) -> Tensor:
+    """(B, K) sums of (B, N) `values` over the members of each cluster."""
+    return values.new_zeros(clusters.real.shape).scatter_add_(1, clusters.assignment, values)
+
+
 def uncovered_first(view: PoolView, clusters: Clusters) -> Tensor:
     """(B, N) double: rank of the item's cluster, fewest labels first, then most items; whole numbers."""
-    share = view.valid.double() - (view.labelled & view.valid).double() * (view.valid.shape[1] + 1)
-    rank = share.new_zeros(clusters.real.shape).scatter_add_(1, clusters.assignment, share)  # (B, K)
-    return torch.take_along_dim(rank, clusters.assignment, 1)
+    more = view.valid.sum(1, keepdim=True).double() + 1  # than any cluster has members
+    share = view.valid.double() - (view.labelled & view.valid) * more
+    return torch.take_along_dim(per_cluster(share, clusters), clusters.assignment, 1)
 
 
 MAX_DISTANCES = 2**22

@@ -1,0 +1,90 @@
+"""Puts a trained policy into the package with its model card.
+
+    python benchmarks/release_policy.py --run runs/general-all-0 --verdict results/general
+
+The card is the policy's JSON: what it was trained on, the commands, what `general_verdict.py` measured, and limits.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from agents.evaluation.loading import SHIPPED
+from agents.policy import LearnedStrategy
+from metaal_env.artifacts import write_atomic
+from metaal_env.cli import run_cli
+from metaal_env.errors import InputError
+
+LICENCES = {
+    "glyphs": "characters of typefaces that come with Python packages, rendered by metaal (fonts: open licences)",
+    "languages": "language names of Unicode CLDR (Unicode licence)",
+    "omniglot": "background alphabets, Lake et al. 2015 (MIT)",
+    "clinc150, banking77": "train splits; MiniLM-L6 sentence embeddings of the utterances (CC BY 3.0, CC BY 4.0)",
+    "pmlb": "tables of the Penn Machine Learning Benchmarks (MIT)",
+}
+HELD_BACK = (
+    "unseen glyph scripts, Omniglot's evaluation alphabets, the test splits of languages and intents, all UCI sets "
+    "and every PMLB table of the same origin, and every fourth other PMLB table"
+)
+
+LIMITS = (
+    "Wins are small, one or two points of accuracy; where the card's results show none, use the best rule named.",
+    "Trained on pools of 30-150 items, 3-20 classes (2 in some tables), 5-80 labels, one label at a time.",
+    "Distances are Euclidean: scale columns of different units; embeddings that do not separate classes help nobody.",
+    "The oracle was wrong in a quarter of the tasks, for 10 % of items; heavier noise was not seen.",
+)
+
+
+@dataclass
+class Options:
+    """What to release."""
+
+    run: Path
+    """Run folder of the policy."""
+    verdict: Path
+    """Folder of the results of general_verdict.py on the same policy."""
+    name: str = "metaal-general"
+    commands: tuple[str, ...] = (
+        "python train_policy.py",
+        "python benchmarks/general_policy.py --data DATA --seed 0",
+        "python benchmarks/general_verdict.py --data DATA --policies agents/pretrained/metaal-general",
+    )
+
+
+def main(options: Options) -> None:
+    config = json.loads((options.run / "config.json").read_bytes())
+    summary = json.loads((options.run / "policy.json").read_bytes())["summary"]
+    results = options.verdict / "verdict.json"
+    if not results.is_file():
+        raise InputError(
+            f"verdict={str(options.verdict)!r} holds no verdict.json; run general_verdict.py first."
+        )
+    card = {
+        "name": options.name,
+        "seed": config["ppo"]["seed"],
+        "chosen": summary,
+        "commands": list(options.commands),
+        "training_data": LICENCES,
+        "held_back": HELD_BACK,
+        "limits": list(LIMITS),
+        "results": json.loads(results.read_bytes()),
+    }
+    folder = SHIPPED / options.name
+    LearnedStrategy.load(options.run).save(folder / "policy", card)
+    # What evaluate.py plays with this policy when nothing else is asked for.
+    write_atomic(
+        folder / "config.json", json.dumps({"dataset": "glyphs", "task": config["task"]}, indent=2).encode()
+    )
+    for suffix in (".json", ".safetensors"):
+        learner = (options.run / "learner").with_suffix(suffix)
+        write_atomic(folder / learner.name, learner.read_bytes())
+    print(f"released: {folder}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(lambda: main(tyro.cli(Options, description=__doc__))))

@@ -102,10 +102,14 @@ class AcquisitionNetwork(nn.Module):
         start = torch.tensor([temperature if name == prior else 0.0 for name in RULES])
         self.centre: Tensor
         self.whitening: Tensor
+        self.lowest: Tensor
+        self.highest: Tensor
         self.rule_weights = nn.Parameter(start)
         self.gate = nn.Parameter(torch.zeros(len(RULES), N_EPISODE))
         self.register_buffer("centre", torch.zeros(N_EPISODE))
         self.register_buffer("whitening", torch.eye(N_EPISODE))
+        self.register_buffer("lowest", torch.full((N_EPISODE,), -1e6))
+        self.register_buffer("highest", torch.full((N_EPISODE,), 1e6))
         self.items = nn.Linear(N_ITEM, width)
         self.context = nn.Linear(N_EPISODE, width, bias=False)
         self.embed = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.LayerNorm(width))
@@ -116,7 +120,10 @@ class AcquisitionNetwork(nn.Module):
         self.value = nn.Sequential(nn.Linear(2 * width + N_EPISODE, width), nn.ReLU(), nn.Linear(width, 1))
 
     def fit_context(self, episode: Tensor) -> None:
-        """Takes the mean and the correlations of episode features from (M, N_EPISODE) examples; see `context_of`."""
+        """Takes range, mean and correlations of episode features from (M, N_EPISODE) examples; see `context_of`."""
+        ends = torch.quantile(episode, episode.new_tensor([0.001, 0.999]), 0)
+        self.lowest.copy_(ends[0])
+        self.highest.copy_(ends[1])
         deviation = episode.std(0).clamp(min=1e-3)
         values, vectors = torch.linalg.eigh(torch.cov(((episode - episode.mean(0)) / deviation).T))
         # Directions that hardly occur must not be blown up.
@@ -124,8 +131,13 @@ class AcquisitionNetwork(nn.Module):
         self.whitening.copy_(vectors / values.clamp(min=0.05).sqrt() / deviation.unsqueeze(1))
 
     def context_of(self, episode: Tensor) -> Tensor:
-        """(B, N_EPISODE) features → as many without correlation and of deviation 1 (over the examples)."""
-        return ((episode - self.centre) @ self.whitening).clamp(-4, 4)
+        """(B, N_EPISODE) features → as many without correlation and of deviation 1 (over the examples).
+
+        What lies beyond the examples counts as their extreme: on pools ten times as large as in training, rules'
+        weights would otherwise be extrapolated to where nobody has tried them.
+        """
+        inside = torch.minimum(torch.maximum(episode, self.lowest), self.highest)
+        return ((inside - self.centre) @ self.whitening).clamp(-4, 4)
 
     def weights_of_rules(self, episode: Tensor) -> Tensor:
         """(B, N_EPISODE) → (B, R) what each rule's standardised score counts."""

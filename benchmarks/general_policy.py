@@ -65,14 +65,14 @@ class Options:
     seed: int = 0
     sources: Literal["all", "images", "vectors"] = "all"
     """Which sources of tasks; the other domains then stay unseen."""
-    iterations: int = 60
+    iterations: int = 30
     """Roll-outs of PPO."""
     evolution: int = 130
     """Roll-outs of a search for the prior."""
     searches: int = 4
     """Searches with seeds 0, 1, …, whose mean is the start of further ones."""
     refinements: int = 2
-    """Searches at a lower rate from that mean. All policies share them: PPO starts from the mean of these."""
+    """Searches at a lower rate from that mean. All policies share them: PPO starts from the mean of it all."""
     only: int | None = None
     """Make the search or refinement of this seed and end there, so that several processes can share the work."""
 
@@ -188,10 +188,10 @@ def average(options: Options, found: list[Path], name: str) -> Path:
 
 
 def prior(options: Options) -> Path:
-    """The policy that PPO starts from: the mean of refinements of the mean of searches."""
+    """The policy that PPO starts from: the mean of refinements and of the mean of searches that they started from."""
     first = average(options, [search(options, seed) for seed in range(options.searches)], "searched")
     again = range(options.searches, options.searches + options.refinements)
-    return average(options, [search(options, seed, first) for seed in again], PRIOR)
+    return average(options, [*(search(options, seed, first) for seed in again), first], PRIOR)
 
 
 def main(options: Options) -> None:

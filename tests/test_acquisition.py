@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
-from agents.acquisition import InputTypeError, MetaALQuery, choose, default_policy, query, shipped_policies
+from agents.acquisition import InputTypeError, MetaALQuery, choose, query, shipped_policies
 from agents.acquisition import pool as pool_module
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy
@@ -253,15 +253,13 @@ def test_learned_policy_by_path_and_shipped_name(tmp_path: Path, monkeypatch: py
     assert query(x, y, policy=str(tmp_path / "metaal-general" / "policy.json"), batch_size=3)[0] == expected
     monkeypatch.setattr(policies, "SHIPPED", tmp_path)
     assert shipped_policies() == {"metaal-general": tmp_path / "metaal-general"}
-    assert default_policy() == "metaal-general"
     assert query(x, y, policy="metaal-general", budget=30) == expected
     with pytest.raises(InputError, match="did you mean 'metaal-general'") as error:
         query(x, y, policy="metaal-generl")
     assert "uherding" in str(error.value)
     (tmp_path / "metaal-general" / "policy.safetensors").unlink()  # half a policy is none
-    assert shipped_policies() == {} and default_policy() == "uherding"
-    monkeypatch.setattr(policies, "SHIPPED", tmp_path / "none")
-    assert default_policy() == "uherding"
+    assert shipped_policies() == {}
+    assert query(x, y) == expected  # the default needs no files
 
 
 def test_a_pool_asked_about_again_gives_what_a_new_one_gives() -> None:

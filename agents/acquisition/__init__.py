@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.acquisition.arrays import InputTypeError
 from agents.acquisition.modal import modal_strategy
-from agents.acquisition.policies import default_policy, load_policy, shipped_policies
+from agents.acquisition.policies import load_policy, shipped_policies
 from agents.acquisition.query import query
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = [
     "InputTypeError",
     "MetaALQuery",
-    "default_policy",
     "load_policy",
     "modal_strategy",
     "query",

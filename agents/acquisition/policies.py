@@ -13,7 +13,9 @@ from agents.strategies import STRATEGIES, Strategy, make_strategy
 from agents.strategies.base import PrivilegedStrategy
 from metaal_env.errors import InputError, unknown_name
 
-GENERAL = "metaal-general"
+DEFAULT = "uherding"
+"""What picks where nothing is asked for. Learned policies were trained on pools of up to 150 items, with known classes
+and a known budget; on 1,000 digits without either the rule is better (`docs/own_pool.md`)."""
 
 PolicySpec: TypeAlias = "str | os.PathLike[str] | Strategy | None"
 
@@ -24,20 +26,11 @@ def shipped_policies() -> dict[str, Path]:
     return {folder.name: folder for folder in found if (folder / "policy.safetensors").is_file()}
 
 
-def default_policy() -> str:
-    """``"metaal-general"`` if it ships, else the rule ``"uherding"``.
-
-    A policy trained in one domain may lose to rules in another (`docs/experiments.md`), so none but a general
-    one is used without being asked for.
-    """
-    return GENERAL if GENERAL in shipped_policies() else "uherding"
-
-
 def load_policy(policy: PolicySpec = None) -> Strategy:
     """The strategy behind `policy`.
 
     Args:
-        policy: None for `default_policy`; the name of a shipped policy or of a rule; a run folder or the path
+        policy: None for `DEFAULT`; the name of a shipped policy or of a rule; a run folder or the path
             of a saved policy; ``"file.py:ClassName"``; or a `Strategy`.
 
     Raises:
@@ -47,7 +40,7 @@ def load_policy(policy: PolicySpec = None) -> Strategy:
     if isinstance(policy, Strategy):
         strategy = policy
     elif policy is None or isinstance(policy, (str, os.PathLike)):
-        spec = default_policy() if policy is None else os.fspath(policy)
+        spec = DEFAULT if policy is None else os.fspath(policy)
         shipped = shipped_policies()
         if spec in shipped and spec not in STRATEGIES:
             strategy = _learned(shipped[spec], (shipped[spec] / "policy.json").stat().st_mtime_ns)

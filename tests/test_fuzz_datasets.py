@@ -164,8 +164,12 @@ def test_arrays(examples: int) -> None:
     )
     extra = st.one_of(st.just({}), some)
 
-    @fuzz(examples // 4)
-    @given(arrays(SHAPES), st.one_of(LABELS, st.just(np.arange(12) % 3)), extra)
+    @fuzz(examples)
+    @given(
+        st.one_of(arrays(SHAPES), st.just(np.linspace(0, 1, 24).reshape(12, 2))),
+        st.one_of(LABELS, st.just(np.arange(12) % 3)),
+        extra,
+    )
     def check(x: np.ndarray, y: np.ndarray, more: dict[str, np.ndarray]) -> None:
         given_ = {"X": x, "y": y} | more
         before = {key: value.tobytes() for key, value in given_.items() if value.dtype != object}

@@ -180,6 +180,8 @@ def average(options: Options, found: list[Path], name: str) -> Path:
     if not (folder / "policy.json").is_file():
         tasks = mixture(configuration(options))
         networks = [LearnedStrategy.load(each).network for each in found]
+        for network in networks:  # all count alike
+            set_temperature(network, tasks, EvolutionConfig().temperature)
         mean = averaged(networks, examples(networks[0], tasks)[0])
         set_temperature(mean, tasks, EvolutionConfig().temperature)
         folder.mkdir(parents=True, exist_ok=True)

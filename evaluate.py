@@ -40,7 +40,7 @@ from agents.evaluation.cells import Cell, cells_of, pending
 from agents.evaluation.cluster import cluster_executor
 from agents.evaluation.examples import example_pools, read_examples
 from agents.evaluation.measures import MEASURES
-from agents.evaluation.planning import Plan, make_protocol, replay
+from agents.evaluation.planning import Plan, Planned, make_protocol, replay
 from agents.evaluation.pool import run_cells
 from agents.evaluation.protocol import Protocol
 from agents.evaluation.report import outcome, write_figures, write_report
@@ -49,7 +49,8 @@ from agents.evaluation.tensorboard import write_tensorboard
 from metaal_env.artifacts import write_atomic
 from metaal_env.cli import run_cli
 from metaal_env.errors import InputError
-from metaal_env.files import read_json, stay_inside
+from metaal_env.files import read_json
+from metaal_env.locks import claimed
 from metaal_env.setup import check_device
 
 PROTOCOL, NOTES = "protocol.json", "notes.json"
@@ -87,14 +88,21 @@ def evaluate(options: Options, command: str) -> Path:
     check_device(options.device)
     console = Console()
     if options.redraw is not None:
-        stay_inside(options.redraw, f"redraw={str(options.redraw)!r}")
-        show(options.redraw, Protocol.load(options.redraw / PROTOCOL), options, command, console)
+        protocol = Protocol.load(options.redraw / PROTOCOL)
+        with claimed(options.redraw, f"redraw={str(options.redraw)!r}"):
+            show(options.redraw, protocol, options, command, console)
         return options.redraw
-
     plan = options.plan
     planned = make_protocol(plan) if options.protocol is None else replay(options.protocol, plan.strategy)
-    protocol, folder = planned.protocol, options.out or default_folder(planned.protocol)
-    stay_inside(folder, f"out={str(folder)!r}")
+    folder = options.out or default_folder(planned.protocol)
+    with claimed(folder, f"out={str(folder)!r}"):
+        complete(folder, planned, options, command, console)
+    return folder
+
+
+def complete(folder: Path, planned: Planned, options: Options, command: str, console: Console) -> None:
+    """Plays what the folder lacks of the plan and shows it together with what was there."""
+    protocol = planned.protocol
     cells = cells_of(protocol, folder, options.device)
     everything = protocol.joined_to(folder / PROTOCOL)
     todo = pending(cells, protocol)
@@ -115,7 +123,6 @@ def evaluate(options: Options, command: str) -> Path:
     play(todo, len(cells), options, console)
     write_atomic(folder / "examples.json", json.dumps(example_pools(protocol, options.device)).encode())
     show(folder, everything, options, command, console)
-    return folder
 
 
 def default_folder(protocol: Protocol) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 import tyro
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from rich.console import Console
 from stable_baselines3.common.logger import configure
 from torch.utils.tensorboard import SummaryWriter
@@ -41,10 +41,10 @@ from metaal_env.datasets import load_dataset
 from metaal_env.datasets.augment import learner_and_policy_parts
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
-from metaal_env.files import clear_temporaries, stay_inside
 from metaal_env.learners import InnerLearner, build_learner, load_learner, save_learner
 from metaal_env.learners.base import LEARNERS
 from metaal_env.learners.meta_train import MetaTrainConfig, meta_train
+from metaal_env.locks import claimed
 from metaal_env.rewards import REWARDS
 from metaal_env.setup import check_device
 from metaal_env.tasks import TaskConfig, TaskSampler
@@ -163,16 +163,7 @@ def claim(config: TrainConfig) -> FileLock:
             a link that leads out of it.
     """
     folder = config.folder
-    stay_inside(folder, f"name={folder.name!r}")
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(
-            f"name={folder.name!r}: another process is training there; wait or choose another --name."
-        ) from error
-    clear_temporaries(folder)
+    lock = claimed(folder, f"name={folder.name!r}")
     record = json.dumps(asdict(config), indent=2, default=str)
     file = folder / "config.json"
     if file.is_file() and file.read_bytes() != record.encode():
@@ -222,21 +213,28 @@ def make_policy(
         name: validate(validating, make_strategy(name), config.ppo.validation_tasks)[0]
         for name in tqdm(rules, desc="rules on validation tasks", unit="rule")
     }
-    mixture = Mixture(
-        families,
-        n_envs=config.ppo.n_envs,
-        paired=config.ppo.paired,
-        groups=config.ppo.groups,
-        vary=config.vary,
-        seed=config.ppo.seed,
-    )
     logger = configure(str(config.folder / "tensorboard"), ["tensorboard"])
     policy = train_ppo(
-        mixture, validating, config.ppo, baselines, config.folder, logger, config.imitation, config.evolution
+        mixture_of(config, families),
+        validating,
+        config.ppo,
+        baselines,
+        config.folder,
+        logger,
+        config.imitation,
+        config.evolution,
     )
     logger.close()
     write_atomic(done, b"")
     return policy
+
+
+def mixture_of(config: TrainConfig, families: list[list[Core]]) -> Mixture:
+    """What roll-outs draw their tasks from."""
+    ppo = config.ppo
+    return Mixture(
+        families, n_envs=ppo.n_envs, paired=ppo.paired, groups=ppo.groups, vary=config.vary, seed=ppo.seed
+    )
 
 
 def give_verdict(config: TrainConfig, core: Core, policy: LearnedStrategy) -> dict[str, Episodes]:

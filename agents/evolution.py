@@ -27,6 +27,9 @@ from metaal_env.vector_env import MetaALVectorEnv
 FIRST = 2 * 10**6
 """Number of the first roll-out: other tasks than those of imitation and PPO."""
 
+CONTEXT_DRAWS = 8
+"""Roll-outs from which the range of what episodes look like is taken."""
+
 
 @dataclass(frozen=True)
 class EvolutionConfig:
@@ -40,7 +43,7 @@ class EvolutionConfig:
         seed: of perturbations.
     """
 
-    iterations: int = 60
+    iterations: int = 120
     sigma: float = 0.15
     learning_rate: float = 0.08
     temperature: float = 3.0
@@ -64,8 +67,9 @@ def evolve(
     """Improves `network`'s rule weights and gate in place, by the mean return of episodes played with them alone.
 
     Companions of a task play opposite perturbations in pairs, so that what the task contributes cancels. Within a
-    group differences of returns are scaled alike, so that no data set drowns the others. Continues from
-    `checkpoint` when it exists; it is rewritten after every iteration.
+    group differences of returns are scaled alike, so that no data set drowns the others. The result is the mean of
+    the weights over the second half of the iterations, for single ones carry the noise of their steps. Continues
+    from `checkpoint` when it exists; it is rewritten after every iteration.
 
     Raises:
         InputError: the checkpoint belongs to other settings or is damaged; episodes do not share tasks in even
@@ -76,11 +80,14 @@ def evolve(
         raise InputError(f"paired={mixture.paired} must be even for evolution; or set its iterations to 0.")
     weights = [network.rule_weights, network.gate]
     optimizer = torch.optim.Adam(weights, lr=config.learning_rate)
+    mean = [weight.detach().clone() for weight in weights]
     done = 0
     if (saved := read_checkpoint(checkpoint, config)) is not None:
         with restoring(checkpoint):
             network.rule_weights.data.copy_(saved["rule_weights"])
             network.gate.data.copy_(saved["gate"])
+            for part, found in zip(mean, saved["mean"], strict=True):
+                part.copy_(found)
             optimizer.load_state_dict(saved["optimizer"])
             done = int(saved["iteration"])
     bar = tqdm(range(done, config.iterations), desc="prior (evolution)", unit="iteration")
@@ -101,14 +108,19 @@ def evolve(
             for weight, part in zip(weights, ascent, strict=True):
                 weight.grad = -part
             optimizer.step()
+            share = 1 / max(1, iteration + 1 - config.iterations // 2)
+            for part, weight in zip(mean, weights, strict=True):
+                part.lerp_(weight.detach(), share)
             if writer is not None:
                 for name, value in zip(RULES, network.rule_weights.tolist(), strict=True):
-                    writer.add_scalar(f"prior/{name}", value, iteration)  # type: ignore[no-untyped-call]
+                    writer.add_scalar(f"prior/{name}", value, iteration)
             state: dict[str, object] = {"rule_weights": network.rule_weights.data, "gate": network.gate.data}
-            state |= {"optimizer": optimizer.state_dict(), "iteration": iteration + 1}
+            state |= {"mean": mean, "optimizer": optimizer.state_dict(), "iteration": iteration + 1}
             write_checkpoint(checkpoint, config, state)
             if stopping:
                 break
+    for weight, part in zip(weights, mean, strict=True):
+        weight.data.copy_(part)
     set_temperature(network, mixture, config.temperature)
 
 

@@ -85,7 +85,7 @@ def imitate(
                 ) from error
             losses.append(sum(played) / len(played))
             if writer is not None:
-                writer.add_scalar("imitation/loss", losses[-1], iteration)  # type: ignore[no-untyped-call]
+                writer.add_scalar("imitation/loss", losses[-1], iteration)
             write_checkpoint(
                 checkpoint,
                 config,
@@ -110,7 +110,7 @@ def _episode(
         if not bool(loss.isfinite()):
             raise FloatingPointError(f"loss {loss.item():g}")
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         action = torch.multinomial(logs.detach().exp(), 1).squeeze(1)  # the policy's own states
         observation, result, _ = envs.step_tensors(action)

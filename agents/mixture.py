@@ -24,6 +24,10 @@ ATTEMPTS = 20
 """Shapes that are tried on one data set before giving up; small ones cannot supply every shape."""
 
 
+ODD = 1 / 6
+"""Share of the drawn task shapes with wrong labels, with distractors, and with initial labels."""
+
+
 class Mixture:
     """Draws groups of environments: each group has one data set, one learner and one task shape.
 
@@ -95,10 +99,10 @@ def one_shape(config: TaskConfig, rng: np.random.Generator) -> TaskConfig:
 def varied(base: TaskConfig, data: ClassDataset, rng: np.random.Generator) -> TaskConfig:
     """A task shape drawn as widely as a general policy must cope with.
 
-    Log-uniform: classes 3–20 (2 where there are no more), labels from one per class (5 at least) to 40 or four
-    per class, pools of 30–150 (more where the budget asks for it). Class shares from Dirichlet(.3), Dirichlet(1)
-    or equal. In a quarter of the draws each: wrong labels (10 %), distractors (20 %), initial labels (up to one
-    per class). Training has no use for a test set: the reward set takes its items, up to 30 per class, for a
+    Log-uniform: classes 3–20 (2 where there are no more), labels from one per class (5 at least) to four per class
+    (20 at least), pools of 30–200. Class shares are equal in half of the draws, else from Dirichlet(.3) or
+    Dirichlet(1). In one draw of six each: wrong labels (10 %), distractors (20 %), initial labels (up to one per
+    class). Training has no use for a test set: the reward set takes its items, up to 30 per class, for a
     reward with less noise.
     """
     n_classes, sizes = data.n_classes, np.bincount(data.labels.numpy())
@@ -107,16 +111,16 @@ def varied(base: TaskConfig, data: ClassDataset, rng: np.random.Generator) -> Ta
         return float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
 
     way = round(log_uniform(min(3, n_classes), min(20, n_classes)))
-    budget = round(log_uniform(max(5, way), max(40, 4 * way)))
-    initial = int(rng.integers(1, way, endpoint=True)) if rng.random() < 0.25 else 0
+    budget = round(log_uniform(max(5, way), max(20, 4 * way)))
+    initial = int(rng.integers(1, way, endpoint=True)) if rng.random() < ODD else 0
     return replace(
         base,
         way=way,
         budget=budget,
-        pool_size=round(log_uniform(max(30, 2 * (budget + initial)), 150)),
-        imbalance=float(rng.choice([0.3, 1.0, np.inf])),
-        label_noise=0.1 if rng.random() < 0.25 else 0.0,
-        distractors=0.2 if rng.random() < 0.25 and n_classes > way else 0.0,
+        pool_size=round(log_uniform(max(30, 2 * (budget + initial)), 200)),
+        imbalance=float(rng.choice([0.3, 1.0, np.inf, np.inf])),
+        label_noise=0.1 if rng.random() < ODD else 0.0,
+        distractors=0.2 if rng.random() < ODD and n_classes > way else 0.0,
         initial_labels=initial,
         reward_per_class=int(np.clip(np.median(sizes) // 2 - 1, 2, 30)),
         test_per_class=1,

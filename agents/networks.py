@@ -9,11 +9,14 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from metaal_env.errors import unknown_name
-from metaal_env.features import N_EPISODE, N_ITEM, RULES
+from metaal_env.features import N_EPISODE, N_ITEM, NEIGHBOUR_TEMPERATURE, RULES, WALK
 from metaal_env.geometry import Geometry
 
-TEMPERATURES = (0.1, 0.4, 1.0)
-"""How sharply the attention of the three heads falls off with distance; see `Geometry.attention`."""
+TEMPERATURES = (WALK[0], NEIGHBOUR_TEMPERATURE)
+"""How sharply the attention of the heads falls off with distance: as in the features, which have it computed."""
+
+CONTEXT_LIMIT = 2.0
+"""Bound on every entry of a context, in deviations: gates are found where most episodes are, not far out."""
 
 CONTEXT_SCALE = 2 / N_EPISODE**0.5
 """With entries as large as the base's, a gate moves a rule's weight twice as far as the base does."""
@@ -89,7 +92,7 @@ class AcquisitionNetwork(nn.Module):
         InputError: unknown rule.
     """
 
-    def __init__(self, prior: str = "uherding", temperature: float = 1.5, width: int = 32, layers: int = 2):
+    def __init__(self, prior: str = "uherding", temperature: float = 1.5, width: int = 32, layers: int = 1):
         super().__init__()
         if prior not in RULES:
             raise unknown_name("prior", prior, RULES)
@@ -137,7 +140,7 @@ class AcquisitionNetwork(nn.Module):
         weights would otherwise be extrapolated to where nobody has tried them.
         """
         inside = torch.minimum(torch.maximum(episode, self.lowest), self.highest)
-        return ((inside - self.centre) @ self.whitening).clamp(-4, 4)
+        return ((inside - self.centre) @ self.whitening).clamp(-CONTEXT_LIMIT, CONTEXT_LIMIT)
 
     def weights_of_rules(self, episode: Tensor) -> Tensor:
         """(B, N_EPISODE) → (B, R) what each rule's standardised score counts."""

@@ -12,7 +12,7 @@ import torch
 from stable_baselines3.common.logger import Logger
 
 from agents.episode_ppo import EpisodePPO
-from agents.evolution import EvolutionConfig, evolve, examples
+from agents.evolution import CONTEXT_DRAWS, EvolutionConfig, evolve, examples
 from agents.imitation import ImitationConfig, imitate
 from agents.mixture import Mixture
 from agents.networks import AcquisitionNetwork
@@ -60,7 +60,7 @@ class PPOConfig:
     prior: str = "uherding"
     temperature: float = 1.5
     width: int = 32
-    layers: int = 2
+    layers: int = 1
     start: str | None = None
     validate_every: int = 5
     validation_tasks: int = 192
@@ -139,7 +139,7 @@ def train_ppo(
     trainer = Trainer(config, validation, baselines, folder / "checkpoints" / "ppo.pt", folder / "policy")
     network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
     if config.start is None:
-        network.fit_context(examples(network, training)[0])
+        network.fit_context(examples(network, training, CONTEXT_DRAWS)[0])
         if evolution is not None and evolution.iterations:
             evolve(network, training, evolution, folder / "checkpoints" / "evolution.pt")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill

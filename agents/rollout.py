@@ -85,7 +85,7 @@ class TensorRolloutBuffer(DictRolloutBuffer):
         self._flat: dict[str, Tensor] | None = None
         self.observations = {}
         shape = (self.buffer_size, self.n_envs)
-        self.actions = np.zeros((*shape, self.action_dim), dtype=self.action_space.dtype)  # type: ignore[type-var]
+        self.actions = np.zeros((*shape, self.action_dim), dtype=self.action_space.dtype)
         self.rewards, self.returns, self.values, self.log_probs, self.advantages, self.episode_starts = (
             np.zeros(shape, dtype=np.float32) for _ in range(6)
         )

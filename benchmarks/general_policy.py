@@ -1,7 +1,8 @@
 """Trains one acquisition policy for images, texts and tables, from a mixture of tasks.
 
-    python benchmarks/general_policy.py --data DATA --seed 0            # → runs/general-all-0
+    python benchmarks/general_policy.py --data DATA                     # → runs/general-all-prior
     python benchmarks/general_policy.py --data DATA --sources images    # never sees texts and tables
+    python benchmarks/general_policy.py --data DATA --iterations 30     # and PPO from there → runs/general-all-0
 
 ``DATA`` holds ``omniglot_28.npz``, ``intents/*.npz`` and ``pmlb/*.npz`` (Lake et al. 2015, MIT; CLINC150 and
 BANKING77 as MiniLM-L6 embeddings, CC BY; Penn Machine Learning Benchmarks, MIT). What is held back, and so fit
@@ -24,7 +25,7 @@ import torch
 import tyro
 
 import train_policy
-from agents.evolution import EvolutionConfig, averaged, evolve, examples, set_temperature
+from agents.evolution import CONTEXT_DRAWS, EvolutionConfig, averaged, evolve, examples, set_temperature
 from agents.mixture import Mixture, load_sources
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy
@@ -65,16 +66,14 @@ class Options:
     seed: int = 0
     sources: Literal["all", "images", "vectors"] = "all"
     """Which sources of tasks; the other domains then stay unseen."""
-    iterations: int = 30
-    """Roll-outs of PPO."""
-    evolution: int = 130
+    iterations: int = 0
+    """Roll-outs of PPO. On mixtures they have brought nothing that could be measured (docs/experiments.md, row 29)."""
+    evolution: int = 480
     """Roll-outs of a search for the prior."""
-    searches: int = 4
-    """Searches with seeds 0, 1, …, whose mean is the start of further ones."""
-    refinements: int = 2
-    """Searches at a lower rate from that mean. All policies share them: PPO starts from the mean of it all."""
+    searches: int = 3
+    """Searches with seeds 0, 1, …, whose mean is the policy and the start of PPO."""
     only: int | None = None
-    """Make the search or refinement of this seed and end there, so that several processes can share the work."""
+    """Make the search of this seed and end there, so that several processes can share the work."""
 
 
 def tables(data: Path, *, held_back: bool) -> list[Path]:
@@ -111,9 +110,9 @@ def configuration(options: Options) -> train_policy.TrainConfig:
         task=TaskConfig(),
         also=also,
         vary=True,
-        evolution=EvolutionConfig(iterations=options.evolution),
+        evolution=EvolutionConfig(iterations=options.evolution, learning_rate=0.05),
         ppo=PPOConfig(
-            iterations=options.iterations,
+            iterations=max(1, options.iterations),
             groups=GROUPS,
             n_envs=32 * GROUPS,
             epochs=2,
@@ -138,26 +137,21 @@ def omniglot_learner(options: Options) -> None:
         train_policy.make_learner(config, train, validation)
 
 
-def search(options: Options, seed: int, start: Path | None = None) -> Path:
-    """One search for the prior, from a rule or from the mean of earlier searches; its run folder."""
+def search(options: Options, seed: int) -> Path:
+    """One search for the prior; its run folder."""
     base = configuration(options)
-    step = base.evolution if start is None else replace(base.evolution, learning_rate=0.03, temperature=2.0)
     config = replace(
         base,
-        name=f"general-{options.sources}-{'search' if start is None else 'refinement'}-{seed}",
-        ppo=replace(base.ppo, seed=seed, start=None if start is None else str(start)),
-        evolution=replace(step, seed=seed),
+        name=f"general-{options.sources}-search-{seed}",
+        ppo=replace(base.ppo, seed=seed, start=None),
+        evolution=replace(base.evolution, seed=seed),
     )
     if not (config.folder / "policy.json").is_file():
         with train_policy.claim(config):
             torch.manual_seed(seed)
             tasks = mixture(config)
-            if start is None:
-                network = AcquisitionNetwork()
-                network.fit_context(examples(network, tasks)[0])
-            else:
-                network = LearnedStrategy.load(start).network
-                set_temperature(network, tasks, config.evolution.temperature)
+            network = AcquisitionNetwork()
+            network.fit_context(examples(network, tasks, CONTEXT_DRAWS)[0])
             evolve(network, tasks, config.evolution, config.folder / "checkpoints" / "evolution.pt")
             LearnedStrategy(network).save(config.folder / "policy", {"searched": config.evolution.iterations})
     return config.folder
@@ -167,46 +161,36 @@ def mixture(config: train_policy.TrainConfig) -> Mixture:
     """The tasks on which the policy of `config` is trained."""
     data = learner_and_policy_parts(load_dataset(config.dataset).split("train"))[1]
     source = make_core(data, split="all", learner=config.learner, task=config.task, reward=config.reward)
-    families = [[source], *load_sources(config.also, config.task, config.reward)[0]]
-    ppo = config.ppo
-    return Mixture(
-        families, n_envs=ppo.n_envs, paired=ppo.paired, groups=ppo.groups, vary=True, seed=ppo.seed
+    return train_policy.mixture_of(
+        config, [[source], *load_sources(config.also, config.task, config.reward)[0]]
     )
 
 
-def average(options: Options, found: list[Path], name: str) -> Path:
-    """Writes the mean of searches; its folder."""
-    folder = options.out / f"general-{options.sources}-{name}"
+def prior(options: Options) -> Path:
+    """The mean of the searches, all of which count alike; its folder."""
+    folder = options.out / f"general-{options.sources}-{PRIOR}"
+    found = [search(options, seed) for seed in range(options.searches)]
     if not (folder / "policy.json").is_file():
         tasks = mixture(configuration(options))
         networks = [LearnedStrategy.load(each).network for each in found]
-        for network in networks:  # all count alike
+        for network in networks:
             set_temperature(network, tasks, EvolutionConfig().temperature)
-        mean = averaged(networks, examples(networks[0], tasks)[0])
+        mean = averaged(networks, examples(networks[0], tasks, CONTEXT_DRAWS)[0])
         set_temperature(mean, tasks, EvolutionConfig().temperature)
         folder.mkdir(parents=True, exist_ok=True)
         LearnedStrategy(mean).save(folder / "policy", {"mean_of": [each.name for each in found]})
     return folder
 
 
-def prior(options: Options) -> Path:
-    """The policy that PPO starts from: the mean of refinements and of the mean of searches that they started from."""
-    first = average(options, [search(options, seed) for seed in range(options.searches)], "searched")
-    again = range(options.searches, options.searches + options.refinements)
-    return average(options, [*(search(options, seed, first) for seed in again), first], PRIOR)
-
-
 def main(options: Options) -> None:
     if options.sources != "vectors" and not (options.out / "omniglot-learner" / "learner.json").is_file():
         omniglot_learner(options)
-    if options.only is None:
-        prior(options)
-        train_policy.main(configuration(options))
-    elif options.only < options.searches:
+    if options.only is not None:
         search(options, options.only)
-    else:
-        first = options.out / f"general-{options.sources}-searched"
-        search(options, options.only, first)
+        return
+    prior(options)
+    if options.iterations:
+        train_policy.main(configuration(options))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,9 @@ STAGES = {
 }
 """Stages with the file that ends each. The checks and the rules on validation tasks belong to what follows."""
 
+BEGINS = ("config.json", *STAGES.values())
+"""Files with which a stage begins and the last one ends."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -117,26 +120,40 @@ def finish(process: multiprocessing.process.BaseProcess, config: train_policy.Tr
         raise InputError(f"out={str(config.out)!r}: a run ended with code {process.exitcode} ({said}).")
 
 
+def durations(process: multiprocessing.process.BaseProcess, config: train_policy.TrainConfig) -> list[float]:
+    """Seconds that an uninterrupted run spends in each stage."""
+    seconds = []
+    for file in BEGINS:
+        begin = time.perf_counter()
+        while process.is_alive() and not (config.folder / file).is_file():
+            time.sleep(0.01)
+        seconds.append(time.perf_counter() - begin)
+    return seconds[1:]
+
+
 def kill(
-    config: train_policy.TrainConfig, rng: np.random.Generator, duration: float, per_stage: int
+    config: train_policy.TrainConfig, rng: np.random.Generator, seconds: list[float], per_stage: int
 ) -> tuple[Counter[str], int]:
-    """Kills a run `per_stage` times after the start of each stage and lets it end; kills by the stage they fell
-    in, and temporary files they left."""
+    """Kills a run `per_stage` times in each stage and lets it end; kills by the stage they fell in, and temporary
+    files they left.
+
+    Args:
+        seconds: what each stage takes. A kill may come after all of it, too, for a continued stage is shorter.
+    """
     kills: Counter[str] = Counter()
-    left, begins = 0, config.folder / "config.json"
-    for end in STAGES.values():
+    left = 0
+    for begins, length in zip(BEGINS, seconds, strict=False):
         for _ in range(per_stage):
             process = start(config)
-            while process.is_alive() and not begins.is_file():
+            while process.is_alive() and not (config.folder / begins).is_file():
                 time.sleep(0.01)
-            process.join(rng.uniform(0, duration / 2 / len(STAGES)))
+            process.join(rng.uniform(0, length))
             if process.is_alive():
                 process.kill()
                 process.join()
                 ended = (stage for stage, file in STAGES.items() if not (config.folder / file).is_file())
                 kills[next(ended, "verdict")] += 1
                 left += len(list(config.folder.rglob(f".*{TEMPORARY}")))
-        begins = config.folder / end
     finish(start(config), config)
     return kills, left
 
@@ -161,17 +178,18 @@ def main(config: Config) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         whole = training(config, root / "whole", clusters(root / "clusters.npz"))
-        begin = time.perf_counter()
-        finish(start(whole), whole)
-        duration = time.perf_counter() - begin
+        process = start(whole)
+        seconds = durations(process, whole)
+        finish(process, whole)
         reference = contents(whole)
         weights = [name for name in reference if name.endswith(".safetensors")]
-        print(f"uninterrupted: {duration:.0f} s, {', '.join(sorted(weights))}", flush=True)
+        stages = ", ".join(f"{stage} {s:.1f} s" for stage, s in zip(STAGES, seconds, strict=True))
+        print(f"uninterrupted: {stages}; {', '.join(sorted(weights))}", flush=True)
         kills: Counter[str] = Counter()
         runs, bad, left = 0, 0, 0
         while kills.total() < config.kills:
             killed = replace(whole, out=root / f"killed{runs}")
-            here, remains = kill(killed, rng, duration, config.per_stage)
+            here, remains = kill(killed, rng, seconds, config.per_stage)
             wrong = differing(reference, contents(killed))
             print(
                 f"run {runs}: {dict(here)}, {'differs in ' + ', '.join(wrong) if wrong else 'equal'}",

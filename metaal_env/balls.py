@@ -67,12 +67,16 @@ def _quantiles(distance: Tensor, real: Tensor) -> Tensor:
 def ball_gain(view: PoolView, radius: Tensor) -> tuple[Tensor, Tensor]:
     """(B, N) landmarks that labelling the item would newly cover, and the (B,) share covered already."""
     geometry = view.geometry
-    inside = geometry.sq_dist <= radius.view(-1, 1, 1)  # (B, N, L)
-    open_ = geometry.landmark_mask
-    if view.order.shape[1]:
-        open_ = open_ & ~(Geometry.rows(inside, view.order) & view.order_mask.unsqueeze(-1)).any(1)
-    # Sums of whole numbers are exact in float32 up to 2²⁴.
     kind = geometry.sq_dist.dtype
-    gain = (open_.to(kind).unsqueeze(1) @ inside.to(kind).transpose(1, 2)).squeeze(1)
+    key = ("inside", tuple(radius.tolist()))
+    if key not in geometry.memo:
+        geometry.memo[key] = (geometry.sq_dist <= radius.view(-1, 1, 1)).to(kind)
+    inside: Tensor = geometry.memo[key]  # (B, N, L) 0 or 1
+    open_ = geometry.landmark_mask.to(kind)
+    if view.order.shape[1]:
+        covered = (Geometry.rows(inside, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
+        open_ = open_ * (1 - covered)
+    # Sums of whole numbers are exact in float32 up to 2²⁴.
+    gain = (open_.unsqueeze(1) @ inside.transpose(1, 2)).squeeze(1)
     real = geometry.landmark_mask.sum(1)
     return gain, (real - open_.sum(1)) / real.clamp(min=1)

@@ -125,14 +125,6 @@ def gaussian_mixture(
     return Clusters(centres, start.real, assignment, nearest), log_density
 
 
-def static_typicality(view: PoolView, clusters: Tensor) -> Tensor:
-    """(B, N) `typicality` in the clusters of `static_clusters`, kept as they are."""
-    key = ("typicality", tuple(clusters.tolist()))
-    if key not in view.geometry.memo:
-        view.geometry.memo[key] = typicality(view, static_clusters(view, clusters).assignment)
-    return view.geometry.memo[key]
-
-
 def per_cluster(values: Tensor, clusters: Clusters) -> Tensor:
     """(B, K) sums of (B, N) `values` over the members of each cluster."""
     return values.new_zeros(clusters.real.shape).scatter_add_(1, clusters.assignment, values)

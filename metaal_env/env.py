@@ -85,7 +85,7 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
             "accuracy": float(self.batch.state.metrics.accuracy),
         }
 
-    def render(self) -> str | np.ndarray | None:  # type: ignore[override]
+    def render(self) -> str | np.ndarray | None:
         """The pool as text or picture: picks numbered in order, classes coloured once revealed."""
         if self.render_mode is None:
             return None

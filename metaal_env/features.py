@@ -14,9 +14,9 @@ from torch import Tensor
 
 from metaal_env import rules
 from metaal_env.balls import ball_gain, pure_radius
-from metaal_env.clustering import per_cluster, static_clusters, static_typicality, uncovered_first
+from metaal_env.clustering import per_cluster, static_clusters, uncovered_first
 from metaal_env.view import PoolView
-from metaal_env.walks import Ends, certainty, walk_ends, walk_gain, walk_visits
+from metaal_env.walks import Ends, certainty, walk_ends, walk_visits
 
 WIDTHS = (0.1, 0.3, 1.2)
 """Kernel widths of coverage features, relative to the pool's mean squared distance."""
@@ -27,7 +27,7 @@ DENSITY_WIDTH = 0.2
 NEIGHBOUR_TEMPERATURE = 0.4
 """How sharply the means over an item's neighbours fall off; see `Geometry.attention`."""
 
-WALKS = ((0.1, 4), (0.2, 8))
+WALK = (0.2, 6)
 """Temperature and steps of walks over the pool; see `metaal_env.walks`."""
 
 
@@ -50,14 +50,12 @@ RULES: dict[str, Callable[[PoolView], Tensor]] = {
     "neighbour_margin": lambda view: neighbour_means(view)[..., 1],
     "probcover": lambda view: ball_gain(view, pure_radius(view))[0],
     "open_cluster": lambda view: uncovered_first(view, static_clusters(view, view.way)).to(view.logits),
-    "typicality": lambda view: static_typicality(view, view.way),
     "class_need": lambda view: class_means(view)[..., 0],
     "class_mass": lambda view: class_means(view)[..., 1],
     "walk_margin": lambda view: 1 - certainty(_ends(view)),
     "walk_need": lambda view: walk_need(view),
-    "walk_gain": lambda view: walk_gain(view, *WALKS[0]),
-    "walk_gain_wide": lambda view: walk_gain(view, *WALKS[1]),
-    "walk_uherding": lambda view: walk_visits(view, rules.margin(view), *WALKS[0]),
+    "walk_gain": lambda view: _visits(view)[:, 0],
+    "walk_uherding": lambda view: _visits(view)[:, 1],
 }
 """Rules whose scores, standardised within the pool, are features and candidates for a policy's prior."""
 
@@ -157,7 +155,15 @@ def neighbour_means(view: PoolView) -> Tensor:
 
 
 def _ends(view: PoolView) -> Ends:
-    return walk_ends(view, *WALKS[0])
+    return walk_ends(view, *WALK)
+
+
+def _visits(view: PoolView) -> Tensor:
+    """(B, 2, N) visits by walks that start at doubt: of where walks end, and of the learner."""
+    if "visits" not in view.memo:
+        doubt = torch.stack([1 - certainty(_ends(view)), rules.margin(view)], 1)
+        view.memo["visits"] = walk_visits(view, doubt, *WALK)
+    return view.memo["visits"]
 
 
 def walk_need(view: PoolView) -> Tensor:

@@ -117,12 +117,14 @@ class Geometry:
         """
         if temperature not in self._attention:
             scale = temperature * self.contrast * self.mean_sq_dist
-            logits = self.sq_dist * (-1 / scale).view(-1, 1, 1)
+            # In place, for fresh memory of this size costs more than the sums; exp2 as in `gaussian`.
+            weights = self.sq_dist * (-LOG2_E / scale).view(-1, 1, 1)
             if not self.all_landmarks_real:
-                logits.masked_fill_(~self.landmark_mask.unsqueeze(1), -torch.inf)
+                weights.masked_fill_(~self.landmark_mask.unsqueeze(1), -torch.inf)
             # Not itself. (Finite, so that an item without others gets no NaN; its row is emptied below.)
-            logits.scatter_(1, self.landmarks.unsqueeze(1), -1e30)
-            weights = torch.softmax(logits, -1)
+            weights.scatter_(1, self.landmarks.unsqueeze(1), -1e30)
+            weights.sub_(weights.amax(-1, keepdim=True)).exp2_()
+            weights.div_(weights.sum(-1, keepdim=True))
             self._attention[temperature] = weights.scatter_(1, self.landmarks.unsqueeze(1), 0.0)
         return self._attention[temperature]
 

@@ -140,7 +140,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
 
     # -- Gymnasium's interface -----------------------------------------------------------------------------
 
-    def reset(  # type: ignore[override]
+    def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         super().reset(seed=None)
@@ -149,7 +149,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         observation = to_numpy(self.reset_tensors())
         return observation, self._info(observation, np.ones(self.num_envs, dtype=bool))
 
-    def step(  # type: ignore[override]
+    def step(
         self, actions: np.ndarray
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         positions = check_actions(actions, self.num_envs, self.core.config.max_pool)

@@ -41,7 +41,7 @@ def walk_ends(view: PoolView, temperature: float, steps: int) -> Ends:
 
 
 def walk_visits(view: PoolView, weight: Tensor, temperature: float, steps: int) -> Tensor:
-    """(B, N) visits to each item by walks that start at the others with weight (B, N), as long as no label ends them.
+    """(B, S, N) visits to each item by walks that start at the others with weight (B, S, N), until a label ends them.
 
     With the share that no label reaches as weight, it is the share that a label here would end. Beyond
     `Geometry`'s landmarks an item takes the mean of those around it. O(`steps` · N·L).
@@ -50,19 +50,20 @@ def walk_visits(view: PoolView, weight: Tensor, temperature: float, steps: int) 
     weights = geometry.attention(temperature)
     between = geometry.at_landmarks(weights)
     here, _ = _labels(view)
-    open_ = (geometry.landmark_mask & ~here).to(weights)
-    under_way = geometry.at_landmarks(weight * view.selectable) * open_
+    open_ = (geometry.landmark_mask & ~here).to(weights).unsqueeze(1)
+    starts = (weight * view.selectable.unsqueeze(1)).transpose(1, 2)
+    under_way = geometry.at_landmarks(starts).transpose(1, 2) * open_
     visits = under_way
     for _ in range(steps):
-        under_way = (under_way.unsqueeze(1) @ between).squeeze(1) * open_
+        under_way = (under_way @ between) * open_
         visits = visits + under_way
-    return visits if geometry.exact else (weights @ visits.unsqueeze(-1)).squeeze(-1)
+    return visits if geometry.exact else visits @ weights.transpose(1, 2)
 
 
 def walk_gain(view: PoolView, temperature: float, steps: int) -> Tensor:
     """(B, N) doubt that walks would bring to the item: what neither a label's class nor any label explains."""
     ends = walk_ends(view, temperature, steps)
-    return walk_visits(view, 1 - certainty(ends), temperature, steps)
+    return walk_visits(view, (1 - certainty(ends)).unsqueeze(1), temperature, steps).squeeze(1)
 
 
 def certainty(ends: Ends) -> Tensor:

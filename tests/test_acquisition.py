@@ -190,6 +190,21 @@ def test_classifier_is_not_changed_and_may_be_given_fitted() -> None:
     assert not np.allclose(weighted[0, 8:], both(x, y, clf=clf, policy="margin")[1][0, 8:])
 
 
+def test_a_classifier_is_not_asked_before_it_knows_two_classes() -> None:
+    class Sure(GaussianNB):
+        missing_label = np.nan  # scikit-activeml's mark: these fit one class, too
+
+        def fit(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("fitted to one class")
+
+    x, y, truth = data(labelled=0)
+    y[:6] = np.where(truth[:6] == 0, 0, np.nan)
+    for policy in ("uherding", "metaal-general"):
+        own, asked = both(x, y, policy=policy), both(x, y, clf=Sure(), policy=policy)
+        np.testing.assert_array_equal(own[0], asked[0])
+        np.testing.assert_array_equal(own[1], asked[1])
+
+
 def test_array_kinds_agree(tmp_path: Path) -> None:
     x, y, _ = data()
     x = x.astype(np.float32)
@@ -253,13 +268,14 @@ def test_learned_policy_by_path_and_shipped_name(tmp_path: Path, monkeypatch: py
     assert query(x, y, policy=str(tmp_path / "metaal-general" / "policy.json"), batch_size=3)[0] == expected
     monkeypatch.setattr(policies, "SHIPPED", tmp_path)
     assert shipped_policies() == {"metaal-general": tmp_path / "metaal-general"}
-    assert query(x, y, policy="metaal-general", budget=30) == expected
+    assert query(x, y, policy="metaal-general", budget=30) == query(x, y, budget=30) == expected
     with pytest.raises(InputError, match="did you mean 'metaal-general'") as error:
         query(x, y, policy="metaal-generl")
     assert "uherding" in str(error.value)
     (tmp_path / "metaal-general" / "policy.safetensors").unlink()  # half a policy is none
     assert shipped_policies() == {}
-    assert query(x, y) == expected  # the default needs no files
+    with pytest.raises(InputError, match="metaal-general"):
+        query(x, y)
 
 
 def test_a_pool_asked_about_again_gives_what_a_new_one_gives() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evaluation_stubs import clusters
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--split", "all", "--way", "3", "--pool-size", "20", "--budget", "4", "--workers", "1", "--no-report"]
@@ -91,6 +92,21 @@ def small(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = ["--dataset", str(data), *TINY, "--n-tasks", "10", "--strategies", "random", "margin"]
     evaluate([*command, "--out", "results/a"], folder)
     return folder
+
+
+@pytest.mark.parametrize("option", ["--out", "--redraw"])
+def test_two_processes_do_not_share_a_folder(option: str, small: Path, data: Path) -> None:
+    command = ["--dataset", str(data), *TINY, "--n-tasks", "10", "--strategies", "random", "margin"]
+    before = rows(small / "results" / "a")
+    with FileLock(small / "results" / "a" / ".lock"):
+        _, err = evaluate([*command, option, "results/a"], small, code=2)
+    assert f"{option[2:]}='results/a': another process is at work there" in err and "Traceback" not in err
+    assert rows(small / "results" / "a") == before
+
+
+def test_redraw_of_a_missing_folder_creates_nothing(tmp_path: Path) -> None:
+    _, err = evaluate(["--redraw", "results/none"], tmp_path, code=2)
+    assert "Traceback" not in err and not (tmp_path / "results").exists()
 
 
 def test_redraw_needs_rows_alone(small: Path) -> None:

@@ -23,6 +23,7 @@ from test_train_cli import TINY, command
 
 from agents import imitation as imitation_module
 from agents.episode_ppo import EpisodePPO
+from agents.evolution import CONTEXT_DRAWS
 from agents.imitation import ImitationConfig
 from agents.mixture import Mixture
 from agents.ppo import PPOConfig, make_ppo, train_ppo
@@ -191,8 +192,8 @@ def test_one_bad_reward_costs_an_interval_and_half_the_learning_rate(value, tmp_
         return paid * factors.pop() if factors else paid
 
     monkeypatch.setitem(REWARDS, "broken", reward)
-    # Draws: one for the spaces, two for the context, then one a roll-out.
-    at_call(monkeypatch, Mixture, "draw", 7, lambda: factors.append(value))
+    # Draws: one for the spaces, some for the context, then one a roll-out: of these the fourth.
+    at_call(monkeypatch, Mixture, "draw", 1 + CONTEXT_DRAWS + 4, lambda: factors.append(value))
     end = train(tmp_path, reward="broken")
     assert end["iteration"] == CONFIG.iterations and end["recoveries"] == 1
     # Of the last update, with the rate's fall: 1 − 4/5 of the training is left.
@@ -291,7 +292,7 @@ def test_a_run_folder_belongs_to_one_process_which_clears_what_others_left(tmp_p
     lock = train_policy.claim(config)
     assert not left.exists()
     left.write_bytes(b"being written")
-    with pytest.raises(InputError, match="another process is training there"):
+    with pytest.raises(InputError, match="another process is at work there"):
         train_policy.claim(config)
     assert left.exists(), "the other process writes it"
     lock.release()

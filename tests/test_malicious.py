@@ -35,6 +35,7 @@ from metaal_env.artifacts import read_checkpoint, save_artifact
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner, load_learner, save_learner
+from metaal_env.locks import LOCK
 from metaal_env.tasks import TaskConfig
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +57,12 @@ def witness(tmp_path: Path) -> Any:
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
-    return {str(p): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+    """Every path but empty lock files, which mark whose folder it is."""
+    return {
+        str(p): p.read_bytes() if p.is_file() else None
+        for p in sorted(folder.rglob("*"))
+        if p.name != LOCK or p.is_symlink() or p.stat().st_size
+    }
 
 
 # Pickles

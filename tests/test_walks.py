@@ -46,7 +46,7 @@ def test_ends_are_those_of_an_absorbing_chain() -> None:
 def test_visits_sum_the_powers_of_the_chain() -> None:
     view = make_view()
     weight = torch.rand(3, 20)
-    visits = walk_visits(view, weight, TEMPERATURE, STEPS)
+    visits = walk_visits(view, weight.unsqueeze(1), TEMPERATURE, STEPS)[:, 0]
     for row in range(3):
         free = ~view.labelled[row].numpy()
         matrix = chain(view, row) * free  # a step to a label ends the walk
@@ -60,7 +60,7 @@ def test_visits_sum_the_powers_of_the_chain() -> None:
 
 def test_gain_at_the_start_is_the_number_of_visits() -> None:
     view = make_view(labels=0)
-    uniform = walk_visits(view, torch.ones(3, 20), TEMPERATURE, STEPS)
+    uniform = walk_visits(view, torch.ones(3, 1, 20), TEMPERATURE, STEPS)[:, 0]
     torch.testing.assert_close(walk_gain(view, TEMPERATURE, STEPS), uniform)
     assert (walk_ends(view, TEMPERATURE, STEPS).reached == 0).all()
 

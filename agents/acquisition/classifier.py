@@ -31,9 +31,8 @@ def fitted(clf: Any, fit_clf: bool, x: np.ndarray, labels: Labels, weight: np.nd
         raise InputTypeError(f"clf={clf!r} must be a classifier object with fit and predict_proba.")
     if not fit_clf:
         return clf
-    # scikit-activeml's classifiers fit one class; scikit-learn's refuse it.
-    least = 1 if hasattr(clf, "missing_label") else 2
-    if len(labels.seen) < least:
+    # scikit-learn's classifiers refuse a single class, scikit-activeml's are then sure of it everywhere.
+    if len(labels.seen) < 2:
         return None
     from sklearn.base import clone
 

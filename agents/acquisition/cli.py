@@ -57,7 +57,7 @@ class Suggest(Common):
     k: int = 10
     """Items to suggest; chosen together, so that they are not near-copies."""
     policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding."""
+    """Rule, shipped policy, or run folder; by default metaal-general."""
     budget: int | None = None
     """Labels you will buy in all."""
     out: Path = Path("suggestions.csv")
@@ -102,7 +102,7 @@ class Label(Common):
     count: int | None = None
     """Stop after this many labels."""
     policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding."""
+    """Rule, shipped policy, or run folder; by default metaal-general."""
     budget: int | None = None
     """Labels you will buy in all."""
 
@@ -140,7 +140,7 @@ class Report(Common):
     """Rank correlation of a policy's scores with each rule's, as labels grow; needs fully labelled data."""
 
     policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding."""
+    """Rule, shipped policy, or run folder; by default metaal-general."""
     budget: int = 30
     """Labels of the played episode."""
     out: Path = Path("policy_report.csv")
@@ -173,7 +173,7 @@ class Serve:
     key: str = "text"
     """Entry of a task's data that is the item: a text or a list of numbers."""
     policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding."""
+    """Rule, shipped policy, or run folder; by default metaal-general."""
     encoder: EncoderName = "auto"
     """How texts become vectors."""
     host: str = "127.0.0.1"
@@ -207,7 +207,7 @@ def main(args: list[str] | None = None) -> int:
     """The console script; returns the exit code."""
 
     def run() -> None:
-        tyro.cli(Command, prog="metaal", description=__doc__, args=args).run()  # type: ignore[call-overload]
+        tyro.cli(Command, prog="metaal", description=__doc__, args=args).run()
 
     return run_cli(run)
 

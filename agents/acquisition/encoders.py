@@ -30,8 +30,8 @@ def encode(items: Items, encoder: EncoderName = "auto") -> np.ndarray:
     Raises:
         InputError: an encoder for another kind of items, or one that is not installed.
     """
-    kinds = {"raw": items.vectors, "tfidf": items.texts, "minilm": items.texts}
-    kinds |= {"pixels": items.images, "resnet18": items.images}  # type: ignore[dict-item]
+    kinds: dict[str, object] = {"raw": items.vectors, "tfidf": items.texts, "minilm": items.texts}
+    kinds |= {"pixels": items.images, "resnet18": items.images}
     if encoder == "auto":
         if items.vectors is not None:
             encoder = "raw"
@@ -128,7 +128,7 @@ def resnet18(images: list[Path]) -> np.ndarray:
 
     network = build()
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    network.fc = torch.nn.Identity()  # type: ignore[assignment]
+    network.fc = torch.nn.Identity()
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     rows = []
     with torch.no_grad():

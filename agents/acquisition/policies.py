@@ -13,9 +13,9 @@ from agents.strategies import STRATEGIES, Strategy, make_strategy
 from agents.strategies.base import PrivilegedStrategy
 from metaal_env.errors import InputError, unknown_name
 
-DEFAULT = "uherding"
-"""What picks where nothing is asked for. Learned policies were trained on pools of up to 150 items, with known classes
-and a known budget; on 1,000 digits without either the rule is better (`docs/own_pool.md`)."""
+DEFAULT = "metaal-general"
+"""What picks where nothing is asked for: with and without the user's classifier it was at or above every rule but one
+(`docs/own_pool.md`)."""
 
 PolicySpec: TypeAlias = "str | os.PathLike[str] | Strategy | None"
 

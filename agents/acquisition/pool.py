@@ -98,15 +98,14 @@ _last = threading.local()  # a geometry holds scratch memory, so threads must no
 def _remembered(geometry: Geometry) -> Geometry:
     """The geometry of this thread's last query if that was about the same vectors, else this one, remembered.
 
-    Between two queries of a loop only labels change: distances and kernels are most of a query's time. Exact
-    pools only, so that what is held stays below 40 MB; what strategies keep there for an episode is dropped.
+    Between two queries of a loop only labels change: distances, kernels and clusters are most of a query's time.
+    Exact pools only, so that what is held stays below 50 MB.
     """
     if not geometry.exact or torch.is_inference_mode_enabled():  # what is made in that mode stays in it
         return geometry
     last: Geometry | None = getattr(_last, "geometry", None)
     if last is None or not torch.equal(last.embeddings, geometry.embeddings):
         _last.geometry = last = geometry
-    last.memo.clear()
     return last
 
 

@@ -25,7 +25,6 @@ MEANING = {
     "neighbour_margin": ("its neighbours are uncertain", "its neighbours are certain"),
     "probcover": ("many items near it are far from every label", "few items near it lack a label nearby"),
     "open_cluster": ("its cluster is large and has no or few labels", "its cluster is small or has labels"),
-    "typicality": ("it is typical of its cluster", "it is unlike its cluster"),
     "class_need": ("its likely classes have few labels", "its likely classes have many labels"),
     "class_mass": ("its likely classes are frequent", "its likely classes are rare"),
     "walk_margin": (
@@ -34,10 +33,6 @@ MEANING = {
     ),
     "walk_need": ("paths from it lead to no or rare labels", "paths from it lead to classes with labels"),
     "walk_gain": ("paths from many undecided items meet here", "few paths from undecided items meet here"),
-    "walk_gain_wide": (
-        "many wide paths from undecided items meet here",
-        "few wide paths from undecided items meet here",
-    ),
     "walk_uherding": (
         "paths from many uncertain items meet here",
         "few paths from uncertain items meet here",

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from agents.evaluation.rows import SUFFIX, check_header, read_rows, write_rows
 from agents.evaluation.runner import MeasureOn, play
 from metaal_env.artifacts import write_atomic
 from metaal_env.core import Core
+from metaal_env.datasets.base import Split
 from metaal_env.errors import InputError
 from metaal_env.setup import make_core
 
@@ -72,7 +74,7 @@ def cells_of(protocol: Protocol, folder: Path, device: str = "cpu") -> list[Cell
             seed=seed,
             block=block,
             task_seeds=tuple(tasks),
-            measure_on=protocol.measure_on,  # type: ignore[arg-type]
+            measure_on=cast(MeasureOn, protocol.measure_on),
             protocol=protocol.digest,
             folder=folder,
             device=device,
@@ -104,7 +106,7 @@ def core_of(scenario: Scenario, device: str = "cpu") -> Core:
     torch.manual_seed(0)  # a learner given by name alone starts from the same weights everywhere
     return make_core(
         scenario.dataset,
-        split=scenario.split,  # type: ignore[arg-type]
+        split=cast(Split, scenario.split),
         learner=scenario.learner,
         task=scenario.task,
         device=device,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -13,7 +14,7 @@ from agents.evaluation.protocol import task_config
 from agents.strategies.fitted import FILE as FITTED_FILE
 from agents.strategies.fitted import is_fitted
 from metaal_env.datasets import load_dataset
-from metaal_env.datasets.base import ClassDataset
+from metaal_env.datasets.base import ClassDataset, Split
 from metaal_env.errors import InputError
 from metaal_env.files import read_json
 from metaal_env.learners import InnerLearner, load_learner
@@ -27,7 +28,7 @@ SHIPPED = Path(__file__).parents[1] / "pretrained"
 
 def load_split(dataset: str, split: str) -> ClassDataset:
     """One split of a data set, by name or path."""
-    return load_dataset(dataset).split(split)  # type: ignore[arg-type]
+    return load_dataset(dataset).split(cast(Split, split))
 
 
 def load_parts(dataset: str, split: str, learner: str) -> tuple[ClassDataset, InnerLearner]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ class Looks:
         self.results = results
         self.colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(results)}
 
-    def line(self, name: str) -> dict[str, object]:
+    def line(self, name: str) -> dict[str, Any]:
         return {
             "color": self.colours[name],
             "linestyle": "--" if self.results[name].privileged else "-",
@@ -84,14 +85,14 @@ def _paired_curve(here: Mapping[str, Episodes], name: str, floor: str, curve: st
     return a.curves[curve][left, :width] - b.curves[curve][right, :width]
 
 
-def band(axes: Axes, curve: np.ndarray, look: dict[str, object]) -> None:
+def band(axes: Axes, curve: np.ndarray, look: dict[str, Any]) -> None:
     """Mean over tasks and 1.96 standard errors at each label count; empty label counts are left out."""
     n = (~np.isnan(curve)).sum(0)
     x = np.flatnonzero(n > 0)
     middle = np.nanmean(curve[:, x], 0)
     half = np.where(n[x] > 1, 1.96 * np.nanstd(curve[:, x], 0) / np.sqrt(n[x]), 0)
-    axes.plot(x, middle, **look)  # type: ignore[arg-type]
-    axes.fill_between(x, middle - half, middle + half, color=look["color"], alpha=0.12, linewidth=0)  # type: ignore[arg-type]
+    axes.plot(x, middle, **look)
+    axes.fill_between(x, middle - half, middle + half, color=look["color"], alpha=0.12, linewidth=0)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -105,7 +106,7 @@ def performance_profile(results: Mapping[str, Episodes]) -> Figure:
     for name in paired.names:
         own = paired.column(name)
         own = own[~np.isnan(own)]
-        axes.plot(tau, (own[:, None] > tau).mean(0), **looks.line(name))  # type: ignore[arg-type]
+        axes.plot(tau, (own[:, None] > tau).mean(0), **looks.line(name))
     axes.set_xlabel("AULC τ")
     axes.set_ylabel("share of tasks above τ")
     axes.spines[["top", "right"]].set_visible(False)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from metaal_env.artifacts import write_atomic
 from metaal_env.errors import InputError, brief
@@ -219,7 +219,7 @@ def _task(raw: dict[str, Any]) -> TaskConfig:
 def _typed(kind: type[T], values: dict[str, Any]) -> T:
     """``kind(**values)`` after comparing types, which a file may have wrong, with those declared."""
     plain = {"str": str, "int": int, "tuple[int, ...]": tuple}
-    for f in fields(kind):  # type: ignore[arg-type]
+    for f in fields(cast(Any, kind)):
         wanted = plain.get(str(f.type), object)
         items = values.get(f.name, f.default)
         right = isinstance(items, wanted) and not isinstance(items, bool)

@@ -20,11 +20,11 @@ def write_tensorboard(protocol: Protocol, results: Mapping[str, Episodes], folde
         old.unlink()  # drawn anew: appended events would show every point twice
     first = protocol.scenarios[0]
     for name, episodes in results.items():
-        writer = SummaryWriter(str(folder / file_name(name)))  # type: ignore[no-untyped-call]
+        writer = SummaryWriter(str(folder / file_name(name)))
         for curve, values in episodes.curves.items():
             for labels in np.flatnonzero(~np.isnan(values).all(0)):
-                writer.add_scalar(f"{curve}_by_labels", np.nanmean(values[:, labels]), int(labels))  # type: ignore[no-untyped-call]
+                writer.add_scalar(f"{curve}_by_labels", np.nanmean(values[:, labels]), int(labels))
         scores = {f"score/{m}": float(np.nanmean(measure(episodes))) for m, measure in MEASURES.items()}
         settings = {"strategy": name, **first.axes, "tasks": protocol.n_tasks}
-        writer.add_hparams(settings, scores, run_name=".")  # type: ignore[no-untyped-call]
-        writer.close()  # type: ignore[no-untyped-call]
+        writer.add_hparams(settings, scores, run_name=".")
+        writer.close()

@@ -130,7 +130,7 @@ class Training:
             if config.all_way:
                 loss = loss + config.all_way * all_way_loss(learner, features, items.shape, self.rng)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), 10.0)
         if not bool(loss.isfinite() & norm.isfinite()):
             raise FloatingPointError(f"loss {loss.item():g}, gradient norm {norm.item():g}")

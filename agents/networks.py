@@ -146,6 +146,16 @@ class AcquisitionNetwork(nn.Module):
         """(B, N_EPISODE) → (B, R) what each rule's standardised score counts."""
         return weights_of_rules(self.context_of(episode), self.rule_weights, self.gate)
 
+    def prior(self, items: Tensor, episode: Tensor) -> Tensor:
+        """(B, N, N_ITEM) and (B, N_EPISODE) → (B, N) logits of the weighted rules alone."""
+        weights = self.weights_of_rules(episode).unsqueeze(-1)
+        return (items[..., : len(RULES)] @ weights).squeeze(-1)
+
+    @property
+    def is_prior(self) -> bool:
+        """Whether there is no correction, as before PPO: `prior` then gives the logits, without the network."""
+        return not any(bool(part.any()) for part in self.correction.parameters())
+
     def forward(self, items: Tensor, episode: Tensor, geometry: Geometry) -> Output:
         """Logits and value of B moments of P pools; those of one pool stand together, B / P of each.
 
@@ -161,8 +171,7 @@ class AcquisitionNetwork(nn.Module):
         h = self.embed(self.items(by_item) + self.context(context).view(pools, 1, b // pools, -1))
         for layer in self.rounds:
             h = layer(h, geometry)
-        weights = weights_of_rules(context, self.rule_weights, self.gate)
-        prior = (items[..., : len(RULES)] @ weights.unsqueeze(-1)).squeeze(-1)
+        prior = self.prior(items, episode)
         correction = self.correction(h).squeeze(-1).transpose(1, 2).reshape(b, n)
         summary = torch.cat(pool(h, geometry.valid), -1).view(b, -1)
         value = self.value(torch.cat([summary, context], -1)).squeeze(-1)

@@ -116,6 +116,8 @@ class LearnedStrategy(Strategy):
         features = extract(view)
         if next(self.network.parameters()).device != view.device:  # even a move to the same place takes time
             self.network.to(view.device)
+        if self.network.is_prior:
+            return self.network.prior(features.items, features.episode)
         return self.network(features.items, features.episode, view.geometry).logits
 
     def save(self, stem: Path, summary: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from agents.rollout import TensorRolloutBuffer, TensorVecEnv
 from agents.trainer import Trainer
 from metaal_env.core import Core, StepResult
 from metaal_env.errors import InputError
+from metaal_env.features import extract
 from metaal_env.setup import make_core
 from metaal_env.vector_env import MetaALVectorEnv, to_numpy
 
@@ -166,6 +167,24 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     with pytest.raises(InputError, match="learning_rate"):
         changed = replace(SHORT, learning_rate=0.5)
         train_ppo(mixture, [[core]], changed, {}, tmp_path, configure(None, []))
+
+
+def test_the_network_is_skipped_only_where_it_adds_nothing():
+    core = tiny_core()
+    view = core.view(core.reset(core.sampler.sample([np.random.default_rng(0)])))
+    features = extract(view)
+    network = AcquisitionNetwork(width=8)
+    torch.nn.init.normal_(network.gate)
+
+    def whole():
+        return network(features.items, features.episode, view.geometry).logits.detach()
+
+    assert network.is_prior
+    torch.testing.assert_close(LearnedStrategy(network).score(view), whole(), rtol=0, atol=0)
+    before = whole()
+    torch.nn.init.constant_(network.correction.weight, 0.1)
+    assert not network.is_prior and not torch.equal(whole(), before)
+    torch.testing.assert_close(LearnedStrategy(network).score(view), whole(), rtol=0, atol=0)
 
 
 def test_saved_policies_play_the_same_and_bad_files_are_refused(tmp_path):

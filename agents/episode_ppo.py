@@ -1,4 +1,8 @@
-"""`EpisodePPO`: stable-baselines3's PPO on whole episodes, watched for divergence."""
+"""`EpisodePPO`: stable-baselines3's PPO on whole episodes, watched for divergence.
+
+stable-baselines3 declares NumPy arrays and its own base classes where tensors and ours are passed: hence the
+``type: ignore`` of the checker.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""`SetPolicy` plays the acquisition network in stable-baselines3; `LearnedStrategy` plays it as a strategy."""
+"""`SetPolicy` plays the acquisition network in stable-baselines3; `LearnedStrategy` plays it as a strategy.
+
+stable-baselines3 declares NumPy arrays and its own base classes where tensors and ours are passed: hence the
+``type: ignore`` of the checker.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tensors end to end in stable-baselines3's PPO: the environment adapter and the roll-out buffers."""
+"""Tensors end to end in stable-baselines3's PPO: the environment adapter and the roll-out buffers.
+
+stable-baselines3 declares NumPy arrays and its own base classes where tensors and ours are passed: hence the
+``type: ignore`` of the checker.
+"""
 
 from __future__ import annotations
 

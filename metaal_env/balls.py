@@ -68,10 +68,11 @@ def ball_gain(view: PoolView, radius: Tensor) -> tuple[Tensor, Tensor]:
     """(B, N) landmarks that labelling the item would newly cover, and the (B,) share covered already."""
     geometry = view.geometry
     kind = geometry.sq_dist.dtype
-    key = ("inside", tuple(radius.tolist()))
-    if key not in geometry.memo:
-        geometry.memo[key] = (geometry.sq_dist <= radius.view(-1, 1, 1)).to(kind)
-    inside: Tensor = geometry.memo[key]  # (B, N, L) 0 or 1
+    # Of the last radius alone: some rules change theirs at every step.
+    known = geometry.memo.get("inside")
+    if known is None or not torch.equal(known[0], radius):
+        known = geometry.memo["inside"] = radius, (geometry.sq_dist <= radius.view(-1, 1, 1)).to(kind)
+    inside: Tensor = known[1]  # (B, N, L) 0 or 1
     open_ = geometry.landmark_mask.to(kind)
     if view.order.shape[1]:
         covered = (Geometry.rows(inside, view.order) * view.order_mask.unsqueeze(-1)).amax(1)

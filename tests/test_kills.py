@@ -41,14 +41,6 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TASK = {"way": 2, "pool_size": 12, "budget": 3, "reward_per_class": 3, "test_per_class": 3}
 
 
-@pytest.fixture(autouse=True)
-def interruptible():
-    """Shells start what runs in the background with SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 CONFIG = PPOConfig(iterations=5, n_envs=4, groups=1, paired=2, batch_size=8, epochs=1, width=8, layers=1,
                    validate_every=2, validation_tasks=2)  # fmt: skip
 WARM = ImitationConfig(iterations=3, n_envs=4)
@@ -76,6 +68,14 @@ def assert_equal(left, right):
             assert torch.equal(value, right[key]), key
         else:
             assert value == right[key], key
+
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Shells start what runs in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")

@@ -147,17 +147,21 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], what: str) -> No
 
 
 class _Budget(TorchFunctionMode):
-    """Counts what tensor factories are asked for, before the memory is taken."""
+    """Counts what tensor factories are asked for, before the memory is taken.
 
-    def __init__(self, elements: int):
+    How often, too: a million modules of a few weights each would fill the memory with modules.
+    """
+
+    def __init__(self, elements: int, calls: int):
         super().__init__()
-        self.left = elements
+        self.left, self.calls = elements, calls
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn):
             size = args[0] if args and isinstance(args[0], (tuple, list, torch.Size)) else args
             self.left -= math.prod(n for n in size if isinstance(n, int))
-            if self.left < 0:
+            self.calls -= 1
+            if self.left < 0 or self.calls < 0:
                 raise InputError("it asks for far more weights than the file holds")
         return func(*args, **(kwargs or {}))
 
@@ -174,7 +178,7 @@ def affordable(tensors: dict[str, Tensor], what: str) -> Iterator[None]:
     """
     held = sum(value.numel() for value in tensors.values())
     try:
-        with _Budget(4 * held + 2**26):
+        with _Budget(elements=4 * held + 2**26, calls=4 * len(tensors) + 1000):
             yield
     except Exception as error:  # a description can be wrong in as many ways as there are constructors
         raise InputError(f"{what}: its description is unusable ({brief(error)}); save it again.") from error

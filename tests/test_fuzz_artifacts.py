@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import io
 import json
 import struct
@@ -236,5 +237,11 @@ def test_affordable_counts_every_factory() -> None:
     ):
         nn.Sequential(*(nn.Linear(5000, 5000) for _ in range(100)))
     refused(caught.value, "learner")
+    with (
+        pytest.raises(InputError, match="far more weights") as caught,
+        artifacts.affordable({}, "policy='x'"),
+    ):
+        nn.ModuleList(nn.Linear(1, 1) for _ in itertools.count())
+    refused(caught.value, "policy")
     with artifacts.affordable({}, "learner='x'"):
         assert nn.Linear(3, 4).weight.shape == (4, 3)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import itertools
 import io
+import itertools
 import json
 import struct
 from collections.abc import Callable

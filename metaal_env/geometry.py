@@ -95,19 +95,36 @@ class Geometry:
         """(B, N) mean similarity to the pool."""
         if width not in self._densities:
             count = self.landmark_mask.sum(-1, keepdim=True).clamp(min=1)
-            self._densities[width] = self.kernel(width).sum(-1) / count
+            known = self._kernels.get(width)
+            kernel = self.gaussian(width * self.mean_sq_dist, out=self.scratch) if known is None else known
+            self._densities[width] = kernel.sum(-1) / count
         return self._densities[width]
 
     @cached_property
     def contrast(self) -> Tensor:
-        """(B,) deviation of the squared distances over their mean: about 1 in a few dimensions, small in many."""
-        squared = self.sq_dist / self.mean_sq_dist.view(-1, 1, 1)
-        if not (self.all_landmarks_real and bool(self.valid.all())):
-            squared *= self.valid.unsqueeze(2) & self.landmark_mask.unsqueeze(1)
-        squared = squared.flatten(1)
-        count = (self.valid.sum(1) * self.landmark_mask.sum(1)).clamp(min=1)
-        second = torch.linalg.vecdot(squared, squared) / count
-        return (second - (squared.sum(1) / count).square()).clamp(min=1e-6).sqrt()
+        """(B,) deviation of the squared distances over their mean: about 1 in a few dimensions, small in many.
+
+        Without any distance: with a the squared distances to the mean and C the covariance of the items,
+        Var d² = 2 Var a + 4 ‖C‖² for two items drawn independently. O(N·D·min(N, D)).
+        """
+        weight = self._share.unsqueeze(1)  # (B, 1, N)
+        apart = self.centre_sq_dist.unsqueeze(2)
+        mean = weight @ apart
+        variance = (weight @ (apart - mean).square()).flatten()
+        items = self.centred * self._share.sqrt().unsqueeze(2)
+        if items.shape[1] > items.shape[2]:
+            items = items.transpose(1, 2)
+        product = items @ items.transpose(1, 2)  # the covariance, or another matrix of its norm
+        total = 2 * variance + 4 * product.flatten(1).square().sum(1)
+        return (total / self.mean_sq_dist.square()).clamp(min=1e-6).sqrt()
+
+    @cached_property
+    def nearest_other(self) -> Tensor:
+        """(B, N) squared distance to the nearest other landmark; 0 where there is none."""
+        others = self.scratch.copy_(self.sq_dist).scatter_(1, self.landmarks.unsqueeze(1), torch.inf)
+        if not self.all_landmarks_real:
+            others.masked_fill_(~self.landmark_mask.unsqueeze(1), torch.inf)
+        return others.amin(-1).nan_to_num_(posinf=0.0)
 
     def attention(self, temperature: float) -> Tensor:
         """(B, N, L) softmax over the *other* landmarks of −d², in units of its deviation over the pool.
@@ -118,14 +135,13 @@ class Geometry:
         if temperature not in self._attention:
             scale = temperature * self.contrast * self.mean_sq_dist
             # In place, for fresh memory of this size costs more than the sums; exp2 as in `gaussian`.
-            weights = self.sq_dist * (-LOG2_E / scale).view(-1, 1, 1)
-            if not self.all_landmarks_real:
-                weights.masked_fill_(~self.landmark_mask.unsqueeze(1), -torch.inf)
-            # Not itself. (Finite, so that an item without others gets no NaN; its row is emptied below.)
-            weights.scatter_(1, self.landmarks.unsqueeze(1), -1e30)
-            weights.sub_(weights.amax(-1, keepdim=True)).exp2_()
-            weights.div_(weights.sum(-1, keepdim=True))
-            self._attention[temperature] = weights.scatter_(1, self.landmarks.unsqueeze(1), 0.0)
+            weights = torch.sub(self.nearest_other.unsqueeze(-1), self.sq_dist)
+            weights.mul_((LOG2_E / scale).view(-1, 1, 1)).exp2_()
+            if not self.all_landmarks_real:  # where they may have overflowed
+                weights.masked_fill_(~self.landmark_mask.unsqueeze(1), 0.0)
+            weights.scatter_(1, self.landmarks.unsqueeze(1), 0.0)  # not itself
+            weights.div_(weights.sum(-1, keepdim=True).clamp_(min=1e-30))
+            self._attention[temperature] = weights
         return self._attention[temperature]
 
     def sq_dist_from(self, positions: Tensor) -> Tensor:
@@ -135,11 +151,19 @@ class Geometry:
         return squared_distances(self.rows(self.embeddings, positions), self.embeddings)
 
     @cached_property
+    def _share(self) -> Tensor:
+        """(B, N) what an item counts in a mean over the pool."""
+        return (self.valid / self.valid.sum(1, keepdim=True).clamp(min=1)).to(self.embeddings.dtype)
+
+    @cached_property
+    def centred(self) -> Tensor:
+        """(B, N, D) embeddings less the pool's mean."""
+        return self.embeddings - self._share.unsqueeze(1) @ self.embeddings
+
+    @cached_property
     def centre_sq_dist(self) -> Tensor:
         """(B, N) squared distance to the pool's mean."""
-        weight = (self.valid / self.valid.sum(1, keepdim=True).clamp(min=1)).to(self.embeddings.dtype)
-        mean = torch.einsum("bn,bnd->bd", weight, self.embeddings)
-        return (self.embeddings - mean.unsqueeze(1)).square().sum(-1)
+        return self.centred.square().sum(-1)
 
     @staticmethod
     def rows(values: Tensor, positions: Tensor) -> Tensor:

@@ -97,20 +97,27 @@ class TrainConfig:
 def main(config: TrainConfig) -> None:
     """Runs the stages that are not finished yet."""
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    train, validation, test = check(config)
+    parts = check(config)
     with claim(config):
-        learner_part, policy_part = learner_and_policy_parts(train)
-        learner = make_learner(config, learner_part, validation)
+        policy, unseen = train(config, *parts)
+        give_verdict(config, unseen, policy)
 
-        def core(part: ClassDataset) -> Core:
-            return Core(part, learner, config.task, REWARDS[config.reward], device=config.device)
 
-        training, validating = load_sources(config.also, config.task, config.reward, config.device)
-        validating = [[core(validation)], *validating]
-        if config.vary:
-            validating += balanced(validating)
-        policy = make_policy(config, [[core(policy_part)], *training], validating)
-        give_verdict(config, core(test), policy)
+def train(
+    config: TrainConfig, train: ClassDataset, validation: ClassDataset, test: ClassDataset
+) -> tuple[LearnedStrategy, Core]:
+    """The policy, and the environment of unseen classes with its learner."""
+    learner_part, policy_part = learner_and_policy_parts(train)
+    learner = make_learner(config, learner_part, validation)
+
+    def core(part: ClassDataset) -> Core:
+        return Core(part, learner, config.task, REWARDS[config.reward], device=config.device)
+
+    training, validating = load_sources(config.also, config.task, config.reward, config.device)
+    validating = [[core(validation)], *validating]
+    if config.vary:
+        validating += balanced(validating)
+    return make_policy(config, [[core(policy_part)], *training], validating), core(test)
 
 
 def balanced(families: list[list[Core]]) -> list[list[Core]]:

@@ -40,6 +40,7 @@ class EvolutionConfig:
         sigma: deviation of the perturbations.
         learning_rate: of Adam; it falls linearly to a tenth.
         temperature: deviation of the prior's scores in a pool that PPO starts with; larger explores less.
+        gated: whether the weights may depend on the episode; else one mixture of rules serves all.
         seed: of perturbations.
     """
 
@@ -47,6 +48,7 @@ class EvolutionConfig:
     sigma: float = 0.15
     learning_rate: float = 0.08
     temperature: float = 3.0
+    gated: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -96,9 +98,7 @@ def evolve(
             optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - 0.9 * iteration / config.iterations)
             # Seeded by the iteration alone, so that a continued run needs no random state.
             generator = torch.Generator().manual_seed(config.seed * 10**6 + iteration)
-            groups = [
-                _gradient(network, envs, config.sigma, generator) for envs in mixture.draw(FIRST + iteration)
-            ]
+            groups = [_gradient(network, envs, config, generator) for envs in mixture.draw(FIRST + iteration)]
             ascent = [torch.stack(part).mean(0) for part in zip(*groups, strict=True)]
             if not all(bool(part.isfinite().all()) for part in ascent):
                 raise InputError(
@@ -168,7 +168,7 @@ def examples(network: AcquisitionNetwork, mixture: Mixture, draws: int = 2) -> t
 
 @torch.no_grad()
 def _gradient(
-    network: AcquisitionNetwork, envs: MetaALVectorEnv, sigma: float, generator: torch.Generator
+    network: AcquisitionNetwork, envs: MetaALVectorEnv, config: EvolutionConfig, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Of the mean return by rule weights and gate, estimated from one episode in every environment."""
     half = envs.num_envs // 2
@@ -178,7 +178,8 @@ def _gradient(
         drawn = torch.randn(half, *shape, generator=generator).to(device)
         return torch.stack([drawn, -drawn], 1).flatten(0, 1)  # neighbours share a task
 
-    base, gate = noise(network.rule_weights.shape), noise(network.gate.shape)
+    base, gate = noise(network.rule_weights.shape), noise(network.gate.shape) * config.gated
+    sigma = config.sigma
     returns = play(envs, network, network.rule_weights + sigma * base, network.gate + sigma * gate)
     gain = returns.view(half, 2).diff(dim=1)[:, 0].neg() / 2
     gain = gain / gain.square().mean().sqrt().clamp(min=1e-8)
@@ -199,7 +200,7 @@ def play(
 
     At each step, episode features and the deviation of the scores over the pool are appended to `seen`.
     """
-    envs.reset_tensors()
+    envs.begin()
     returns = torch.zeros(envs.num_envs, device=base.device)
     for _ in range(bounds(envs.core.config.budget)[1]):
         view = envs.core.view(envs.state)

@@ -140,15 +140,21 @@ def omniglot_learner(options: Options) -> None:
 def search(options: Options, seed: int) -> Path:
     """One search for the prior; its run folder."""
     base = configuration(options)
-    config = replace(
-        base,
-        name=f"general-{options.sources}-search-{seed}",
-        ppo=replace(base.ppo, seed=seed, start=None),
-        evolution=replace(base.evolution, seed=seed),
+    return searched(
+        replace(
+            base,
+            name=f"general-{options.sources}-search-{seed}",
+            ppo=replace(base.ppo, seed=seed, start=None),
+            evolution=replace(base.evolution, seed=seed),
+        )
     )
+
+
+def searched(config: train_policy.TrainConfig) -> Path:
+    """The folder of `config`'s run, with the policy that its search finds; no PPO."""
     if not (config.folder / "policy.json").is_file():
         with train_policy.claim(config):
-            torch.manual_seed(seed)
+            torch.manual_seed(config.ppo.seed)
             tasks = mixture(config)
             network = AcquisitionNetwork()
             network.fit_context(examples(network, tasks, CONTEXT_DRAWS)[0])

@@ -72,12 +72,16 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             raise InputError(f"seed has {len(seeds)} entries for num_envs={self.num_envs}; give one each.")
         self.generators = [np_random(s)[0] for s in seeds]
 
-    def reset_tensors(self) -> dict[str, Tensor]:
-        """Starts an episode in every environment and returns the batched observation."""
+    def begin(self) -> None:
+        """Starts an episode in every environment."""
         if not self.generators:
             self.seed_episodes(None)
         self.state = self._new_episodes(torch.arange(self.num_envs))
         self._returns = torch.zeros(self.num_envs)
+
+    def reset_tensors(self) -> dict[str, Tensor]:
+        """Starts an episode in every environment and returns the batched observation."""
+        self.begin()
         return self.observe()
 
     def step_tensors(self, actions: Tensor) -> tuple[dict[str, Tensor], StepResult, dict[str, Any]]:

@@ -65,9 +65,9 @@ class MAML(GradientLearner):
 
     def head_logits(self, adapted: Adapted, h: Tensor) -> Tensor:
         p = adapted["prototypes"]  # (B, K, D)
-        distance = (
-            h.square().sum(-1, keepdim=True) + p.square().sum(-1).unsqueeze(1) - 2 * h @ p.transpose(1, 2)
-        )  # (B, n, K)
+        # ‖h‖² + ‖p‖² − 2h·p without a copy of h, which is most of what is read here.
+        squares = torch.linalg.vecdot(h, h).unsqueeze(2) + p.square().sum(-1).unsqueeze(1)
+        distance = torch.baddbmm(squares, h, p.transpose(1, 2), alpha=-2)  # (B, n, K)
         counts = adapted["counts"].unsqueeze(1)  # (B, 1, K)
         precision = self.log_scale.exp() / (1 + self.log_shrink.exp() / counts.clamp(min=1))
         return adapted["bias"].unsqueeze(1) - precision * distance

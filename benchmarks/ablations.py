@@ -1,0 +1,174 @@
+"""What each part of the default policy is worth, on unseen glyph scripts.
+
+    python benchmarks/ablations.py --seeds 5
+
+Every policy is trained on the tasks and with the learner of ``python train_policy.py``, and all play the same test
+tasks: the rule that training starts from, one mixture of rules for all episodes (meta-optimised weights), weights
+that depend on the episode, PPO on top of these (the default), PPO from the rule alone, imitation of greedy
+look-ahead, and LAL-RL (Konyushkova et al. 2018). Run again to continue.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+import train_policy
+from agents.evaluation import play
+from agents.evaluation.comparisons import pooled_difference
+from agents.evaluation.episodes import Paired
+from agents.evolution import CONTEXT_DRAWS, EvolutionConfig, examples
+from agents.imitation import ImitationConfig, imitate
+from agents.networks import AcquisitionNetwork
+from agents.policy import LearnedStrategy
+from agents.ppo import PPOConfig
+from agents.strategies import make_strategy
+from agents.strategies.base import Strategy
+from agents.strategies.lal_rl import LALRL
+from metaal_env.cli import run_cli
+from metaal_env.datasets import load_dataset
+from metaal_env.datasets.augment import learner_and_policy_parts
+from metaal_env.setup import make_core
+from train_policy import TrainConfig
+
+sys.path.insert(0, str(Path(__file__).parent))
+from general_policy import GLYPHS, mixture, searched
+
+RULE, FULL = "uherding", "weights by episode + PPO"
+
+
+@dataclass
+class Options:
+    """What to compare."""
+
+    seeds: int = 5
+    """Policies of each kind."""
+    n_tasks: int = 256
+    """Paired tasks of unseen scripts, as of the verdict of train_policy.py."""
+    imitation: int = 15
+    """Roll-outs of 32 episodes that imitation sees; each takes a minute of a core or less."""
+    out: Path = Path("runs/ablations")
+
+
+def base(options: Options, kind: str, seed: int) -> TrainConfig:
+    return TrainConfig(
+        learner=GLYPHS,
+        out=options.out,
+        name=f"{kind}-{seed}",
+        evolution=EvolutionConfig(seed=seed),
+        ppo=PPOConfig(seed=seed),
+    )
+
+
+def mixture_of_rules(options: Options, seed: int) -> Strategy:
+    config = base(options, "mixture", seed)
+    return LearnedStrategy.load(searched(replace(config, evolution=replace(config.evolution, gated=False))))
+
+
+def weights_by_episode(options: Options, seed: int) -> Strategy:
+    return LearnedStrategy.load(searched(base(options, "weights", seed)))
+
+
+def ppo(options: Options, seed: int) -> Strategy:
+    return _trained(replace(base(options, "ppo", seed), evolution=EvolutionConfig(iterations=0)))
+
+
+def full(options: Options, seed: int) -> Strategy:
+    return _trained(base(options, "full", seed))
+
+
+def _trained(config: TrainConfig) -> LearnedStrategy:
+    with train_policy.claim(config):
+        return train_policy.train(config, *train_policy.check(config))[0]
+
+
+def imitation(options: Options, seed: int) -> Strategy:
+    config = base(options, "imitation", seed)
+    if not (config.folder / "policy.json").is_file():
+        with train_policy.claim(config):
+            torch.manual_seed(seed)
+            tasks, network = mixture(config), AcquisitionNetwork()
+            network.fit_context(examples(network, tasks, CONTEXT_DRAWS)[0])
+            settings = ImitationConfig(iterations=options.imitation, seed=seed)
+            imitate(
+                network,
+                tasks.resized(settings.n_envs),
+                settings,
+                config.folder / "checkpoints" / "imitation.pt",
+            )
+            LearnedStrategy(network).save(config.folder / "policy", {"imitated": settings.iterations})
+    return LearnedStrategy.load(config.folder)
+
+
+def lal_rl(options: Options, seed: int) -> Strategy:
+    folder = options.out / f"lal_rl-{seed}"
+    if not (folder / "strategy.json").is_file():
+        data = learner_and_policy_parts(load_dataset("glyphs").split("train"))[1]
+        strategy = LALRL(seed=seed)
+        strategy.fit([make_core(data, split="all", learner=GLYPHS)], tasks=32, seed=seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        strategy.save(folder)
+    return make_strategy(str(folder))
+
+
+KINDS: dict[str, Callable[[Options, int], Strategy]] = {
+    FULL: full,
+    "weights by episode": weights_by_episode,
+    "one mixture of rules": mixture_of_rules,
+    "PPO from the rule": ppo,
+    "imitation": imitation,
+    "LAL-RL": lal_rl,
+}
+
+
+def main(options: Options) -> None:
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    test = make_core("glyphs", split="test", learner=GLYPHS)
+    columns = {RULE: play(test, make_strategy(RULE), range(options.n_tasks)).aulc}
+    console = Console()
+    for kind, make in KINDS.items():
+        for seed in range(options.seeds):
+            found = play(test, make(options, seed), range(options.n_tasks)).aulc
+            columns[f"{kind} {seed}"] = found
+            console.print(f"{kind} {seed}: {found.mean():.4f}")
+    console.print(table(columns, options))
+
+
+def table(columns: dict[str, np.ndarray], options: Options) -> Table:
+    """Every kind's mean AULC, its difference to the rule, and the default's difference to it."""
+    rows = Table(
+        title=f"{options.n_tasks} paired tasks of unseen scripts, {options.seeds} policies of each kind"
+    )
+    for heading in ("policy", "AULC", f"− {RULE} [95 %]", f"{FULL} − it [95 %]"):
+        rows.add_column(heading)
+    rows.add_row(RULE, f"{columns[RULE].mean():.4f}")
+    of = {kind: np.stack([columns[f"{kind} {seed}"] for seed in range(options.seeds)], 1) for kind in KINDS}
+    for kind, own in of.items():
+        ahead = "" if kind == FULL else difference(of[FULL] - own)
+        rows.add_row(kind, f"{own.mean():.4f}", difference(own - columns[RULE][:, None]), ahead)
+    return rows
+
+
+def difference(values: np.ndarray) -> str:
+    """Mean of (n, S) differences by task and seed, and its interval over both."""
+    seeds = [f"seed {seed}" for seed in range(values.shape[1])]
+    strata = np.array(["glyphs"] * len(values), dtype=object)
+    paired = Paired((*seeds, "nothing"), np.c_[values, np.zeros(len(values))], strata, np.arange(len(values)))
+    found = pooled_difference(paired, seeds, "nothing")
+    return f"{found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(lambda: main(tyro.cli(Options, description=__doc__))))

@@ -19,7 +19,7 @@ from agents.mixture import Mixture
 from agents.networks import CONTEXT_SCALE, AcquisitionNetwork, weights_of_rules
 from metaal_env.artifacts import read_checkpoint, restoring, write_checkpoint
 from metaal_env.errors import InputError
-from metaal_env.features import RULES, extract
+from metaal_env.features import RULES, episode_features, rule_scores
 from metaal_env.stopping import put_off
 from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv
@@ -204,13 +204,13 @@ def play(
     returns = torch.zeros(envs.num_envs, device=base.device)
     for _ in range(bounds(envs.core.config.budget)[1]):
         view = envs.core.view(envs.state)
-        features = extract(view)
-        weights = weights_of_rules(network.context_of(features.episode), base, gate).unsqueeze(-1)
-        scores = (features.items[..., : len(RULES)] @ weights).squeeze(-1)
+        episode = episode_features(view)
+        weights = weights_of_rules(network.context_of(episode), base, gate).unsqueeze(-1)
+        scores = (rule_scores(view) @ weights).squeeze(-1)
         if seen is not None:
             open_ = view.selectable
             # Standardised scores have mean 0 over the items that may be picked, and are 0 at the others.
             spread = (scores.square().sum(1) / open_.sum(1).clamp(min=1)).sqrt()
-            seen.append((features.episode, spread))
+            seen.append((episode, spread))
         returns += envs.advance(scores.masked_fill(~view.selectable, -torch.inf).argmax(1)).reward
     return returns

@@ -147,7 +147,7 @@ class AcquisitionNetwork(nn.Module):
         return weights_of_rules(self.context_of(episode), self.rule_weights, self.gate)
 
     def prior(self, items: Tensor, episode: Tensor) -> Tensor:
-        """(B, N, N_ITEM) and (B, N_EPISODE) → (B, N) logits of the weighted rules alone."""
+        """(B, N, ≥ R) rules' scores first, and (B, N_EPISODE) → (B, N) logits of the weighted rules alone."""
         weights = self.weights_of_rules(episode).unsqueeze(-1)
         return (items[..., : len(RULES)] @ weights).squeeze(-1)
 

@@ -20,7 +20,7 @@ from agents.networks import AcquisitionNetwork, Output
 from agents.strategies.base import Strategy
 from metaal_env.artifacts import affordable, load_artifact, load_weights, save_artifact
 from metaal_env.errors import InputError
-from metaal_env.features import N_EPISODE, N_ITEM, extract
+from metaal_env.features import N_EPISODE, N_ITEM, episode_features, extract, rule_scores
 from metaal_env.geometry import Geometry
 from metaal_env.observation import PADDING
 from metaal_env.view import PoolView
@@ -117,11 +117,11 @@ class LearnedStrategy(Strategy):
 
     @torch.no_grad()
     def score(self, view: PoolView) -> Tensor:
-        features = extract(view)
         if next(self.network.parameters()).device != view.device:  # even a move to the same place takes time
             self.network.to(view.device)
         if self.network.is_prior:
-            return self.network.prior(features.items, features.episode)
+            return self.network.prior(rule_scores(view), episode_features(view))
+        features = extract(view)
         return self.network(features.items, features.episode, view.geometry).logits
 
     def save(self, stem: Path, summary: dict[str, Any]) -> None:

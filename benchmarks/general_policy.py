@@ -110,7 +110,7 @@ def configuration(options: Options) -> train_policy.TrainConfig:
         task=TaskConfig(),
         also=also,
         vary=True,
-        evolution=EvolutionConfig(iterations=options.evolution, learning_rate=0.05),
+        evolution=EvolutionConfig(iterations=options.evolution, learning_rate=0.02),
         ppo=PPOConfig(
             iterations=max(1, options.iterations),
             groups=GROUPS,

@@ -81,46 +81,58 @@ class Features(NamedTuple):
 @torch.no_grad()
 def extract(view: PoolView) -> Features:
     """What the policy sees of each pool. Cost O(N·L) as the herding rules."""
-    scores = torch.stack([rule(view) for rule in RULES.values()], -1)  # (B, N, R)
-    relative = standardise(scores, view.selectable)
-    unsure = scores[..., [list(RULES).index(name) for name in ("margin", "entropy", "novelty")]]
-    radius = pure_radius(view)
-    in_ball = view.nearest_sq_dist <= radius.unsqueeze(1)  # (B, N)
+    items = torch.cat([rule_scores(view), _absolute(view)], -1)
+    return Features(items * view.valid.unsqueeze(-1), episode_features(view))
+
+
+def rule_scores(view: PoolView) -> Tensor:
+    """(B, N, R) scores of `RULES`, standardised over what may be picked; 0 elsewhere."""
+    return standardise(torch.stack([rule(view) for rule in RULES.values()], -1), view.selectable)
+
+
+def _absolute(view: PoolView) -> Tensor:
+    """(B, N, …) features `ABSOLUTE`, which mean the same in every pool."""
     share, labels = _clusters(view)  # (B, K) each
     own = static_clusters(view, view.way).assignment
     ends = _ends(view)
-    absolute = [
+    values = [
         *view.top_probs.unbind(-1),
-        *unsure.unbind(-1),
+        *_unsure(view),
         *(view.nearest_similarity(width) for width in WIDTHS),
         view.labelled,
         class_means(view)[..., 0],
-        in_ball,
+        _in_ball(view),
         share.gather(1, own),
         torch.log1p(labels).gather(1, own),
         ends.reached,
         1 - certainty(ends),
         walk_need(view),
     ]
-    items = torch.cat([relative, torch.stack([x.to(scores) for x in absolute], -1)], -1)
+    return torch.stack([value.to(view.embeddings) for value in values], -1)
 
-    n_labels, way = view.counts.sum(1), view.way.to(scores)
+
+def episode_features(view: PoolView) -> Tensor:
+    """(B, N_EPISODE) features `EPISODE` of the pool and of how far labelling has come."""
+    kind = view.embeddings.dtype
+    n_labels, way = view.counts.sum(1), view.way.to(kind)
     counts = view.counts / n_labels.clamp(min=1).unsqueeze(1)
+    share, labels = _clusters(view)  # (B, K) each
     real = share > 0
+    ends = _ends(view)
     walked = _mean(ends.classes, view.valid)  # (B, K)
     narrow = view.geometry.density(WIDTHS[0])  # (B, N)
     density = _mean(narrow.unsqueeze(-1), view.valid).squeeze(-1).clamp(min=1e-6)
-    episode = [
+    values = [
         view.budget_left / view.budget,
         torch.log1p(n_labels / way),
         view.seen.sum(1) / way,
         rules.entropy_of(counts) / way.log(),
-        *_mean(unsure, view.selectable).unbind(-1),
+        *_mean(torch.stack(_unsure(view), -1), view.selectable).unbind(-1),
         way.log() / 3,
-        view.valid.sum(1).to(scores).log() / 5,
+        view.valid.sum(1).to(kind).log() / 5,
         *(_mean(view.coverage(w).unsqueeze(-1), view.geometry.landmark_mask).squeeze(-1) for w in WIDTHS),
-        _mean(in_ball.to(scores).unsqueeze(-1), view.valid).squeeze(-1),
-        radius / view.geometry.mean_sq_dist,
+        _mean(_in_ball(view).to(kind).unsqueeze(-1), view.valid).squeeze(-1),
+        pure_radius(view) / view.geometry.mean_sq_dist,
         view.geometry.contrast,
         (real & (labels == 0)).sum(1) / real.sum(1).clamp(min=1),
         rules.entropy_of(share) / way.log(),
@@ -131,7 +143,17 @@ def extract(view: PoolView) -> Features:
         _mean((narrow - density.unsqueeze(1)).square().unsqueeze(-1), view.valid).squeeze(-1).sqrt()
         / density,
     ]
-    return Features(items * view.valid.unsqueeze(-1), torch.stack(episode, -1))
+    return torch.stack(values, -1)
+
+
+def _unsure(view: PoolView) -> list[Tensor]:
+    """(B, N) each: margin, entropy and novelty."""
+    return [rules.margin(view), rules.entropy(view), rules.novelty(view)]
+
+
+def _in_ball(view: PoolView) -> Tensor:
+    """(B, N) bool: within the pure radius of a labelled item."""
+    return view.nearest_sq_dist <= pure_radius(view).unsqueeze(1)
 
 
 def standardise(scores: Tensor, mask: Tensor) -> Tensor:

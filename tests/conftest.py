@@ -4,6 +4,9 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -42,5 +45,20 @@ def core(clusters: ClassDataset, small_task: TaskConfig) -> Core:
     return Core(clusters, build_learner("prototype", clusters.input_shape), small_task, REWARDS["aulc"])
 
 
+def same(a: ClassDataset, b: ClassDataset) -> bool:
+    """Whether two data sets hold the same."""
+    rest = ("name", "class_names", "groups", "modality", "class_split", "texts")
+    equal = torch.equal(a.inputs, b.inputs) and torch.equal(a.labels, b.labels)
+    return equal and all(getattr(a, key) == getattr(b, key) for key in rest)
+
+
 def generators(n: int, seed: int = 0) -> list[np.random.Generator]:
     return [np.random.default_rng(seed + i) for i in range(n)]
+
+
+@pytest.fixture()
+def witness(tmp_path: Path) -> Any:
+    """A path that payloads create; it must not be there in the end."""
+    path = tmp_path / "code ran"
+    yield path
+    assert not path.exists(), "code ran"

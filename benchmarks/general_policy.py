@@ -70,7 +70,7 @@ class Options:
     """Roll-outs of PPO. On mixtures they have brought nothing that could be measured (docs/experiments.md, row 29)."""
     evolution: int = 480
     """Roll-outs of a search for the prior."""
-    searches: int = 3
+    searches: int = 4
     """Searches with seeds 0, 1, …, whose mean is the policy and the start of PPO."""
     only: int | None = None
     """Make the search of this seed and end there, so that several processes can share the work."""

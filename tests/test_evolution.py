@@ -39,6 +39,14 @@ def test_finds_a_better_prior(tmp_path) -> None:
     assert float(spread) == pytest.approx(EvolutionConfig().temperature, rel=1e-3)
 
 
+def test_without_a_gate_one_mixture_serves_all(tmp_path) -> None:
+    network = AcquisitionNetwork()
+    start = network.rule_weights.detach().clone()
+    evolve(network, mixture(), EvolutionConfig(iterations=2, gated=False), tmp_path / "evolution.pt")
+    assert not bool(network.gate.any())
+    assert not torch.allclose(network.rule_weights / network.rule_weights.norm(), start / start.norm())
+
+
 def test_continues_exactly(tmp_path, monkeypatch) -> None:
     config = EvolutionConfig(iterations=4)
 

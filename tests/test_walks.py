@@ -27,6 +27,18 @@ def test_attention_is_a_softmax_of_distances_to_the_others() -> None:
         np.testing.assert_allclose(view.geometry.attention(TEMPERATURE)[row], chain(view, row), atol=1e-5)
 
 
+@pytest.mark.parametrize(("n", "d"), [(40, 3), (12, 30), (1, 4)])
+def test_contrast_is_the_deviation_of_the_distances_over_their_mean(n, d) -> None:
+    x = torch.randn(2, n, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 5
+    valid = torch.ones(2, n, dtype=torch.bool)
+    valid[1, n // 2 :] = n == 1  # the second pool is half as large
+    geometry = Geometry(x, valid)
+    for pool, real, found in zip(x, valid, geometry.contrast, strict=True):
+        distance = torch.cdist(pool[real], pool[real]).square()
+        wanted = distance.std(unbiased=False) / distance.mean() if n > 1 else 1e-3  # kept above 0
+        torch.testing.assert_close(found, torch.as_tensor(wanted, dtype=torch.float64))
+
+
 def test_ends_are_those_of_an_absorbing_chain() -> None:
     view = make_view()
     ends = walk_ends(view, TEMPERATURE, STEPS)

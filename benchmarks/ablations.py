@@ -29,22 +29,19 @@ import train_policy
 from agents.evaluation import play
 from agents.evaluation.comparisons import pooled_difference
 from agents.evaluation.episodes import Paired
-from agents.evolution import CONTEXT_DRAWS, EvolutionConfig, examples
+from agents.evolution import EvolutionConfig
 from agents.imitation import ImitationConfig, imitate
-from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy
 from agents.ppo import PPOConfig
 from agents.strategies import make_strategy
 from agents.strategies.base import Strategy
 from agents.strategies.lal_rl import LALRL
 from metaal_env.cli import run_cli
-from metaal_env.datasets import load_dataset
-from metaal_env.datasets.augment import learner_and_policy_parts
 from metaal_env.setup import make_core
 from train_policy import TrainConfig
 
 sys.path.insert(0, str(Path(__file__).parent))
-from general_policy import GLYPHS, mixture, searched
+from general_policy import GLYPHS, first_source, searched, untrained
 
 RULE, FULL = "uherding", "weights by episode + PPO"
 
@@ -58,7 +55,7 @@ class Options:
     n_tasks: int = 256
     """Paired tasks of unseen scripts, as of the verdict of train_policy.py."""
     imitation: int = 15
-    """Roll-outs of 32 episodes that imitation sees; each takes a minute of a core or less."""
+    """Roll-outs of 32 episodes that imitation sees."""
     out: Path = Path("runs/ablations")
 
 
@@ -98,9 +95,7 @@ def imitation(options: Options, seed: int) -> Strategy:
     config = base(options, "imitation", seed)
     if not (config.folder / "policy.json").is_file():
         with train_policy.claim(config):
-            torch.manual_seed(seed)
-            tasks, network = mixture(config), AcquisitionNetwork()
-            network.fit_context(examples(network, tasks, CONTEXT_DRAWS)[0])
+            network, tasks = untrained(config)
             settings = ImitationConfig(iterations=options.imitation, seed=seed)
             imitate(
                 network,
@@ -115,9 +110,8 @@ def imitation(options: Options, seed: int) -> Strategy:
 def lal_rl(options: Options, seed: int) -> Strategy:
     folder = options.out / f"lal_rl-{seed}"
     if not (folder / "strategy.json").is_file():
-        data = learner_and_policy_parts(load_dataset("glyphs").split("train"))[1]
         strategy = LALRL(seed=seed)
-        strategy.fit([make_core(data, split="all", learner=GLYPHS)], tasks=32, seed=seed)
+        strategy.fit([first_source(base(options, "lal_rl", seed))], tasks=32, seed=seed)
         folder.mkdir(parents=True, exist_ok=True)
         strategy.save(folder)
     return make_strategy(str(folder))

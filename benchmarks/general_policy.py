@@ -31,6 +31,7 @@ from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy
 from agents.ppo import PPOConfig
 from metaal_env.cli import run_cli
+from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.augment import learner_and_policy_parts
 from metaal_env.setup import make_core
@@ -154,21 +155,30 @@ def searched(config: train_policy.TrainConfig) -> Path:
     """The folder of `config`'s run, with the policy that its search finds; no PPO."""
     if not (config.folder / "policy.json").is_file():
         with train_policy.claim(config):
-            torch.manual_seed(config.ppo.seed)
-            tasks = mixture(config)
-            network = AcquisitionNetwork()
-            network.fit_context(examples(network, tasks, CONTEXT_DRAWS)[0])
+            network, tasks = untrained(config)
             evolve(network, tasks, config.evolution, config.folder / "checkpoints" / "evolution.pt")
             LearnedStrategy(network).save(config.folder / "policy", {"searched": config.evolution.iterations})
     return config.folder
 
 
+def untrained(config: train_policy.TrainConfig) -> tuple[AcquisitionNetwork, Mixture]:
+    """A policy that knows what episodes of `config` look like, and the tasks on which it is to be trained."""
+    torch.manual_seed(config.ppo.seed)
+    tasks, network = mixture(config), AcquisitionNetwork()
+    network.fit_context(examples(network, tasks, CONTEXT_DRAWS)[0])
+    return network, tasks
+
+
+def first_source(config: train_policy.TrainConfig) -> Core:
+    """The environment of `config`'s data set, with the training classes that are left to the policy."""
+    data = learner_and_policy_parts(load_dataset(config.dataset).split("train"))[1]
+    return make_core(data, split="all", learner=config.learner, task=config.task, reward=config.reward)
+
+
 def mixture(config: train_policy.TrainConfig) -> Mixture:
     """The tasks on which the policy of `config` is trained."""
-    data = learner_and_policy_parts(load_dataset(config.dataset).split("train"))[1]
-    source = make_core(data, split="all", learner=config.learner, task=config.task, reward=config.reward)
     return train_policy.mixture_of(
-        config, [[source], *load_sources(config.also, config.task, config.reward)[0]]
+        config, [[first_source(config)], *load_sources(config.also, config.task, config.reward)[0]]
     )
 
 

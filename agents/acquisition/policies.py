@@ -15,8 +15,8 @@ from metaal_env.errors import InputError, unknown_name
 
 DEFAULT = "metaal-general"
 """What picks where nothing is asked for. On 1,000 digits it is above scikit-activeml's MaxHerding; `uherding`
-is .011 ahead of it without a classifier, .003 behind with one (`docs/own_pool.md`). On unseen texts it is ahead of
-both herding rules by .003 on average (`docs/experiments.md`)."""
+is .011 ahead of it without a classifier, .003 behind with one (`docs/own_pool.md`). On unseen classes of
+texts it is ahead of both herding rules by .003 on average (`docs/experiments.md`)."""
 
 PolicySpec: TypeAlias = "str | os.PathLike[str] | Strategy | None"
 

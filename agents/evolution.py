@@ -44,7 +44,7 @@ class EvolutionConfig:
         seed: of perturbations.
     """
 
-    iterations: int = 120
+    iterations: int = 90
     sigma: float = 0.15
     learning_rate: float = 0.08
     temperature: float = 3.0
@@ -145,12 +145,12 @@ def averaged(networks: Sequence[AcquisitionNetwork], context: Tensor) -> Acquisi
     mean = AcquisitionNetwork(**networks[0].options)
     mean.fit_context(context)
     # In terms of the features themselves: weight = slope · feature + offset.
-    slope = torch.stack([CONTEXT_SCALE * n.gate @ n.whitening.T for n in networks]).mean(0)
-    offset = torch.stack(
-        [n.rule_weights - CONTEXT_SCALE * n.gate @ n.whitening.T @ n.centre for n in networks]
-    ).mean(0)
-    mean.rule_weights.copy_(offset + slope @ mean.centre)
-    mean.gate.copy_(slope @ torch.linalg.inv(mean.whitening.T) / CONTEXT_SCALE)
+    own = [{name: value.double() for name, value in each.state_dict().items()} for each in networks]
+    slopes = [CONTEXT_SCALE * each["gate"] @ each["whitening"].T for each in own]
+    offsets = [each["rule_weights"] - slope @ each["centre"] for each, slope in zip(own, slopes, strict=True)]
+    slope, offset = torch.stack(slopes).mean(0), torch.stack(offsets).mean(0)
+    mean.rule_weights.copy_(offset + slope @ mean.centre.double())
+    mean.gate.copy_(slope @ torch.linalg.inv(mean.whitening.double().T) / CONTEXT_SCALE)
     return mean
 
 

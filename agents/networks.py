@@ -124,6 +124,7 @@ class AcquisitionNetwork(nn.Module):
 
     def fit_context(self, episode: Tensor) -> None:
         """Takes range, mean and correlations of episode features from (M, N_EPISODE) examples; see `context_of`."""
+        episode = episode.double()  # the mean of what never changes must be that, exactly
         ends = torch.quantile(episode, episode.new_tensor([0.001, 0.999]), 0)
         self.lowest.copy_(ends[0])
         self.highest.copy_(ends[1])
@@ -149,7 +150,8 @@ class AcquisitionNetwork(nn.Module):
     def prior(self, items: Tensor, episode: Tensor) -> Tensor:
         """(B, N, ≥ R) rules' scores first, and (B, N_EPISODE) → (B, N) logits of the weighted rules alone."""
         weights = self.weights_of_rules(episode).unsqueeze(-1)
-        return (items[..., : len(RULES)] @ weights).squeeze(-1)
+        # In one layout, so that sums are rounded alike wherever the scores come from.
+        return torch.bmm(items[..., : len(RULES)].contiguous(), weights).squeeze(-1)
 
     @property
     def is_prior(self) -> bool:

@@ -50,7 +50,7 @@ class PPOConfig:
         seed: of weights and roll-outs; validation tasks are always the same.
     """
 
-    iterations: int = 60
+    iterations: int = 30
     n_envs: int = 128
     groups: int = 4
     paired: int = 8

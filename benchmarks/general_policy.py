@@ -30,6 +30,7 @@ from agents.mixture import Mixture, load_sources
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy
 from agents.ppo import PPOConfig
+from agents.trainer import validate
 from metaal_env.cli import run_cli
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
@@ -69,10 +70,12 @@ class Options:
     """Which sources of tasks; the other domains then stay unseen."""
     iterations: int = 0
     """Roll-outs of PPO. On mixtures they have brought nothing that could be measured (docs/experiments.md, row 29)."""
-    evolution: int = 480
+    evolution: int = 320
     """Roll-outs of a search for the prior."""
-    searches: int = 4
-    """Searches with seeds 0, 1, …, whose mean is the policy and the start of PPO."""
+    searches: int = 2
+    """Searches with seeds 0, 1, …; validation chooses one of them or their mean, which is also the start of PPO."""
+    validation_tasks: int = 640
+    """By which it is chosen, over all sources, half of them with equal class shares."""
     only: int | None = None
     """Make the search of this seed and end there, so that several processes can share the work."""
 
@@ -111,7 +114,7 @@ def configuration(options: Options) -> train_policy.TrainConfig:
         task=TaskConfig(),
         also=also,
         vary=True,
-        evolution=EvolutionConfig(iterations=options.evolution, learning_rate=0.02),
+        evolution=EvolutionConfig(iterations=options.evolution, learning_rate=0.03),
         ppo=PPOConfig(
             iterations=max(1, options.iterations),
             groups=GROUPS,
@@ -182,19 +185,42 @@ def mixture(config: train_policy.TrainConfig) -> Mixture:
     )
 
 
+def mean_of(networks: list[AcquisitionNetwork], tasks: Mixture) -> AcquisitionNetwork:
+    """The mean of several searches, all of which count alike."""
+    temperature = EvolutionConfig().temperature
+    for network in networks:
+        set_temperature(network, tasks, temperature)
+    mean = averaged(networks, examples(networks[0], tasks, CONTEXT_DRAWS)[0])
+    set_temperature(mean, tasks, temperature)
+    return mean
+
+
+def validation(config: train_policy.TrainConfig) -> list[list[Core]]:
+    """Tasks of validation classes, in pools as they are drawn and in balanced ones."""
+    data = load_dataset(config.dataset).split("validation")
+    own = make_core(data, split="all", learner=config.learner, task=config.task, reward=config.reward)
+    families = [[own], *load_sources(config.also, config.task, config.reward)[1]]
+    return families + train_policy.balanced(families)
+
+
 def prior(options: Options) -> Path:
-    """The mean of the searches, all of which count alike; its folder."""
+    """The search, or the mean of all, that validation classes prefer; its folder."""
     folder = options.out / f"general-{options.sources}-{PRIOR}"
-    found = [search(options, seed) for seed in range(options.searches)]
+    found = {f"search {seed}": search(options, seed) for seed in range(options.searches)}
     if not (folder / "policy.json").is_file():
-        tasks = mixture(configuration(options))
-        networks = [LearnedStrategy.load(each).network for each in found]
-        for network in networks:
-            set_temperature(network, tasks, EvolutionConfig().temperature)
-        mean = averaged(networks, examples(networks[0], tasks, CONTEXT_DRAWS)[0])
-        set_temperature(mean, tasks, EvolutionConfig().temperature)
+        config = configuration(options)
+        networks = {name: LearnedStrategy.load(each).network for name, each in found.items()}
+        networks["mean"] = mean_of(
+            [LearnedStrategy.load(each).network for each in found.values()], mixture(config)
+        )
+        families = validation(config)
+        value = {
+            name: validate(families, LearnedStrategy(network), options.validation_tasks)[0]
+            for name, network in networks.items()
+        }
+        best = max(value, key=lambda name: value[name])
         folder.mkdir(parents=True, exist_ok=True)
-        LearnedStrategy(mean).save(folder / "policy", {"mean_of": [each.name for each in found]})
+        LearnedStrategy(networks[best]).save(folder / "policy", {"chosen": best, "validation": value})
     return folder
 
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from metaal_env import rules
 from metaal_env.balls import ball_gain, pure_radius
 from metaal_env.clustering import per_cluster, static_clusters, uncovered_first
+from metaal_env.expectation import expected_accuracy, expected_likelihood
+from metaal_env.partitions import agreement, partition_cover, partition_novelty, partitions, typicality_within
 from metaal_env.view import PoolView
 from metaal_env.walks import Ends, certainty, walk_ends, walk_visits
 
@@ -56,12 +58,18 @@ RULES: dict[str, Callable[[PoolView], Tensor]] = {
     "walk_need": lambda view: walk_need(view),
     "walk_gain": lambda view: _visits(view)[:, 0],
     "walk_uherding": lambda view: _visits(view)[:, 1],
+    "expected_accuracy": expected_accuracy,
+    "expected_likelihood": expected_likelihood,
+    "partition_cover": partition_cover,
+    "partition_novelty": partition_novelty,
+    "typicality_within": typicality_within,
 }
 """Rules whose scores, standardised within the pool, are features and candidates for a policy's prior."""
 
 ABSOLUTE = (
     *("top1", "top2", "top3", "margin", "entropy", "novelty", "near_0", "near_1", "near_2", "labelled"),
     *("class_need", "in_ball", "cluster_share", "cluster_labels", "reached", "walk_margin", "walk_need"),
+    *("partition_novelty", "typicality_within"),
 )
 EPISODE = (
     *("budget_left", "labels_per_class", "classes_seen", "count_evenness"),
@@ -69,6 +77,8 @@ EPISODE = (
     *("covered_0", "covered_1", "covered_2", "in_balls", "ball_radius", "contrast"),
     *("open_clusters", "cluster_evenness", "mean_reached", "mean_walk_margin"),
     *("class_evenness", "walk_evenness", "mean_density", "density_spread"),
+    *("variance_within", "partition_evenness", "mean_partition_novelty"),
+    *("planned_labels", "partition_agreement"),
 )
 N_ITEM, N_EPISODE = len(RULES) + len(ABSOLUTE), len(EPISODE)
 
@@ -107,6 +117,8 @@ def _absolute(view: PoolView) -> Tensor:
         ends.reached,
         1 - certainty(ends),
         walk_need(view),
+        partition_novelty(view),
+        typicality_within(view),
     ]
     return torch.stack([value.to(view.embeddings) for value in values], -1)
 
@@ -142,6 +154,7 @@ def episode_features(view: PoolView) -> Tensor:
         density,
         _mean((narrow - density.unsqueeze(1)).square().unsqueeze(-1), view.valid).squeeze(-1).sqrt()
         / density,
+        *_partitioned(view),
     ]
     return torch.stack(values, -1)
 
@@ -208,6 +221,17 @@ def _clusters(view: PoolView) -> tuple[Tensor, Tensor]:
     kind = view.embeddings.dtype
     share = per_cluster(view.valid.to(kind), clusters) / view.valid.sum(1, keepdim=True).clamp(min=1)
     return share, per_cluster((view.labelled & view.valid).to(kind), clusters)
+
+
+def _partitioned(view: PoolView) -> list[Tensor]:
+    """(B,) each: what partitions say of the pool, and the labels per class that an episode may buy."""
+    found = partitions(view)
+    sizes = found.member.sum(1)  # (B, M, K)
+    sizes = sizes / sizes.sum(-1, keepdim=True).clamp(min=1)
+    evenness = rules.entropy_of(sizes).mean(1) / view.way.log()
+    novel = _mean(partition_novelty(view).unsqueeze(-1), view.selectable).squeeze(-1)
+    planned = torch.log1p(view.budget / view.way).to(sizes)
+    return [found.drawn.within.mean(1), evenness, novel, planned, agreement(view)]
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -61,7 +61,12 @@ class Geometry:
     @cached_property
     def sq_dist(self) -> Tensor:
         """(B, N, L) squared distances to the landmarks."""
-        return squared_distances(self.embeddings, self.at_landmarks(self.embeddings))
+        return squared_distances(self.items, self.at_landmarks(self.items))
+
+    @cached_property
+    def items(self) -> Tensor:
+        """(B, N, D) centred embeddings, 0 at padding: what stands there must not shift a centre, or digits are lost."""
+        return self.centred * self.valid.unsqueeze(-1)
 
     @cached_property
     def mean_sq_dist(self) -> Tensor:
@@ -148,7 +153,7 @@ class Geometry:
         """(B, S) positions → (B, S, N) squared distances to every item; gathered where known already."""
         if self.exact and "sq_dist" in self.__dict__:
             return self.rows(self.sq_dist, positions)
-        return squared_distances(self.rows(self.embeddings, positions), self.embeddings)
+        return squared_distances(self.rows(self.items, positions), self.items)
 
     @cached_property
     def _share(self) -> Tensor:

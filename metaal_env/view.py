@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -216,7 +217,7 @@ class PoolView:
         return self.labelled_sq_dist.amin(1)
 
     @cached_property
-    def memo(self) -> dict[str, Tensor]:
+    def memo(self) -> dict[str, Any]:
         """What rules and features derive from this moment more than once, by name."""
         return {}
 

@@ -7,7 +7,7 @@ from conftest import cluster_dataset
 
 from agents.evolution import EvolutionConfig, averaged, evolve, examples, play
 from agents.mixture import Mixture
-from agents.networks import AcquisitionNetwork
+from agents.networks import CONTEXT_LIMIT, AcquisitionNetwork
 from metaal_env.errors import InputError
 from metaal_env.setup import make_core
 
@@ -96,7 +96,11 @@ def test_the_mean_of_priors_scores_as_the_mean_of_their_scores() -> None:
         torch.nn.init.normal_(network.rule_weights)
         torch.nn.init.normal_(network.gate)
     mean = averaged(networks, features)
-    middle = features.median(0, keepdim=True).values  # where no context is cut off
+    farthest = torch.stack(
+        [network.context_of(features).abs().amax(1) for network in [*networks, mean]]
+    ).amax(0)
+    middle = features[farthest.argmin()].unsqueeze(0)
+    assert farthest.min() < CONTEXT_LIMIT, "where no context is cut off"
     expected = torch.stack([network.weights_of_rules(middle) for network in networks]).mean(0)
     torch.testing.assert_close(mean.weights_of_rules(middle), expected, atol=1e-3, rtol=1e-3)
 

@@ -20,6 +20,7 @@ from agents.strategies import (  # noqa: F401
     information,
     lal_rl,
     mixture,
+    partitions,
     privileged,
     uncertainty,
     walks,

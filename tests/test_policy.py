@@ -183,7 +183,9 @@ def test_the_network_is_skipped_only_where_it_adds_nothing():
     assert network.is_prior
     torch.testing.assert_close(LearnedStrategy(network).score(view), whole(), rtol=0, atol=0)
     before = whole()
-    torch.nn.init.normal_(network.correction.weight)  # a constant would add nothing to what `LayerNorm` centres
+    torch.nn.init.normal_(
+        network.correction.weight
+    )  # a constant would add nothing to what `LayerNorm` centres
     assert not network.is_prior and not torch.equal(whole(), before)
     torch.testing.assert_close(LearnedStrategy(network).score(view), whole(), rtol=0, atol=0)
 

@@ -38,8 +38,8 @@ from metaal_env.datasets.augment import learner_and_policy_parts
 from metaal_env.setup import make_core
 from metaal_env.tasks import TaskConfig
 
-GLYPHS = "agents/pretrained/metaal-glyphs"
-"""A learner of images: made by ``python train_policy.py`` with no arguments."""
+GLYPHS = "agents/pretrained/metaal-general"
+"""A learner of images, as ``python train_policy.py`` makes it; training, verdict and release share it."""
 
 PRIOR = "prior"
 """Name of the run folder of what the searches found."""

@@ -39,11 +39,8 @@ from metaal_env.errors import InputError
 from metaal_env.tasks import TaskConfig, TaskSampler, fit_task
 
 sys.path.insert(0, str(Path(__file__).parent))
-from general_policy import tables
+from general_policy import GLYPHS, tables
 from verdict_cells import HEADER, RULES, Cell, judge, line, summary
-
-LEARNER = "agents/pretrained/metaal-general/learner"
-"""Learner for glyphs: what ships with the policy, so that its figures can be had again."""
 
 BASE = TaskConfig(reward_per_class=5, test_per_class=5)
 
@@ -85,7 +82,7 @@ def columns(options: Options) -> dict[str, list[Column]]:
     data, intents = options.data, options.data / "intents"
     uci, held_back = sorted((data / "uci").glob("*.npz")), tables(data, held_back=True)
     known = {
-        "glyphs": [Column("glyphs", "test", LEARNER)],
+        "glyphs": [Column("glyphs", "test", f"{GLYPHS}/learner")],
         "omniglot": [Column(f"{data}/omniglot_28.npz", "test", f"{options.omniglot_learner}/learner")],
         "languages": [Column("languages", "test", "prototype")],
         "clinc150": [Column(f"{intents}/clinc150_minilm384.npz", "test", "prototype")],

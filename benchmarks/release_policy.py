@@ -58,7 +58,7 @@ class Options:
     commands: tuple[str, ...] = (
         "python train_policy.py",
         "python benchmarks/general_policy.py --data DATA",
-        "python benchmarks/general_verdict.py --data DATA --policies agents/pretrained/metaal-general",
+        f"python benchmarks/general_verdict.py --data DATA --policies {GLYPHS} --oracle-tasks 16",
     )
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from metaal_env.geometry import Geometry
-from metaal_env.partitions import Partitions, coordinates, partitions
+from metaal_env.partitions import Partitions, partitions
+from metaal_env.sampled_clusterings import coordinates
 from metaal_env.view import PoolView
 
 TEMPERATURE = 2.0
@@ -32,7 +33,7 @@ class Classifier(NamedTuple):
 
 
 def _classifier(view: PoolView, found: Partitions) -> Classifier:
-    x = found.drawn.x
+    x = found.clusterings.x
     some = view.counts.clamp(min=1).unsqueeze(-1)  # (B, K, 1)
     product = found.support @ x.transpose(1, 2)  # (B, K, E)
     norm = found.support.square().sum(-1, keepdim=True)
@@ -68,12 +69,12 @@ def expected_likelihood(view: PoolView) -> Tensor:
     """
     found = partitions(view)
     model = _classifier(view, found)
-    within = found.drawn.within.mean(1)
-    slope = (found.drawn.sharpness / (2 * TEMPERATURE * within)).view(-1, 1, 1)
+    within = found.clusterings.within.mean(1)
+    slope = (found.clusterings.sharpness / (2 * TEMPERATURE * within)).view(-1, 1, 1)
     anywhere = (
         -slope
         * within.view(-1, 1, 1)
-        * (found.drawn.x.square().sum(-1).unsqueeze(1) - (2 * within).log().view(-1, 1, 1))
+        * (found.clusterings.x.square().sum(-1).unsqueeze(1) - (2 * within).log().view(-1, 1, 1))
     )
     scores = torch.where(view.seen.unsqueeze(-1), slope * model.now, anywhere)
     scores = scores.masked_fill(~view.class_mask.unsqueeze(-1), NONE)
@@ -119,7 +120,7 @@ def _expected(
         right: true classes (B, 1, E) → (B, K, E) score of the items that stay, were class y absent.
         slope: (B, K).
     """
-    everyone, x = coordinates(view.geometry), found.drawn.x
+    everyone, x = coordinates(view.geometry), found.clusterings.x
     after = (counts + 1).unsqueeze(-1)  # (B, K, 1)
     # −d² − threshold = 2 (xᵢ·xₑ − near − far) / after, from inner products that are known already.
     near = after / 2 * (x.square().sum(-1).unsqueeze(1) + threshold) - found.support @ x.transpose(1, 2)

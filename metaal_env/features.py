@@ -16,7 +16,8 @@ from metaal_env import rules
 from metaal_env.balls import ball_gain, pure_radius
 from metaal_env.clustering import per_cluster, static_clusters, uncovered_first
 from metaal_env.expectation import expected_accuracy, expected_likelihood
-from metaal_env.partitions import agreement, partition_cover, partition_novelty, partitions, typicality_within
+from metaal_env.partitions import partition_cover, partition_novelty, partitions, typicality_within
+from metaal_env.sampled_clusterings import agreement
 from metaal_env.view import PoolView
 from metaal_env.walks import Ends, certainty, walk_ends, walk_visits
 
@@ -231,7 +232,7 @@ def _partitioned(view: PoolView) -> list[Tensor]:
     evenness = rules.entropy_of(sizes).mean(1) / view.way.log()
     novel = _mean(partition_novelty(view).unsqueeze(-1), view.selectable).squeeze(-1)
     planned = torch.log1p(view.budget / view.way).to(sizes)
-    return [found.drawn.within.mean(1), evenness, novel, planned, agreement(view)]
+    return [found.clusterings.within.mean(1), evenness, novel, planned, agreement(view)]
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -34,6 +34,11 @@ class Chains:
         self.sums = _sums(member, x)  # (B, M, K, D)
         self.counts = member.sum(1)  # (B, M, K)
 
+    @property
+    def means(self) -> Tensor:
+        """(B, M, K, D); 0 for an empty class."""
+        return self.sums / self.counts.clamp(min=1).unsqueeze(-1)
+
     def add(self, sums: Tensor, counts: Tensor) -> None:
         """Counts in items that never move, given by (B, K, D) sums and (B, K) counts."""
         self.sums = self.sums + sums.unsqueeze(1)
@@ -79,7 +84,7 @@ class Chains:
 
     def mean_sq_dist(self, x: Tensor, member: Tensor) -> Tensor:
         """(B, R, D) items of (B, R, M, K) classes → (B, R) squared distance to the class's mean, over chains."""
-        means = self.sums / self.counts.clamp(min=1).unsqueeze(-1)
+        means = self.means
         product = (x @ means.flatten(1, 2).transpose(1, 2)).unflatten(2, self.counts.shape[1:])
         to_mean = means.square().sum(-1).unsqueeze(1) - 2 * product
         return x.square().sum(-1) + (to_mean * member).sum((2, 3)) / member.shape[2]

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 from test_features import build, make_view
 
 from agents.strategies import make_strategy
-from metaal_env import expectation, partitions
+from metaal_env import expectation, partitions, sampled_clusterings
 from metaal_env.expectation import expected_accuracy, expected_likelihood
 from metaal_env.gibbs import ALPHA, Chains
 from metaal_env.setup import make_core
@@ -50,13 +50,13 @@ def test_log_probabilities_are_those_of_the_formula() -> None:
 
 def test_sweeps_keep_sums_and_leave_fixed_items_alone() -> None:
     view, _ = blobs()
-    drawn = partitions.drawn(view)
-    chains = Chains(drawn.x, drawn.member.clone(), drawn.within, drawn.sharpness, view.class_mask)
+    given = sampled_clusterings.clusterings(view)
+    chains = Chains(given.x, given.member.clone(), given.within, given.sharpness, view.class_mask)
     free = torch.rand(2, 60) < 0.5
     for _ in range(3):
         chains.sweep(free)
-    assert torch.equal(chains.member[~free], drawn.member[~free])
-    fresh = Chains(drawn.x, chains.member, drawn.within, drawn.sharpness, view.class_mask)
+    assert torch.equal(chains.member[~free], given.member[~free])
+    fresh = Chains(given.x, chains.member, given.within, given.sharpness, view.class_mask)
     torch.testing.assert_close(chains.sums, fresh.sums, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(chains.counts, fresh.counts)
 
@@ -73,7 +73,7 @@ def test_the_sampler_finds_clusters_without_a_label() -> None:
 def test_partitions_agree_with_labels_and_name_every_item() -> None:
     view, truth = blobs(labels=6)
     found = partitions.partitions(view)
-    assert torch.equal(found.everyone.sum(-1), torch.ones(2, 60, partitions.N_PARTITIONS))
+    assert torch.equal(found.everyone.sum(-1), torch.ones(2, 60, sampled_clusterings.N_CLUSTERINGS))
     named = found.everyone.argmax(-1)  # (B, N, M)
     assert (named == truth.unsqueeze(-1))[view.labelled].all()
     # The clusters are far apart: nearly all items of classes with labels follow them.
@@ -99,7 +99,7 @@ def test_labels_make_partitions_better() -> None:
 def test_a_large_pool_is_partitioned_through_a_part_of_it() -> None:
     view, truth = blobs(n=600, labels=4)
     found = partitions.partitions(view)
-    assert found.member.shape[1] == partitions.MAX_ITEMS and found.everyone.shape[1] == 600
+    assert found.member.shape[1] == sampled_clusterings.MAX_ITEMS and found.everyone.shape[1] == 600
     same = truth[:, :, None] == truth[:, None]
     assert ((together(found) > 0.5) == same).float().mean() > 0.9
 
@@ -108,9 +108,9 @@ def brute_force(view: PoolView, likelihood: bool) -> torch.Tensor:
     """(B, N) by fitting the stand-in once for every item and partition, and judging it item by item."""
     found = partitions.partitions(view)
     b, n, m, k = found.everyone.shape
-    x = partitions.coordinates(view.geometry).double().numpy()
-    named, within = found.everyone.argmax(-1).numpy(), found.drawn.within.mean(1).double().numpy()
-    slope = found.drawn.sharpness.double().numpy() / (2 * expectation.TEMPERATURE * within)
+    x = sampled_clusterings.coordinates(view.geometry).double().numpy()
+    named, within = found.everyone.argmax(-1).numpy(), found.clusterings.within.mean(1).double().numpy()
+    slope = found.clusterings.sharpness.double().numpy() / (2 * expectation.TEMPERATURE * within)
     out = np.zeros((b, n))
     for row, i, part in np.ndindex(b, n, m):
         z = named[row, :, part]

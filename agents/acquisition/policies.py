@@ -15,8 +15,8 @@ from metaal_env.errors import InputError, unknown_name
 
 DEFAULT = "metaal-general"
 """What picks where nothing is asked for. On unseen classes of images and texts it is ahead of the herding rules by
-.008 on average (`docs/experiments.md`). On 1,000 digits it is .029 above scikit-activeml's MaxHerding when it is given
-a classifier, level with it without one, where `uherding` is .028 ahead (`docs/own_pool.md`)."""
+.009 on average (`docs/experiments.md`). On 1,000 digits it is level with scikit-activeml's MaxHerding, and
+`uherding` is .03 ahead (`docs/own_pool.md`)."""
 
 PolicySpec: TypeAlias = "str | os.PathLike[str] | Strategy | None"
 

@@ -27,7 +27,6 @@ from tqdm import tqdm
 from agents.evaluation import Episodes, play, verdict
 from agents.evaluation.pictures import verdict_figure
 from agents.evaluation.plots import rendered
-from agents.evolution import EvolutionConfig
 from agents.imitation import ImitationConfig
 from agents.mixture import Mixture, load_sources
 from agents.policy import LearnedStrategy
@@ -77,12 +76,10 @@ class TrainConfig:
     """What the policy is paid for; see `metaal_env.rewards`."""
     meta: MetaTrainConfig = field(default_factory=MetaTrainConfig)
     """Meta-training of the inner learner."""
-    evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
-    """Search for the weights of the rules that the policy starts from."""
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
-    """Warm start of the policy; off by default."""
+    """Training of the policy by look-ahead."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
-    """Training of the policy."""
+    """Training of the policy by whole episodes."""
     verdict_tasks: int = 256
     """Paired tasks of unseen classes on which the verdict is given."""
     device: str = "cpu"
@@ -229,7 +226,6 @@ def make_policy(
         config.folder,
         logger,
         config.imitation,
-        config.evolution,
     )
     logger.close()
     write_atomic(done, b"")

@@ -14,8 +14,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.mixture import Mixture
-from agents.policy import geometry_of
-from agents.rollout import POOL_KEYS, MixedRolloutBuffer, TensorVecEnv, episode_infos
+from agents.rollout import MixedRolloutBuffer, TensorVecEnv, episode_infos
 from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv
 
@@ -64,14 +63,10 @@ class EpisodePPO(PPO):
     @torch.no_grad()
     def _play(self, envs: MetaALVectorEnv, buffer: MixedRolloutBuffer) -> None:
         steps = bounds(envs.core.config.budget)[1]
-        static = envs.core.learner.static_embedding
-        part = buffer.open(envs, steps, static=static)
+        part = buffer.open(envs, steps)
         observation = envs.reset_tensors()
-        geometry = None
-        if static:  # one for all steps and companions
-            geometry = geometry_of({key: observation[key][:: envs.paired] for key in POOL_KEYS})
         for step in range(steps):
-            distribution, output = self.policy.run(observation, geometry)  # type: ignore[operator]
+            distribution, output = self.policy.run(observation)  # type: ignore[operator]
             # Before anything is drawn: that would end in an error of torch's, on a GPU in a broken one.
             _require_finite("scores", output.logits)
             actions = distribution.sample()

@@ -1,131 +1,217 @@
-"""Warm start: imitation of the look-ahead oracle on the states that the policy visits (DAgger, Ross 2011)."""
+"""Imitation of look-ahead: the policy learns to expect what only an oracle sees (AggreVaTe, Ross & Bagnell 2014).
+
+At states that the policy visits the oracle tells how much every item would raise the reward. The policy cannot know
+that, but it can make the expectation over its picks, Σᵢ π(i) · gain(i), as large as possible: an all-action policy
+gradient (Sun et al. 2017) with exact one-step gains. A state says something about each of its items, where the
+return of an episode is one number, so that little data goes a long way. What pays only later is left to PPO.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from agents.mixture import Mixture
 from agents.networks import AcquisitionNetwork
-from agents.policy import geometry_of
+from agents.states import States, deviation, visit
 from metaal_env.artifacts import read_checkpoint, restoring, write_checkpoint
 from metaal_env.errors import InputError
 from metaal_env.stopping import put_off
-from metaal_env.vector_env import MetaALVectorEnv
 
 FIRST = 10**6
 """Number of the first roll-out: other tasks than those of PPO."""
 
+BATCH = 256
+
+Parts = Literal["mixture", "weights", "all"]
+
 
 @dataclass(frozen=True)
 class ImitationConfig:
-    """How the policy is warmed up before PPO.
+    """How the policy learns from look-ahead before PPO.
 
     Attributes:
-        iterations: groups of episodes; 0 = no warm start.
-        n_envs: episodes per group.
-        temperature: softness of the target: the oracle's gains, standardised per pool, times this.
-        learning_rate: of Adam.
-        seed: of tasks and sampled actions.
+        iterations: roll-outs whose states are remembered; 0 = PPO starts from the rule.
+        rounds: fits, each to all states so far; the next states are visited by what it found.
+        n_envs: episodes per roll-out.
+        groups: parts of a roll-out, each with one data set and one task shape.
+        epochs, learning_rate, weight_decay: of a fit by AdamW; the rate falls linearly to a twentieth.
+        temperature: deviation of the logits within a pool with which PPO starts; larger explores less.
+        parts: what is learned: one `mixture` of the rules, `weights` of them that depend on the episode, or all.
+        seed: of tasks, exploration and the order of the states.
     """
 
-    iterations: int = 0
-    n_envs: int = 32
-    temperature: float = 1.0
-    learning_rate: float = 1e-3
+    iterations: int = 24
+    rounds: int = 3
+    n_envs: int = 256
+    groups: int = 16
+    epochs: int = 8
+    learning_rate: float = 0.01
+    weight_decay: float = 0.1
+    temperature: float = 3.0
+    parts: Parts = "all"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.iterations < 0 or self.n_envs < 1:
-            raise InputError(
-                f"iterations={self.iterations} must be at least 0 and n_envs={self.n_envs} at least 1."
-            )
+        if self.iterations < 0:
+            raise InputError(f"iterations={self.iterations} must be at least 0.")
+        for name in ("rounds", "n_envs", "groups", "epochs"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)} must be at least 1.")
+        if self.n_envs % self.groups:
+            raise InputError(f"groups={self.groups} must divide n_envs={self.n_envs}.")
+        for name in ("learning_rate", "temperature"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(f"{name}={getattr(self, name)} must be positive.")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise InputError(f"weight_decay={self.weight_decay} must be at least 0.")
 
 
 def imitate(
     network: AcquisitionNetwork,
     mixture: Mixture,
     config: ImitationConfig,
-    checkpoint: Path,
+    folder: Path,
     writer: SummaryWriter | None = None,
-) -> list[float]:
-    """Trains `network` in place on soft targets from the oracle's one-step gains; returns the losses.
+) -> None:
+    """Trains `network` in place on `mixture`.
 
-    The oracle sees labels that the policy cannot, so this is a start, not the goal. Continues from
-    `checkpoint` when it exists; it is rewritten after every iteration, at whose end no episode runs.
+    Continues from what lies in `folder`: ``imitation.pt``, the network after each round, and ``states-*.pt``, one
+    file for each roll-out.
 
     Raises:
-        InputError: the checkpoint belongs to other settings or is damaged; a loss is NaN or infinite.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after the iteration.
+        InputError: a checkpoint belongs to other settings or is damaged; a reward or a loss is NaN or infinite.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the roll-out.
     """
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    losses: list[float] = []
+    checkpoint = folder / "imitation.pt"
+    done = 0
     if (saved := read_checkpoint(checkpoint, config)) is not None:
         with restoring(checkpoint):
             network.load_state_dict(saved["network"])
-            optimizer.load_state_dict(saved["optimizer"])
-            losses = [float(loss) for loss in saved["losses"]]
-    todo = range(len(losses), config.iterations)
-    with tqdm(todo, desc="imitation", unit="iteration") as bar, put_off() as stopping:
+            done = int(saved["iteration"])
+    if done >= config.iterations:
+        return
+    ends = {round(config.iterations * (number + 1) / config.rounds) for number in range(config.rounds)}
+    states: list[States] = []
+    bar = tqdm(range(config.iterations), desc="imitation", unit="roll-out")
+    with bar, put_off() as stopping:
         for iteration in bar:
-            # Seeded by the iteration alone, so that a continued run needs no random state.
-            torch.manual_seed(config.seed + iteration)
-            groups = mixture.draw(FIRST + iteration)
-            try:
-                played = [_episode(network, envs, optimizer, config.temperature) for envs in groups]
-            except FloatingPointError as error:
-                raise InputError(
-                    f"learning_rate={config.learning_rate}: imitation diverged at iteration {iteration} ({error}); "
-                    "choose a lower one."
-                ) from error
-            losses.append(sum(played) / len(played))
-            if writer is not None:
-                writer.add_scalar("imitation/loss", losses[-1], iteration)
-            write_checkpoint(
-                checkpoint,
-                config,
-                {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses},
-            )
+            states.append(_visited(network, mixture, config, iteration, folder))
+            if iteration + 1 in ends and iteration >= done:
+                fit(network, States.joined(states), config, writer)
+                state = {"network": network.state_dict(), "iteration": iteration + 1}
+                write_checkpoint(checkpoint, config, state)
             if stopping:
                 break
-    return losses
 
 
-def _episode(
-    network: AcquisitionNetwork, envs: MetaALVectorEnv, optimizer: torch.optim.Optimizer, temperature: float
-) -> float:
-    observation, total, steps = envs.reset_tensors(), 0.0, 0
-    ended = torch.zeros(envs.num_envs, dtype=torch.bool)
-    while not ended.all():
-        mask = observation["action_mask"].bool()
-        target = oracle_distribution(envs, mask, temperature)
-        logits = network(observation["items"], observation["episode"], geometry_of(observation)).logits
-        logs = torch.log_softmax(logits.masked_fill(~mask, -torch.inf), 1)
-        loss = -(target * logs.masked_fill(~mask, 0.0)).sum(1).mean()
-        if not bool(loss.isfinite()):
-            raise FloatingPointError(f"loss {loss.item():g}")
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        action = torch.multinomial(logs.detach().exp(), 1).squeeze(1)  # the policy's own states
-        observation, result, _ = envs.step_tensors(action)
-        ended |= result.terminated.cpu()
-        total, steps = total + loss.item(), steps + 1
-    return total / steps
+def _visited(
+    network: AcquisitionNetwork, mixture: Mixture, config: ImitationConfig, iteration: int, folder: Path
+) -> States:
+    file = _states_file(folder, iteration)
+    if (saved := _remembered(file, config)) is not None:
+        return saved
+    # Seeded by the iteration alone, so that a continued run needs no random state.
+    rng = np.random.default_rng([config.seed, iteration])
+    found = States.joined([visit(network, envs, rng) for envs in mixture.draw(FIRST + iteration)])
+    if not bool(found.gain.isfinite().all()):
+        raise InputError(
+            f"reward: imitation met a NaN or infinite gain at roll-out {iteration}; mend the reward or choose another."
+        )
+    write_checkpoint(file, config, found._asdict())
+    return found
 
 
-@torch.no_grad()
-def oracle_distribution(envs: MetaALVectorEnv, mask: Tensor, temperature: float, chunk: int = 32) -> Tensor:
-    """(B, N) softmax of the likelihood that labelling each item would lead to, over selectable items."""
-    oracle = envs.core.oracle(envs.state)
-    positions = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
-    gains = torch.cat([oracle.look_ahead(part).likelihood for part in positions.split(chunk, 1)], 1)
-    weight = mask / mask.sum(1, keepdim=True)
-    centred = gains - (gains * weight).sum(1, keepdim=True)
-    deviation = (centred.square() * weight).sum(1, keepdim=True).sqrt().clamp(min=1e-6)
-    return torch.softmax((temperature * centred / deviation).masked_fill(~mask, -torch.inf), 1)
+def remembered(folder: Path, config: ImitationConfig) -> States:
+    """All states of a finished imitation in `folder`.
+
+    Raises:
+        InputError: some are missing, damaged or belong to other settings.
+    """
+    files = [_states_file(folder, iteration) for iteration in range(config.iterations)]
+    found = [_remembered(file, config) for file in files]
+    for file, part in zip(files, found, strict=True):
+        if part is None:
+            raise InputError(f"file={str(file)!r} is missing; run the imitation again.")
+    return States.joined([part for part in found if part is not None])
+
+
+def forget(folder: Path) -> None:
+    """Removes the states of a finished imitation, which take up to 10 MB a roll-out."""
+    for file in folder.glob("states-*.pt"):
+        file.unlink()
+
+
+def _states_file(folder: Path, iteration: int) -> Path:
+    return folder / f"states-{iteration:03d}.pt"
+
+
+def _remembered(file: Path, config: ImitationConfig) -> States | None:
+    if (saved := read_checkpoint(file, config)) is None:
+        return None
+    with restoring(file):
+        return States(*(saved[name] for name in States._fields))
+
+
+def fit(
+    network: AcquisitionNetwork,
+    states: States,
+    config: ImitationConfig,
+    writer: SummaryWriter | None = None,
+) -> None:
+    """Maximises the expected gain over `states`, from the weights that `network` has.
+
+    Raises:
+        InputError: it diverged.
+    """
+    torch.manual_seed(config.seed)
+    network.fit_context(states.episode)
+    # In a unit that is the same for all rewards.
+    scale = deviation(states.gain, states.candidates).mean().clamp(min=1e-8)
+    trained: list[nn.Parameter] = [network.rule_weights]
+    if config.parts != "mixture":
+        trained.append(network.gate)
+    if config.parts == "all":
+        layers = (network.items, network.context, network.embed, network.correction)
+        trained += [weight for layer in layers for weight in layer.parameters()]
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+    for epoch in range(config.epochs):
+        optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - 0.95 * epoch / config.epochs)
+        total = 0.0
+        for batch in _batches(states, network.gate.device):
+            logits = _logits(network, batch)
+            loss = -(logits.softmax(1) * batch.gain).sum(1).mean() / scale
+            if not bool(loss.isfinite()):
+                raise InputError(
+                    f"learning_rate={config.learning_rate}: imitation diverged; choose a lower one."
+                )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total -= float(loss.detach()) * len(batch.gain)
+        if writer is not None:
+            writer.add_scalar("imitation/expected_gain", total / len(states.gain), epoch)
+    with torch.no_grad():
+        spread = [
+            deviation(_logits(network, batch).masked_fill(~batch.candidates, 0), batch.candidates)
+            for batch in _batches(states, network.gate.device)
+        ]
+    network.scale_logits(config.temperature / max(1e-6, float(torch.cat(spread).mean())))
+
+
+def _batches(states: States, device: torch.device) -> Iterator[States]:
+    for index in torch.randperm(len(states.gain)).split(BATCH):
+        yield States(*(column[index].to(device) for column in states))
+
+
+def _logits(network: AcquisitionNetwork, batch: States) -> Tensor:
+    logits = network(batch.items.float(), batch.episode, batch.candidates).logits
+    return logits.masked_fill(~batch.candidates, -torch.inf)

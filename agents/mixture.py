@@ -57,9 +57,9 @@ class Mixture:
         self.families, self.vary, self.seed = families, vary, seed
         self.paired, self.groups, self.size = paired, groups, n_envs // groups
 
-    def resized(self, n_envs: int) -> Mixture:
-        """The same sources for roll-outs of one group, without companions."""
-        return Mixture(self.families, n_envs=n_envs, paired=1, vary=self.vary, seed=self.seed)
+    def resized(self, n_envs: int, groups: int) -> Mixture:
+        """The same sources for roll-outs of another size, without companions."""
+        return Mixture(self.families, n_envs=n_envs, paired=1, groups=groups, vary=self.vary, seed=self.seed)
 
     def draw(self, number: int) -> list[MetaALVectorEnv]:
         """The environments of roll-out `number`, ready to be reset."""

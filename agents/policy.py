@@ -20,14 +20,12 @@ from agents.networks import AcquisitionNetwork, Output
 from agents.strategies.base import Strategy
 from metaal_env.artifacts import affordable, load_artifact, load_weights, save_artifact
 from metaal_env.errors import InputError
-from metaal_env.features import N_EPISODE, N_ITEM, episode_features, extract, rule_scores
-from metaal_env.geometry import Geometry
+from metaal_env.features import N_EPISODE, N_ITEM, extract
 from metaal_env.observation import PADDING
 from metaal_env.view import PoolView
 
 Observation = dict[str, Tensor]
-"""As `metaal_env.observation.observe` makes it. `embeddings` and `labels` may have fewer rows than the rest:
-then equally many consecutive rows belong to each pool."""
+"""As `metaal_env.observation.observe` makes it."""
 
 
 class SetPolicy(ActorCriticPolicy):
@@ -59,9 +57,9 @@ class SetPolicy(ActorCriticPolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | {"network": self._network_options}
 
-    def run(self, obs: Observation, geometry: Geometry | None = None) -> tuple[Categorical, Output]:
-        """The distribution over items, and the network's output; `geometry` if it is known already."""
-        output = self.network(obs["items"], obs["episode"], geometry or geometry_of(obs))
+    def run(self, obs: Observation) -> tuple[Categorical, Output]:
+        """The distribution over items, and the network's output."""
+        output = self.network(obs["items"], obs["episode"], obs["labels"] != PADDING)
         mask = obs["action_mask"].bool()
         # An episode without a selectable item never occurs; its row must be finite all the same.
         mask = mask | ~mask.any(1, keepdim=True)
@@ -103,11 +101,6 @@ def entropy(distribution: Categorical) -> Tensor:
     return -(probs * logs).sum(-1)
 
 
-def geometry_of(obs: Observation) -> Geometry:
-    """The geometry of observed pools."""
-    return Geometry(obs["embeddings"], obs["labels"] != PADDING)
-
-
 class LearnedStrategy(Strategy):
     """A trained acquisition network behind ``score(view)``; greedy where it is asked to select."""
 
@@ -119,10 +112,8 @@ class LearnedStrategy(Strategy):
     def score(self, view: PoolView) -> Tensor:
         if next(self.network.parameters()).device != view.device:  # even a move to the same place takes time
             self.network.to(view.device)
-        if self.network.is_prior:
-            return self.network.prior(rule_scores(view), episode_features(view))
         features = extract(view)
-        return self.network(features.items, features.episode, view.geometry).logits
+        return self.network(features.items, features.episode, view.valid).logits
 
     def save(self, stem: Path, summary: dict[str, Any]) -> None:
         """Writes ``<stem>.safetensors`` and ``<stem>.json``; `summary` says how it was trained."""

@@ -16,8 +16,7 @@ import torch
 from stable_baselines3.common.logger import Logger
 
 from agents.episode_ppo import EpisodePPO
-from agents.evolution import CONTEXT_DRAWS, EvolutionConfig, evolve, examples
-from agents.imitation import ImitationConfig, imitate
+from agents.imitation import ImitationConfig, forget, imitate
 from agents.mixture import Mixture
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy, SetPolicy
@@ -42,9 +41,9 @@ class PPOConfig:
             stable-baselines3's `PPO`; the learning rate falls linearly to a tenth.
         prior: the hand-written rule that the policy starts from.
         temperature: weight of the prior's standardised score at the start; larger explores less.
-        width, layers: of the network.
-        start: folder of a trained policy whose weights are the first ones; then `prior`, `temperature`, `width`
-            and `layers` are that policy's, and no prior is searched for.
+        width: of the network.
+        start: folder of a trained policy whose weights are the first ones; then `prior`, `temperature` and `width`
+            are that policy's, and nothing is imitated.
         validate_every: iterations between validations, which choose the checkpoint and write it to disk.
         validation_tasks: fixed tasks of validation classes.
         seed: of weights and roll-outs; validation tasks are always the same.
@@ -64,7 +63,6 @@ class PPOConfig:
     prior: str = "uherding"
     temperature: float = 1.5
     width: int = 32
-    layers: int = 1
     start: str | None = None
     validate_every: int = 5
     validation_tasks: int = 192
@@ -93,7 +91,7 @@ class PPOConfig:
 def make_ppo(mixture: Mixture, config: PPOConfig, logger: Logger | None = None) -> EpisodePPO:
     """PPO on `mixture`, without discount: the return is the area under the learning curve."""
     torch.manual_seed(config.seed)
-    first = AcquisitionNetwork(config.prior, config.temperature, config.width, config.layers)
+    first = AcquisitionNetwork(config.prior, config.temperature, config.width)
     if config.start is not None:
         first = LearnedStrategy.load(config.start).network
     model = EpisodePPO(
@@ -127,7 +125,6 @@ def train_ppo(
     folder: Path,
     logger: Logger,
     imitation: ImitationConfig | None = None,
-    evolution: EvolutionConfig | None = None,
 ) -> LearnedStrategy:
     """Trains a policy, or continues, and returns the best validated one.
 
@@ -142,15 +139,11 @@ def train_ppo(
     model = make_ppo(training, config, logger)
     trainer = Trainer(config, validation, baselines, folder / "checkpoints" / "ppo.pt", folder / "policy")
     network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
-    if config.start is None:
-        network.fit_context(examples(network, training, CONTEXT_DRAWS)[0])
-        if evolution is not None and evolution.iterations:
-            evolve(network, training, evolution, folder / "checkpoints" / "evolution.pt")
+    if imitation is not None and imitation.iterations and config.start is None:
+        tasks = training.resized(imitation.n_envs, imitation.groups)
+        imitate(network, tasks, imitation, folder / "checkpoints")
+        forget(folder / "checkpoints")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
-    if imitation is not None and imitation.iterations:
-        tasks = training.resized(imitation.n_envs)
-        imitate(network, tasks, imitation, folder / "checkpoints" / "imitation.pt")
-        torch.manual_seed(config.seed)  # PPO starts alike, whether the warm start ran now or before a kill
     trainer.continue_from_checkpoint(model)
     with closing(trainer), put_off() as trainer.stopping:
         while model.iteration < config.iterations and not model.ending:

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from metaal_env.vector_env import MetaALVectorEnv
 
-POOL_KEYS = ("embeddings", "labels")
-"""Entries of an observation that hold the pool's geometry: shared by all moments of static pools."""
+UNUSED = "embeddings"
+"""Entry of an observation that the network has no use for, and by far the largest."""
 
 
 class TensorVecEnv(VecEnv):
@@ -77,11 +77,11 @@ class TensorRolloutBuffer(DictRolloutBuffer):
 
     With `paired` > 1, that many consecutive environments play the same task, and each advantage is reduced
     by the mean of its companions' at the same step: what the task itself contributes cancels (leave-one-out
-    baseline; Kool et al. 2019). With `static` embeddings, all moments of a task share one geometry.
+    baseline; Kool et al. 2019).
     """
 
-    def __init__(self, *args: Any, paired: int = 1, static: bool = False, **kwargs: Any):
-        self.paired, self.static = paired, static
+    def __init__(self, *args: Any, paired: int = 1, **kwargs: Any):
+        self.paired = paired
         super().__init__(*args, **kwargs)
 
     def reset(self) -> None:
@@ -104,7 +104,7 @@ class TensorRolloutBuffer(DictRolloutBuffer):
         value: Tensor,
         log_prob: Tensor,
     ) -> None:
-        self.steps.append(obs)
+        self.steps.append({key: value for key, value in obs.items() if key != UNUSED})
         self.actions[self.pos] = action.reshape(self.n_envs, self.action_dim)
         self.rewards[self.pos] = reward
         self.episode_starts[self.pos] = episode_start
@@ -126,28 +126,21 @@ class TensorRolloutBuffer(DictRolloutBuffer):
         yield from (self.samples(index) for index in np.array_split(np.random.permutation(total), count))
 
     def chunks(self, count: int, most: int) -> list[np.ndarray]:
-        """`count` disjoint random sets of samples, `most` in all; from static pools equally many each."""
-        pools = self.n_envs // self.paired if self.static else 1
-        each = self.buffer_size * self.n_envs // pools
-        order = np.random.permutation(each)[: max(count, most // pools)]
-        starts = np.arange(pools)[:, None] * each
-        return [(starts + part).ravel() for part in np.array_split(order, count)]
+        """`count` disjoint random sets of samples, `most` in all."""
+        order = np.random.permutation(self.buffer_size * self.n_envs)[: max(count, most)]
+        return np.array_split(order, count)
 
     def samples(self, index: np.ndarray) -> DictRolloutBufferSamples:
-        """The samples at `index`, counted environment by environment; those of static pools in equal numbers."""
+        """The samples at `index`, counted environment by environment."""
         assert self.full, "the roll-out is not complete"
         if self._flat is None:
             self._flat = {
-                key: torch.stack([step[key] for step in self.steps], 1).flatten(0, 1)
-                for key in self.steps[0]
-                if not (self.static and key in POOL_KEYS)
+                key: torch.stack([step[key] for step in self.steps], 1).flatten(0, 1) for key in self.steps[0]
             }
             for name in ("actions", "values", "log_probs", "advantages", "returns"):
                 setattr(self, name, self.swap_and_flatten(getattr(self, name)))
         rows = torch.as_tensor(index, device=self.device)
         observations = {key: value[rows] for key, value in self._flat.items()}
-        if self.static:
-            observations |= {key: self.steps[0][key][:: self.paired] for key in POOL_KEYS}
         return DictRolloutBufferSamples(
             observations=observations,
             actions=self.to_torch(self.actions[index]),
@@ -172,9 +165,9 @@ class MixedRolloutBuffer:
     def reset(self) -> None:
         self.parts = []
 
-    def open(self, envs: MetaALVectorEnv, steps: int, *, static: bool) -> TensorRolloutBuffer:
+    def open(self, envs: MetaALVectorEnv, steps: int) -> TensorRolloutBuffer:
         """A new, empty part for `steps` steps of `envs`."""
-        options = self._options | {"n_envs": envs.num_envs, "paired": envs.paired, "static": static}
+        options = self._options | {"n_envs": envs.num_envs, "paired": envs.paired}
         part = TensorRolloutBuffer(steps, envs.single_observation_space, envs.single_action_space, **options)
         self.parts.append(part)
         return part

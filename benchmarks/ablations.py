@@ -3,9 +3,9 @@
     python benchmarks/ablations.py --seeds 5
 
 Every policy is trained on the tasks and with the learner of ``python train_policy.py``, and all play the same test
-tasks: the rule that training starts from, one mixture of rules for all episodes (meta-optimised weights), weights
-that depend on the episode, PPO on top of these (the default), PPO from the rule alone, imitation of greedy
-look-ahead, and LAL-RL (Konyushkova et al. 2018). Run again to continue.
+tasks: the rule that training starts from; what imitation of look-ahead finds if it may learn one mixture of rules for
+all episodes (meta-optimised weights), weights that depend on the episode, or the network as well; PPO on top of that
+(the default); PPO from the rule alone; and LAL-RL (Konyushkova et al. 2018). Run again to continue.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,7 @@ import train_policy
 from agents.evaluation import play
 from agents.evaluation.comparisons import pooled_difference
 from agents.evaluation.episodes import Paired
-from agents.evolution import EvolutionConfig
-from agents.imitation import ImitationConfig, imitate
+from agents.imitation import ImitationConfig, Parts
 from agents.policy import LearnedStrategy
 from agents.ppo import PPOConfig
 from agents.strategies import make_strategy
@@ -41,9 +41,9 @@ from metaal_env.setup import make_core
 from train_policy import TrainConfig
 
 sys.path.insert(0, str(Path(__file__).parent))
-from general_policy import GLYPHS, first_source, searched, untrained
+from general_policy import GLYPHS, first_source, imitated
 
-RULE, FULL = "uherding", "weights by episode + PPO"
+RULE, FULL = "uherding", "imitation + PPO"
 
 
 @dataclass
@@ -54,8 +54,6 @@ class Options:
     """Policies of each kind."""
     n_tasks: int = 256
     """Paired tasks of unseen scripts, as of the verdict of train_policy.py."""
-    imitation: int = 15
-    """Roll-outs of 32 episodes that imitation sees."""
     out: Path = Path("runs/ablations")
 
 
@@ -64,22 +62,18 @@ def base(options: Options, kind: str, seed: int) -> TrainConfig:
         learner=GLYPHS,
         out=options.out,
         name=f"{kind}-{seed}",
-        evolution=EvolutionConfig(seed=seed),
+        imitation=ImitationConfig(seed=seed),
         ppo=PPOConfig(seed=seed),
     )
 
 
-def mixture_of_rules(options: Options, seed: int) -> Strategy:
-    config = base(options, "mixture", seed)
-    return LearnedStrategy.load(searched(replace(config, evolution=replace(config.evolution, gated=False))))
-
-
-def weights_by_episode(options: Options, seed: int) -> Strategy:
-    return LearnedStrategy.load(searched(base(options, "weights", seed)))
+def learned(options: Options, seed: int, kind: str, parts: Parts) -> Strategy:
+    config = base(options, kind, seed)
+    return LearnedStrategy.load(imitated(replace(config, imitation=replace(config.imitation, parts=parts))))
 
 
 def ppo(options: Options, seed: int) -> Strategy:
-    return _trained(replace(base(options, "ppo", seed), evolution=EvolutionConfig(iterations=0)))
+    return _trained(replace(base(options, "ppo", seed), imitation=ImitationConfig(iterations=0)))
 
 
 def full(options: Options, seed: int) -> Strategy:
@@ -89,22 +83,6 @@ def full(options: Options, seed: int) -> Strategy:
 def _trained(config: TrainConfig) -> LearnedStrategy:
     with train_policy.claim(config):
         return train_policy.train(config, *train_policy.check(config))[0]
-
-
-def imitation(options: Options, seed: int) -> Strategy:
-    config = base(options, "imitation", seed)
-    if not (config.folder / "policy.json").is_file():
-        with train_policy.claim(config):
-            network, tasks = untrained(config)
-            settings = ImitationConfig(iterations=options.imitation, seed=seed)
-            imitate(
-                network,
-                tasks.resized(settings.n_envs),
-                settings,
-                config.folder / "checkpoints" / "imitation.pt",
-            )
-            LearnedStrategy(network).save(config.folder / "policy", {"imitated": settings.iterations})
-    return LearnedStrategy.load(config.folder)
 
 
 def lal_rl(options: Options, seed: int) -> Strategy:
@@ -119,10 +97,10 @@ def lal_rl(options: Options, seed: int) -> Strategy:
 
 KINDS: dict[str, Callable[[Options, int], Strategy]] = {
     FULL: full,
-    "weights by episode": weights_by_episode,
-    "one mixture of rules": mixture_of_rules,
+    "imitation": partial(learned, kind="imitation", parts="all"),
+    "weights by episode": partial(learned, kind="weights", parts="weights"),
+    "one mixture of rules": partial(learned, kind="mixture", parts="mixture"),
     "PPO from the rule": ppo,
-    "imitation": imitation,
     "LAL-RL": lal_rl,
 }
 

@@ -1,8 +1,7 @@
 """Trains one acquisition policy for images, texts and tables, from a mixture of tasks.
 
-    python benchmarks/general_policy.py --data DATA                     # → runs/general-all-prior
+    python benchmarks/general_policy.py --data DATA                     # → runs/general-all-0 … -4, runs/general-all
     python benchmarks/general_policy.py --data DATA --sources images    # never sees texts and tables
-    python benchmarks/general_policy.py --data DATA --iterations 30     # and PPO from there → runs/general-all-0
 
 ``DATA`` holds ``omniglot_28.npz``, ``intents/*.npz`` and ``pmlb/*.npz`` (Lake et al. 2015, MIT; CLINC150 and
 BANKING77 as MiniLM-L6 embeddings, CC BY; Penn Machine Learning Benchmarks, MIT). What is held back, and so fit
@@ -25,12 +24,12 @@ import torch
 import tyro
 
 import train_policy
-from agents.evolution import CONTEXT_DRAWS, EvolutionConfig, averaged, evolve, examples, set_temperature
+from agents.imitation import ImitationConfig, fit, imitate, remembered
 from agents.mixture import Mixture, load_sources
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy
 from agents.ppo import PPOConfig
-from agents.trainer import validate
+from agents.states import States
 from metaal_env.cli import run_cli
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
@@ -40,12 +39,6 @@ from metaal_env.tasks import TaskConfig
 
 GLYPHS = "agents/pretrained/metaal-general"
 """A learner of images, as ``python train_policy.py`` makes it; training, verdict and release share it."""
-
-PRIOR = "prior"
-"""Name of the run folder of what the searches found."""
-
-GROUPS = 8
-"""Data sets in a roll-out, each with 32 episodes."""
 
 SAME_AS_UCI = (
     "australian", "crx", "buggyCrx", "breast_cancer", "diabetes", "flare", "solar_flare_1", "solar_flare_2",
@@ -65,19 +58,16 @@ class Options:
     data: Path
     """Folder of the data."""
     out: Path = Path("runs")
-    seed: int = 0
     sources: Literal["all", "images", "vectors"] = "all"
     """Which sources of tasks; the other domains then stay unseen."""
-    iterations: int = 0
-    """Roll-outs of PPO. On mixtures they have brought nothing that could be measured (docs/experiments.md, row 29)."""
-    evolution: int = 320
-    """Roll-outs of a search for the prior."""
-    searches: int = 2
-    """Searches with seeds 0, 1, …; validation chooses one of them or their mean, which is also the start of PPO."""
-    validation_tasks: int = 640
-    """By which it is chosen, over all sources, half of them with equal class shares."""
+    imitation: int = 40
+    """Roll-outs whose states are learned from, for each seed."""
+    seeds: int = 5
+    """Policies with seeds 0, 1, …; the general one is fitted to the states of all."""
+    ppo: int = 0
+    """Roll-outs of PPO from there → runs/general-all-ppo, with the weights that validation classes prefer."""
     only: int | None = None
-    """Make the search of this seed and end there, so that several processes can share the work."""
+    """Train the policy of this seed and end there, so that several processes can share the work."""
 
 
 def tables(data: Path, *, held_back: bool) -> list[Path]:
@@ -86,7 +76,7 @@ def tables(data: Path, *, held_back: bool) -> list[Path]:
     return [f for place, f in enumerate(names) if (place % 4 == 1) == held_back]
 
 
-def configuration(options: Options) -> train_policy.TrainConfig:
+def configuration(options: Options, seed: int) -> train_policy.TrainConfig:
     """The training run of `options`."""
     data, learner = options.data, options.out / "omniglot-learner"
     omniglot, intents = data / "omniglot_28.npz", data / "intents"
@@ -109,22 +99,13 @@ def configuration(options: Options) -> train_policy.TrainConfig:
     return train_policy.TrainConfig(
         dataset=first[0],
         learner=first[1],
-        name=f"general-{options.sources}-{options.seed}",
+        name=f"general-{options.sources}-{seed}",
         out=options.out,
         task=TaskConfig(),
         also=also,
         vary=True,
-        evolution=EvolutionConfig(iterations=options.evolution, learning_rate=0.03),
-        ppo=PPOConfig(
-            iterations=max(1, options.iterations),
-            groups=GROUPS,
-            n_envs=32 * GROUPS,
-            epochs=2,
-            start=str(options.out / f"general-{options.sources}-{PRIOR}"),
-            validate_every=10,
-            validation_tasks=320,
-            seed=options.seed,
-        ),
+        imitation=ImitationConfig(iterations=options.imitation, seed=seed),
+        ppo=PPOConfig(seed=seed),
     )
 
 
@@ -141,35 +122,21 @@ def omniglot_learner(options: Options) -> None:
         train_policy.make_learner(config, train, validation)
 
 
-def search(options: Options, seed: int) -> Path:
-    """One search for the prior; its run folder."""
-    base = configuration(options)
-    return searched(
-        replace(
-            base,
-            name=f"general-{options.sources}-search-{seed}",
-            ppo=replace(base.ppo, seed=seed, start=None),
-            evolution=replace(base.evolution, seed=seed),
-        )
-    )
-
-
-def searched(config: train_policy.TrainConfig) -> Path:
-    """The folder of `config`'s run, with the policy that its search finds; no PPO."""
+def imitated(config: train_policy.TrainConfig) -> Path:
+    """The folder of `config`'s run, with the policy that imitation alone finds; no PPO."""
     if not (config.folder / "policy.json").is_file():
         with train_policy.claim(config):
-            network, tasks = untrained(config)
-            evolve(network, tasks, config.evolution, config.folder / "checkpoints" / "evolution.pt")
-            LearnedStrategy(network).save(config.folder / "policy", {"searched": config.evolution.iterations})
+            network = untrained(config)
+            tasks = mixture(config).resized(config.imitation.n_envs, config.imitation.groups)
+            imitate(network, tasks, config.imitation, config.folder / "checkpoints")
+            LearnedStrategy(network).save(config.folder / "policy", {"imitated": config.imitation.iterations})
     return config.folder
 
 
-def untrained(config: train_policy.TrainConfig) -> tuple[AcquisitionNetwork, Mixture]:
-    """A policy that knows what episodes of `config` look like, and the tasks on which it is to be trained."""
+def untrained(config: train_policy.TrainConfig) -> AcquisitionNetwork:
+    """The network with which every training of `config` begins."""
     torch.manual_seed(config.ppo.seed)
-    tasks, network = mixture(config), AcquisitionNetwork()
-    network.fit_context(examples(network, tasks, CONTEXT_DRAWS)[0])
-    return network, tasks
+    return AcquisitionNetwork(config.ppo.prior, config.ppo.temperature, config.ppo.width)
 
 
 def first_source(config: train_policy.TrainConfig) -> Core:
@@ -185,54 +152,42 @@ def mixture(config: train_policy.TrainConfig) -> Mixture:
     )
 
 
-def mean_of(networks: list[AcquisitionNetwork], tasks: Mixture) -> AcquisitionNetwork:
-    """The mean of several searches, all of which count alike."""
-    temperature = EvolutionConfig().temperature
-    for network in networks:
-        set_temperature(network, tasks, temperature)
-    mean = averaged(networks, examples(networks[0], tasks, CONTEXT_DRAWS)[0])
-    set_temperature(mean, tasks, temperature)
-    return mean
-
-
-def validation(config: train_policy.TrainConfig) -> list[list[Core]]:
-    """Tasks of validation classes, in pools as they are drawn and in balanced ones."""
-    data = load_dataset(config.dataset).split("validation")
-    own = make_core(data, split="all", learner=config.learner, task=config.task, reward=config.reward)
-    families = [[own], *load_sources(config.also, config.task, config.reward)[1]]
-    return families + train_policy.balanced(families)
-
-
-def prior(options: Options) -> Path:
-    """The search, or the mean of all, that validation classes prefer; its folder."""
-    folder = options.out / f"general-{options.sources}-{PRIOR}"
-    found = {f"search {seed}": search(options, seed) for seed in range(options.searches)}
-    if not (folder / "policy.json").is_file():
-        config = configuration(options)
-        networks = {name: LearnedStrategy.load(each).network for name, each in found.items()}
-        networks["mean"] = mean_of(
-            [LearnedStrategy.load(each).network for each in found.values()], mixture(config)
-        )
-        families = validation(config)
-        value = {
-            name: validate(families, LearnedStrategy(network), options.validation_tasks)[0]
-            for name, network in networks.items()
-        }
-        best = max(value, key=lambda name: value[name])
-        folder.mkdir(parents=True, exist_ok=True)
-        LearnedStrategy(networks[best]).save(folder / "policy", {"chosen": best, "validation": value})
+def pooled(options: Options) -> Path:
+    """One policy from the states of all seeds; its folder."""
+    runs = [configuration(options, seed) for seed in range(options.seeds)]
+    states = States.joined([remembered(imitated(run) / "checkpoints", run.imitation) for run in runs])
+    network = untrained(runs[0])
+    fit(network, states, runs[0].imitation)
+    folder = options.out / f"general-{options.sources}"
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = {"runs": [run.name for run in runs], "states": len(states.gain)}
+    LearnedStrategy(network).save(folder / "policy", summary)
     return folder
+
+
+def continued(options: Options, start: Path) -> train_policy.TrainConfig:
+    """PPO on the same mixture from the policy in `start`."""
+    ppo = PPOConfig(
+        iterations=options.ppo,
+        groups=8,
+        n_envs=256,
+        epochs=2,
+        start=str(start),
+        validate_every=10,
+        validation_tasks=640,
+    )
+    return replace(configuration(options, 0), name=f"general-{options.sources}-ppo", ppo=ppo)
 
 
 def main(options: Options) -> None:
     if options.sources != "vectors" and not (options.out / "omniglot-learner" / "learner.json").is_file():
         omniglot_learner(options)
     if options.only is not None:
-        search(options, options.only)
+        imitated(configuration(options, options.only))
         return
-    prior(options)
-    if options.iterations:
-        train_policy.main(configuration(options))
+    found = pooled(options)
+    if options.ppo:
+        train_policy.main(continued(options, found))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Kills trainings with SIGKILL at random moments and compares what they end with with an uninterrupted one.
 
-``python benchmarks/kills.py`` trains on small clusters: meta-training of the learner, search for the prior,
-imitation, PPO, verdict. A run is killed twice in each of the four stages, at random moments, and then ends
+``python benchmarks/kills.py`` trains on small clusters: meta-training of the learner, imitation,
+PPO, verdict. A run is killed twice in each of the three stages, at random moments, and then ends
 undisturbed; runs follow each other until there were enough kills. Every run must end with the files of the
 uninterrupted one, byte for byte, and with no others. Processes are forked from this one, which has all imports
 done, so that kills fall into the training rather than into its start.
@@ -27,7 +27,6 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import train_policy
-from agents.evolution import EvolutionConfig
 from agents.imitation import ImitationConfig
 from agents.ppo import PPOConfig
 from metaal_env.cli import run_cli
@@ -38,7 +37,6 @@ from metaal_env.tasks import TaskConfig
 
 STAGES = {
     "meta-training": "learner.json",
-    "search for the prior": "checkpoints/imitation.pt",
     "imitation": "checkpoints/ppo.pt",
     "PPO": "training_finished",
 }
@@ -75,8 +73,7 @@ def training(config: Config, out: Path, data: Path) -> train_policy.TrainConfig:
             max_labels=4,
             way=2,
         ),
-        evolution=EvolutionConfig(iterations=config.length),
-        imitation=ImitationConfig(iterations=config.length, n_envs=16),
+        imitation=ImitationConfig(iterations=2 * config.length, n_envs=32, groups=2),
         ppo=PPOConfig(
             iterations=2 * config.length,
             validate_every=2,

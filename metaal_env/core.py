@@ -237,7 +237,8 @@ class Core:
             torch.cat([repeat(mask), labels.reshape(-1, 1) >= 0], 1),
             repeat(state.task.class_mask),
         )
-        metrics = self._metrics(adapted, repeat(state.reward_features), repeat(state.task.reward_labels))
+        logits = self.learner.predict_each(adapted, state.reward_features)
+        metrics = score_logits(logits, repeat(state.task.reward_labels))
         return Metrics(*(m.view(b, c) for m in metrics))
 
     def _support(self, state: EpisodeState) -> tuple[Tensor, Tensor, Tensor]:

@@ -54,7 +54,7 @@ def score_with(network: AcquisitionNetwork, view: PoolView, position: int, item:
     items = features.items.clone()
     items[0, position] = item
     with torch.no_grad():
-        return float(network(items, features.episode, view.geometry).logits[0, position])
+        return float(network(items, features.episode, view.valid).logits[0, position])
 
 
 def test_attributions_sum_to_the_difference_of_scores() -> None:

@@ -37,7 +37,7 @@ class Config:
 
 
 def save_policy(folder: Path) -> None:
-    LearnedStrategy(AcquisitionNetwork(width=4, layers=1)).save(folder / "policy", {})
+    LearnedStrategy(AcquisitionNetwork(width=4)).save(folder / "policy", {})
 
 
 def save_maml(folder: Path) -> None:

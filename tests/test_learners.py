@@ -89,6 +89,22 @@ def test_batch_equals_loop_of_singles(name, shape, options):
 
 
 @pytest.mark.parametrize(("name", "shape", "options"), VARIANTS)
+def test_several_adaptations_predict_as_each_alone(name, shape, options):
+    torch.manual_seed(0)
+    learner = build_learner(name, shape, **options)
+    inputs, labels, mask, class_mask = episodes(shape)
+    features = learner.prepare_all(inputs).unflatten(0, (3, -1))
+    support, queries = features[:, : labels.shape[1]], features[:, labels.shape[1] :]
+    twice = [torch.stack([x, x.roll(1, 0)], 1).flatten(0, 1) for x in (support, labels, mask, class_mask)]
+    with torch.no_grad():
+        adapted = learner.adapt(*twice)
+        together = learner.predict_each(adapted, queries)
+        alone = learner.predict(adapted, queries.repeat_interleave(2, 0))
+    assert not torch.allclose(together[::2], together[1::2])
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "shape", "options"), VARIANTS)
 def test_missing_classes_and_no_labels(name, shape, options):
     learner = build_learner(name, shape, **options)
     inputs, labels, mask, class_mask = episodes(shape)

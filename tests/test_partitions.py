@@ -107,9 +107,10 @@ def test_a_large_pool_is_partitioned_through_a_part_of_it() -> None:
 def brute_force(view: PoolView, likelihood: bool) -> torch.Tensor:
     """(B, N) by fitting the stand-in once for every item and partition, and judging it item by item."""
     found = partitions.partitions(view)
-    b, n, m, k = found.everyone.shape
+    everyone = found.everyone[:, :, :: expectation.EVERY]
+    b, n, m, k = everyone.shape
     x = sampled_clusterings.coordinates(view.geometry).double().numpy()
-    named, within = found.everyone.argmax(-1).numpy(), found.clusterings.within.mean(1).double().numpy()
+    named, within = everyone.argmax(-1).numpy(), found.clusterings.within.mean(1).double().numpy()
     slope = found.clusterings.sharpness.double().numpy() / (2 * expectation.TEMPERATURE * within)
     out = np.zeros((b, n))
     for row, i, part in np.ndindex(b, n, m):

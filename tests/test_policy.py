@@ -12,7 +12,6 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import DictRolloutBuffer
 from stable_baselines3.common.logger import configure
 
-from agents.imitation import ImitationConfig, imitate
 from agents.mixture import Mixture
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy, SetPolicy
@@ -21,7 +20,6 @@ from agents.rollout import TensorRolloutBuffer, TensorVecEnv
 from agents.trainer import Trainer
 from metaal_env.core import Core, StepResult
 from metaal_env.errors import InputError
-from metaal_env.features import extract
 from metaal_env.setup import make_core
 from metaal_env.vector_env import MetaALVectorEnv, to_numpy
 
@@ -115,7 +113,7 @@ def test_ppo_reaches_a_known_optimum(tmp_path):
     source = tiny_core()
     core = DensestItems(source.dataset, source.learner, source.config, source.reward)
     config = PPOConfig(iterations=40, n_envs=32, paired=4, batch_size=64, epochs=4, learning_rate=1e-2,
-                       temperature=0.0, width=8, layers=1, validate_every=40, validation_tasks=4)  # fmt: skip
+                       temperature=0.0, width=8, validate_every=40, validation_tasks=4)  # fmt: skip
     mixture = Mixture([[core]], n_envs=config.n_envs, paired=config.paired)
     model = make_ppo(mixture, config, configure(None, []))
     trainer = Trainer(config, [[core]], {}, tmp_path / "ppo.pt", tmp_path / "policy")
@@ -130,7 +128,7 @@ def test_ppo_reaches_a_known_optimum(tmp_path):
     assert total > 0.95, f"the greedy policy earns {total:.2f} of 1; random earns 0.375"
 
 
-SHORT = PPOConfig(iterations=6, n_envs=8, paired=2, batch_size=16, epochs=2, width=8, layers=1,
+SHORT = PPOConfig(iterations=6, n_envs=8, paired=2, batch_size=16, epochs=2, width=8,
                   validate_every=2, validation_tasks=4)  # fmt: skip
 
 
@@ -169,27 +167,6 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
         train_ppo(mixture, [[core]], changed, {}, tmp_path, configure(None, []))
 
 
-def test_the_network_is_skipped_only_where_it_adds_nothing():
-    core = tiny_core()
-    view = core.view(core.reset(core.sampler.sample([np.random.default_rng(0)])))
-    features = extract(view)
-    network = AcquisitionNetwork(width=8)
-    torch.nn.init.normal_(network.gate)
-
-    @torch.no_grad()  # as strategies run: with gradients products are rounded otherwise
-    def whole():
-        return network(features.items, features.episode, view.geometry).logits
-
-    assert network.is_prior
-    torch.testing.assert_close(LearnedStrategy(network).score(view), whole(), rtol=0, atol=0)
-    before = whole()
-    torch.nn.init.normal_(
-        network.correction.weight
-    )  # a constant would add nothing to what `LayerNorm` centres
-    assert not network.is_prior and not torch.equal(whole(), before)
-    torch.testing.assert_close(LearnedStrategy(network).score(view), whole(), rtol=0, atol=0)
-
-
 def test_saved_policies_play_the_same_and_bad_files_are_refused(tmp_path):
     strategy = LearnedStrategy(AcquisitionNetwork(width=8))
     torch.nn.init.normal_(strategy.network.correction.weight)
@@ -212,15 +189,6 @@ def test_saved_policies_play_the_same_and_bad_files_are_refused(tmp_path):
             LearnedStrategy.load(tmp_path)
     with pytest.raises(InputError, match="missing"):
         LearnedStrategy.load(tmp_path / "nothing")
-
-
-def test_imitation_approaches_the_oracle(tmp_path):
-    core = tiny_core()
-    torch.manual_seed(0)
-    network = AcquisitionNetwork(width=8, layers=1)
-    config = ImitationConfig(iterations=30, n_envs=16, learning_rate=1e-2)
-    losses = imitate(network, Mixture([[core]], n_envs=16, paired=1), config, tmp_path / "imitation.pt")
-    assert np.mean(losses[-5:]) < 0.9 * losses[0]
 
 
 @pytest.mark.parametrize(

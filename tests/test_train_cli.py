@@ -21,7 +21,8 @@ TINY = [
     "--learner", "maml", "--meta.iterations", "20", "--meta.validate-every", "5", "--meta.validation-tasks", "20",
     "--meta.classes-per-batch", "6", "--meta.items-per-class", "8", "--meta.max-labels", "4", "--meta.way", "2",
     "--ppo.iterations", "4", "--ppo.n-envs", "8", "--ppo.paired", "2", "--ppo.batch-size", "16", "--ppo.width", "8",
-    "--evolution.iterations", "2", "--ppo.validate-every", "2", "--ppo.validation-tasks", "4", "--verdict-tasks", "6",
+    "--imitation.iterations", "2", "--imitation.rounds", "2", "--imitation.n-envs", "8", "--imitation.groups", "2",
+    "--ppo.validate-every", "2", "--ppo.validation-tasks", "4", "--verdict-tasks", "6",
 ]  # fmt: skip
 
 

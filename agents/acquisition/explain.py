@@ -87,7 +87,7 @@ def _corrections(
     items = features.items[:1].expand(len(at), -1, -1).clone()
     items[:, position] = moved
     with torch.enable_grad():
-        out = network(items, features.episode[:1].expand(len(at), -1), view.geometry)
+        out = network(items, features.episode[:1].expand(len(at), -1), view.valid[:1].expand(len(at), -1))
         correction = (out.logits - out.prior)[:, position]
         gradient = torch.autograd.grad(correction.sum(), moved)[0]
     return correction.detach(), gradient

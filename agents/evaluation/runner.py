@@ -28,7 +28,7 @@ def play(
     seeds: Sequence[int],
     *,
     measure_on: MeasureOn = "test",
-    batch_size: int = 64,
+    batch_size: int = 32,
     progress: Callable[[int], None] | None = None,
     name: str | None = None,
     stratum: str | None = None,

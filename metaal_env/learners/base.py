@@ -54,6 +54,11 @@ class InnerLearner(nn.Module, ABC):
     def predict(self, adapted: Adapted, features: Tensor) -> Tensor:
         """(B, n, *F) prepared features → (B, n, K) logits; `EXCLUDED_LOGIT` outside `class_mask`."""
 
+    def predict_each(self, adapted: Adapted, features: Tensor) -> Tensor:
+        """(B, n, *F) prepared features, each under C adaptations (B·C, …) → (B·C, n, K) logits."""
+        each = len(next(iter(adapted.values()))) // len(features)
+        return self.predict(adapted, features.repeat_interleave(each, 0))
+
     @abstractmethod
     def embed(self, adapted: Adapted, features: Tensor) -> Tensor:
         """(B, n, *F) prepared features → (B, n, D) embeddings."""
@@ -78,6 +83,12 @@ class InnerLearner(nn.Module, ABC):
         """`prepare` over a whole data set, in chunks of bounded memory."""
         device = next((p.device for p in self.parameters()), inputs.device)
         return torch.cat([self.prepare(part.to(device)) for part in inputs.split(chunk)])
+
+
+def products(h: Tensor, p: Tensor) -> Tensor:
+    """(B, n, D) and (B·C, K, D) → (B·C, n, K) inner products; `h` is neither copied nor read C times."""
+    together = h @ p.view(len(h), -1, p.shape[2]).transpose(1, 2)  # (B, n, C·K)
+    return together.unflatten(2, (-1, p.shape[1])).transpose(1, 2).flatten(0, 1)
 
 
 class BodyLearner(InnerLearner):

@@ -13,7 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metaal_env.learners.base import EXCLUDED_LOGIT, LEARNERS, Adapted, BodyLearner, one_hot_support
+from metaal_env.learners.base import (
+    EXCLUDED_LOGIT,
+    LEARNERS,
+    Adapted,
+    BodyLearner,
+    one_hot_support,
+    products,
+)
 from metaal_env.learners.networks import Kind
 
 
@@ -81,8 +88,11 @@ class LinearHead(BodyLearner):
         }
 
     def predict(self, adapted: Adapted, features: Tensor) -> Tensor:
-        scores = features @ adapted["weight"].transpose(1, 2) + adapted["bias"].unsqueeze(1)
+        scores = products(features, adapted["weight"]) + adapted["bias"].unsqueeze(1)
         return self.finish(self.log_scale.exp() * scores, adapted)
+
+    def predict_each(self, adapted: Adapted, features: Tensor) -> Tensor:
+        return self.predict(adapted, features)
 
 
 @LEARNERS.register("ridge")

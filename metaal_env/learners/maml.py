@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metaal_env.learners.base import LEARNERS, Adapted
+from metaal_env.learners.base import LEARNERS, Adapted, products
 from metaal_env.learners.gradient import GradientLearner
 
 UNIT_NORM = (7.0, 0.75, 0.2, -5.5)
@@ -64,13 +64,22 @@ class MAML(GradientLearner):
         return {"prototypes": prototypes, "bias": self.count_weight * counts.clamp(min=1).log()}
 
     def head_logits(self, adapted: Adapted, h: Tensor) -> Tensor:
-        p = adapted["prototypes"]  # (B, K, D)
+        p = adapted["prototypes"]  # (B, K, D), or C · B of them
         # ‖h‖² + ‖p‖² − 2h·p without a copy of h, which is most of what is read here.
-        squares = torch.linalg.vecdot(h, h).unsqueeze(2) + p.square().sum(-1).unsqueeze(1)
-        distance = torch.baddbmm(squares, h, p.transpose(1, 2), alpha=-2)  # (B, n, K)
+        squares = torch.linalg.vecdot(h, h).repeat_interleave(len(p) // len(h), 0)
+        squares = squares.unsqueeze(2) + p.square().sum(-1).unsqueeze(1)
+        if len(p) == len(h):
+            distance = torch.baddbmm(squares, h, p.transpose(1, 2), alpha=-2)  # (B, n, K)
+        else:
+            distance = squares.sub_(products(h, p), alpha=2)
         counts = adapted["counts"].unsqueeze(1)  # (B, 1, K)
         precision = self.log_scale.exp() / (1 + self.log_shrink.exp() / counts.clamp(min=1))
         return adapted["bias"].unsqueeze(1) - precision * distance
+
+    def predict_each(self, adapted: Adapted, features: Tensor) -> Tensor:
+        if not self.static_embedding:
+            return super().predict_each(adapted, features)
+        return self.predict(adapted, features)
 
 
 @LEARNERS.register("prototype")

@@ -1,0 +1,121 @@
+"""Imitation of look-ahead: what is remembered is right, the fit finds what pays, and bad settings are refused."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from conftest import cluster_dataset
+
+from agents.imitation import ImitationConfig, imitate
+from agents.mixture import Mixture
+from agents.networks import AcquisitionNetwork
+from agents.policy import LearnedStrategy
+from agents.states import States, deviation, gains, visit
+from agents.trainer import validate
+from metaal_env.errors import InputError
+from metaal_env.features import N_EPISODE, N_ITEM
+from metaal_env.rewards import REWARDS
+from metaal_env.setup import make_core
+
+TASK = {"way": 3, "pool_size": 20, "budget": 6, "reward_per_class": 4, "test_per_class": 2}
+CONFIG = ImitationConfig(iterations=6, rounds=2, n_envs=32, groups=2, epochs=40)
+
+
+def core(reward: str = "aulc"):
+    return make_core(cluster_dataset(items=16), reward=reward, **TASK)
+
+
+def mixture(reward: str = "aulc") -> Mixture:
+    return Mixture([[core(reward)]], n_envs=32, paired=1, groups=2)
+
+
+def states(network: AcquisitionNetwork, number: int = 0) -> States:
+    rng = np.random.default_rng(number)
+    return States.joined([visit(network, envs, rng) for envs in mixture().draw(number)])
+
+
+def worst() -> AcquisitionNetwork:
+    torch.manual_seed(0)
+    network = AcquisitionNetwork(width=8)
+    with torch.no_grad():
+        network.rule_weights.neg_()
+    return network
+
+
+def test_gains_are_what_a_step_would_pay() -> None:
+    env = core()
+    state = env.reset(env.sampler.sample([np.random.default_rng(seed) for seed in range(8)]))
+    env.step(state, torch.zeros(8, dtype=torch.long))
+    places = torch.arange(1, 20).expand(8, -1)
+    real = torch.ones_like(places, dtype=torch.bool)
+    paid = torch.stack([env.step(deepcopy(state), places[:, place]).reward for place in range(19)], 1)
+    gain = gains(env, state, places, real)
+    torch.testing.assert_close(gain, paid - paid.mean(1, keepdim=True), atol=1e-5, rtol=0)
+    assert paid.std() > 0.01
+
+
+def test_what_is_remembered_has_one_shape_and_no_padding_counts() -> None:
+    found = states(AcquisitionNetwork(width=8))
+    assert found.items.shape[1:] == (64, N_ITEM) and found.episode.shape[1] == N_EPISODE
+    assert found.candidates.sum(1).max() <= 20 and found.candidates.sum(1).min() >= 14
+    assert not found.items[~found.candidates].any() and not found.gain[~found.candidates].any()
+
+
+def test_it_turns_the_worst_policy_into_one_that_beats_the_rule(tmp_path) -> None:
+    network = worst()
+    before = validate([[core()]], LearnedStrategy(network), 64)[0]
+    imitate(network, mixture(), CONFIG, tmp_path)
+    after = validate([[core()]], LearnedStrategy(network), 64)[0]
+    rule = validate([[core()]], LearnedStrategy(AcquisitionNetwork(width=8)), 64)[0]
+    assert after > before + 0.05 and after > rule - 0.01
+
+
+def test_logits_end_at_the_temperature_asked_for(tmp_path) -> None:
+    network = worst()
+    imitate(network, mixture(), CONFIG, tmp_path)
+    found = states(network)
+    logits = network(found.items.float(), found.episode, found.candidates).logits.detach()
+    assert float(deviation(logits, found.candidates).mean()) == pytest.approx(CONFIG.temperature, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("parts", "moves"), [("mixture", set()), ("weights", {"gate"}), ("all", {"gate", "correction.weight"})]
+)
+def test_only_the_chosen_parts_are_learned(parts, moves, tmp_path) -> None:
+    network = worst()
+    imitate(
+        network, mixture(), ImitationConfig(iterations=1, rounds=1, n_envs=8, groups=1, parts=parts), tmp_path
+    )
+    zero = {name for name in ("gate", "correction.weight") if network.state_dict()[name].any()}
+    assert zero == moves
+
+
+def test_a_context_has_no_correlations() -> None:
+    network = AcquisitionNetwork()
+    episode = states(network).episode
+    network.fit_context(episode)
+    covariance = np.cov(network.context_of(episode).numpy().T)
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.15
+    assert np.diag(covariance).max() < 1.1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"iterations": -1},
+        {"rounds": 0},
+        {"groups": 3},
+        {"learning_rate": float("nan")},
+        {"weight_decay": -1.0},
+    ],
+)
+def test_bad_configuration(wrong) -> None:
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        ImitationConfig(**wrong)
+
+
+def test_a_broken_reward_is_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(REWARDS, "broken", lambda before, after, *_: after.accuracy * torch.nan)
+    with pytest.raises(InputError, match="NaN or infinite gain at roll-out 0"):
+        imitate(AcquisitionNetwork(), mixture("broken"), CONFIG, tmp_path)

@@ -275,7 +275,7 @@ def test_learned_policy_by_path_and_shipped_name(tmp_path: Path, monkeypatch: py
     (tmp_path / "metaal-general" / "policy.safetensors").unlink()  # half a policy is none
     assert shipped_policies() == {}
     with pytest.raises(InputError, match="metaal-general"):
-        query(x, y)
+        query(x, y, policy="metaal-general")
 
 
 def test_a_pool_asked_about_again_gives_what_a_new_one_gives() -> None:

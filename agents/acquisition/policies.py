@@ -14,10 +14,10 @@ from agents.strategies.base import PrivilegedStrategy
 from metaal_env.errors import InputError, unknown_name
 
 DEFAULT = "uherding"
-"""What picks where nothing is asked for: a rule that holds its own in every space. `metaal-general` is .0145 ahead of the
-herding rules on new classes in spaces like those it was trained in (embeddings of images, MiniLM's of texts), level with
-them on tables that it has not seen, and .053 behind scikit-activeml's MaxHerding on the raw pixels of digits, where
-`uherding` is .023 ahead (`docs/experiments.md`, `docs/own_pool.md`)."""
+"""What picks where nothing is asked for: a rule that holds its own in every space. `metaal-general` is .0145 ahead of
+the herding rules on new classes in spaces like those of its training (embeddings of images, MiniLM's of texts), level
+with them on tables that it has not seen, and .053 behind scikit-activeml's MaxHerding on the raw pixels of digits,
+where `uherding` is .023 ahead (`docs/experiments.md`, `docs/own_pool.md`)."""
 
 PolicySpec: TypeAlias = "str | os.PathLike[str] | Strategy | None"
 

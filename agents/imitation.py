@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from agents.mixture import Mixture
 from agents.networks import AcquisitionNetwork
-from agents.states import States, deviation, visit
+from agents.states import States, deviation, recalled, states_file, visit
 from metaal_env.artifacts import read_checkpoint, restoring, write_checkpoint
 from metaal_env.errors import InputError
 from metaal_env.stopping import put_off
@@ -106,7 +106,9 @@ def imitate(
         for iteration in bar:
             states.append(_visited(network, mixture, config, iteration, folder))
             if iteration + 1 in ends and iteration >= done:
-                fit(network, States.joined(states), config, writer)
+                gain = fit(network, States.joined(states), config)
+                if writer is not None:
+                    writer.add_scalar("imitation/expected_gain", gain, iteration + 1)
                 state = {"network": network.state_dict(), "iteration": iteration + 1}
                 write_checkpoint(checkpoint, config, state)
             if stopping:
@@ -116,8 +118,8 @@ def imitate(
 def _visited(
     network: AcquisitionNetwork, mixture: Mixture, config: ImitationConfig, iteration: int, folder: Path
 ) -> States:
-    file = _states_file(folder, iteration)
-    if (saved := _remembered(file, config)) is not None:
+    file = states_file(folder, iteration)
+    if (saved := recalled(file, config)) is not None:
         return saved
     # Seeded by the iteration alone, so that a continued run needs no random state.
     rng = np.random.default_rng([config.seed, iteration])
@@ -130,44 +132,8 @@ def _visited(
     return found
 
 
-def remembered(folder: Path, config: ImitationConfig) -> States:
-    """All states of a finished imitation in `folder`.
-
-    Raises:
-        InputError: some are missing, damaged or belong to other settings.
-    """
-    files = [_states_file(folder, iteration) for iteration in range(config.iterations)]
-    found = [_remembered(file, config) for file in files]
-    for file, part in zip(files, found, strict=True):
-        if part is None:
-            raise InputError(f"file={str(file)!r} is missing; run the imitation again.")
-    return States.joined([part for part in found if part is not None])
-
-
-def forget(folder: Path) -> None:
-    """Removes the states of a finished imitation, which take up to 10 MB a roll-out."""
-    for file in folder.glob("states-*.pt"):
-        file.unlink()
-
-
-def _states_file(folder: Path, iteration: int) -> Path:
-    return folder / f"states-{iteration:03d}.pt"
-
-
-def _remembered(file: Path, config: ImitationConfig) -> States | None:
-    if (saved := read_checkpoint(file, config)) is None:
-        return None
-    with restoring(file):
-        return States(*(saved[name] for name in States._fields))
-
-
-def fit(
-    network: AcquisitionNetwork,
-    states: States,
-    config: ImitationConfig,
-    writer: SummaryWriter | None = None,
-) -> None:
-    """Maximises the expected gain over `states`, from the weights that `network` has.
+def fit(network: AcquisitionNetwork, states: States, config: ImitationConfig) -> float:
+    """Maximises the expected gain over `states`, from the weights that `network` has; returns it.
 
     Raises:
         InputError: it diverged.
@@ -197,14 +163,13 @@ def fit(
             loss.backward()
             optimizer.step()
             total -= float(loss.detach()) * len(batch.gain)
-        if writer is not None:
-            writer.add_scalar("imitation/expected_gain", total / len(states.gain), epoch)
     with torch.no_grad():
         spread = [
             deviation(_logits(network, batch).masked_fill(~batch.candidates, 0), batch.candidates)
             for batch in _batches(states, network.gate.device)
         ]
     network.scale_logits(config.temperature / max(1e-6, float(torch.cat(spread).mean())))
+    return total * float(scale) / len(states.gain)
 
 
 def _batches(states: States, device: torch.device) -> Iterator[States]:

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import torch
 from stable_baselines3.common.logger import Logger
+from torch.utils.tensorboard import SummaryWriter
 
 from agents.episode_ppo import EpisodePPO
-from agents.imitation import ImitationConfig, forget, imitate
+from agents.imitation import ImitationConfig, imitate
 from agents.mixture import Mixture
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy, SetPolicy
 from agents.rollout import MixedRolloutBuffer
+from agents.states import forget
 from agents.trainer import Trainer
 from metaal_env.core import Core
 from metaal_env.errors import InputError, unknown_name
@@ -141,7 +143,8 @@ def train_ppo(
     network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
     if imitation is not None and imitation.iterations and config.start is None:
         tasks = training.resized(imitation.n_envs, imitation.groups)
-        imitate(network, tasks, imitation, folder / "checkpoints")
+        with SummaryWriter(str(folder / "tensorboard")) as writer:
+            imitate(network, tasks, imitation, folder / "checkpoints", writer)
         forget(folder / "checkpoints")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
     trainer.continue_from_checkpoint(model)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -10,10 +11,15 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from agents.networks import AcquisitionNetwork
+from metaal_env.artifacts import read_checkpoint, restoring
 from metaal_env.core import Core, EpisodeState
+from metaal_env.errors import InputError
 from metaal_env.features import extract
 from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 CANDIDATES = 64
 """Items of a state that are looked at: the policy's pick, the others at random."""
@@ -39,6 +45,39 @@ class States(NamedTuple):
     @staticmethod
     def joined(parts: list[States]) -> States:
         return States(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def states_file(folder: Path, iteration: int) -> Path:
+    """Where the states of a roll-out are kept."""
+    return folder / f"states-{iteration:03d}.pt"
+
+
+def recalled(file: Path, config: DataclassInstance) -> States | None:
+    """What `file` holds, if it is there. Raises: `InputError` if it is damaged or belongs to other settings."""
+    if (saved := read_checkpoint(file, config)) is None:
+        return None
+    with restoring(file):
+        return States(*(saved[name] for name in States._fields))
+
+
+def all_states(folder: Path, iterations: int, config: DataclassInstance) -> States:
+    """All states of a finished imitation.
+
+    Raises:
+        InputError: some are missing, damaged or belong to other settings.
+    """
+    found = []
+    for file in (states_file(folder, iteration) for iteration in range(iterations)):
+        if (part := recalled(file, config)) is None:
+            raise InputError(f"file={str(file)!r} is missing; run the imitation again.")
+        found.append(part)
+    return States.joined(found)
+
+
+def forget(folder: Path) -> None:
+    """Removes the states of a finished imitation, which take up to 10 MB a roll-out."""
+    for file in folder.glob("states-*.pt"):
+        file.unlink()
 
 
 @torch.no_grad()

@@ -24,12 +24,12 @@ import torch
 import tyro
 
 import train_policy
-from agents.imitation import ImitationConfig, fit, imitate, remembered
+from agents.imitation import ImitationConfig, fit, imitate
 from agents.mixture import Mixture, load_sources
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy
 from agents.ppo import PPOConfig
-from agents.states import States
+from agents.states import States, all_states
 from metaal_env.cli import run_cli
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
@@ -155,7 +155,8 @@ def mixture(config: train_policy.TrainConfig) -> Mixture:
 def pooled(options: Options) -> Path:
     """One policy from the states of all seeds; its folder."""
     runs = [configuration(options, seed) for seed in range(options.seeds)]
-    states = States.joined([remembered(imitated(run) / "checkpoints", run.imitation) for run in runs])
+    parts = [all_states(imitated(run) / "checkpoints", options.imitation, run.imitation) for run in runs]
+    states = States.joined(parts)
     network = untrained(runs[0])
     fit(network, states, runs[0].imitation)
     folder = options.out / f"general-{options.sources}"

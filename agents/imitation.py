@@ -30,6 +30,7 @@ FIRST = 10**6
 """Number of the first roll-out: other tasks than those of PPO."""
 
 BATCH = 256
+"""States per update of a fit."""
 
 Parts = Literal["mixture", "weights", "all"]
 
@@ -39,8 +40,9 @@ class ImitationConfig:
     """How the policy learns from look-ahead before PPO.
 
     Attributes:
-        iterations: roll-outs whose states are remembered; 0 = PPO starts from the rule. Each state takes as many
-            adaptations of the learner as it has candidates: choose fewer for learners that adapt their body.
+        iterations: roll-outs whose states are remembered; 0 = PPO starts from the rule, with contexts as they are.
+            Each state takes as many adaptations of the learner as it has candidates: choose fewer for learners
+            that adapt their body.
         rounds: fits, each to all states so far; the next states are visited by what it found.
         n_envs: episodes per roll-out.
         groups: parts of a roll-out, each with one data set and one task shape.

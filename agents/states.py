@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from agents.networks import AcquisitionNetwork
 from metaal_env.artifacts import read_checkpoint, restoring
-from metaal_env.core import Core, EpisodeState
+from metaal_env.core import Core, EpisodeState, Metrics
 from metaal_env.errors import InputError
 from metaal_env.features import extract
 from metaal_env.tasks import bounds
@@ -85,7 +85,8 @@ def visit(network: AcquisitionNetwork, envs: MetaALVectorEnv, rng: np.random.Gen
     """Plays one episode in every environment by `network`; what the oracle knows of some of their states."""
     core = envs.core
     horizon = bounds(core.config.budget)[1]
-    remembered = rng.choice(horizon, max(2, min(PER_EPISODE, horizon // 3)), replace=False)
+    count = min(horizon, PER_EPISODE, max(2, horizon // 3))
+    remembered = rng.choice(horizon, count, replace=False)
     envs.begin()
     generator = torch.Generator(core.device).manual_seed(int(rng.integers(2**62)))
 
@@ -122,10 +123,15 @@ def _candidates(pick: Tensor, selectable: Tensor, order: Tensor) -> tuple[Tensor
 
 
 def gains(core: Core, state: EpisodeState, places: Tensor, real: Tensor) -> Tensor:
-    """(B, C) rewards of labelling each candidate, less their mean; 0 where there is none."""
+    """(B, C) rewards of labelling each candidate, less their mean; 0 where there is none.
+
+    Args:
+        places: (B, C) pool positions; those that are `real` come first.
+        real: (B, C) bool.
+    """
     width = int(real.sum(1).max())
     used, budget = (state.used + 1).unsqueeze(1), state.task.budget.unsqueeze(1)
-    before = type(state.metrics)(*(metric.unsqueeze(1) for metric in state.metrics))
+    before = Metrics(*(metric.unsqueeze(1) for metric in state.metrics))
     oracle = core.oracle(state)
     parts = []
     for part in places[:, :width].split(AT_ONCE, 1):

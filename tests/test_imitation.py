@@ -62,6 +62,19 @@ def test_what_is_remembered_has_one_shape_and_no_padding_counts() -> None:
     assert not found.items[~found.candidates].any() and not found.gain[~found.candidates].any()
 
 
+@pytest.mark.parametrize("budget", [1, 2, 7])
+def test_the_shortest_episodes_and_nearly_whole_pools_are_remembered(budget) -> None:
+    task = TASK | {"budget": budget, "pool_size": 8}
+    source = make_core(cluster_dataset(items=16), reward="aulc", **task)
+    (envs,) = Mixture([[source]], n_envs=4, paired=1).draw(0)
+    found = visit(AcquisitionNetwork(width=8), envs, np.random.default_rng(0))
+    assert (
+        len(found.gain) == 4 * min(budget, 2)
+        and found.gain.isfinite().all()
+        and found.candidates.any(1).all()
+    )
+
+
 def test_it_turns_the_worst_policy_into_one_that_beats_the_rule(tmp_path) -> None:
     network = worst()
     before = validate([[core()]], LearnedStrategy(network), 64)[0]

@@ -57,7 +57,7 @@ class Suggest(Common):
     k: int = 10
     """Items to suggest; chosen together, so that they are not near-copies."""
     policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding; metaal-general for MiniLM's vectors."""
+    """Rule, shipped policy, or run folder; by default uherding; try metaal-general on MiniLM's vectors."""
     budget: int | None = None
     """Labels you will buy in all."""
     out: Path = Path("suggestions.csv")
@@ -102,7 +102,7 @@ class Label(Common):
     count: int | None = None
     """Stop after this many labels."""
     policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding; metaal-general for MiniLM's vectors."""
+    """Rule, shipped policy, or run folder; by default uherding; try metaal-general on MiniLM's vectors."""
     budget: int | None = None
     """Labels you will buy in all."""
 
@@ -139,8 +139,8 @@ class Status(Common):
 class Report(Common):
     """Rank correlation of a policy's scores with each rule's, as labels grow; needs fully labelled data."""
 
-    policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding; metaal-general for MiniLM's vectors."""
+    policy: str = "metaal-general"
+    """Rule, shipped policy, or run folder."""
     budget: int = 30
     """Labels of the played episode."""
     out: Path = Path("policy_report.csv")
@@ -173,7 +173,7 @@ class Serve:
     key: str = "text"
     """Entry of a task's data that is the item: a text or a list of numbers."""
     policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding; metaal-general for MiniLM's vectors."""
+    """Rule, shipped policy, or run folder; by default uherding; try metaal-general on MiniLM's vectors."""
     encoder: EncoderName = "auto"
     """How texts become vectors."""
     host: str = "127.0.0.1"

@@ -27,7 +27,11 @@ class Likeness(NamedTuple):
 
 
 def policy_report(
-    x: np.ndarray, truth: Sequence[Any] | np.ndarray, *, policy: PolicySpec = None, budget: int = 30
+    x: np.ndarray,
+    truth: Sequence[Any] | np.ndarray,
+    *,
+    policy: PolicySpec = "metaal-general",
+    budget: int = 30,
 ) -> list[Likeness]:
     """Rank correlation of the policy's scores with each rule's, as labels grow from 0 to `budget`.
 

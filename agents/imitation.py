@@ -52,7 +52,7 @@ class ImitationConfig:
         seed: of tasks, exploration and the order of the states.
     """
 
-    iterations: int = 24
+    iterations: int = 12
     rounds: int = 3
     n_envs: int = 256
     groups: int = 16

@@ -100,7 +100,7 @@ def varied(base: TaskConfig, data: ClassDataset, rng: np.random.Generator) -> Ta
     """A task shape drawn as widely as a general policy must cope with.
 
     Log-uniform: classes 3–20 (2 where there are no more), labels from one per class (5 at least) to four per class
-    (20 at least), pools of 30–200. Class shares are equal in half of the draws, else from Dirichlet(.3) or
+    (20 at least), pools of 30–300. Class shares are equal in half of the draws, else from Dirichlet(.3) or
     Dirichlet(1). In one draw of six each: wrong labels (10 %), distractors (20 %), initial labels (up to one per
     class). Training has no use for a test set: the reward set takes its items, up to 30 per class, for a
     reward with less noise.
@@ -117,7 +117,7 @@ def varied(base: TaskConfig, data: ClassDataset, rng: np.random.Generator) -> Ta
         base,
         way=way,
         budget=budget,
-        pool_size=round(log_uniform(max(30, 2 * (budget + initial)), 200)),
+        pool_size=round(log_uniform(max(30, 2 * (budget + initial)), 300)),
         imbalance=float(rng.choice([0.3, 1.0, np.inf, np.inf])),
         label_noise=0.1 if rng.random() < ODD else 0.0,
         distractors=0.2 if rng.random() < ODD and n_classes > way else 0.0,

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from metaal_env.errors import unknown_name
-from metaal_env.features import N_EPISODE, N_ITEM, RULES
+from metaal_env.features import N_CONTEXT, N_EPISODE, N_ITEM, RULES
 
 CONTEXT_LIMIT = 2.0
 """Bound on every entry of a context, in deviations: gates are found where most episodes are, not far out."""
 
-CONTEXT_SCALE = 2 / N_EPISODE**0.5
+CONTEXT_SCALE = 2 / N_CONTEXT**0.5
 """With entries as large as the base's, a gate moves a rule's weight twice as far as the base does."""
 
 
@@ -24,23 +24,25 @@ class Output(NamedTuple):
 
 
 class AcquisitionNetwork(nn.Module):
-    """logits = prior + correction: a weighted sum of rules' standardised scores, and what a network adds to it.
+    """logits = prior + correction: a weighted sum of rules' scores, and what a network adds to it.
 
-    The rules' weights depend on the episode (its budget, clusters, classes found …): no rule is best in every
+    The rules' weights depend on the context (the pool's clusters, classes found …): no rule is best in every
     pool. That dependence and the correction start at exactly zero, so that before any training items are ranked
     as by the rule `prior`. An item's logit depends on its features alone, which say where it stands in its pool,
-    and on those of the episode; nothing depends on the number of items, their dimension or the number of classes.
+    and on the context; nothing depends on the number of items, their dimension or the number of classes. Nor does
+    a pick depend on the budget, as with most rules: who buys more labels buys the same ones first. Only the value of
+    an episode does.
 
     Args:
         prior: rule of `metaal_env.features.RULES` that it starts from.
-        temperature: initial weight of that rule's standardised score; larger = closer to greedy.
+        temperature: initial weight of that rule's score; larger = closer to greedy.
         width: hidden units.
 
     Raises:
         InputError: unknown rule.
     """
 
-    def __init__(self, prior: str = "uherding", temperature: float = 1.5, width: int = 32):
+    def __init__(self, prior: str = "uherding", temperature: float = 1.5, width: int = 64):
         super().__init__()
         if prior not in RULES:
             raise unknown_name("prior", prior, RULES)
@@ -51,13 +53,13 @@ class AcquisitionNetwork(nn.Module):
         self.lowest: Tensor
         self.highest: Tensor
         self.rule_weights = nn.Parameter(start)
-        self.gate = nn.Parameter(torch.zeros(len(RULES), N_EPISODE))
-        self.register_buffer("centre", torch.zeros(N_EPISODE))
-        self.register_buffer("whitening", torch.eye(N_EPISODE))
-        self.register_buffer("lowest", torch.full((N_EPISODE,), -1e6))
-        self.register_buffer("highest", torch.full((N_EPISODE,), 1e6))
+        self.gate = nn.Parameter(torch.zeros(len(RULES), N_CONTEXT))
+        self.register_buffer("centre", torch.zeros(N_CONTEXT))
+        self.register_buffer("whitening", torch.eye(N_CONTEXT))
+        self.register_buffer("lowest", torch.full((N_CONTEXT,), -1e6))
+        self.register_buffer("highest", torch.full((N_CONTEXT,), 1e6))
         self.items = nn.Linear(N_ITEM, width)
-        self.context = nn.Linear(N_EPISODE, width, bias=False)
+        self.context = nn.Linear(N_CONTEXT, width, bias=False)
         self.embed = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU())
         self.correction = nn.Linear(width, 1)
         nn.init.zeros_(self.correction.weight)
@@ -66,7 +68,7 @@ class AcquisitionNetwork(nn.Module):
 
     def fit_context(self, episode: Tensor) -> None:
         """Takes range, mean and correlations of episode features from (M, N_EPISODE) examples; see `context_of`."""
-        episode = episode.double()  # the mean of what never changes must be that, exactly
+        episode = episode[:, :N_CONTEXT].double()  # the mean of what never changes must be that, exactly
         ends = torch.quantile(episode, episode.new_tensor([0.001, 0.999]), 0)
         self.lowest.copy_(ends[0])
         self.highest.copy_(ends[1])
@@ -77,23 +79,23 @@ class AcquisitionNetwork(nn.Module):
         self.whitening.copy_(vectors / values.clamp(min=0.05).sqrt() / deviation.unsqueeze(1))
 
     def context_of(self, episode: Tensor) -> Tensor:
-        """(B, N_EPISODE) features → as many without correlation and of deviation 1 (over the examples).
+        """(B, N_EPISODE) features → (B, N_CONTEXT) without correlation and of deviation 1 (over the examples).
 
         What lies beyond the examples counts as their extreme: on pools ten times as large as in training, rules'
         weights would otherwise be extrapolated to where nobody has tried them.
         """
-        inside = torch.minimum(torch.maximum(episode, self.lowest), self.highest)
+        inside = torch.minimum(torch.maximum(episode[:, :N_CONTEXT], self.lowest), self.highest)
         return ((inside - self.centre) @ self.whitening).clamp(-CONTEXT_LIMIT, CONTEXT_LIMIT)
 
     def weights_of_rules(self, episode: Tensor) -> Tensor:
-        """(B, N_EPISODE) → (B, R) what each rule's standardised score counts."""
+        """(B, N_EPISODE) → (B, R) what each rule's score counts."""
         return self.rule_weights + CONTEXT_SCALE * self.context_of(episode) @ self.gate.T
 
     def forward(self, items: Tensor, episode: Tensor, valid: Tensor) -> Output:
         """Logits of B pools' items, and the pools' values.
 
         Args:
-            items: (B, N, N_ITEM) rules' standardised scores first.
+            items: (B, N, N_ITEM) rules' scores first.
             episode: (B, N_EPISODE).
             valid: (B, N) bool, False at padding.
         """
@@ -103,7 +105,7 @@ class AcquisitionNetwork(nn.Module):
         prior = (items[..., : weights.shape[1]] @ weights).squeeze(-1)
         mask = valid.unsqueeze(-1)
         mean = (h * mask).sum(1) / mask.sum(1).clamp(min=1)
-        summary = torch.cat([mean, h.masked_fill(~mask, -1e4).amax(1), context], -1)
+        summary = torch.cat([mean, h.masked_fill(~mask, -1e4).amax(1), context, episode[:, N_CONTEXT:]], -1)
         return Output(prior + self.correction(h).squeeze(-1), self.value(summary).squeeze(-1), prior)
 
     @torch.no_grad()

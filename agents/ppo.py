@@ -51,7 +51,7 @@ class PPOConfig:
         seed: of weights and roll-outs; validation tasks are always the same.
     """
 
-    iterations: int = 30
+    iterations: int = 20
     n_envs: int = 128
     groups: int = 4
     paired: int = 8
@@ -64,7 +64,7 @@ class PPOConfig:
     gae_lambda: float = 0.95
     prior: str = "uherding"
     temperature: float = 1.5
-    width: int = 32
+    width: int = 64
     start: str | None = None
     validate_every: int = 5
     validation_tasks: int = 192

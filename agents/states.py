@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 CANDIDATES = 64
 """Items of a state that are looked at: the policy's pick, the others at random."""
 
-PER_EPISODE = 6
-"""States of an episode that are remembered, at most a third of them."""
+PER_EPISODE = 12
+"""States of an episode that are remembered, at most half of them."""
 
 EXPLORATION = 0.3
 """Share of the steps at which picks are disturbed, so that states are more varied than the policy makes them."""
@@ -85,7 +85,7 @@ def visit(network: AcquisitionNetwork, envs: MetaALVectorEnv, rng: np.random.Gen
     """Plays one episode in every environment by `network`; what the oracle knows of some of their states."""
     core = envs.core
     horizon = bounds(core.config.budget)[1]
-    count = min(horizon, PER_EPISODE, max(2, horizon // 3))
+    count = min(horizon, PER_EPISODE, max(2, horizon // 2))
     remembered = rng.choice(horizon, count, replace=False)
     envs.begin()
     generator = torch.Generator(core.device).manual_seed(int(rng.integers(2**62)))

@@ -4,8 +4,9 @@
 
 Every policy is trained on the tasks and with the learner of ``python train_policy.py``, and all play the same test
 tasks: the rule that training starts from; what imitation of look-ahead finds if it may learn one mixture of rules for
-all episodes (meta-optimised weights), weights that depend on the episode, or the network as well; PPO on top of that
-(the default); PPO from the rule alone; and LAL-RL (Konyushkova et al. 2018). Run again to continue.
+all episodes (meta-optimised weights), weights that depend on the episode, or the network as well, each fitted to the
+same states; PPO on top of that (the default); PPO from the rule alone; and LAL-RL (Konyushkova et al. 2018). Run again
+to continue.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ import train_policy
 from agents.evaluation import play
 from agents.evaluation.comparisons import pooled_difference
 from agents.evaluation.episodes import Paired
-from agents.imitation import ImitationConfig, Parts
+from agents.imitation import ImitationConfig, Parts, fit
 from agents.policy import LearnedStrategy
 from agents.ppo import PPOConfig
+from agents.states import all_states
 from agents.strategies import make_strategy
 from agents.strategies.base import Strategy
 from agents.strategies.lal_rl import LALRL
@@ -41,7 +43,7 @@ from metaal_env.setup import make_core
 from train_policy import TrainConfig
 
 sys.path.insert(0, str(Path(__file__).parent))
-from general_policy import GLYPHS, first_source, imitated
+from general_policy import GLYPHS, first_source, imitated, untrained
 
 RULE, FULL = "uherding", "imitation + PPO"
 
@@ -67,9 +69,16 @@ def base(options: Options, kind: str, seed: int) -> TrainConfig:
     )
 
 
-def learned(options: Options, seed: int, kind: str, parts: Parts) -> Strategy:
-    config = base(options, kind, seed)
-    return LearnedStrategy.load(imitated(replace(config, imitation=replace(config.imitation, parts=parts))))
+def fitted(options: Options, seed: int, parts: Parts) -> Strategy:
+    """What the states of an imitation say to a policy of which only `parts` may learn."""
+    config = base(options, "imitation", seed)
+    folder = imitated(config)
+    if parts == "all":
+        return LearnedStrategy.load(folder)
+    states = all_states(folder / "checkpoints", config.imitation.iterations, config.imitation)
+    network = untrained(config)
+    fit(network, states, replace(config.imitation, parts=parts))
+    return LearnedStrategy(network)
 
 
 def ppo(options: Options, seed: int) -> Strategy:
@@ -77,7 +86,10 @@ def ppo(options: Options, seed: int) -> Strategy:
 
 
 def full(options: Options, seed: int) -> Strategy:
-    return _trained(base(options, "full", seed))
+    """As the default run, whose imitation is not repeated here."""
+    start = str(imitated(base(options, "imitation", seed)))
+    config = base(options, "full", seed)
+    return _trained(replace(config, ppo=replace(config.ppo, start=start)))
 
 
 def _trained(config: TrainConfig) -> LearnedStrategy:
@@ -97,9 +109,9 @@ def lal_rl(options: Options, seed: int) -> Strategy:
 
 KINDS: dict[str, Callable[[Options, int], Strategy]] = {
     FULL: full,
-    "imitation": partial(learned, kind="imitation", parts="all"),
-    "weights by episode": partial(learned, kind="weights", parts="weights"),
-    "one mixture of rules": partial(learned, kind="mixture", parts="mixture"),
+    "imitation": partial(fitted, parts="all"),
+    "weights by episode": partial(fitted, parts="weights"),
+    "one mixture of rules": partial(fitted, parts="mixture"),
     "PPO from the rule": ppo,
     "LAL-RL": lal_rl,
 }

@@ -1,7 +1,8 @@
-"""Trains one acquisition policy for images, texts and tables, from a mixture of tasks.
+"""Trains one acquisition policy for images, texts, tables and spaces of other kinds, from a mixture of tasks.
 
     python benchmarks/general_policy.py --data DATA                     # → runs/general-all-0 … -4, runs/general-all
     python benchmarks/general_policy.py --data DATA --sources images    # never sees texts and tables
+    python benchmarks/general_policy.py --data DATA --sources synthetic # never sees real data
 
 ``DATA`` holds ``omniglot_28.npz``, ``intents/*.npz`` and ``pmlb/*.npz`` (Lake et al. 2015, MIT; CLINC150 and
 BANKING77 as MiniLM-L6 embeddings, CC BY; Penn Machine Learning Benchmarks, MIT). What is held back, and so fit
@@ -47,6 +48,9 @@ SAME_AS_UCI = (
 )  # fmt: skip
 """PMLB tables that are, or come from the same study as, one of the ten UCI sets on which the policy is judged."""
 
+SPACES = 200
+"""Synthetic spaces to train on."""
+
 UNUSABLE = ("auto", "flags", "penguins")
 """PMLB tables with missing values or classes of one or two rows."""
 
@@ -58,9 +62,9 @@ class Options:
     data: Path
     """Folder of the data."""
     out: Path = Path("runs")
-    sources: Literal["all", "images", "vectors"] = "all"
-    """Which sources of tasks; the other domains then stay unseen."""
-    imitation: int = 40
+    sources: Literal["all", "images", "vectors", "synthetic"] = "all"
+    """Which sources of tasks, beside synthetic ones; the other domains then stay unseen."""
+    imitation: int = 24
     """Roll-outs whose states are learned from, for each seed."""
     seeds: int = 5
     """Policies with seeds 0, 1, …; the general one is fitted to the states of all."""
@@ -74,6 +78,12 @@ def tables(data: Path, *, held_back: bool) -> list[Path]:
     """The PMLB tables to train on, or every fourth, which only tests see."""
     names = sorted(f for f in (data / "pmlb").glob("*.npz") if f.stem not in (*SAME_AS_UCI, *UNUSABLE))
     return [f for place, f in enumerate(names) if (place % 4 == 1) == held_back]
+
+
+def synthetic(families: int) -> tuple[str, ...]:
+    """`SPACES` drawn spaces, in as many families as are to count like one real source each."""
+    parts = ["+".join(f"synthetic:{n}" for n in range(first, SPACES, families)) for first in range(families)]
+    return tuple(f"{part}@{('prototype', 'logistic')[place % 2]}" for place, part in enumerate(parts))
 
 
 def configuration(options: Options, seed: int) -> train_policy.TrainConfig:
@@ -92,9 +102,10 @@ def configuration(options: Options, seed: int) -> train_policy.TrainConfig:
         f"{pmlb}@logistic",
     )
     first, also = {
-        "all": (("glyphs", GLYPHS), images + vectors),
-        "images": (("glyphs", GLYPHS), images),
-        "vectors": (("languages", "prototype"), vectors[1:]),
+        "all": (("glyphs", GLYPHS), images + vectors + synthetic(4)),
+        "images": (("glyphs", GLYPHS), images + synthetic(3)),
+        "vectors": (("languages", "prototype"), vectors[1:] + synthetic(4)),
+        "synthetic": ((f"synthetic:{SPACES}", "prototype"), synthetic(10)),
     }[options.sources]
     return train_policy.TrainConfig(
         dataset=first[0],
@@ -181,7 +192,10 @@ def continued(options: Options, start: Path) -> train_policy.TrainConfig:
 
 
 def main(options: Options) -> None:
-    if options.sources != "vectors" and not (options.out / "omniglot-learner" / "learner.json").is_file():
+    if (
+        options.sources in ("all", "images")
+        and not (options.out / "omniglot-learner" / "learner.json").is_file()
+    ):
         omniglot_learner(options)
     if options.only is not None:
         imitated(configuration(options, options.only))

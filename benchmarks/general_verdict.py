@@ -42,7 +42,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from general_policy import GLYPHS, tables
 from verdict_cells import HEADER, RULES, Cell, judge, line, summary
 
-BASE = TaskConfig(reward_per_class=5, test_per_class=5)
+BASE = TaskConfig(reward_per_class=5)
+FEW = 5
+"""Test items per class where a data set has few: of Omniglot's twenty drawings ten are needed for the pool."""
 
 
 @dataclass
@@ -75,6 +77,7 @@ class Column(NamedTuple):
     source: str
     split: str
     learner: str
+    test_per_class: int = BASE.test_per_class
 
 
 def columns(options: Options) -> dict[str, list[Column]]:
@@ -83,12 +86,12 @@ def columns(options: Options) -> dict[str, list[Column]]:
     uci, held_back = sorted((data / "uci").glob("*.npz")), tables(data, held_back=True)
     known = {
         "glyphs": [Column("glyphs", "test", f"{GLYPHS}/learner")],
-        "omniglot": [Column(f"{data}/omniglot_28.npz", "test", f"{options.omniglot_learner}/learner")],
+        "omniglot": [Column(f"{data}/omniglot_28.npz", "test", f"{options.omniglot_learner}/learner", FEW)],
         "languages": [Column("languages", "test", "prototype")],
         "clinc150": [Column(f"{intents}/clinc150_minilm384.npz", "test", "prototype")],
         "banking77": [Column(f"{intents}/banking77_minilm384.npz", "test", "prototype")],
-        "uci": [Column(str(file), "all", "prototype") for file in uci],
-        "pmlb": [Column(str(file), "all", "prototype") for file in held_back],
+        "uci": [Column(str(file), "all", "prototype", FEW) for file in uci],
+        "pmlb": [Column(str(file), "all", "prototype", FEW) for file in held_back],
     }
     if unknown := [name for name in options.datasets if name not in known]:
         raise InputError(f"datasets={unknown[0]!r} is unknown; choose from: {', '.join(known)}.")
@@ -98,7 +101,7 @@ def columns(options: Options) -> dict[str, list[Column]]:
 def scenario(column: Column, wanted: TaskConfig, fixed: set[str]) -> Scenario | None:
     """One setting, shrunk to what the data has but for what is `fixed`; None where that cannot be had."""
     data, learner = load_parts(column.source, column.split, column.learner)
-    task = fit_task(wanted, data, fixed)[0]
+    task = fit_task(replace(wanted, test_per_class=column.test_per_class), data, fixed)[0]
     try:
         TaskSampler(data, task)
     except InputError:
@@ -153,28 +156,24 @@ def judge_setting(
 ) -> list[Cell]:
     """The cells that differ in their budget alone.
 
-    A rule does not look at the budget, so that its curve at a small one is the beginning of its curve at the
-    largest: rules are played once.
+    Neither the rules nor a learned policy look at the budget, so that a curve at a small one is the beginning of the
+    curve at the largest, which alone is played.
     """
-
-    def at(budget: int) -> list[Scenario]:
-        made = [scenario(part, replace(wanted, budget=budget), fixed) for part in parts]
-        return [found for found in made if found is not None]
-
-    longest = at(max(budgets))
-    if not longest:
+    longest = replace(wanted, budget=max(budgets))
+    found = [s for s in (scenario(part, longest, fixed) for part in parts) if s is not None]
+    if not found:
         return []
 
-    def plays(kind: str, found: list[Scenario], specs: dict[str, str], n_tasks: int) -> dict[str, Episodes]:
+    def plays(kind: str, specs: dict[str, str], n_tasks: int) -> dict[str, Episodes]:
         folder = options.out / kind / f"{title} {found[0].task.budget}".replace(" ", "-")
         return play(folder, found, specs, n_tasks, options.workers)
 
-    rules = plays("rules", longest, {name: name for name in RULES}, options.n_tasks)
-    oracle = plays("oracle", longest, {ORACLE: ORACLE}, options.oracle_tasks)[ORACLE]
-    full = float(np.mean([full_pool_accuracy(core_of(s), options.n_tasks) for s in longest]))
+    rules = plays("rules", {name: name for name in RULES}, options.n_tasks)
+    oracle = plays("oracle", {ORACLE: ORACLE}, options.oracle_tasks)[ORACLE]
+    policies = plays("policies", {Path(p).name: p for p in options.policies}, options.n_tasks)
+    full = float(np.mean([full_pool_accuracy(core_of(s), options.n_tasks) for s in found]))
     judged = []
     for budget in budgets:
-        policies = plays("policies", at(budget), {Path(p).name: p for p in options.policies}, options.n_tasks)
         judged.append(judge(f"{title} {budget} labels", budget, rules, policies, oracle, full))
         print(line(judged[-1]), flush=True)
     return judged
@@ -189,6 +188,7 @@ def main(options: Options) -> None:
         for key in ("gain", "over_margin", "over_herding", "gap"):
             row[key] = [None if np.isnan(v) else round(v, 5) for v in row[key][:3]]
         row["labels"] = {n: None if np.isinf(v) else v for n, v in row["labels"].items()}
+        row["floor"] = round(row["floor"], 3) if np.isfinite(row["floor"]) else None
     found = {
         "tasks": options.n_tasks,
         "policies": len(options.policies),

@@ -26,6 +26,7 @@ class Cell(NamedTuple):
     over_herding: Interval  # policy − the better of MaxHerding and UHerding
     gap: Interval  # share of (best rule → oracle) that is closed
     labels: dict[str, float]  # strategy → labels to 90 % of the accuracy with all labels
+    floor: float  # of these, what greedy look-ahead needs, as a share of the best rule's on the same tasks
 
 
 def judge(
@@ -36,7 +37,7 @@ def judge(
     oracle: Episodes,
     full: float,
 ) -> Cell:
-    """Compares policies with rules and an oracle whose curves may be longer than `budget`."""
+    """Compares policies with rules and an oracle, whose curves may be longer than `budget`."""
     cut = {n: e.curves["accuracy"][:, : budget + 1] for n, e in (rules | policies).items()}
     first = next(iter(policies.values()))
     strata = np.array([text.split(" ")[0] for text in first.strata], dtype=object)  # the data set
@@ -55,6 +56,8 @@ def judge(
     gap = gap_share(
         Paired(("policy", rival, ORACLE), three, strata[among], oracle.seeds), "policy", rival, ORACLE
     )
+    best_rule = cut[rival][among].mean(0)
+    ahead = oracle.curves["accuracy"][:, : budget + 1].mean(0)
     by_curve = {n: cut[n].mean(0) for n in RULES} | {"policy": np.mean([cut[n].mean(0) for n in own], 0)}
     return Cell(
         name=name,
@@ -66,6 +69,7 @@ def judge(
         over_herding=pooled_difference(everyone, own, herding),
         gap=gap,
         labels={n: crossing(curve, 0.9 * full) for n, curve in by_curve.items()},
+        floor=crossing(ahead, 0.9 * full) / crossing(best_rule, 0.9 * full),
     )
 
 
@@ -112,9 +116,13 @@ def summary(cells: Sequence[Cell]) -> str:
         f"{np.mean([c.over_herding.estimate for c in cells]):+.4f}.",
         f"Share of the gap from the best rule to greedy look-ahead: mean {gap:.0%}.",
     ]
-    for what, key in (("margin's", "margin"), ("the best rule's", None)):
-        ratios = [c.labels["policy"] / c.labels[key or c.rival] for c in cells]
-        there = [r for r in ratios if np.isfinite(r) and r > 0]
+    ratios = {
+        "margin's": [c.labels["policy"] / c.labels["margin"] for c in cells],
+        "the best rule's": [c.labels["policy"] / c.labels[c.rival] for c in cells],
+        "the best rule's by greedy look-ahead": [c.floor for c in cells],
+    }
+    for what, values in ratios.items():
+        there = [r for r in values if np.isfinite(r) and r > 0]
         if there:
             text.append(
                 f"Labels to 90 % of full-pool accuracy: {np.exp(np.mean(np.log(there))):.2f} × {what} "

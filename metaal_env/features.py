@@ -65,27 +65,32 @@ RULES: dict[str, Callable[[PoolView], Tensor]] = {
     "partition_novelty": partition_novelty,
     "typicality_within": typicality_within,
 }
-"""Rules whose scores, standardised within the pool, are features and candidates for a policy's prior."""
+"""Rules whose scores, compared within the pool, are features and candidates for a policy's prior."""
 
 ABSOLUTE = (
     *("top1", "top2", "top3", "margin", "entropy", "novelty", "near_0", "near_1", "near_2", "labelled"),
     *("class_need", "in_ball", "cluster_share", "cluster_labels", "reached", "walk_margin", "walk_need"),
     *("partition_novelty", "typicality_within"),
 )
-EPISODE = (
-    *("budget_left", "labels_per_class", "classes_seen", "count_evenness"),
+CONTEXT = (
+    *("labels_per_class", "classes_seen", "count_evenness"),
     *("mean_margin", "mean_entropy", "mean_novelty", "log_way", "log_pool"),
     *("covered_0", "covered_1", "covered_2", "in_balls", "ball_radius", "contrast"),
     *("open_clusters", "cluster_evenness", "mean_reached", "mean_walk_margin"),
     *("class_evenness", "walk_evenness", "mean_density", "density_spread"),
     *("variance_within", "partition_evenness", "mean_partition_novelty"),
-    *("planned_labels", "partition_agreement"),
+    "partition_agreement",
 )
-N_ITEM, N_EPISODE = len(RULES) + len(ABSOLUTE), len(EPISODE)
+"""What is known of a pool and its labels."""
+
+EPISODE = (*CONTEXT, "budget_left", "planned_labels")
+"""The budget comes last: it says what an episode may still earn, but no pick of the policy depends on it."""
+
+N_ITEM, N_EPISODE, N_CONTEXT = len(RULES) + len(ABSOLUTE), len(EPISODE), len(CONTEXT)
 
 
 class Features(NamedTuple):
-    items: Tensor  # (B, N, N_ITEM) rules' standardised scores, then absolute features; 0 at padding
+    items: Tensor  # (B, N, N_ITEM) rules' scores, then absolute features; 0 at padding
     episode: Tensor  # (B, N_EPISODE)
 
 
@@ -97,8 +102,12 @@ def extract(view: PoolView) -> Features:
 
 
 def rule_scores(view: PoolView) -> Tensor:
-    """(B, N, R) scores of `RULES`, standardised over what may be picked; 0 elsewhere."""
-    return standardise(torch.stack([rule(view) for rule in RULES.values()], -1), view.selectable)
+    """(B, N, R) asinh of the scores of `RULES`, standardised over what may be picked; 0 elsewhere.
+
+    The arsinh changes no rank but ends the rule of outliers: one item at ten deviations (a classifier sure of all
+    others, a lonely point) would outweigh every other score of a weighted sum.
+    """
+    return standardise(torch.stack([rule(view) for rule in RULES.values()], -1), view.selectable).asinh()
 
 
 def _absolute(view: PoolView) -> Tensor:
@@ -136,7 +145,6 @@ def episode_features(view: PoolView) -> Tensor:
     narrow = view.geometry.density(WIDTHS[0])  # (B, N)
     density = _mean(narrow.unsqueeze(-1), view.valid).squeeze(-1).clamp(min=1e-6)
     values = [
-        view.budget_left / view.budget,
         torch.log1p(n_labels / way),
         view.seen.sum(1) / way,
         rules.entropy_of(counts) / way.log(),
@@ -156,6 +164,8 @@ def episode_features(view: PoolView) -> Tensor:
         _mean((narrow - density.unsqueeze(1)).square().unsqueeze(-1), view.valid).squeeze(-1).sqrt()
         / density,
         *_partitioned(view),
+        view.budget_left / view.budget,
+        torch.log1p(view.budget / way),
     ]
     return torch.stack(values, -1)
 
@@ -225,14 +235,13 @@ def _clusters(view: PoolView) -> tuple[Tensor, Tensor]:
 
 
 def _partitioned(view: PoolView) -> list[Tensor]:
-    """(B,) each: what partitions say of the pool, and the labels per class that an episode may buy."""
+    """(B,) each: what partitions say of the pool."""
     found = partitions(view)
     sizes = found.member.sum(1)  # (B, M, K)
     sizes = sizes / sizes.sum(-1, keepdim=True).clamp(min=1)
     evenness = rules.entropy_of(sizes).mean(1) / view.way.log()
     novel = _mean(partition_novelty(view).unsqueeze(-1), view.selectable).squeeze(-1)
-    planned = torch.log1p(view.budget / view.way).to(sizes)
-    return [found.clusterings.within.mean(1), evenness, novel, planned, agreement(view)]
+    return [found.clusterings.within.mean(1), evenness, novel, agreement(view)]
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -77,8 +77,9 @@ def test_prior_is_exact_and_an_untrained_correction_is_nothing() -> None:
     network = AcquisitionNetwork("uherding", temperature=2.0)
     view, best = view_of(network)
     found = explain(network, view, best)
-    z = extract(view).items[0, best, list(found.prior).index("uherding")]
-    assert found.prior["uherding"] == pytest.approx(2 * float(z), abs=1e-5)
+    scores = extract(view).items[0, :, list(found.prior).index("uherding")]
+    beyond = scores[best] - scores[view.selectable[0]].mean()
+    assert found.prior["uherding"] == pytest.approx(2 * float(beyond), abs=1e-5)
     assert all(value == 0 for name, value in found.prior.items() if name != "uherding")
     assert all(value == 0 for value in found.correction.values())
     assert reasons(LearnedStrategy(network), view, best)[0][2] == MEANING["uherding"][0]

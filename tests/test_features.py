@@ -1,5 +1,7 @@
 """What the policy sees: no coordinates, no indices, no class numbers, no hidden labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from conftest import generators
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy
 from agents.strategies import make_strategy
-from metaal_env.features import RULES, extract, standardise
+from metaal_env.features import RULES, extract, rule_scores, standardise
 from metaal_env.geometry import Geometry
 from metaal_env.setup import make_core
 from metaal_env.view import PoolView
@@ -68,6 +70,18 @@ def test_rotating_shifting_and_scaling_the_embeddings_changes_nothing(network):
     rotation = torch.linalg.qr(torch.randn(6, 6)).Q
     turned = build(3 * view.embeddings @ rotation + 5, view.logits, view.labels, view.order)
     torch.testing.assert_close(play(network, turned), play(network, view), atol=2e-3, rtol=1e-3)
+
+
+def test_the_budget_changes_the_value_alone(network):
+    torch.nn.init.normal_(network.gate)
+    view = make_view()
+    features, rich = (
+        extract(view),
+        extract(replace(view, budget=view.budget * 4, budget_left=view.budget_left + 30)),
+    )
+    outputs = [network(f.items, f.episode, view.valid) for f in (features, rich)]
+    assert torch.equal(outputs[0].logits, outputs[1].logits)
+    assert not torch.allclose(outputs[0].value, outputs[1].value)
 
 
 def test_padding_changes_nothing(network):
@@ -139,6 +153,16 @@ def test_features_are_finite_in_degenerate_pools():
     assert torch.isfinite(features.items).all() and torch.isfinite(features.episode).all()
     relative = features.items[..., : len(RULES)]
     assert (relative.abs() < 1e-3).all(), "identical items are told apart by nothing"
+
+
+def test_one_far_item_does_not_outweigh_the_others():
+    torch.manual_seed(0)
+    x = torch.randn(1, 200, 4)
+    x[0, 0] = 100.0
+    none = torch.full((1, 200), -1)
+    scores = rule_scores(build(x, torch.zeros(1, 200, 3), none, torch.zeros(1, 0, dtype=torch.long)))
+    density = scores[0, :, list(RULES).index("density")]
+    assert density.argmin() == 0 and density.abs().max() < 4, "14 deviations before the arsinh"
 
 
 def test_standardised_scores():

@@ -19,7 +19,7 @@ STEPS_AT_ONCE = 16
 class Explanation(NamedTuple):
     """Contributions to the score of one item, beyond that of an item with the pool's average features."""
 
-    prior: dict[str, float]  # exact: weight × standardised score of each rule
+    prior: dict[str, float]  # exact: weight × score of each rule
     correction: dict[str, float]  # integrated gradients of the network, per rule and absolute feature
     values: dict[str, float]  # the item's features less the average item's
     difference: float  # score of the item − score of the average item in its place

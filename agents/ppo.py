@@ -42,7 +42,7 @@ class PPOConfig:
         batch_size, epochs, learning_rate, clip, entropy, value_weight, gae_lambda: as in
             stable-baselines3's `PPO`; the learning rate falls linearly to a tenth.
         prior: the hand-written rule that the policy starts from.
-        temperature: weight of the prior's standardised score at the start; larger explores less.
+        temperature: weight of the prior's score at the start; larger explores less.
         width: of the network.
         start: folder of a trained policy whose weights are the first ones; then `prior`, `temperature` and `width`
             are that policy's, and nothing is imitated.

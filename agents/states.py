@@ -75,7 +75,7 @@ def all_states(folder: Path, iterations: int, config: DataclassInstance) -> Stat
 
 
 def forget(folder: Path) -> None:
-    """Removes the states of a finished imitation, which take up to 10 MB a roll-out."""
+    """Removes the states of a finished imitation, which take up to 20 MB a roll-out."""
     for file in folder.glob("states-*.pt"):
         file.unlink()
 

@@ -59,7 +59,7 @@ def query(
         random_state: seed; None counts as 0, so that equal calls give equal answers.
         classes: all classes, where they are known in advance.
         missing_label: what stands for «unknown» in `y`: nan, None, a number or a string.
-        budget: labels that will be bought in all, those known included; some rules plan with it, learned policies do not.
+        budget: labels that will be bought in all, those known included; some rules plan with it, no learned policy.
 
     Returns:
         (b,) int64 positions in X, or in `candidates` where these are features. With `return_utilities` also

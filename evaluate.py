@@ -46,10 +46,9 @@ from agents.evaluation.protocol import Protocol
 from agents.evaluation.report import outcome, write_figures, write_report
 from agents.evaluation.rows import read_results, to_csv
 from agents.evaluation.tensorboard import write_tensorboard
-from metaal_env.artifacts import write_atomic
 from metaal_env.cli import run_cli
 from metaal_env.errors import InputError
-from metaal_env.files import read_json
+from metaal_env.files import read_json, write_atomic
 from metaal_env.locks import claimed
 from metaal_env.setup import check_device
 

@@ -33,20 +33,21 @@ from agents.policy import LearnedStrategy
 from agents.ppo import PPOConfig, train_ppo
 from agents.strategies import make_strategy
 from agents.trainer import validate
-from metaal_env.artifacts import write_atomic
 from metaal_env.cli import run_cli
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.augment import learner_and_policy_parts
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
+from metaal_env.files import write_atomic
 from metaal_env.learners import InnerLearner, build_learner, load_learner, save_learner
 from metaal_env.learners.base import LEARNERS
 from metaal_env.learners.meta_train import MetaTrainConfig, meta_train
 from metaal_env.locks import claimed
 from metaal_env.rewards import REWARDS
+from metaal_env.sampler import TaskSampler
 from metaal_env.setup import check_device
-from metaal_env.tasks import TaskConfig, TaskSampler
+from metaal_env.tasks import TaskConfig
 
 ORACLE = "greedy_lookahead"
 BASELINES = ("random", "margin", "max_herding", "uherding", ORACLE)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from agents.mixture import Mixture
 from agents.networks import AcquisitionNetwork
 from agents.states import States, deviation, recalled, states_file, visit
-from metaal_env.artifacts import read_checkpoint, restoring, write_checkpoint
+from metaal_env.checkpoints import read_checkpoint, restoring, write_checkpoint
 from metaal_env.errors import InputError
 from metaal_env.stopping import put_off
 

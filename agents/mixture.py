@@ -13,8 +13,9 @@ from metaal_env.datasets.augment import learner_and_policy_parts
 from metaal_env.datasets.base import ClassDataset, Split
 from metaal_env.errors import InputError
 from metaal_env.learners.base import LEARNERS
+from metaal_env.sampler import fit_task
 from metaal_env.setup import make_core
-from metaal_env.tasks import Range, TaskConfig, bounds, fit_task
+from metaal_env.tasks import Range, TaskConfig, bounds
 from metaal_env.vector_env import MetaALVectorEnv
 
 WHOLE_TABLES = 5

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from agents.networks import AcquisitionNetwork
-from metaal_env.artifacts import read_checkpoint, restoring
+from metaal_env.checkpoints import read_checkpoint, restoring
 from metaal_env.core import Core, EpisodeState, Metrics
 from metaal_env.errors import InputError
 from metaal_env.features import extract

@@ -22,7 +22,7 @@ from agents.evaluation.runner import play
 from agents.policy import LearnedStrategy, SetPolicy, entropy
 from agents.rollout import MixedRolloutBuffer
 from agents.strategies.base import Strategy
-from metaal_env.artifacts import read_checkpoint, restoring, write_checkpoint
+from metaal_env.checkpoints import read_checkpoint, restoring, write_checkpoint
 from metaal_env.core import Core
 from metaal_env.errors import InputError
 

@@ -27,11 +27,11 @@ from few_shot_measure import measure
 from few_shot_table import describe, joined_logs, table
 from strategy_table import replace_section
 
-from metaal_env.artifacts import write_atomic
 from metaal_env.cli import run_cli
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
+from metaal_env.files import write_atomic
 from metaal_env.learners import InnerLearner, build_learner, load_learner, save_learner
 from metaal_env.learners.few_shot import rotated_classes
 from metaal_env.learners.meta_config import MetaTrainConfig

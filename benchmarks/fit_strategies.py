@@ -21,8 +21,9 @@ from agents.evaluation.runner import play
 from agents.strategies import make_strategy
 from agents.strategies.fitted import FITTED
 from metaal_env.core import Core
+from metaal_env.sampler import fit_task
 from metaal_env.setup import make_core
-from metaal_env.tasks import TaskConfig, fit_task
+from metaal_env.tasks import TaskConfig
 
 
 def core_of(dataset: str, learner: str, split: str) -> Core:

@@ -32,11 +32,12 @@ from agents.evaluation.loading import data_digest, learner_digest, load_parts, s
 from agents.evaluation.pool import run_cells
 from agents.evaluation.protocol import Contestant, Protocol, Scenario
 from agents.evaluation.rows import read_results
-from metaal_env.artifacts import write_atomic
 from metaal_env.cli import run_cli
 from metaal_env.core import Core, score_logits
 from metaal_env.errors import InputError
-from metaal_env.tasks import TaskConfig, TaskSampler, fit_task
+from metaal_env.files import write_atomic
+from metaal_env.sampler import TaskSampler, fit_task
+from metaal_env.tasks import TaskConfig
 
 sys.path.insert(0, str(Path(__file__).parent))
 from general_policy import GLYPHS, tables

@@ -16,9 +16,9 @@ import tyro
 
 from agents.evaluation.loading import SHIPPED
 from agents.policy import LearnedStrategy
-from metaal_env.artifacts import write_atomic
 from metaal_env.cli import run_cli
 from metaal_env.errors import InputError
+from metaal_env.files import write_atomic
 from metaal_env.tasks import TaskConfig
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -40,7 +40,8 @@ from agents.evaluation.rows import read_results
 from agents.evaluation.statistics import bootstrap, difference
 from agents.strategies import STRATEGIES
 from metaal_env.errors import InputError
-from metaal_env.tasks import TaskConfig, TaskSampler, fit_task
+from metaal_env.sampler import TaskSampler, fit_task
+from metaal_env.tasks import TaskConfig
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from metaal_env.datasets.base import ClassDataset
 from metaal_env.geometry import Geometry
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.rewards import Reward
-from metaal_env.tasks import TaskBatch, TaskConfig, TaskSampler
+from metaal_env.sampler import TaskSampler
+from metaal_env.tasks import TaskBatch, TaskConfig
 from metaal_env.view import PoolView
 
 

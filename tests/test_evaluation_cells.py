@@ -19,7 +19,8 @@ from agents.evaluation.pool import run_cells
 from agents.evaluation.rows import read_results
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
-from metaal_env.tasks import TaskConfig, TaskSampler, fit_task
+from metaal_env.sampler import TaskSampler, fit_task
+from metaal_env.tasks import TaskConfig
 
 PLAN = Plan(
     dataset=("iris",),

@@ -17,7 +17,8 @@ import torch
 from hostile import assert_sentence
 
 from metaal_env import files
-from metaal_env.artifacts import load_artifact, read_checkpoint, save_artifact, write_checkpoint
+from metaal_env.artifacts import load_artifact, save_artifact
+from metaal_env.checkpoints import read_checkpoint, write_checkpoint
 from metaal_env.cli import run_cli
 from metaal_env.errors import FileError, InputError
 from metaal_env.files import read_bytes, read_json, stay_inside, write_atomic, write_together

@@ -25,7 +25,7 @@ from agents.policy import LearnedStrategy
 from agents.strategies.fitted import load_fitted
 from agents.strategies.gain_models import LAL
 from metaal_env import artifacts
-from metaal_env.artifacts import read_checkpoint, restoring, write_checkpoint
+from metaal_env.checkpoints import read_checkpoint, restoring, write_checkpoint
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner, load_learner, save_learner
 

@@ -38,7 +38,7 @@ def test_a_short_training_beats_its_prior_on_unseen_classes(tmp_path):
     train_ppo(mixture, [[validation]], config, {}, tmp_path, configure(None, []))
     from agents.networks import AcquisitionNetwork
     from agents.policy import LearnedStrategy
-    from metaal_env.artifacts import read_checkpoint
+    from metaal_env.checkpoints import read_checkpoint
 
     network = AcquisitionNetwork()
     saved = read_checkpoint(tmp_path / "checkpoints" / "ppo.pt", config)

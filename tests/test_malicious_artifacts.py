@@ -15,7 +15,7 @@ from torch import Tensor
 
 from agents.policy import LearnedStrategy
 from metaal_env import artifacts
-from metaal_env.artifacts import read_checkpoint
+from metaal_env.checkpoints import read_checkpoint
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner, load_learner, save_learner
 

@@ -17,7 +17,8 @@ from hostile import Config, Payload, assert_sentence, refused, resign
 from agents.acquisition.cli import main as metaal
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy
-from metaal_env.artifacts import read_checkpoint, save_artifact
+from metaal_env.artifacts import save_artifact
+from metaal_env.checkpoints import read_checkpoint
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
 

@@ -6,7 +6,8 @@ import torch
 from conftest import cluster_dataset, generators
 
 from metaal_env.errors import InputError
-from metaal_env.tasks import TaskConfig, TaskSampler
+from metaal_env.sampler import TaskSampler
+from metaal_env.tasks import TaskConfig
 
 
 @pytest.mark.parametrize(

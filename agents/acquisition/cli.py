@@ -23,9 +23,9 @@ from agents.acquisition.reasons import in_words, reasons
 from agents.acquisition.report import most_alike, policy_report
 from agents.acquisition.session import Session, label_loop
 from agents.acquisition.sources import Items, read_items
-from metaal_env.artifacts import write_atomic
 from metaal_env.cli import run_cli
 from metaal_env.errors import InputError
+from metaal_env.files import write_atomic
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from agents.acquisition.reasons import Part, parts, words
 from agents.acquisition.report import Likeness
 from agents.evaluation.plots import rendered
 from agents.policy import LearnedStrategy
-from metaal_env.artifacts import write_atomic
 from metaal_env.errors import InputError
+from metaal_env.files import write_atomic
 
 MAX_PANELS = 12
 """Suggestions that fit on one figure; further ones stand in the table."""

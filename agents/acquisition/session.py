@@ -16,8 +16,8 @@ from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import select
 from agents.acquisition.reasons import in_words, reasons
 from agents.acquisition.sources import Items
-from metaal_env.artifacts import write_atomic
 from metaal_env.errors import InputError
+from metaal_env.files import write_atomic
 
 HEADER = ["item", "label"]
 HELP = "type a label (or its number); :s skips, :u takes the last answer back, :q saves and leaves."

@@ -16,10 +16,10 @@ from agents.evaluation.external import load_strategy
 from agents.evaluation.protocol import Contestant, Protocol, Scenario
 from agents.evaluation.rows import SUFFIX, check_header, read_rows, write_rows
 from agents.evaluation.runner import MeasureOn, play
-from metaal_env.artifacts import write_atomic
 from metaal_env.core import Core
 from metaal_env.datasets.base import Split
 from metaal_env.errors import InputError
+from metaal_env.files import write_atomic
 from metaal_env.setup import make_core
 
 

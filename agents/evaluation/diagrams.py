@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from agents.evaluation.episodes import Episodes, pair
 from agents.evaluation.matrix import Matrix
 from agents.evaluation.measures import Measure, aulc
-from agents.evaluation.statistics import average_ranks, critical_difference
+from agents.evaluation.multiple import average_ranks, critical_difference
 
 
 def critical_differences(results: Mapping[str, Episodes], measure: Measure = aulc) -> Figure:

@@ -25,7 +25,8 @@ from agents.evaluation.loading import (
 from agents.evaluation.protocol import Contestant, Protocol, Scenario
 from agents.strategies import STRATEGIES
 from metaal_env.errors import InputError
-from metaal_env.tasks import TaskConfig, TaskSampler, fit_task
+from metaal_env.sampler import TaskSampler, fit_task
+from metaal_env.tasks import TaskConfig
 
 RULES = (
     "random",

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from agents.evaluation.episodes import Episodes, is_policy, pair
-from metaal_env.artifacts import write_atomic
+from metaal_env.files import write_atomic
 
 MAX_PANELS = 6
 """Scenarios shown side by side in one figure; further ones stand in the matrix."""

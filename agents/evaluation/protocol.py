@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from metaal_env.artifacts import write_atomic
 from metaal_env.errors import InputError, brief
-from metaal_env.files import read_json
+from metaal_env.files import read_json, write_atomic
 from metaal_env.tasks import TaskConfig
 
 SCHEMA = 1

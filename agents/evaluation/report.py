@@ -29,7 +29,7 @@ from agents.evaluation.tables import (
     summary,
     verdict,
 )
-from metaal_env.artifacts import write_atomic
+from metaal_env.files import write_atomic
 
 MAX_EXAMPLES = 6
 

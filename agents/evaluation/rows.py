@@ -15,9 +15,8 @@ import numpy as np
 from agents.evaluation.episodes import Episodes, concatenate
 from agents.evaluation.measures import CURVES
 from agents.evaluation.protocol import Protocol
-from metaal_env.artifacts import write_atomic
 from metaal_env.errors import InputError, brief
-from metaal_env.files import read_json
+from metaal_env.files import read_json, write_atomic
 
 COLUMNS = ("scenario", "strategy", "privileged", "seed", "way", "pool", "budget", "labels", "pick", *CURVES)
 SUFFIX = ".csv.gz"

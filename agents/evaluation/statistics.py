@@ -1,7 +1,7 @@
-"""Statistics of paired results: intervals, differences, power and ranks. Missing values stay missing.
+"""Statistics of paired results: intervals, differences and power. Missing values stay missing.
 
-Sources: interquartile mean and stratified bootstrap, Agarwal et al. 2021 (arXiv 2108.13264); ranks,
-Friedman and Nemenyi, Demšar 2006; Wilcoxon with Holm's correction, Benavoli et al. 2016.
+Sources: interquartile mean and stratified bootstrap, Agarwal et al. 2021 (arXiv 2108.13264); Wilcoxon, Benavoli
+et al. 2016. Comparisons of many strategies at once are in `multiple.py`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Difference(NamedTuple):
     p_value: float  # Wilcoxon signed-rank, two-sided; NaN without any difference
 
 
-def _numbers(values: np.ndarray, name: str, dims: tuple[int, ...]) -> np.ndarray:
+def as_numbers(values: np.ndarray, name: str, dims: tuple[int, ...]) -> np.ndarray:
     """Float64 with NaN at missing values. Raises: `InputError` for another shape or type, or infinities."""
     try:
         array = np.asarray(values, dtype=float)
@@ -59,7 +59,7 @@ def _numbers(values: np.ndarray, name: str, dims: tuple[int, ...]) -> np.ndarray
     return array
 
 
-def _check_share(value: float, name: str) -> None:
+def check_share(value: float, name: str) -> None:
     if not 0 < value < 1:
         raise InputError(f"{name}={value} must lie in (0, 1).")
 
@@ -108,12 +108,12 @@ def bootstrap(
     Raises:
         InputError: infinite values, strata of another length, or a setting out of range.
     """
-    values = _numbers(values, "values", (1, 2))
+    values = as_numbers(values, "values", (1, 2))
     if strata is not None and np.shape(strata) != (len(values),):
         raise InputError(
             f"strata has shape {np.shape(strata)} for {len(values)} values; give one name per value."
         )
-    _check_share(level, "level")
+    check_share(level, "level")
     if not isinstance(n_resamples, int) or not 1 <= n_resamples <= _MAX_RESAMPLES:
         raise InputError(f"n_resamples={n_resamples!r} must be a whole number in [1, {_MAX_RESAMPLES:,}].")
     if not isinstance(seed, (int, np.integer)) or seed < 0:
@@ -141,7 +141,7 @@ def difference(a: np.ndarray, b: np.ndarray, strata: np.ndarray | None = None, s
     Raises:
         InputError: infinite values, or not equally many.
     """
-    first, second = _numbers(a, "a", (1,)), _numbers(b, "b", (1,))
+    first, second = as_numbers(a, "a", (1,)), as_numbers(b, "b", (1,))
     if len(first) != len(second):
         raise InputError(f"a has {len(first)} values but b has {len(second)}; give the same tasks of both.")
     delta = first - second
@@ -191,57 +191,9 @@ def minimum_detectable(sd: float, n: int, alpha: float = 0.05, power: float = 0.
     """
     if sd < 0:
         raise InputError(f"sd={sd} must not be negative.")
-    _check_share(alpha, "alpha")
-    _check_share(power, "power")
+    check_share(alpha, "alpha")
+    check_share(power, "power")
     if n < 2:
         return np.nan
     t = stats.t(n - 1)
     return float((t.ppf(1 - alpha / 2) + t.ppf(power)) * sd / np.sqrt(n))
-
-
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's step-down adjusted p-values; NaN stays NaN and is not counted as a test."""
-    p_values = _numbers(p_values, "p_values", (1,))
-    outside = p_values[(p_values < 0) | (p_values > 1)]
-    if len(outside):
-        raise InputError(f"p_values holds {outside[0]}; they must lie in [0, 1], NaN where there is none.")
-    adjusted = np.full(len(p_values), np.nan)
-    tests = np.flatnonzero(~np.isnan(p_values))
-    order = tests[np.argsort(p_values[tests], kind="stable")]
-    factors = len(order) - np.arange(len(order))
-    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1) if len(order) else []
-    return adjusted
-
-
-def friedman(values: np.ndarray) -> tuple[float, float]:
-    """(n, k) values → chi-squared statistic and p-value that all k strategies are equal; complete rows only.
-
-    NaN with fewer than three strategies or two complete tasks.
-    """
-    values = _numbers(values, "values", (2,))
-    complete = values[~np.isnan(values).any(1)]
-    if complete.shape[1] < 3 or len(complete) < 2 or np.ptp(complete, axis=1).max() == 0:
-        return np.nan, np.nan
-    statistic, p_value = stats.friedmanchisquare(*complete.T)
-    return float(statistic), float(p_value)
-
-
-def average_ranks(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """(n, k) values, higher = better → (k,) mean rank (1 = best, ties shared) and the complete rows used."""
-    values = _numbers(values, "values", (2,))
-    complete = np.round(values[~np.isnan(values).any(1)], 9)
-    if len(complete) == 0:
-        return np.full(values.shape[1], np.nan), 0
-    return stats.rankdata(-complete, axis=1).mean(0), len(complete)
-
-
-def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
-    """Nemenyi: mean ranks of k strategies over n tasks differ when further apart than this.
-
-    ``q_α √(k(k+1) / 6n)`` with q_α from the studentised range divided by √2 (Demšar 2006, §3.2.2).
-    """
-    _check_share(alpha, "alpha")
-    if k < 2 or n < 1:
-        return np.nan
-    q = stats.studentized_range.ppf(1 - alpha, k, np.inf) / np.sqrt(2)
-    return float(q * np.sqrt(k * (k + 1) / (6 * n)))

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from agents.evaluation import statistics
+from agents.evaluation import multiple
 from agents.evaluation.comparisons import (
     RANDOM,
     gap_share,
@@ -31,7 +31,7 @@ from agents.evaluation.formats import (
 from agents.evaluation.grid import Entry, Grid
 from agents.evaluation.matrix import BEST_RULE, Matrix
 from agents.evaluation.measures import Measure, area, aulc, final_accuracy, labels_to_target
-from agents.evaluation.statistics import bootstrap, difference
+from agents.evaluation.statistics import bootstrap, difference, iqm
 
 MARKS = "* sees hidden labels · [95 % stratified bootstrap interval]"
 MDD = "MDD: smallest true difference that this many tasks find with power .8 at α = .05"
@@ -67,9 +67,7 @@ def verdict(
         paired.column(name)  # refuses unknown names before anything is computed
     reference = reference or reference_of(results, paired)
     compared = {n: difference(paired.column(policy), paired.column(n), paired.strata) for n in others}
-    adjusted = dict(
-        zip(others, statistics.holm(np.array([compared[n].p_value for n in others])), strict=True)
-    )
+    adjusted = dict(zip(others, multiple.holm(np.array([compared[n].p_value for n in others])), strict=True))
     ahead = f"{policy} − it"
     grid = Grid(
         title,
@@ -95,7 +93,7 @@ def summary(results: Mapping[str, Episodes], *, measure: Measure = aulc, target:
     """
     paired = pair(results, measure)
     reference = reference_of(results, paired)
-    ranks, _ = statistics.average_ranks(paired.values)
+    ranks, _ = multiple.average_ranks(paired.values)
     regrets = regret(results, paired)
     goals = targets(results, target)
     goal = f"accuracy {target:g}" if target is not None else "what random reaches at its budget"
@@ -115,7 +113,7 @@ def summary(results: Mapping[str, Episodes], *, measure: Measure = aulc, target:
             [
                 Entry(e.label, "strong" if is_policy(name) else ""),
                 show(bootstrap(paired.column(name), paired.strata)),
-                show(bootstrap(paired.column(name), paired.strata, statistic=statistics.iqm)),
+                show(bootstrap(paired.column(name), paired.strata, statistic=iqm)),
                 number(mean_of(final_accuracy(e)), 3),
                 show_target(labels_to_target(e.curves["accuracy"], own_goals)),
                 number(mean_of(area(e.curves["log_loss"])), 3),
@@ -135,8 +133,8 @@ def all_pairs(results: Mapping[str, Episodes], measure: Measure = aulc) -> Grid:
     paired = pair({name: e for name, e in results.items() if not e.privileged}, measure)
     pairs = list(combinations(paired.names, 2))
     compared = [difference(paired.column(a), paired.column(b), paired.strata) for a, b in pairs]
-    adjusted = statistics.holm(np.array([c.p_value for c in compared]))
-    statistic, p_value = statistics.friedman(paired.values)
+    adjusted = multiple.holm(np.array([c.p_value for c in compared]))
+    statistic, p_value = multiple.friedman(paired.values)
     grid = Grid(
         "All pairs",
         ["first − second", "difference", "MDD", "P(better)", "win/tie/loss", "p"],

@@ -12,7 +12,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from metaal_env.artifacts import read_checkpoint, restoring, write_checkpoint
+from metaal_env.checkpoints import read_checkpoint, restoring, write_checkpoint
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 from metaal_env.learners.base import InnerLearner

@@ -1,4 +1,4 @@
-"""Trains an acquisition policy: inner learner → environment → PPO → verdict on classes it has never seen.
+"""Trains an acquisition policy: inner learner → environment → imitation → PPO → verdict on classes it has never seen.
 
 ``python train_policy.py`` needs no download and no GPU. Run it again to continue after an interruption, and
 ``tensorboard --logdir runs`` to watch it.

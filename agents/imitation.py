@@ -46,7 +46,8 @@ class ImitationConfig:
         rounds: fits, each to all states so far; the next states are visited by what it found.
         n_envs: episodes per roll-out.
         groups: parts of a roll-out, each with one data set and one task shape.
-        epochs, learning_rate, weight_decay: of a fit by AdamW; the rate falls linearly to a twentieth.
+        epochs, learning_rate, weight_decay: of a fit by AdamW; the rate falls linearly from epoch to epoch, towards a
+            twentieth.
         temperature: deviation of the logits within a pool with which PPO starts; larger explores less.
         parts: what is learned: one `mixture` of the rules, `weights` of them that depend on the episode, or all.
         seed: of tasks, exploration and the order of the states.

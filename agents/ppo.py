@@ -40,7 +40,7 @@ class PPOConfig:
         groups: parts of a roll-out, each with one data set and one task shape of its own.
         paired: episodes that share a task and serve each other as baseline.
         batch_size, epochs, learning_rate, clip, entropy, value_weight, gae_lambda: as in
-            stable-baselines3's `PPO`; the learning rate falls linearly to a tenth.
+            stable-baselines3's `PPO`; the learning rate falls linearly towards a tenth.
         prior: the hand-written rule that the policy starts from.
         temperature: weight of the prior's score at the start; larger explores less.
         width: of the network.

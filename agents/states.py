@@ -25,7 +25,7 @@ CANDIDATES = 64
 """Items of a state that are looked at: the policy's pick, the others at random."""
 
 PER_EPISODE = 12
-"""States of an episode that are remembered, at most half of them."""
+"""States of an episode that are remembered, at most half of them (two, if there are no more than three)."""
 
 EXPLORATION = 0.3
 """Share of the steps at which picks are disturbed, so that states are more varied than the policy makes them."""

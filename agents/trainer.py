@@ -98,7 +98,7 @@ class Trainer(BaseCallback):
         The count goes into that checkpoint, so that a run that is killed afterwards continues in the same way.
 
         Raises:
-            InputError: it is the last of `RECOVERIES`, or diverged again.
+            InputError: it has recovered `RECOVERIES` times already.
         """
         at, config = self.model.iteration, self.config
         saved = read_checkpoint(self.checkpoint, config)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.geometry import Geometry
@@ -60,10 +60,18 @@ def _put(target: object, index: Tensor, source: object) -> None:
             _put(getattr(target, f.name), index, getattr(source, f.name))
     elif isinstance(target, dict) and isinstance(source, dict):
         for key in target:
-            _put(target[key], index, source[key])
+            widest = torch.maximum(torch.tensor(target[key].shape[1:]), torch.tensor(source[key].shape[1:]))
+            target[key] = _padded(target[key], widest)
+            _put(target[key], index, _padded(source[key], widest))
     elif isinstance(target, tuple) and isinstance(source, tuple):
         for mine, theirs in zip(target, source, strict=True):
             _put(mine, index, theirs)
+
+
+def _padded(x: Tensor, sizes: Tensor) -> Tensor:
+    """`x` with zeros behind, so that its dimensions after the first have `sizes`."""
+    missing = sizes - torch.tensor(x.shape[1:])
+    return pad(x, [n for size in missing.flip(0).tolist() for n in (0, size)]) if missing.any() else x
 
 
 class StepResult(NamedTuple):

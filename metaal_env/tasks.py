@@ -66,6 +66,12 @@ class TaskConfig:
         for name in ("label_noise", "distractors"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must lie in [0, 1).")
+        smallest = bounds(self.pool_size)[0]
+        if self.max_way > smallest - round(self.distractors * smallest):
+            raise InputError(
+                f"way={self.way!r} exceeds what pool_size={self.pool_size!r} with distractors={self.distractors} "
+                "leaves for the task's classes, one item each at least; lower way or enlarge the pool."
+            )
         most_labels = bounds(self.budget)[1] + bounds(self.initial_labels)[1]
         if most_labels >= bounds(self.pool_size)[0]:
             raise InputError(

@@ -31,6 +31,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
     Args:
         num_envs: episodes at once, B.
         paired: this many consecutive environments play the same task; for paired roll-outs.
+        core: a core to play instead of one made from `options`, which then count for nothing.
         **options: as for `MetaALEnv`.
 
     Raises:

@@ -78,9 +78,9 @@ class PoolView:
         if not finite(x):
             raise InputError("embeddings contain NaN or infinite values; impute or drop those items.")
         b, n, _ = x.shape
-        y = torch.full((b, n), -1) if labels is None else torch.as_tensor(labels).reshape(-1, n).long()
-        y = y.to(device)
-        if len(y) != b:
+        y = torch.full((b, n), -1) if labels is None else torch.as_tensor(labels)
+        y = (y.unsqueeze(0) if y.dim() == 1 else y).to(device).long()
+        if y.shape != (b, n):
             raise InputError(f"labels of shape {tuple(y.shape)} must be (N,) or (B, N) = {(b, n)}.")
         if probs is None:
             if learner is None:

@@ -120,6 +120,10 @@ def test_commands_of_a_session(tmp_path: Path) -> None:
     script = iter(["ape"] * 20)
     assert label_loop(again, items, encode(items), ask=lambda _: next(script), show=lambda _: None) == 8
 
+    skips = Session.open(tmp_path / "skips.csv", items)
+    script = iter([":s", ":u", "²", "ape", ":q"])
+    assert label_loop(skips, items, encode(items), ask=lambda _: next(script), show=lambda _: None) == 2
+
     def ended(_: str) -> str:
         raise EOFError
 
@@ -166,6 +170,12 @@ def test_sources_and_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     np.savez(tmp_path / "v.npz", X=np.eye(5), y=np.array([0.0, 1, np.nan, np.nan, 0]))
     arrays = read_items(tmp_path / "v.npz")
     assert arrays.labels == ["0.0", "1.0", None, None, "0.0"] and encode(arrays).shape == (5, 5)
+    np.savez(tmp_path / "b.npz", text=np.array([b"a fox", b"a hen"]), y=np.array([[b"cat"], [b""]]))
+    saved = read_items(tmp_path / "b.npz")
+    assert saved.texts == ["a fox", "a hen"] and saved.labels == ["cat", None]
+    (tmp_path / "bare.csv").write_text("1.5,2\n3,4\n5,6\n")
+    (tmp_path / "pandas.csv").write_text("0,1\n3,4\n5,6\n")
+    assert [len(read_items(tmp_path / name)) for name in ("bare.csv", "pandas.csv")] == [3, 2]
     np.save(tmp_path / "v.npy", np.eye(5, dtype=np.float16))
     assert isinstance(read_items(tmp_path / "v.npy").vectors, np.memmap)
     folder = tmp_path / "pictures" / "day1"

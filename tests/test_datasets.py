@@ -15,6 +15,7 @@ import torch
 from metaal_env.datasets import DATASETS, ClassDataset, glyphs, load_dataset, typefaces
 from metaal_env.datasets.base import SPLITS
 from metaal_env.datasets.distort import Distortion, draw
+from metaal_env.datasets.table import table_dataset
 from metaal_env.errors import InputError
 
 BENCHMARK = Path(environ.get("METAAL_BENCHMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -172,6 +173,21 @@ def test_benchmark_files(file: str, shape: tuple[int, ...], n_classes: int, n_gr
         assert parts["test"].n_classes == 659 and set(parts["test"].groups).isdisjoint(parts["train"].groups)
     if "minilm" in file:
         assert torch.allclose(data.inputs.norm(dim=1), torch.ones(len(data)), atol=0.01)
+
+
+def test_one_group_that_outweighs_all_leaves_classes_to_train_on() -> None:
+    groups = ("Han",) * 30 + tuple("abcde")
+    names = tuple(map(str, range(35)))
+    data = ClassDataset("lopsided", torch.rand(70, 3), torch.arange(70) % 35, names, groups, "vector")
+    parts = [data.split(split) for split in SPLITS if split != "all"]
+    assert sum(part.n_classes for part in parts) == 35 and min(part.n_classes for part in parts) >= 5
+
+
+def test_a_named_label_column_wins_over_one_called_label() -> None:
+    header = ["kind", "v", "label"]
+    rows = [["ab"[i % 2], str(i), str(i % 3)] for i in range(12)]
+    assert table_dataset("t", header, rows, 0).class_names == ("a", "b")
+    assert table_dataset("t", header, rows).class_names == ("0", "1", "2")
 
 
 def test_r_tables_come_with_an_extra():

@@ -11,6 +11,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import metaal_env
 from metaal_env.errors import InputError
+from metaal_env.learners import build_learner
 from metaal_env.vector_env import MetaALVectorEnv
 
 SMALL = {"way": 4, "pool_size": 24, "budget": 6, "reward_per_class": 5, "test_per_class": 5}
@@ -67,8 +68,11 @@ def test_same_seed_same_episode_and_other_seed_another():
     assert not all(np.array_equal(a[k], b[k]) for a, b in zip(first, other, strict=True) for k in a)
 
 
-def test_vector_env_equals_single_envs_through_autoreset():
-    options = small(budget=(2, 5), way=(2, 4))
+@pytest.mark.parametrize("learner", ["maml", "matching"])  # the latter's adapted state grows with the labels
+def test_vector_env_equals_single_envs_through_autoreset(learner):
+    torch.manual_seed(0)
+    fitted = build_learner(learner, (8,))
+    options = small(budget=(2, 5), way=(2, 4), initial_labels=(0, 3), learner=fitted)
     envs = gym.make_vec("MetaAL-v0", num_envs=3, **options)
     singles = [gym.make("MetaAL-v0", **options).unwrapped for _ in range(3)]
     batch, _ = envs.reset(seed=11)

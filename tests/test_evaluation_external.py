@@ -69,7 +69,7 @@ def test_scikit_activeml_objects_play(foreign: str, name: str) -> None:
     c = core(budget=(2, 4), pool_size=(12, 20), way=(2, 3), label_noise=0.2, distractors=0.2)
     first, again = (play(c, load_strategy(f"{foreign}:{name}"), range(5)) for _ in range(2))
     assert np.array_equal(first.picks, again.picks)
-    assert np.array_equal(first.distinct_picks, first.budget)
+    assert np.array_equal((first.picks >= 0).sum(1), first.budget)
 
 
 def test_queries_that_need_more_are_refused(foreign: str) -> None:

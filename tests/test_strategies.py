@@ -70,6 +70,7 @@ def test_every_strategy_says_what_it_is() -> None:
         ({"probs": -np.ones((4, 2))}, "not negative"),
         ({"labels": np.array([0, 5, -1, -1])}, "below K"),
         ({"labels": np.zeros((2, 4), dtype=int)}, "labels of shape"),
+        ({"labels": np.zeros(6, dtype=int)}, "labels of shape"),
         ({"probs": None}, "learner"),
     ],
 )

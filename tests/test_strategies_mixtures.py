@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +10,10 @@ from test_strategies_contract import label, make_core, sample
 
 from agents.strategies import make_strategy
 from agents.strategies.adaptive import Tailor, history
-from agents.strategies.mixture import RULES, Mixture
+from agents.strategies.weighted_rules import MIXED, WeightedRules
 from metaal_env.errors import InputError
 
-UHERDING_ALONE = [float(name == "uherding") for name in RULES] + [0.0] * len(RULES)
+UHERDING_ALONE = [float(name == "uherding") for name in MIXED] + [0.0] * len(MIXED)
 
 
 def test_history_replays_what_happened() -> None:
@@ -53,21 +52,16 @@ def test_the_mixture_of_one_rule_is_that_rule() -> None:
     state = core.reset(sample(core, 4))
     label(core, state, 2)
     view = core.view(state)
-    assert torch.equal(Mixture(weights=UHERDING_ALONE).select(view), make_strategy("uherding").select(view))
-    with pytest.raises(InputError, match="weights has 2"):
-        Mixture(weights=(1.0, 2.0))
-
-
-def test_fitting_the_mixture_improves_its_training_return(tmp_path: Path) -> None:
-    core = make_core(reward_per_class=6, initial_labels=0)
-    bad = Mixture(weights=[-w for w in UHERDING_ALONE])
-    elite: list[float] = []
-    fitted = bad.fit(
-        [core], tasks=24, iterations=4, population=8, progress=lambda _, value: elite.append(value)
+    assert torch.equal(
+        WeightedRules(weights=UHERDING_ALONE).select(view), make_strategy("uherding").select(view)
     )
+    with pytest.raises(InputError, match="weights has 2"):
+        WeightedRules(weights=(1.0, 2.0))
+
+
+def test_fitting_the_mixture_improves_its_training_return() -> None:
+    core = make_core(reward_per_class=6, initial_labels=0)
+    bad = WeightedRules(weights=[-w for w in UHERDING_ALONE])
+    elite: list[float] = []
+    bad.fit([core], tasks=24, iterations=4, population=8, progress=lambda _, value: elite.append(value))
     assert elite[-1] >= elite[0]
-    fitted.save(tmp_path / "mixture.json")
-    assert Mixture.load(tmp_path / "mixture.json").weights == pytest.approx(fitted.weights)
-    (tmp_path / "other.json").write_text('{"weights": {"margin": [1, 0]}, "temperature": 0}')
-    with pytest.raises(InputError, match="other rules"):
-        Mixture.load(tmp_path / "other.json")

@@ -82,6 +82,8 @@ def test_a_batch_is_its_members_drawn_alone():
         ({"label_noise": 1.5}, "label_noise"),
         ({"distractors": -0.1}, "distractors"),
         ({"reward_per_class": 0}, "reward_per_class"),
+        ({"way": 10, "pool_size": 5, "budget": 2}, "way=10 exceeds"),
+        ({"way": 10, "pool_size": 12, "budget": 2, "distractors": 0.5}, r"distractors=0\.5"),
     ],
 )
 def test_impossible_configurations_are_refused_by_name(options, names):

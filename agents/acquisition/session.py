@@ -128,8 +128,8 @@ def _loop(
     show: Callable[[str], object],
 ) -> int:
     show(HELP)
-    given = 0
-    while count is None or given < count:
+    new: set[str | None] = set()  # items labelled in this call
+    while count is None or len(new) < count:
         left = session.open_positions(items)
         if not len(left):
             show("every item is labelled or skipped.")
@@ -149,24 +149,24 @@ def _loop(
         if answer == ":q":
             break
         if answer == ":u":
-            given -= session.undo() is not None
+            new.discard(session.undo())
         elif answer == ":s":
             session.record(items.ids[position], None)
         else:
             session.record(items.ids[position], answer)
-            given += 1
-    show(f"\n{given} labels given; {session.path} holds all answers. Run the same command to go on.")
-    return given
+            new.add(items.ids[position])
+    show(f"\n{len(new)} labels given; {session.path} holds all answers. Run the same command to go on.")
+    return len(new)
 
 
 def _answer(classes: list[str], ask: Callable[[str], str]) -> str:
     """A label or a command; numbers name classes unless the classes are numbers themselves."""
-    numbered = not any(name.isdigit() for name in classes)
+    numbered = not any(name.isdecimal() for name in classes)
     while True:
         text = ask("label> ").strip()
         if text in (":q", ":s", ":u") or text in classes:
             return text
-        if text.isdigit() and classes and numbered:
+        if text.isdecimal() and classes and numbered:
             if 1 <= int(text) <= len(classes):
                 return classes[int(text) - 1]
             continue

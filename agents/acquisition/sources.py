@@ -10,16 +10,22 @@ from pathlib import Path
 import numpy as np
 
 from metaal_env.datasets.image_folder import is_image
+from metaal_env.datasets.labels import strings
 from metaal_env.datasets.npz import DAMAGE, read_arrays
-from metaal_env.datasets.table import MAX_BYTES, read_cells
+from metaal_env.datasets.table import (
+    LABEL_NAMES,
+    MAX_BYTES,
+    MAX_CATEGORIES,
+    MISSING,
+    as_number,
+    named_column,
+    read_cells,
+)
 from metaal_env.errors import InputError, brief
 from metaal_env.files import read_text
 
-LABEL_COLUMNS = ("label", "class", "target", "y")
 ID_COLUMNS = ("id", "item", "name")
 TEXT_COLUMNS = ("text", "sentence", "utterance", "document")
-MAX_CATEGORIES = 50
-MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,9 @@ class Items:
 
 def read_items(path: Path, *, label_column: str | None = None, text_column: str | None = None) -> Items:
     """Reads ``*.npz``, ``*.npy``, ``*.csv``, ``*.txt`` (one text a line) or a folder of images.
+
+    The first row of a CSV file is a header unless it holds numbers alone (0, 1, 2, … are names, as pandas writes
+    them).
 
     Args:
         label_column: of a CSV file; by default one called label, class, target or y, if there is one.
@@ -117,17 +126,19 @@ def _npz(path: Path) -> Items:
     x = arrays.get("X")
     if x is None and text is None:
         raise InputError(f"data={str(path)!r} has neither an array X nor text; save one of them.")
+    what = f"data={str(path)!r}"
     n = len(x) if x is not None else len(text) if text is not None else 0
     y = arrays.get("y", np.full(n, np.nan))
-    if len(y) != n:
-        raise InputError(f"data={str(path)!r}: y has {len(y)} labels for {n} items.")
-    labels = [None if value != value or str(value).lower() in MISSING else str(value) for value in y.tolist()]
-    if x is None and text is not None:
-        texts = [str(t) for t in text.tolist()]
+    y = y[:, 0] if y.shape == (n, 1) else y
+    if y.shape != (n,):
+        raise InputError(f"{what}: y has shape {y.shape} for {n} items; give one label per item.")
+    labels = [None if value.lower() in MISSING else value for value in strings(what, "y", y)]
+    texts = None if text is None else list(strings(what, "text", text))
+    if x is None:
+        assert texts is not None
         return Items(str(path), _numbers(n), labels, texts, texts=_some(path, texts))
-    assert x is not None
     items = _arrays(path, x, labels)
-    return items if text is None else Items(str(path), items.ids, labels, [str(t) for t in text], vectors=x)
+    return items if texts is None else Items(str(path), items.ids, labels, texts, vectors=x)
 
 
 def _folder(path: Path) -> Items:
@@ -140,16 +151,14 @@ def _folder(path: Path) -> Items:
 
 def _table(path: Path, label_column: str | None, text_column: str | None) -> Items:
     header, rows = _cells(path)
-    names = [name.strip().lower() for name in header]
 
     def column(wanted: str | None, usual: tuple[str, ...]) -> int | None:
-        if wanted is None:
-            return next((names.index(word) for word in usual if word in names), None)
-        if wanted.strip().lower() not in names:
+        found = named_column(header, usual if wanted is None else (wanted.strip().lower(),))
+        if wanted is not None and found is None:
             raise InputError(f"data={str(path)!r} has no column {wanted!r}; it has: {', '.join(header)}.")
-        return names.index(wanted.strip().lower())
+        return found
 
-    label, ident = column(label_column, LABEL_COLUMNS), column(None, ID_COLUMNS)
+    label, ident = column(label_column, LABEL_NAMES), column(None, ID_COLUMNS)
     text = column(text_column, TEXT_COLUMNS)
     ids = _numbers(len(rows)) if ident is None else [row[ident].strip() for row in rows]
     if len(set(ids)) < len(ids):
@@ -180,6 +189,9 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
         ) from error
     if not rows:
         raise InputError(f"data={str(path)!r} is empty; give a table with a header.")
+    numbers = [as_number(cell) for cell in rows[0]]
+    if None not in numbers and numbers != [*range(len(numbers))]:
+        rows.insert(0, [f"column {i + 1}" for i in range(len(numbers))])
     header, rows = rows[0], rows[1:]
     if not rows:
         raise InputError(f"data={str(path)!r} has a header but no items; add rows.")
@@ -192,14 +204,7 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _is_wordy(cells: list[str]) -> bool:
-    return any(_number(cell) is None for cell in cells) and len(set(cells)) > MAX_CATEGORIES
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+    return any(as_number(cell) is None for cell in cells) and len(set(cells)) > MAX_CATEGORIES
 
 
 def _column(path: Path, name: str, cells: list[str]) -> np.ndarray:
@@ -209,7 +214,7 @@ def _column(path: Path, name: str, cells: list[str]) -> np.ndarray:
             raise InputError(
                 f"data={str(path)!r}: item {number} has no value in {name!r}; impute or drop it."
             )
-    numbers = [_number(cell) for cell in cells]
+    numbers = [as_number(cell) for cell in cells]
     if None not in numbers:
         return np.array(numbers, dtype=np.float64)[:, None]
     categories, index = np.unique(cells, return_inverse=True)

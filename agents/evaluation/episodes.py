@@ -51,11 +51,6 @@ class Episodes:
         """(E,) normalised area under the learning curve."""
         return aulc(self)
 
-    @property
-    def distinct_picks(self) -> np.ndarray:
-        """(E,) number of different items asked for; below the budget where an item was asked for twice."""
-        return np.array([len(np.unique(row[row >= 0])) for row in self.picks], dtype=np.int64)
-
     def rows(self, index: np.ndarray) -> Episodes:
         """The episodes at `index` (int or bool array)."""
         return replace(

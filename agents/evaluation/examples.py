@@ -9,6 +9,7 @@ import torch
 
 from agents.evaluation.cells import core_of
 from agents.evaluation.protocol import Protocol, Scenario
+from metaal_env import render
 from metaal_env.errors import InputError
 from metaal_env.files import read_json
 
@@ -22,16 +23,11 @@ def project(scenario: Scenario, seed: int, device: str = "cpu") -> dict[str, lis
     """
     core = core_of(scenario, device)
     state = core.reset(core.sampler.sample([np.random.default_rng(seed)]))
-    real = state.task.pool_mask[0]
-    points = state.embeddings[0][real].double().cpu().numpy()
-    centred = points - points.mean(0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    flat = np.zeros((len(points), 2))
-    flat[:, : len(axes[:2])] = centred @ axes[:2].T
+    flat = render.project(core.view(state))
     return {
         "x": np.round(flat[:, 0], 5).tolist(),
         "y": np.round(flat[:, 1], 5).tolist(),
-        "label": state.task.pool_labels[0][real].tolist(),
+        "label": state.task.pool_labels[0][state.task.pool_mask[0]].tolist(),
         "seed": [seed],
     }
 

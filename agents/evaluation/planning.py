@@ -102,7 +102,7 @@ class Plan:
 
 @dataclass
 class Planned:
-    """A protocol, remarks on how it came about, and scenarios that the data could not supply."""
+    """A protocol, and remarks on how it came about: what was fitted to the data or left out."""
 
     protocol: Protocol
     notes: list[str] = field(default_factory=list)

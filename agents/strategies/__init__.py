@@ -19,11 +19,11 @@ from agents.strategies import (  # noqa: F401
     hybrid,
     information,
     lal_rl,
-    mixture,
     partitions,
     privileged,
     uncertainty,
     walks,
+    weighted_rules,
 )
 from agents.strategies.base import STRATEGIES, PrivilegedStrategy, Strategy
 from agents.strategies.fitted import is_fitted, load_fitted

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, cold_start, masked_scores, stack_picks
+from agents.strategies.diversity import TypiClust
 from metaal_env import rules
-from metaal_env.clustering import k_means, typicality, uncovered_first, within
 from metaal_env.core import Oracle
 from metaal_env.view import PoolView
 
@@ -108,8 +108,6 @@ class TCM(Strategy):
         self.switch = switch
 
     def score(self, view: PoolView) -> Tensor:
-        weight = view.valid.to(view.embeddings.dtype)
-        clusters = k_means(view.embeddings, weight, view.labelled.sum(1) + 1)
-        typical = uncovered_first(view, clusters) + within(typicality(view, clusters.assignment), view.valid)
+        typical = TypiClust(seed=self.seed).score(view)
         covering = (view.labelled.sum(1) < self.switch * view.way).unsqueeze(1) | cold_start(view)
         return torch.where(covering, typical, rules.margin(view).double())

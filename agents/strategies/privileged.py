@@ -80,8 +80,8 @@ class LogLossLookAhead(PrivilegedStrategy):
 class BestOfRules(PrivilegedStrategy):
     """Asks several rules for their pick and labels the one that raises the reward-set accuracy most.
 
-    What a perfect selector among these rules would win in one step (the oracle over strategies). Other items
-    follow in the order of the look-ahead. Cost: the rules' and one look-ahead per rule.
+    What a perfect selector among these rules would win in one step (the oracle over strategies). All other
+    items come last. Cost: the rules' and one look-ahead per rule.
 
     Args:
         rules: names of registered strategies that are not privileged.

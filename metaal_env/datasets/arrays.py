@@ -64,7 +64,7 @@ def from_arrays(name: str, arrays: Mapping[str, np.ndarray]) -> ClassDataset:
         groups=groups,
         modality="image" if inputs.ndim == 4 else "vector",
         class_split=split,
-        texts=None if texts is None else strings(name, "text", texts),
+        texts=None if texts is None else strings(f"dataset={name!r}", "text", texts),
     )
     present = np.unique(labels).tolist()
     if len(present) < 2:

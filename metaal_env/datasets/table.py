@@ -20,7 +20,7 @@ MAX_BYTES = 2**29
 MAX_CELLS = 2**25
 """Cells of a file, and numbers that they become: texts take up to `MAX_CATEGORIES` each."""
 _DELIMITERS = ",;\t|"
-_MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}
+MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}
 
 
 def load_csv(path: Path, name: str) -> ClassDataset:
@@ -37,16 +37,25 @@ def load_csv(path: Path, name: str) -> ClassDataset:
     return table_dataset(name, *_read(path, name))
 
 
-def table_dataset(name: str, header: list[str], rows: list[list[str]]) -> ClassDataset:
-    """A table given as texts; the rules and errors of `load_csv`."""
+def named_column(header: list[str], words: tuple[str, ...]) -> int | None:
+    """Position of the first of `words` that is a column's name, whatever its case; None if none is."""
     known = [column.strip().lower() for column in header]
-    label = next((known.index(word) for word in LABEL_NAMES if word in known), len(header) - 1)
+    return next((known.index(word) for word in words if word in known), None)
+
+
+def table_dataset(
+    name: str, header: list[str], rows: list[list[str]], label: int | None = None
+) -> ClassDataset:
+    """A table given as texts; the rules and errors of `load_csv`. `label` is the label column if it is known."""
+    if label is None:
+        label = named_column(header, LABEL_NAMES)
+    label = len(header) - 1 if label is None else label
     columns = [i for i in range(len(header)) if i != label]
     if not columns:
         raise InputError(f"dataset={name!r} has one column only; give features beside the label column.")
     for number, row in enumerate(rows, start=1):
         for i, cell in enumerate(row):
-            if cell.strip().lower() in _MISSING:
+            if cell.strip().lower() in MISSING:
                 raise InputError(
                     f"dataset={name!r}: item {number} has no value ({cell!r}) in column {header[i]!r}; "
                     "impute or drop it."
@@ -112,7 +121,7 @@ def _read(path: Path, name: str) -> tuple[list[str], list[list[str]]]:
                 f"dataset={name!r}: row {number} has {len(row)} cells but the first has {width}; "
                 "make them equal."
             )
-    if any(_number(cell) is not None for cell in lines[0]):
+    if any(as_number(cell) is not None for cell in lines[0]):
         return [f"column {i + 1}" for i in range(width)], lines
     if len(lines) == 1:
         raise InputError(f"dataset={name!r} has a header but no items; add rows.")
@@ -121,7 +130,7 @@ def _read(path: Path, name: str) -> tuple[list[str], list[list[str]]]:
 
 def _column(name: str, column: str, cells: list[str]) -> np.ndarray:
     """One column as (M, 1) standardised numbers, or (M, n_values) one-hot; float32."""
-    numbers = [_number(cell) for cell in cells]
+    numbers = [as_number(cell) for cell in cells]
     if None not in numbers:
         values = np.array(numbers, dtype=np.float64)[:, None]
         bad = np.flatnonzero(~np.isfinite(values[:, 0]))
@@ -140,7 +149,8 @@ def _column(name: str, column: str, cells: list[str]) -> np.ndarray:
     return np.eye(len(categories), dtype=np.float32)[index]
 
 
-def _number(cell: str) -> float | None:
+def as_number(cell: str) -> float | None:
+    """The number that a cell holds, if it does."""
     try:
         return float(cell)
     except ValueError:

@@ -12,7 +12,8 @@ from metaal_env.errors import Registry
 from metaal_env.learners.networks import Body, Kind
 
 Adapted = dict[str, Tensor]
-"""What adaptation produced; every tensor has the leading dimension B."""
+"""What adaptation produced; every tensor has the leading dimension B. One that grows with the support must take zeros
+behind its rows for padding: episodes with fewer labels are padded so."""
 
 EXCLUDED_LOGIT = -1e4
 """Logit of a class that the task does not have; finite so that gradients and entropies stay finite."""

@@ -33,7 +33,7 @@ class MetaTrainConfig:
         validation_tasks: fixed tasks of validation classes.
         recoveries: times that training goes back to its last good checkpoint, with half the learning rate, after
             a loss or gradient that is NaN or infinite, before it gives up.
-        seed: of weights' order of use, tasks and validation tasks.
+        seed: of weights' order of use and tasks; validation tasks are always the same.
     """
 
     iterations: int = 1000

@@ -9,9 +9,6 @@ from metaal_env.artifacts import affordable, load_artifact, load_weights, save_a
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.learners.base import LEARNERS, InnerLearner
 
-PRETRAINED = Path(__file__).parent / "pretrained"
-"""Learners that ship with the package: ``<name>.safetensors`` and ``<name>.json``."""
-
 
 def save_learner(
     learner: InnerLearner,
@@ -48,8 +45,7 @@ def load_learner(source: str | Path, input_shape: tuple[int, ...]) -> InnerLearn
     """A learner ready for inputs of `input_shape`.
 
     Args:
-        source: a registered name (fresh weights), the name of a learner that ships with the package, a run
-            folder, or the path of a saved learner without suffix.
+        source: a registered name (fresh weights), a run folder, or the path of a saved learner without suffix.
 
     Raises:
         InputError: unknown name, damaged files, or weights made for inputs of another shape.
@@ -58,13 +54,9 @@ def load_learner(source: str | Path, input_shape: tuple[int, ...]) -> InnerLearn
     if stem.is_dir():
         stem = stem / "learner"
     elif not stem.with_name(stem.name + ".json").is_file():
-        shipped = PRETRAINED / stem.name
-        if shipped.with_name(shipped.name + ".json").is_file() and stem.name == str(source):
-            stem = shipped
-        elif str(source) in LEARNERS:
+        if str(source) in LEARNERS:
             return build_learner(str(source), input_shape)
-        else:
-            raise unknown_name("learner", str(source), [*LEARNERS, *pretrained_learners()])
+        raise unknown_name("learner", str(source), LEARNERS)
     card, tensors = load_artifact(stem, "learner")
     config, what = card["config"], f"learner={str(source)!r}"
     made_for = config.get("input_shape")
@@ -77,8 +69,3 @@ def load_learner(source: str | Path, input_shape: tuple[int, ...]) -> InnerLearn
         learner = build_learner(config["name"], tuple(made_for), **config["options"])
     load_weights(learner, tensors, what)
     return learner.eval()
-
-
-def pretrained_learners() -> list[str]:
-    """Names of the learners that ship with the package."""
-    return sorted(file.stem for file in PRETRAINED.glob("*.json"))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from metaal_env.errors import InputError
 from metaal_env.tasks import TaskBatch
 from metaal_env.view import PoolView
 
-RULES: dict[str, Callable[[PoolView], Tensor]] = {
+MIXED: dict[str, Callable[[PoolView], Tensor]] = {
     "margin": rules.margin,
     "entropy": rules.entropy,
     "novelty": rules.novelty,
@@ -29,18 +27,18 @@ RULES: dict[str, Callable[[PoolView], Tensor]] = {
 }
 """What is mixed: one rule per idea, at two kernel widths."""
 
-DEFAULT_WEIGHTS: tuple[float, ...] = (0.0,) * (len(RULES) - 1) + (1.0,) + (0.0,) * len(RULES)
+DEFAULT_WEIGHTS: tuple[float, ...] = (0.0,) * (len(MIXED) - 1) + (1.0,) + (0.0,) * len(MIXED)
 
 
 @STRATEGIES.register("mixture")
-class Mixture(Strategy):
+class WeightedRules(Strategy):
     """Σ_r (w_r + t v_r) z_r(x) with each rule's scores standardised over the candidates (Ebner et al. 2020).
 
     t is the share of the episode's labels that are bought, so that weights may move from covering to
     uncertainty. Weights are found by `fit`; the default ones are those of UHerding alone. Cost: the rules'.
 
     Args:
-        weights: w for every rule of `RULES` in order, then v.
+        weights: w for every rule of `MIXED` in order, then v.
         temperature: of Gumbel noise added to the scores; 0 is deterministic.
 
     Raises:
@@ -53,20 +51,20 @@ class Mixture(Strategy):
         self, *, weights: Sequence[float] = DEFAULT_WEIGHTS, temperature: float = 0.0, seed: int = 0
     ):
         super().__init__(seed=seed)
-        if len(weights) != 2 * len(RULES):
+        if len(weights) != 2 * len(MIXED):
             raise InputError(
-                f"weights has {len(weights)} numbers; give {2 * len(RULES)}: w and v for each rule."
+                f"weights has {len(weights)} numbers; give {2 * len(MIXED)}: w and v for each rule."
             )
         self.weights, self.temperature = tuple(map(float, weights)), temperature
 
     def score(self, view: PoolView) -> Tensor:
         total = (view.labelled.sum(1) + view.budget_left).clamp(min=1)
         progress = (view.labelled.sum(1) / total).double().unsqueeze(1)  # (B, 1)
-        w, v = self.weights[: len(RULES)], self.weights[len(RULES) :]
+        w, v = self.weights[: len(MIXED)], self.weights[len(MIXED) :]
         scores = torch.zeros_like(progress).expand(view.valid.shape).clone()
-        for rule, start, slope in zip(RULES.values(), w, v, strict=True):
+        for rule, start, slope in zip(MIXED.values(), w, v, strict=True):
             if start or slope:
-                scores += (start + slope * progress) * standardise(rule(view).double(), view.selectable)
+                scores += (start + slope * progress) * _standardise(rule(view).double(), view.selectable)
         if self.temperature:
             n = view.valid.shape[1]
             scores += self.temperature * view.random(lambda rng: rng.gumbel(size=n), self.seed)
@@ -81,7 +79,7 @@ class Mixture(Strategy):
         population: int = 24,
         seed: int = 0,
         progress: Callable[[int, float], None] | None = None,
-    ) -> Mixture:
+    ) -> WeightedRules:
         """The best weights for the mean reward-set AULC over training tasks, by the cross-entropy method.
 
         Rubinstein 1999: draw weights from a Gaussian, refit it to the best quarter. Every candidate plays the
@@ -94,7 +92,7 @@ class Mixture(Strategy):
             progress: called with the iteration and the mean AULC of the elite.
         """
         rng = np.random.default_rng(seed)
-        size, elite = 2 * len(RULES), max(2, population // 4)
+        size, elite = 2 * len(MIXED), max(2, population // 4)
         mean, spread = np.array(self.weights), np.full(size, 0.5)
         generators = [[np.random.default_rng([seed, i]) for i in range(tasks)] for _ in cores]
         drawn = [core.sampler.sample(each) for core, each in zip(cores, generators, strict=True)]
@@ -104,7 +102,7 @@ class Mixture(Strategy):
             draws /= np.linalg.norm(draws, axis=1, keepdims=True)
             values = []
             for weights in draws:
-                candidate = Mixture(weights=weights.tolist(), seed=self.seed)
+                candidate = WeightedRules(weights=weights.tolist(), seed=self.seed)
                 scores = [_aulc(core, candidate, part) for core, part in zip(cores, drawn, strict=True)]
                 values.append(float(np.mean(scores)))
             best = np.argsort(values)[::-1][:elite]
@@ -112,28 +110,10 @@ class Mixture(Strategy):
             spread = draws[best].std(0) + 0.1 * 0.8**iteration
             if progress is not None:
                 progress(iteration, float(np.mean(np.array(values)[best])))
-        return Mixture(weights=(mean / np.linalg.norm(mean)).tolist(), seed=self.seed)
-
-    def save(self, path: Path | str) -> None:
-        """Writes weights and temperature as JSON."""
-        w, v = self.weights[: len(RULES)], self.weights[len(RULES) :]
-        content = {"weights": {name: pair for name, *pair in zip(RULES, w, v, strict=True)}}
-        Path(path).write_text(json.dumps(content | {"temperature": self.temperature}, indent=2) + "\n")
-
-    @classmethod
-    def load(cls, path: Path | str, *, seed: int = 0) -> Mixture:
-        """Raises: `InputError` when the file holds other rules than this version mixes."""
-        content = json.loads(Path(path).read_text())
-        if list(content["weights"]) != list(RULES):
-            raise InputError(
-                f"{str(path)!r} holds weights of other rules; fit again. Rules: {', '.join(RULES)}."
-            )
-        pairs = list(content["weights"].values())
-        weights = [w for w, _ in pairs] + [v for _, v in pairs]
-        return cls(weights=weights, temperature=content["temperature"], seed=seed)
+        return WeightedRules(weights=(mean / np.linalg.norm(mean)).tolist(), seed=self.seed)
 
 
-def standardise(scores: Tensor, mask: Tensor) -> Tensor:
+def _standardise(scores: Tensor, mask: Tensor) -> Tensor:
     """(B, N) scores with mean 0 and deviation 1 over `mask`; constant scores become 0."""
     count = mask.sum(1, keepdim=True).clamp(min=1)
     scores = scores.masked_fill(~mask, 0)

@@ -2,11 +2,11 @@
 
     python benchmarks/ablations.py --seeds 5
 
-Every policy is trained on the tasks and with the learner of ``python train_policy.py``, and all play the same test
-tasks: the rule that training starts from; what imitation of look-ahead finds if it may learn one mixture of rules for
-all episodes (meta-optimised weights), weights that depend on the episode, or the network as well, each fitted to the
-same states; PPO on top of that (the default); PPO from the rule alone; and LAL-RL (Konyushkova et al. 2018). Run again
-to continue.
+Every policy is trained on the tasks of ``python train_policy.py``, with a learner of the same recipe, and all play the
+same test tasks: the rule that training starts from; the default, PPO from what imitation of look-ahead finds; that
+imitation alone; one fit to its states, from the rule, of one mixture of rules for all episodes (meta-optimised
+weights), of weights that depend on the episode, or of the network as well; PPO from the rule alone; and LAL-RL
+(Konyushkova et al. 2018). Run again to continue.
 """
 
 from __future__ import annotations
@@ -69,12 +69,14 @@ def base(options: Options, kind: str, seed: int) -> TrainConfig:
     )
 
 
+def imitation(options: Options, seed: int) -> Strategy:
+    return LearnedStrategy.load(imitated(base(options, "imitation", seed)))
+
+
 def fitted(options: Options, seed: int, parts: Parts) -> Strategy:
-    """What the states of an imitation say to a policy of which only `parts` may learn."""
+    """What the states of an imitation say to a fresh policy of which only `parts` may learn."""
     config = base(options, "imitation", seed)
     folder = imitated(config)
-    if parts == "all":
-        return LearnedStrategy.load(folder)
     states = all_states(folder / "checkpoints", config.imitation.iterations, config.imitation)
     network = untrained(config)
     fit(network, states, replace(config.imitation, parts=parts))
@@ -109,9 +111,10 @@ def lal_rl(options: Options, seed: int) -> Strategy:
 
 KINDS: dict[str, Callable[[Options, int], Strategy]] = {
     FULL: full,
-    "imitation": partial(fitted, parts="all"),
-    "weights by episode": partial(fitted, parts="weights"),
-    "one mixture of rules": partial(fitted, parts="mixture"),
+    "imitation": imitation,
+    "one fit, network and weights": partial(fitted, parts="all"),
+    "one fit, weights by episode": partial(fitted, parts="weights"),
+    "one fit, one mixture of rules": partial(fitted, parts="mixture"),
     "PPO from the rule": ppo,
     "LAL-RL": lal_rl,
 }

@@ -4,7 +4,7 @@
 
 A cell is a data set × number of classes × labels per class × class shares. The rival is the rule with the highest
 mean *in that cell, in hindsight*; intervals are paired, over tasks and policy seeds together. Rows are kept in
-``--out``: run again to continue, or with more policies.
+``--out``: run again to continue, or with more policies; with changed rules or features, in another folder.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from agents.evaluation.protocol import Contestant, Protocol, Scenario
 from agents.evaluation.rows import read_results
 from metaal_env.cli import run_cli
 from metaal_env.core import Core, score_logits
+from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
 from metaal_env.files import write_atomic
 from metaal_env.sampler import TaskSampler, fit_task
@@ -41,7 +42,7 @@ from metaal_env.tasks import TaskConfig
 
 sys.path.insert(0, str(Path(__file__).parent))
 from general_policy import GLYPHS, tables
-from verdict_cells import HEADER, RULES, Cell, judge, line, summary
+from verdict_cells import HEADER, OWN_RULE, RULES, Cell, judge, line, summary
 
 BASE = TaskConfig(reward_per_class=5)
 FEW = 5
@@ -59,7 +60,7 @@ class Options:
     omniglot_learner: str = "runs/omniglot-learner"
     """Learner for Omniglot."""
     datasets: tuple[str, ...] = ("glyphs", "omniglot", "languages", "clinc150")
-    """Columns of cells; also: banking77, uci, pmlb (held-back tables)."""
+    """Columns of cells; also: clinc150_no_cards, banking77, uci, pmlb (held-back tables)."""
     ways: tuple[int, ...] = (5, 10, 20)
     """Classes per task; tables are played with all of theirs."""
     labels_per_class: tuple[int, ...] = (1, 2, 4)
@@ -79,6 +80,8 @@ class Column(NamedTuple):
     split: str
     learner: str
     test_per_class: int = BASE.test_per_class
+    unequal_pool: int | None = None
+    """Items per class in pools of unequal shares, where larger ones would take all that there are."""
 
 
 def columns(options: Options) -> dict[str, list[Column]]:
@@ -87,21 +90,37 @@ def columns(options: Options) -> dict[str, list[Column]]:
     uci, held_back = sorted((data / "uci").glob("*.npz")), tables(data, held_back=True)
     known = {
         "glyphs": [Column("glyphs", "test", f"{GLYPHS}/learner")],
-        "omniglot": [Column(f"{data}/omniglot_28.npz", "test", f"{options.omniglot_learner}/learner", FEW)],
+        "omniglot": [
+            Column(f"{data}/omniglot_28.npz", "test", f"{options.omniglot_learner}/learner", FEW, 5)
+        ],
         "languages": [Column("languages", "test", "prototype")],
         "clinc150": [Column(f"{intents}/clinc150_minilm384.npz", "test", "prototype")],
         "banking77": [Column(f"{intents}/banking77_minilm384.npz", "test", "prototype")],
         "uci": [Column(str(file), "all", "prototype", FEW) for file in uci],
         "pmlb": [Column(str(file), "all", "prototype", FEW) for file in held_back],
     }
+    if "clinc150_no_cards" in options.datasets:
+        known["clinc150_no_cards"] = [Column(without_cards(intents, options.out), "all", "prototype")]
     if unknown := [name for name in options.datasets if name not in known]:
         raise InputError(f"datasets={unknown[0]!r} is unknown; choose from: {', '.join(known)}.")
     return {name: known[name] for name in options.datasets}
 
 
+def without_cards(intents: Path, out: Path) -> str:
+    """CLINC150's test classes but those of credit cards, which BANKING77's training classes resemble; the file."""
+    data = load_dataset(str(intents / "clinc150_minilm384.npz")).split("test")
+    data = data.classes([c for c, group in enumerate(data.groups) if group != "credit_cards"])
+    file = out / "clinc150_no_cards.npz"
+    out.mkdir(parents=True, exist_ok=True)
+    np.savez(file, X=data.inputs.numpy(), y=data.labels.numpy())
+    return str(file)
+
+
 def scenario(column: Column, wanted: TaskConfig, fixed: set[str]) -> Scenario | None:
     """One setting, shrunk to what the data has but for what is `fixed`; None where that cannot be had."""
     data, learner = load_parts(column.source, column.split, column.learner)
+    if column.unequal_pool and np.isfinite(wanted.imbalance):
+        wanted = replace(wanted, pool_size=column.unequal_pool * wanted.max_way)
     task = fit_task(replace(wanted, test_per_class=column.test_per_class), data, fixed)[0]
     try:
         TaskSampler(data, task)
@@ -169,7 +188,7 @@ def judge_setting(
         folder = options.out / kind / f"{title} {found[0].task.budget}".replace(" ", "-")
         return play(folder, found, specs, n_tasks, options.workers)
 
-    rules = plays("rules", {name: name for name in RULES}, options.n_tasks)
+    rules = plays("rules", {name: name for name in (*RULES, OWN_RULE)}, options.n_tasks)
     oracle = plays("oracle", {ORACLE: ORACLE}, options.oracle_tasks)[ORACLE]
     policies = plays("policies", {Path(p).name: p for p in options.policies}, options.n_tasks)
     full = float(np.mean([full_pool_accuracy(core_of(s), options.n_tasks) for s in found]))
@@ -186,9 +205,10 @@ def main(options: Options) -> None:
     write_atomic(options.out / "verdict.md", text.encode())
     rows = [cell._asdict() | {"labels": {n: round(v, 2) for n, v in cell.labels.items()}} for cell in cells]
     for row in rows:
-        for key in ("gain", "over_margin", "over_herding", "gap"):
+        for key in ("gain", "over_margin", "over_herding", "over_own", "gap"):
             row[key] = [None if np.isnan(v) else round(v, 5) for v in row[key][:3]]
         row["labels"] = {n: None if np.isinf(v) else v for n, v in row["labels"].items()}
+        row["to_oracle"] = [round(v, 5) for v in row["to_oracle"]]
         row["floor"] = round(row["floor"], 3) if np.isfinite(row["floor"]) else None
     found = {
         "tasks": options.n_tasks,

@@ -1,0 +1,85 @@
+"""What the benchmark of general policies says of made-up curves, and on which data it trains and judges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from evaluation_stubs import made_up
+
+from agents.evaluation.episodes import Episodes
+from metaal_env.errors import InputError
+
+
+@pytest.fixture
+def cells(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    import verdict_cells
+
+    return verdict_cells
+
+
+def rising(name: str, start: float, slope: float, n: int = 64) -> Episodes:
+    """Accuracy `start` + `slope` per label, with noise that all strategies share and some that they do not."""
+    rng = np.random.default_rng(len(name))
+    episodes = made_up(name, np.zeros(n))
+    common = np.random.default_rng(0).normal(0, 0.1, (n, 1))
+    curve = start + slope * np.arange(5) + common + rng.normal(0, 0.01, (n, 5))
+    curve[:, 0] = 0.1
+    episodes.curves["accuracy"] = curve
+    return episodes
+
+
+def judged(cells: ModuleType, budget: int) -> object:
+    rules = {name: rising(name, 0.1, 0.1) for name in (*cells.RULES, cells.OWN_RULE)}
+    rules["typiclust"] = rising("typiclust", 0.15, 0.1)
+    policies = {f"policy {seed}": rising(f"policy {seed}", 0.2 + 0.01 * seed, 0.1) for seed in range(2)}
+    oracle = rising("greedy_lookahead", 0.3, 0.1).rows(np.arange(16))
+    return cells.judge(f"data 3-way balanced {budget} labels", budget, rules, policies, oracle, 0.5)
+
+
+def test_a_cell_compares_with_the_best_rule_in_hindsight(cells: ModuleType) -> None:
+    cell = judged(cells, 4)
+    assert cell.rival == "typiclust"
+    assert cell.gain.estimate == pytest.approx(0.055, abs=0.005) and cell.gain.low > 0
+    assert cell.over_margin.estimate == pytest.approx(0.105, abs=0.005)
+    assert cell.over_own.estimate == pytest.approx(0.105, abs=0.005)
+    assert cell.gap.estimate == pytest.approx(0.055 / 0.15, abs=0.04)
+    # 90 % of .5 = .45 is reached at label 3.5 by margin, 3 by TypiClust, 2.45 by the policies, 1.5 by look-ahead.
+    assert cell.labels["margin"] == pytest.approx(3.5, abs=0.4)
+    assert cell.labels["policy"] == pytest.approx(2.45, abs=0.4)
+    assert cell.floor == pytest.approx(0.5, abs=0.15)
+
+
+def test_cells_of_one_setting_share_their_labels_to_ninety_percent(cells: ModuleType) -> None:
+    found = [judged(cells, budget) for budget in (2, 4)]
+    text = cells.summary(found)
+    assert (
+        text.startswith("2 cells")
+        and "in hindsight: above with the interval excluding 0 in 2, below in 0" in text
+    )
+    assert "over the 1 of 1 settings" in text
+    assert cells.labels_needed(found) == cells.labels_needed(found[1:])
+
+
+def test_no_table_is_both_trained_on_and_judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    from general_policy import SAME_AS_TESTS, SAME_AS_UCI, tables
+
+    (tmp_path / "pmlb").mkdir()
+    names = ["allrep", "bupa", "car", "dna", "iris", "yeast", *SAME_AS_TESTS, *SAME_AS_UCI]
+    for name in names:
+        (tmp_path / "pmlb" / f"{name}.npz").touch()
+    trained, held = (tables(tmp_path, held_back=side) for side in (False, True))
+    assert trained and held and not {*trained} & {*held}
+    assert not {file.stem for file in (*trained, *held)} & {*SAME_AS_TESTS, *SAME_AS_UCI}
+
+
+def test_unknown_data_sets_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    from general_verdict import Options, columns
+
+    with pytest.raises(InputError, match="datasets='mnist'"):
+        columns(Options(policies=("p",), data=tmp_path, datasets=("mnist",)))

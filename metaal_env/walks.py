@@ -30,8 +30,9 @@ def walk_ends(view: PoolView, temperature: float, steps: int) -> Ends:
         weights = geometry.attention(temperature)
         between = geometry.at_landmarks(weights).transpose(1, 2)  # (B, L, L)
         here, ends = _labels(view)
-        # Classes second: a product with few rows from the left takes a quarter of one with few columns.
-        here, ends = here.unsqueeze(1), ends.transpose(1, 2)
+        # Classes second and rows in memory one after another: a product with few such rows from the left takes a
+        # quarter of one with few columns, and a seventh of one with rows that are views of columns.
+        here, ends = here.unsqueeze(1), ends.transpose(1, 2).contiguous()
         state = ends
         for _ in range(steps - 1):
             state = torch.where(here, ends, state @ between)
@@ -52,7 +53,7 @@ def walk_visits(view: PoolView, weight: Tensor, temperature: float, steps: int) 
     here, _ = _labels(view)
     open_ = (geometry.landmark_mask & ~here).to(weights).unsqueeze(1)
     starts = (weight * view.selectable.unsqueeze(1)).transpose(1, 2)
-    under_way = geometry.at_landmarks(starts).transpose(1, 2) * open_
+    under_way = (geometry.at_landmarks(starts).transpose(1, 2) * open_).contiguous()
     visits = under_way
     for _ in range(steps):
         under_way = (under_way @ between) * open_

@@ -2,6 +2,7 @@
 
 digits  0 → 30 labels on scikit-learn's digits, logistic regression, paired over seeds: mean accuracy over the
         curve, and the paired difference to scikit-activeml's MaxHerding with a bootstrap interval.
+        With --data FILE another data set: ten of its test classes, drawn anew for each seed.
 time    one query at n = 1,000 × 64: on a known pool, on a new one, and the mean over buying 30 labels.
 scale   time and peak memory beyond the data for a batch of 100 from 10³ to 10⁶ × 384 items; with --utilities
         for a batch of 10 and the utility of every item.
@@ -16,13 +17,14 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
+CLASSES, POOL = 10, 1000
 LABELS, DIMENSIONS, BATCH, BATCH_WITH_UTILITIES = 30, 384, 100, 10
 REFERENCE = "skactiveml MaxHerding"
 Ask = Callable[[np.ndarray, np.ndarray, int], int]
@@ -89,19 +91,36 @@ def curve(ask: Ask, x: np.ndarray, truth: np.ndarray, held: np.ndarray, seed: in
     return float(np.mean(accuracy))
 
 
-def digits(seeds: int, policies: list[str], peers: list[str] | None) -> None:
+def pools(source: str | None, seeds: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """For each seed x, truth (numbers from 0) and the positions that are held out; the others are the pool."""
     from sklearn.datasets import load_digits
 
-    x, truth = load_digits(return_X_y=True)
-    asks = strategies(policies, list(range(10)), peers)
-    scores: dict[str, list[float]] = {name: [] for name in asks}
+    from metaal_env.datasets import load_dataset
+
+    if source is None:
+        x, truth = load_digits(return_X_y=True)
+        for seed in range(seeds):
+            yield x / 16, truth, np.random.default_rng(seed).permutation(len(x))[POOL:]
+        return
+    data = load_dataset(source).split("test")
+    inputs, labels = data.inputs.flatten(1).numpy(), data.labels.numpy()
     for seed in range(seeds):
-        held = np.random.default_rng(seed).permutation(len(x))[1000:]
+        rng = np.random.default_rng(seed)
+        chosen = rng.permutation(data.n_classes)[:CLASSES]
+        items = rng.permutation(np.flatnonzero(np.isin(labels, chosen)))
+        truth = np.searchsorted(np.sort(chosen), labels[items])
+        yield inputs[items], truth, np.arange(min(POOL, len(items) * 2 // 3), len(items))
+
+
+def digits(source: str | None, seeds: int, policies: list[str], peers: list[str] | None) -> None:
+    asks = strategies(policies, list(range(CLASSES)), peers)
+    scores: dict[str, list[float]] = {name: [] for name in asks}
+    for seed, (x, truth, held) in enumerate(pools(source, seeds)):
         for name, ask in asks.items():
-            scores[name].append(curve(ask, x / 16, truth, held, seed))
+            scores[name].append(curve(ask, x, truth, held, seed))
     rng = np.random.default_rng(0)
     resampled = rng.integers(0, seeds, (10_000, seeds))
-    print(f"digits, 0 → {LABELS} labels, logistic regression, {seeds} paired seeds")
+    print(f"{source or 'digits'}, 0 → {LABELS} labels, logistic regression, {seeds} paired seeds")
     print(f"{'strategy':32s} {'AULC':>6s}   difference to {REFERENCE} [95 %]")
     for name, values in scores.items():
         difference = np.array(values) - scores[REFERENCE]
@@ -174,6 +193,7 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["digits", "time", "scale", "one"])
     parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--data", help="of `digits`: a npz file or the name of a data set")
     parser.add_argument(
         "--policy", nargs="+", default=["uherding"], help="one or more, as `policy=` of query"
     )
@@ -183,7 +203,7 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     if arguments.what == "digits":
-        digits(arguments.seeds, arguments.policy, arguments.peers)
+        digits(arguments.data, arguments.seeds, arguments.policy, arguments.peers)
     elif arguments.what == "time":
         timing(arguments.policy, arguments.peers)
     elif arguments.what == "one":

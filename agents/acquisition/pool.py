@@ -24,7 +24,10 @@ MAX_SUPPORT = 1024
 """Labelled items that the view holds; of more, this many are drawn. A classifier sees them all."""
 HORIZON = 20
 """Labels still to buy where the caller does not say."""
-HEAD = "prototype"
+HEAD = "logistic"
+"""metaal's own head. AULC of `uherding` with logistic regression trained on its picks, 1,000 items of ten validation
+classes, 30 labels, 8 seeds: CLINC150 .562 (prototype .469, ridge .550), BANKING77 .586 (.527, .577), languages .207
+(.205, .215), Fashion-MNIST's pixels .486 (.490, .494)."""
 CENTRE_ABOVE = 10.0
 """The head looks at directions; a mean this many times larger than the variance would hide them all."""
 
@@ -60,7 +63,7 @@ def build_pool(
 
     Args:
         x: (N, D) checked features.
-        clf: a scikit-learn classifier for the probabilities, or None for metaal's own calibrated prototypes.
+        clf: a scikit-learn classifier for the probabilities, or None for metaal's own logistic regression.
         budget: labels that will be bought in all; unknown by default.
         with_learner: the strategy re-adapts a learner, so the view holds metaal's own head.
 
@@ -110,7 +113,7 @@ def _remembered(geometry: Geometry) -> Geometry:
 
 
 def head_for(z: Tensor) -> InnerLearner:
-    """metaal's own head for vectors: calibrated prototypes, no training needed."""
+    """metaal's own head for vectors, no training needed."""
     return _head(z.shape[1])
 
 

@@ -48,7 +48,7 @@ def query(
             taken as they are: scale columns of different units first.
         y: (N,) labels, `missing_label` where unknown.
         clf: classifier with ``predict_proba`` whose uncertainty guides the choice; by default metaal's own
-            calibrated head, which also serves while fewer than two classes are known.
+            logistic regression, which also serves while fewer than two classes are known.
         fit_clf: fit a copy of `clf` to the labels; else it is used as it is.
         sample_weight: (N,) weights for fitting `clf`.
         candidates: positions in X, or (C, D) features; all unlabelled items by default. Labelled items may be

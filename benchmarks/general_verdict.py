@@ -67,6 +67,8 @@ class Options:
     """Budgets; tables have 10 times as many labels."""
     imbalance: tuple[float, ...] = (1.0, float("inf"))
     n_tasks: int = 200
+    policy_tasks: int | None = None
+    """Of these, how many the policies play; all by default, fewer where there are many policies."""
     oracle_tasks: int = 64
     """Of these, how many the costly greedy look-ahead plays, for the share of the gap."""
     workers: int = 1
@@ -190,7 +192,9 @@ def judge_setting(
 
     rules = plays("rules", {name: name for name in (*RULES, OWN_RULE)}, options.n_tasks)
     oracle = plays("oracle", {ORACLE: ORACLE}, options.oracle_tasks)[ORACLE]
-    policies = plays("policies", {Path(p).name: p for p in options.policies}, options.n_tasks)
+    policies = plays(
+        "policies", {Path(p).name: p for p in options.policies}, options.policy_tasks or options.n_tasks
+    )
     full = float(np.mean([full_pool_accuracy(core_of(s), options.n_tasks) for s in found]))
     judged = []
     for budget in budgets:
@@ -211,7 +215,7 @@ def main(options: Options) -> None:
         row["to_oracle"] = [round(v, 5) for v in row["to_oracle"]]
         row["floor"] = round(row["floor"], 3) if np.isfinite(row["floor"]) else None
     found = {
-        "tasks": options.n_tasks,
+        "tasks": options.policy_tasks or options.n_tasks,
         "policies": len(options.policies),
         "summary": summary(cells),
         "cells": rows,

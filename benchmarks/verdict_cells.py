@@ -41,9 +41,13 @@ def judge(
     oracle: Episodes,
     full: float,
 ) -> Cell:
-    """Compares policies with rules and an oracle, whose curves may be longer than `budget`."""
-    cut = {n: e.curves["accuracy"][:, : budget + 1] for n, e in (rules | policies).items()}
+    """Compares policies with rules and an oracle, whose curves may be longer than `budget`.
+
+    Rules may have played more tasks, the oracle fewer.
+    """
     first = next(iter(policies.values()))
+    rules = {n: e.rows(np.isin(e.seeds, first.seeds)) for n, e in rules.items()}
+    cut = {n: e.curves["accuracy"][:, : budget + 1] for n, e in (rules | policies).items()}
     strata = np.array([text.split(" ")[0] for text in first.strata], dtype=object)  # the data set
     for episodes in rules.values():
         same = np.allclose(episodes.curves["accuracy"][:, 0], first.curves["accuracy"][:, 0])

@@ -32,10 +32,11 @@ def rising(name: str, start: float, slope: float, n: int = 64) -> Episodes:
     return episodes
 
 
-def judged(cells: ModuleType, budget: int) -> object:
+def judged(cells: ModuleType, budget: int, played: int = 64) -> object:
     rules = {name: rising(name, 0.1, 0.1) for name in (*cells.RULES, cells.OWN_RULE)}
     rules["typiclust"] = rising("typiclust", 0.15, 0.1)
     policies = {f"policy {seed}": rising(f"policy {seed}", 0.2 + 0.01 * seed, 0.1) for seed in range(2)}
+    policies = {name: episodes.rows(np.arange(played)) for name, episodes in policies.items()}
     oracle = rising("greedy_lookahead", 0.3, 0.1).rows(np.arange(16))
     return cells.judge(f"data 3-way balanced {budget} labels", budget, rules, policies, oracle, 0.5)
 
@@ -51,6 +52,13 @@ def test_a_cell_compares_with_the_best_rule_in_hindsight(cells: ModuleType) -> N
     assert cell.labels["margin"] == pytest.approx(3.5, abs=0.4)
     assert cell.labels["policy"] == pytest.approx(2.45, abs=0.4)
     assert cell.floor == pytest.approx(0.5, abs=0.15)
+
+
+def test_rules_may_have_played_more_tasks_than_policies(cells: ModuleType) -> None:
+    assert judged(cells, 4, played=32).gain.estimate == pytest.approx(
+        judged(cells, 4).gain.estimate, abs=0.01
+    )
+    assert judged(cells, 4, played=32).gap == judged(cells, 4).gap
 
 
 def test_cells_of_one_setting_share_their_labels_to_ninety_percent(cells: ModuleType) -> None:

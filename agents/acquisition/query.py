@@ -55,7 +55,7 @@ def query(
             named too; they come last.
         batch_size: items to choose together; more than there are is reduced with a warning.
         return_utilities: also return utilities.
-        policy: see `policies.load_policy`; the default is ``"uherding"``. Learned policies want a `clf` and all `classes`.
+        policy: see `policies.load_policy`; the default is ``"uherding"``. Learned ones want a `clf` and all `classes`.
         random_state: seed; None counts as 0, so that equal calls give equal answers.
         classes: all classes, where they are known in advance.
         missing_label: what stands for «unknown» in `y`: nan, None, a number or a string.

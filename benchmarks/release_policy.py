@@ -62,7 +62,7 @@ class Options:
     commands: tuple[str, ...] = (
         "python train_policy.py",
         "python benchmarks/general_policy.py --data DATA",
-        f"python benchmarks/general_verdict.py --data DATA --policies {GLYPHS} --oracle-tasks 16",
+        f"python benchmarks/general_verdict.py --data DATA --policies {GLYPHS} --n-tasks 400 --oracle-tasks 32",
     )
 
 

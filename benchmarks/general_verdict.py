@@ -42,7 +42,7 @@ from metaal_env.tasks import TaskConfig
 
 sys.path.insert(0, str(Path(__file__).parent))
 from general_policy import GLYPHS, tables
-from verdict_cells import HEADER, OWN_RULE, RULES, Cell, judge, line, summary
+from verdict_cells import COMPARED, HEADER, OWN_RULE, RULES, Cell, judge, line, summary
 
 BASE = TaskConfig(reward_per_class=5)
 FEW = 5
@@ -66,6 +66,8 @@ class Options:
     labels_per_class: tuple[int, ...] = (1, 2, 4)
     """Budgets; tables have 10 times as many labels."""
     imbalance: tuple[float, ...] = (1.0, float("inf"))
+    rivals: tuple[str, ...] = RULES
+    """Rules of which the best in each cell is the one to beat; margin and the herding rules must be there."""
     n_tasks: int = 200
     policy_tasks: int | None = None
     """Of these, how many the policies play; all by default, fewer where there are many policies."""
@@ -73,6 +75,20 @@ class Options:
     """Of these, how many the costly greedy look-ahead plays, for the share of the gap."""
     workers: int = 1
     out: Path = Path("results/general")
+
+    def __post_init__(self) -> None:
+        if missing := [name for name in COMPARED if name not in self.rivals]:
+            raise InputError(f"rivals={' '.join(self.rivals)!r} must include {missing[0]}.")
+        if not self.oracle_tasks <= self.played <= self.n_tasks:
+            raise InputError(
+                f"policy_tasks={self.played} must be at least oracle_tasks={self.oracle_tasks} "
+                f"and at most n_tasks={self.n_tasks}."
+            )
+
+    @property
+    def played(self) -> int:
+        """Tasks of the policies."""
+        return self.n_tasks if self.policy_tasks is None else self.policy_tasks
 
 
 class Column(NamedTuple):
@@ -190,11 +206,9 @@ def judge_setting(
         folder = options.out / kind / f"{title} {found[0].task.budget}".replace(" ", "-")
         return play(folder, found, specs, n_tasks, options.workers)
 
-    rules = plays("rules", {name: name for name in (*RULES, OWN_RULE)}, options.n_tasks)
+    rules = plays("rules", {name: name for name in (*options.rivals, OWN_RULE)}, options.n_tasks)
     oracle = plays("oracle", {ORACLE: ORACLE}, options.oracle_tasks)[ORACLE]
-    policies = plays(
-        "policies", {Path(p).name: p for p in options.policies}, options.policy_tasks or options.n_tasks
-    )
+    policies = plays("policies", {Path(p).name: p for p in options.policies}, options.played)
     full = float(np.mean([full_pool_accuracy(core_of(s), options.n_tasks) for s in found]))
     judged = []
     for budget in budgets:
@@ -215,7 +229,7 @@ def main(options: Options) -> None:
         row["to_oracle"] = [round(v, 5) for v in row["to_oracle"]]
         row["floor"] = round(row["floor"], 3) if np.isfinite(row["floor"]) else None
     found = {
-        "tasks": options.policy_tasks or options.n_tasks,
+        "tasks": options.played,
         "policies": len(options.policies),
         "summary": summary(cells),
         "cells": rows,

@@ -12,6 +12,9 @@ from agents.evaluation.episodes import Episodes, Paired
 from agents.evaluation.statistics import Interval
 
 RULES = ("margin", "max_herding", "uherding", "typiclust", "probcover", "badge", "clue")
+COMPARED = ("margin", "max_herding", "uherding")
+"""Of these, what policies are compared with in every cell, whichever is the best rule."""
+
 OWN_RULE = "partition_lookahead"
 """Ours, no rival: its scores are among the policy's features, and what is above it was learned."""
 
@@ -43,7 +46,7 @@ def judge(
 ) -> Cell:
     """Compares policies with rules and an oracle, whose curves may be longer than `budget`.
 
-    Rules may have played more tasks, the oracle fewer.
+    Rules may have played more tasks, the oracle fewer. Every rule but `OWN_RULE` is a rival.
     """
     first = next(iter(policies.values()))
     rules = {n: e.rows(np.isin(e.seeds, first.seeds)) for n, e in rules.items()}
@@ -54,8 +57,8 @@ def judge(
         assert same and np.array_equal(episodes.seeds, first.seeds), "rules and policies play the same tasks"
     values = np.stack([curve[:, 1:].mean(1) for curve in cut.values()], 1)
     everyone = Paired(tuple(cut), values, strata, first.seeds)
-    own = list(policies)
-    rival = max(RULES, key=lambda n: mean_of(everyone.column(n)))
+    own, rivals = list(policies), [n for n in rules if n != OWN_RULE]
+    rival = max(rivals, key=lambda n: mean_of(everyone.column(n)))
     herding = max(("max_herding", "uherding"), key=lambda n: mean_of(everyone.column(n)))
     mean_policy = np.stack([everyone.column(n) for n in own], 1).mean(1)
     among = np.isin(first.seeds, oracle.seeds)
@@ -66,7 +69,7 @@ def judge(
     )
     best_rule = cut[rival][among].mean(0)
     ahead = oracle.curves["accuracy"][:, : budget + 1].mean(0)
-    by_curve = {n: cut[n].mean(0) for n in RULES} | {"policy": np.mean([cut[n].mean(0) for n in own], 0)}
+    by_curve = {n: cut[n].mean(0) for n in rivals} | {"policy": np.mean([cut[n].mean(0) for n in own], 0)}
     return Cell(
         name=name,
         rival=rival,

@@ -91,3 +91,15 @@ def test_unknown_data_sets_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
 
     with pytest.raises(InputError, match="datasets='mnist'"):
         columns(Options(policies=("p",), data=tmp_path, datasets=("mnist",)))
+
+
+def test_fewer_tasks_than_the_oracle_or_no_margin_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    from general_verdict import Options
+
+    assert Options(policies=("p",), data=tmp_path, policy_tasks=64).played == 64
+    for wrong in ({"policy_tasks": 32}, {"policy_tasks": 201}, {"rivals": ("margin", "max_herding")}):
+        with pytest.raises(InputError, match="must"):
+            Options(policies=("p",), data=tmp_path, **wrong)

@@ -9,7 +9,8 @@ return of an episode is one number, so that little data goes a long way. What pa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -49,7 +50,8 @@ class ImitationConfig:
         epochs, learning_rate, weight_decay: of a fit by AdamW; the rate falls linearly from epoch to epoch, towards a
             twentieth.
         temperature: deviation of the logits within a pool with which PPO starts; larger explores less.
-        parts: what is learned: one `mixture` of the rules, `weights` of them that depend on the episode, or all.
+        parts: what is learned: one `mixture` of the rules, `weights` of them that depend on the episode, both without
+            a correction, or all; then the last fit is the mean of `all` and `weights` (`fit_mean`).
         seed: of tasks, exploration and the order of the states.
     """
 
@@ -110,7 +112,8 @@ def imitate(
         for iteration in bar:
             states.append(_visited(network, mixture, config, iteration, folder))
             if iteration + 1 in ends and iteration >= done:
-                gain = fit(network, States.joined(states), config)
+                last = iteration + 1 == config.iterations
+                gain = (fit_mean if last else fit)(network, States.joined(states), config)
                 if writer is not None:
                     writer.add_scalar("imitation/expected_gain", gain, iteration + 1)
                 state = {"network": network.state_dict(), "iteration": iteration + 1}
@@ -136,6 +139,22 @@ def _visited(
     return found
 
 
+def fit_mean(network: AcquisitionNetwork, states: States, config: ImitationConfig) -> float:
+    """As `fit`; of `all` parts, the mean with a fit of the rules' weights alone.
+
+    The network also learns what its sources share and other spaces lack; weights say less and carry over. The mean of
+    their logits, again one network, does better than either (docs/experiments.md, row 70).
+    """
+    if config.parts != "all":
+        return fit(network, states, config)
+    rules = deepcopy(network)
+    fit(rules, states, replace(config, parts="weights"))
+    gain = fit(network, states, config)
+    network.average_with(rules)
+    _scale_logits(network, states, config)
+    return gain
+
+
 def fit(network: AcquisitionNetwork, states: States, config: ImitationConfig) -> float:
     """Maximises the expected gain over `states`, from the weights that `network` has; returns it.
 
@@ -152,12 +171,14 @@ def fit(network: AcquisitionNetwork, states: States, config: ImitationConfig) ->
     if config.parts == "all":
         layers = (network.items, network.context, network.embed, network.correction)
         trained += [weight for layer in layers for weight in layer.parameters()]
+    else:
+        network.drop_correction()
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
     for epoch in range(config.epochs):
         optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - 0.95 * epoch / config.epochs)
         total = 0.0
         for batch in _batches(states, network.gate.device):
-            logits = _logits(network, batch)
+            logits = _logits(network, batch, config.parts)
             loss = -(logits.softmax(1) * batch.gain).sum(1).mean() / scale
             if not bool(loss.isfinite()):
                 raise InputError(
@@ -167,13 +188,18 @@ def fit(network: AcquisitionNetwork, states: States, config: ImitationConfig) ->
             loss.backward()
             optimizer.step()
             total -= float(loss.detach()) * len(batch.gain)
-    with torch.no_grad():
-        spread = [
-            deviation(_logits(network, batch).masked_fill(~batch.candidates, 0), batch.candidates)
-            for batch in _batches(states, network.gate.device)
-        ]
-    network.scale_logits(config.temperature / max(1e-6, float(torch.cat(spread).mean())))
+    _scale_logits(network, states, config)
     return total * float(scale) / len(states.gain)
+
+
+@torch.no_grad()
+def _scale_logits(network: AcquisitionNetwork, states: States, config: ImitationConfig) -> None:
+    """Gives the logits the deviation `config.temperature`, which says how much sampling explores."""
+    spread = [
+        deviation(_logits(network, batch, config.parts).masked_fill(~batch.candidates, 0), batch.candidates)
+        for batch in _batches(states, network.gate.device)
+    ]
+    network.scale_logits(config.temperature / max(1e-6, float(torch.cat(spread).mean())))
 
 
 def _batches(states: States, device: torch.device) -> Iterator[States]:
@@ -181,6 +207,10 @@ def _batches(states: States, device: torch.device) -> Iterator[States]:
         yield States(*(column[index].to(device) for column in states))
 
 
-def _logits(network: AcquisitionNetwork, batch: States) -> Tensor:
-    logits = network(batch.items.float(), batch.episode, batch.candidates).logits
+def _logits(network: AcquisitionNetwork, batch: States, parts: Parts) -> Tensor:
+    items = batch.items.float()
+    if parts == "all":
+        logits = network(items, batch.episode, batch.candidates).logits
+    else:
+        logits = network.prior(items, batch.episode)  # in a fifth of the time
     return logits.masked_fill(~batch.candidates, -torch.inf)

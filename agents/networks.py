@@ -91,6 +91,11 @@ class AcquisitionNetwork(nn.Module):
         """(B, N_EPISODE) → (B, R) what each rule's score counts."""
         return self.rule_weights + CONTEXT_SCALE * self.context_of(episode) @ self.gate.T
 
+    def prior(self, items: Tensor, episode: Tensor) -> Tensor:
+        """(B, N, N_ITEM), (B, N_EPISODE) → (B, N) logits without the correction."""
+        weights = self.weights_of_rules(episode).unsqueeze(-1)
+        return (items[..., : weights.shape[1]] @ weights).squeeze(-1)
+
     def forward(self, items: Tensor, episode: Tensor, valid: Tensor) -> Output:
         """Logits of B pools' items, and the pools' values.
 
@@ -101,12 +106,25 @@ class AcquisitionNetwork(nn.Module):
         """
         context = self.context_of(episode)
         h = self.embed(self.items(items) + self.context(context).unsqueeze(1))  # (B, N, H)
-        weights = self.weights_of_rules(episode).unsqueeze(-1)
-        prior = (items[..., : weights.shape[1]] @ weights).squeeze(-1)
+        prior = self.prior(items, episode)
         mask = valid.unsqueeze(-1)
         mean = (h * mask).sum(1) / mask.sum(1).clamp(min=1)
         summary = torch.cat([mean, h.masked_fill(~mask, -1e4).amax(1), context, episode[:, N_CONTEXT:]], -1)
         return Output(prior + self.correction(h).squeeze(-1), self.value(summary).squeeze(-1), prior)
+
+    @torch.no_grad()
+    def drop_correction(self) -> None:
+        """Leaves the rules' weighted sum."""
+        self.correction.weight.zero_()
+        self.correction.bias.zero_()
+
+    @torch.no_grad()
+    def average_with(self, rules: AcquisitionNetwork) -> None:
+        """Takes the mean of its own logits and of `rules`', a network of the same context without a correction."""
+        self.rule_weights.lerp_(rules.rule_weights, 0.5)
+        self.gate.lerp_(rules.gate, 0.5)
+        self.correction.weight.mul_(0.5)
+        self.correction.bias.mul_(0.5)
 
     @torch.no_grad()
     def scale_logits(self, factor: float) -> None:

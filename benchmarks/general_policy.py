@@ -25,7 +25,7 @@ import torch
 import tyro
 
 import train_policy
-from agents.imitation import ImitationConfig, fit, imitate
+from agents.imitation import ImitationConfig, fit_mean, imitate
 from agents.mixture import Mixture, load_sources
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy
@@ -173,7 +173,7 @@ def pooled(options: Options) -> Path:
     parts = [all_states(imitated(run) / "checkpoints", options.imitation, run.imitation) for run in runs]
     states = States.joined(parts)
     network = untrained(runs[0])
-    fit(network, states, runs[0].imitation)
+    fit_mean(network, states, runs[0].imitation)
     folder = options.out / f"general-{options.sources}"
     folder.mkdir(parents=True, exist_ok=True)
     summary = {"runs": [run.name for run in runs], "states": len(states.gain)}

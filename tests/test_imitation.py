@@ -1,13 +1,14 @@
 """Imitation of look-ahead: what is remembered is right, the fit finds what pays, and bad settings are refused."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from conftest import cluster_dataset
 
-from agents.imitation import ImitationConfig, imitate
+from agents.imitation import ImitationConfig, fit, fit_mean, imitate
 from agents.mixture import Mixture
 from agents.networks import AcquisitionNetwork
 from agents.policy import LearnedStrategy
@@ -102,6 +103,20 @@ def test_only_the_chosen_parts_are_learned(parts, moves, tmp_path) -> None:
     )
     zero = {name for name in ("gate", "correction.weight") if network.state_dict()[name].any()}
     assert zero == moves
+
+
+def test_the_mean_of_two_fits_is_one_network() -> None:
+    found = states(worst())
+
+    def logits(fitting, parts="all"):
+        network = worst()
+        fitting(network, found, replace(CONFIG, parts=parts))
+        return network(found.items.float(), found.episode, found.candidates).logits.detach()
+
+    both, network, rules = logits(fit_mean), logits(fit), logits(fit, "weights")
+    mean = (network + rules) / 2
+    torch.testing.assert_close(both / both.std(), mean / mean.std(), atol=1e-3, rtol=1e-3)
+    assert (network - rules).std() > 0.1
 
 
 def test_a_context_has_no_correlations() -> None:

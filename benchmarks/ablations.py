@@ -4,9 +4,9 @@
 
 Every policy is trained on the tasks of ``python train_policy.py``, with a learner of the same recipe, and all play the
 same test tasks: the rule that training starts from; the default, PPO from what imitation of look-ahead finds; that
-imitation alone, whose last fit is the mean of two; one fit to its states, from the rule, of one mixture of rules for all
-episodes (meta-optimised weights), of weights that depend on the episode, or of the network as well; PPO from the rule
-alone; and LAL-RL (Konyushkova et al. 2018). Run again to continue.
+imitation alone, whose last fit is the mean of two; one fit to its states, from the rule, of one mixture of rules for
+all episodes (meta-optimised weights), of weights that depend on the episode, or of the network as well; PPO from the
+rule alone; and LAL-RL (Konyushkova et al. 2018). Run again to continue.
 """
 
 from __future__ import annotations

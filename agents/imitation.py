@@ -158,6 +158,8 @@ def fit_mean(network: AcquisitionNetwork, states: States, config: ImitationConfi
 def fit(network: AcquisitionNetwork, states: States, config: ImitationConfig) -> float:
     """Maximises the expected gain over `states`, from the weights that `network` has; returns it.
 
+    Of fewer parts than `all`, the correction that it has is dropped.
+
     Raises:
         InputError: it diverged.
     """

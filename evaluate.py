@@ -36,21 +36,21 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from agents.evaluation.cells import Cell, cells_of, pending
 from agents.evaluation.cluster import cluster_executor
-from agents.evaluation.examples import example_pools, read_examples
 from agents.evaluation.measures import MEASURES
-from agents.evaluation.planning import Plan, Planned, make_protocol, replay
-from agents.evaluation.pool import run_cells
-from agents.evaluation.protocol import Protocol
-from agents.evaluation.report import outcome, write_figures, write_report
-from agents.evaluation.rows import read_results, to_csv
-from agents.evaluation.tensorboard import write_tensorboard
-from metaal_env.cli import run_cli
+from agents.evaluation.protocol.cells import Cell, cells_of, pending
+from agents.evaluation.protocol.planning import Plan, Planned, make_protocol, replay
+from agents.evaluation.protocol.protocol import Protocol
+from agents.evaluation.protocol.rows import read_results, to_csv
+from agents.evaluation.report.example_pools import example_pools, read_examples
+from agents.evaluation.report.report import outcome, write_figures, write_report
+from agents.evaluation.report.tensorboard import write_tensorboard
+from agents.evaluation.workers import run_cells
 from metaal_env.errors import InputError
-from metaal_env.files import read_json, write_atomic
-from metaal_env.locks import claimed
-from metaal_env.setup import check_device
+from metaal_env.make import check_device
+from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.files import read_json, write_atomic
+from metaal_env.runtime.locks import claimed
 
 PROTOCOL, NOTES = "protocol.json", "notes.json"
 

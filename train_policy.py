@@ -25,28 +25,28 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from agents.evaluation import Episodes, play, verdict
-from agents.evaluation.pictures import verdict_figure
-from agents.evaluation.plots import rendered
-from agents.imitation import ImitationConfig
-from agents.mixture import Mixture, load_sources
-from agents.policy import LearnedStrategy
-from agents.ppo import PPOConfig, train_ppo
+from agents.evaluation.report.pictures import verdict_figure
+from agents.evaluation.report.plots import rendered
+from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies import make_strategy
-from agents.trainer import validate
-from metaal_env.cli import run_cli
+from agents.training.imitation.imitate import ImitationConfig
+from agents.training.ppo.callback import validate
+from agents.training.ppo.train import PPOConfig, train_ppo
+from agents.training.task_mixture import Mixture, load_sources
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
-from metaal_env.datasets.augment import learner_and_policy_parts
 from metaal_env.datasets.base import ClassDataset
+from metaal_env.datasets.unseen_classes import learner_and_policy_parts
 from metaal_env.errors import InputError
-from metaal_env.files import write_atomic
 from metaal_env.learners import InnerLearner, build_learner, load_learner, save_learner
 from metaal_env.learners.base import LEARNERS
-from metaal_env.learners.meta_train import MetaTrainConfig, meta_train
-from metaal_env.locks import claimed
+from metaal_env.make import check_device
+from metaal_env.meta_training.train import MetaTrainConfig, meta_train
 from metaal_env.rewards import REWARDS
+from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.files import write_atomic
+from metaal_env.runtime.locks import claimed
 from metaal_env.sampler import TaskSampler
-from metaal_env.setup import check_device
 from metaal_env.tasks import TaskConfig
 
 ORACLE = "greedy_lookahead"

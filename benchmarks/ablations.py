@@ -29,17 +29,17 @@ from rich.table import Table
 
 import train_policy
 from agents.evaluation import play
-from agents.evaluation.comparisons import pooled_difference
 from agents.evaluation.episodes import Paired
-from agents.imitation import ImitationConfig, Parts, fit
-from agents.policy import LearnedStrategy
-from agents.ppo import PPOConfig
-from agents.states import all_states
+from agents.evaluation.statistics.comparisons import pooled_difference
+from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies import make_strategy
 from agents.strategies.base import Strategy
-from agents.strategies.lal_rl import LALRL
-from metaal_env.cli import run_cli
-from metaal_env.setup import make_core
+from agents.strategies.fitted.lal_rl import LALRL
+from agents.training.imitation.examples import all_states
+from agents.training.imitation.imitate import ImitationConfig, Parts, fit
+from agents.training.ppo.train import PPOConfig
+from metaal_env.make import make_core
+from metaal_env.runtime.command_line import run_cli
 from train_policy import TrainConfig
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from metaal_env.env import MetaALEnv
 from metaal_env.learners import build_learner
-from metaal_env.setup import make_core
+from metaal_env.make import make_core
 from metaal_env.vector_env import MetaALVectorEnv
 
 

@@ -27,16 +27,16 @@ from few_shot_measure import measure
 from few_shot_table import describe, joined_logs, table
 from strategy_table import replace_section
 
-from metaal_env.cli import run_cli
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
-from metaal_env.files import write_atomic
 from metaal_env.learners import InnerLearner, build_learner, load_learner, save_learner
-from metaal_env.learners.few_shot import rotated_classes
-from metaal_env.learners.meta_config import MetaTrainConfig
-from metaal_env.learners.meta_evaluate import Report
-from metaal_env.learners.meta_train import meta_train
+from metaal_env.meta_training.config import MetaTrainConfig
+from metaal_env.meta_training.evaluate import Report
+from metaal_env.meta_training.few_shot_tasks import rotated_classes
+from metaal_env.meta_training.train import meta_train
+from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.files import write_atomic
 
 
 @dataclass(frozen=True)

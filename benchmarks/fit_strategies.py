@@ -16,13 +16,13 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from agents.evaluation.loading import load_split
-from agents.evaluation.runner import play
+from agents.evaluation.play import play
+from agents.evaluation.protocol.loading import load_split
 from agents.strategies import make_strategy
-from agents.strategies.fitted import FITTED
+from agents.strategies.fitted.base import FITTED
 from metaal_env.core import Core
+from metaal_env.make import make_core
 from metaal_env.sampler import fit_task
-from metaal_env.setup import make_core
 from metaal_env.tasks import TaskConfig
 
 

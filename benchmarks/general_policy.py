@@ -25,17 +25,17 @@ import torch
 import tyro
 
 import train_policy
-from agents.imitation import ImitationConfig, fit_mean, imitate
-from agents.mixture import Mixture, load_sources
-from agents.networks import AcquisitionNetwork
-from agents.policy import LearnedStrategy
-from agents.ppo import PPOConfig
-from agents.states import States, all_states
-from metaal_env.cli import run_cli
+from agents.policy.network import AcquisitionNetwork
+from agents.policy.sb3_policy import LearnedStrategy
+from agents.training.imitation.examples import States, all_states
+from agents.training.imitation.imitate import ImitationConfig, fit_mean, imitate
+from agents.training.ppo.train import PPOConfig
+from agents.training.task_mixture import Mixture, load_sources
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
-from metaal_env.datasets.augment import learner_and_policy_parts
-from metaal_env.setup import make_core
+from metaal_env.datasets.unseen_classes import learner_and_policy_parts
+from metaal_env.make import make_core
+from metaal_env.runtime.command_line import run_cli
 from metaal_env.tasks import TaskConfig
 
 GLYPHS = "agents/pretrained/metaal-general"

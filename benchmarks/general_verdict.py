@@ -25,18 +25,18 @@ import torch
 import tyro
 from rich.progress import Progress
 
-from agents.evaluation.cells import cells_of, core_of, pending
-from agents.evaluation.comparisons import ORACLE
 from agents.evaluation.episodes import Episodes
-from agents.evaluation.loading import data_digest, learner_digest, load_parts, strategy_digest
-from agents.evaluation.pool import run_cells
-from agents.evaluation.protocol import Contestant, Protocol, Scenario
-from agents.evaluation.rows import read_results
-from metaal_env.cli import run_cli
+from agents.evaluation.protocol.cells import cells_of, core_of, pending
+from agents.evaluation.protocol.loading import data_digest, learner_digest, load_parts, strategy_digest
+from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
+from agents.evaluation.protocol.rows import read_results
+from agents.evaluation.statistics.comparisons import ORACLE
+from agents.evaluation.workers import run_cells
 from metaal_env.core import Core, score_logits
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
-from metaal_env.files import write_atomic
+from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.files import write_atomic
 from metaal_env.sampler import TaskSampler, fit_task
 from metaal_env.tasks import TaskConfig
 

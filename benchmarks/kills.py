@@ -27,12 +27,12 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import train_policy
-from agents.imitation import ImitationConfig
-from agents.ppo import PPOConfig
-from metaal_env.cli import run_cli
+from agents.training.imitation.imitate import ImitationConfig
+from agents.training.ppo.train import PPOConfig
 from metaal_env.errors import InputError
-from metaal_env.files import TEMPORARY
-from metaal_env.learners.meta_config import MetaTrainConfig
+from metaal_env.meta_training.config import MetaTrainConfig
+from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.files import TEMPORARY
 from metaal_env.tasks import TaskConfig
 
 STAGES = {

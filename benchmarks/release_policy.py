@@ -14,11 +14,11 @@ from pathlib import Path
 
 import tyro
 
-from agents.evaluation.loading import SHIPPED
-from agents.policy import LearnedStrategy
-from metaal_env.cli import run_cli
+from agents.evaluation.protocol.loading import SHIPPED
+from agents.policy.sb3_policy import LearnedStrategy
 from metaal_env.errors import InputError
-from metaal_env.files import write_atomic
+from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.files import write_atomic
 from metaal_env.tasks import TaskConfig
 
 sys.path.insert(0, str(Path(__file__).parent))

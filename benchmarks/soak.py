@@ -28,9 +28,9 @@ import tyro
 from tqdm import tqdm
 
 from agents.acquisition import query
-from metaal_env.cli import run_cli
 from metaal_env.errors import InputError
-from metaal_env.setup import make_core
+from metaal_env.make import make_core
+from metaal_env.runtime.command_line import run_cli
 from metaal_env.vector_env import MetaALVectorEnv
 
 SAMPLES = 40

@@ -25,7 +25,7 @@ from strategy_table import replace_section
 
 from agents.strategies import Strategy, make_strategy
 from metaal_env.learners import LEARNERS, InnerLearner
-from metaal_env.view import PoolView
+from metaal_env.pool.view import PoolView
 
 CLASSES, DIMENSIONS, LABELS = 5, 64, 50
 

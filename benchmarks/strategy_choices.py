@@ -17,14 +17,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from strategy_table import GROUPS, plan, replace_section
 
-from agents.evaluation.comparisons import mean_of
-from agents.evaluation.formats import number
-from agents.evaluation.runner import play
+from agents.evaluation.play import play
+from agents.evaluation.report.formats import number
+from agents.evaluation.statistics.comparisons import mean_of
 from agents.strategies import Strategy
 from agents.strategies.cluster_batch import DropQuery
 from agents.strategies.committee import BALD, VariationRatios, VoteEntropy
 from agents.strategies.herding import MaxHerding, UHerding
-from metaal_env.setup import make_core
+from metaal_env.make import make_core
 
 CHOICES: dict[str, dict[str, Callable[[], Strategy]]] = {
     "committee, members guess items of absent classes": {

@@ -21,11 +21,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from tqdm import tqdm
 
-from agents.evaluation.cells import cells_of, pending
-from agents.evaluation.comparisons import mean_of
 from agents.evaluation.episodes import Episodes, pair
-from agents.evaluation.formats import number, show
-from agents.evaluation.loading import (
+from agents.evaluation.measures import coverage
+from agents.evaluation.protocol.cells import cells_of, pending
+from agents.evaluation.protocol.loading import (
     data_digest,
     learner_digest,
     learner_fits,
@@ -33,11 +32,12 @@ from agents.evaluation.loading import (
     load_split,
     strategy_digest,
 )
-from agents.evaluation.measures import coverage
-from agents.evaluation.pool import run_cells
-from agents.evaluation.protocol import Contestant, Protocol, Scenario
-from agents.evaluation.rows import read_results
-from agents.evaluation.statistics import bootstrap, difference
+from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
+from agents.evaluation.protocol.rows import read_results
+from agents.evaluation.report.formats import number, show
+from agents.evaluation.statistics.comparisons import mean_of
+from agents.evaluation.statistics.intervals import bootstrap, difference
+from agents.evaluation.workers import run_cells
 from agents.strategies import STRATEGIES
 from metaal_env.errors import InputError
 from metaal_env.sampler import TaskSampler, fit_task

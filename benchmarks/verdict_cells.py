@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.evaluation.comparisons import ORACLE, gap_share, mean_of, pooled_difference
 from agents.evaluation.episodes import Episodes, Paired
-from agents.evaluation.statistics import Interval
+from agents.evaluation.statistics.comparisons import ORACLE, gap_share, mean_of, pooled_difference
+from agents.evaluation.statistics.intervals import Interval
 
 RULES = ("margin", "max_herding", "uherding", "typiclust", "probcover", "badge", "clue")
 COMPARED = ("margin", "max_herding", "uherding")

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
 from metaal_env.datasets.base import ClassDataset
-from metaal_env.geometry import Geometry
 from metaal_env.learners.base import Adapted, InnerLearner
+from metaal_env.pool.distances import Geometry
+from metaal_env.pool.view import PoolView
 from metaal_env.rewards import Reward
 from metaal_env.sampler import TaskSampler
 from metaal_env.tasks import TaskBatch, TaskConfig
-from metaal_env.view import PoolView
 
 
 class Metrics(NamedTuple):

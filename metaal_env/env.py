@@ -38,7 +38,7 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
 
     Args:
         render_mode: None, ``"ansi"`` or ``"rgb_array"``.
-        **options: data set, learner, task and reward, as for `metaal_env.setup.make_core`.
+        **options: data set, learner, task and reward, as for `metaal_env.make.make_core`.
 
     Raises:
         InputError: an option unknown or out of range; one sentence says which and how to mend it.

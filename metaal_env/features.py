@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from metaal_env import rules
-from metaal_env.balls import ball_gain, pure_radius
-from metaal_env.clustering import per_cluster, static_clusters, uncovered_first
-from metaal_env.expectation import expected_accuracy, expected_likelihood
-from metaal_env.partitions import partition_cover, partition_novelty, partitions, typicality_within
-from metaal_env.sampled_clusterings import agreement
-from metaal_env.view import PoolView
-from metaal_env.walks import Ends, certainty, walk_ends, walk_visits
+from metaal_env.pool.ball_cover import ball_gain, pure_radius
+from metaal_env.pool.clusters import per_cluster, static_clusters, uncovered_first
+from metaal_env.pool.expected_gain import expected_accuracy, expected_likelihood
+from metaal_env.pool.partitions import partition_cover, partition_novelty, partitions, typicality_within
+from metaal_env.pool.random_walks import Ends, certainty, walk_ends, walk_visits
+from metaal_env.pool.sampled_clusterings import agreement
+from metaal_env.pool.view import PoolView
 
 WIDTHS = (0.1, 0.3, 1.2)
 """Kernel widths of coverage features, relative to the pool's mean squared distance."""
@@ -31,7 +31,7 @@ NEIGHBOUR_TEMPERATURE = 0.4
 """How sharply the means over an item's neighbours fall off; see `Geometry.attention`."""
 
 WALK = (0.2, 6)
-"""Temperature and steps of walks over the pool; see `metaal_env.walks`."""
+"""Temperature and steps of walks over the pool; see `metaal_env.pool.random_walks`."""
 
 
 def _herding(width: float) -> Callable[[PoolView], Tensor]:

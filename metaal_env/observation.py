@@ -8,8 +8,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from metaal_env.features import N_EPISODE, N_ITEM, extract
+from metaal_env.pool.view import PoolView
 from metaal_env.tasks import TaskConfig
-from metaal_env.view import PoolView
 
 PADDING, UNKNOWN = -2, -1
 """Entries of ``labels``; a revealed distractor reads K, one more than the last class."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from metaal_env.view import PoolView
+from metaal_env.pool.view import PoolView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaal_env.geometry import Geometry
-from metaal_env.view import PoolView
+from metaal_env.pool.distances import Geometry
+from metaal_env.pool.view import PoolView
 
 HERDING_WIDTH = 0.5
 """Squared kernel radius of MaxHerding relative to the pool's mean squared distance.

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from metaal_env.core import Core, EpisodeState, StepResult
 from metaal_env.errors import InputError
+from metaal_env.make import make_core
 from metaal_env.observation import observation_space, observe
-from metaal_env.setup import make_core
 
 MAX_ENVS = 2**16
 """More are a mistake: their observations alone would not fit into memory."""

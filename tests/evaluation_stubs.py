@@ -13,9 +13,9 @@ from agents.strategies.base import Strategy
 from metaal_env.core import Core
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.learners import LEARNERS
+from metaal_env.pool.view import PoolView
 from metaal_env.rewards import REWARDS
 from metaal_env.tasks import TaskConfig
-from metaal_env.view import PoolView
 
 
 class RandomStub(Strategy):

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, Phase, settings
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from agents.networks import AcquisitionNetwork
-from agents.policy import LearnedStrategy
-from metaal_env import artifacts
+from agents.policy.network import AcquisitionNetwork
+from agents.policy.sb3_policy import LearnedStrategy
 from metaal_env.errors import InputError
-from metaal_env.locks import LOCK
+from metaal_env.runtime import artifacts
+from metaal_env.runtime.locks import LOCK
 
 EXAMPLES = [200, pytest.param(10_000, marks=pytest.mark.slow)]
 """Generated inputs per border, shared out among its tests: a few in every run, many in the slow one."""

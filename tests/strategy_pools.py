@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from metaal_env.learners.maml import MAML
-from metaal_env.view import PoolView
+from metaal_env.pool.view import PoolView
 
 
 def pool(labelled: int = 6, items: int = 25, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -15,10 +15,11 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
-from agents.acquisition import InputTypeError, MetaALQuery, choose, query, shipped_policies
-from agents.acquisition import pool as pool_module
-from agents.networks import AcquisitionNetwork
-from agents.policy import LearnedStrategy
+from agents.acquisition import InputTypeError, MetaALQuery, query, shipped_policies
+from agents.acquisition import batch as choose
+from agents.acquisition import user_pool as pool_module
+from agents.policy.network import AcquisitionNetwork
+from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies import STRATEGIES
 from agents.strategies.base import PrivilegedStrategy
 from metaal_env.errors import InputError
@@ -259,7 +260,7 @@ def test_labelled_candidates_come_last() -> None:
 
 
 def test_learned_policy_by_path_and_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agents.acquisition import policies
+    from agents import pretrained as policies
 
     x, y, _ = data()
     LearnedStrategy(AcquisitionNetwork("uherding")).save(tmp_path / "metaal-general" / "policy", {})

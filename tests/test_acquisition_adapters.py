@@ -81,7 +81,7 @@ class Texts:
 
 def test_small_text_strategy() -> None:
     errors = pytest.importorskip("small_text")
-    from agents.acquisition.small_text import SmallTextQuery
+    from agents.acquisition.integrations.small_text import SmallTextQuery
 
     words = ("red fox runs", "blue bird sings", "old tree stands")
     texts = Texts([f"{words[i % 3]} at {i}" for i in range(30)], np.arange(30))
@@ -115,7 +115,7 @@ def test_small_text_strategy() -> None:
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 def test_small_text_learner_learns(sparse: bool) -> None:
     small_text = pytest.importorskip("small_text")
-    from agents.acquisition.small_text import SmallTextQuery
+    from agents.acquisition.integrations.small_text import SmallTextQuery
 
     x, truth = pool(60)
     x = np.abs(x)

@@ -14,12 +14,12 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from agents.acquisition import encoders
-from agents.acquisition.cli import main
-from agents.acquisition.encoders import encode
-from agents.acquisition.progress import progress, wilson
-from agents.acquisition.session import Session, label_loop
-from agents.acquisition.sources import Items, read_items
+from agents.acquisition.items import encoders
+from agents.acquisition.items.encoders import encode
+from agents.acquisition.items.read_items import Items, read_items
+from agents.acquisition.tool.commands import main
+from agents.acquisition.tool.progress import progress, wilson
+from agents.acquisition.tool.session import Session, label_loop
 from metaal_env.errors import InputError
 
 NAMES = ("ape", "bird", "mouse")

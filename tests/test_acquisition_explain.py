@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from agents.acquisition.explain import explain, feature_names
-from agents.acquisition.figures import report_figure, why_figure
-from agents.acquisition.label_studio import AcquisitionBackend
-from agents.acquisition.label_studio_http import make_server
+from agents.acquisition.integrations.label_studio import AcquisitionBackend
+from agents.acquisition.integrations.label_studio_http import make_server
 from agents.acquisition.query import select
-from agents.acquisition.reasons import MEANING, in_words, parts, reasons, words
-from agents.acquisition.report import most_alike, policy_report, rank_correlations
-from agents.networks import AcquisitionNetwork
-from agents.policy import LearnedStrategy
+from agents.acquisition.why.figures import report_figure, why_figure
+from agents.acquisition.why.likeness import most_alike, policy_report, rank_correlations
+from agents.policy.attribution import explain, feature_names
+from agents.policy.network import AcquisitionNetwork
+from agents.policy.reasons import MEANING, in_words, parts, reasons, words
+from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies import make_strategy
 from metaal_env.errors import InputError
 from metaal_env.features import N_ITEM, RULES, extract
-from metaal_env.view import PoolView
+from metaal_env.pool.view import PoolView
 
 
 def pool(labelled: int = 6) -> tuple[np.ndarray, np.ndarray]:

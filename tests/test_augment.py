@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from conftest import cluster_dataset
 
-from metaal_env.datasets.augment import ORIENTATIONS, learner_and_policy_parts, turned
+from metaal_env.datasets.unseen_classes import ORIENTATIONS, learner_and_policy_parts, turned
 
 
 def images(classes=3, items=4):

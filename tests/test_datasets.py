@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from metaal_env.datasets import DATASETS, ClassDataset, glyphs, load_dataset, typefaces
+from metaal_env.datasets import DATASETS, ClassDataset, load_dataset
 from metaal_env.datasets.base import SPLITS
-from metaal_env.datasets.distort import Distortion, draw
-from metaal_env.datasets.table import table_dataset
+from metaal_env.datasets.readers.table import table_dataset
+from metaal_env.datasets.sources import glyphs, typefaces
+from metaal_env.datasets.sources.distortion import Distortion, draw
 from metaal_env.errors import InputError
 
 BENCHMARK = Path(environ.get("METAAL_BENCHMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metaal_env.datasets import load_dataset
-from metaal_env.datasets.synthetic import CLASSES, PER_CLASS, space
+from metaal_env.datasets.sources.synthetic import CLASSES, PER_CLASS, space
 from metaal_env.errors import InputError
 
 

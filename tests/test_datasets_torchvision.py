@@ -13,8 +13,8 @@ import torch
 from conftest import same
 from PIL import Image
 
-from metaal_env.datasets import vision
-from metaal_env.datasets.cifar import SUPERCLASSES
+from metaal_env.datasets.sources import torchvision_images as vision
+from metaal_env.datasets.sources.cifar_superclasses import SUPERCLASSES
 from metaal_env.errors import InputError
 
 TORCHVISION = ("omniglot", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "cifar100")

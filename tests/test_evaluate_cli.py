@@ -184,7 +184,7 @@ def test_bad_input_is_one_sentence(
 def test_nothing_to_evaluate_names_the_command_that_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.evaluation.loading.SHIPPED", tmp_path / "nothing ships")
+    monkeypatch.setattr("agents.evaluation.protocol.loading.SHIPPED", tmp_path / "nothing ships")
     _, err = _in_process([], tmp_path)
     assert "python train_policy.py" in err and err.count("\n") == 1
 
@@ -221,8 +221,8 @@ def test_a_failing_strategy_keeps_the_others_rows(data: Path, tmp_path: Path) ->
 
 def make_run(folder: Path, data: Path, input_shape: tuple[int, ...] = (8,)) -> None:
     """A run as `train_policy.py` leaves it, with an untrained policy."""
-    from agents.networks import AcquisitionNetwork
-    from agents.policy import LearnedStrategy
+    from agents.policy.network import AcquisitionNetwork
+    from agents.policy.sb3_policy import LearnedStrategy
     from metaal_env.learners import build_learner, save_learner
 
     LearnedStrategy(AcquisitionNetwork()).save(folder / "policy", {})

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.evaluation.cells import cells_of, pending
 from agents.evaluation.cluster import cluster_executor
-from agents.evaluation.comparisons import pooled_difference
 from agents.evaluation.episodes import Paired
-from agents.evaluation.planning import Plan, make_protocol, parse_setting, replay
-from agents.evaluation.pool import run_cells
-from agents.evaluation.rows import read_results
+from agents.evaluation.protocol.cells import cells_of, pending
+from agents.evaluation.protocol.planning import Plan, make_protocol, parse_setting, replay
+from agents.evaluation.protocol.rows import read_results
+from agents.evaluation.statistics.comparisons import pooled_difference
+from agents.evaluation.workers import run_cells
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
 from metaal_env.sampler import TaskSampler, fit_task

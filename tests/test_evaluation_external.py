@@ -10,8 +10,8 @@ import torch
 from evaluation_stubs import clusters, core
 
 from agents.evaluation import pair, play
-from agents.evaluation.external import QueryStrategyAdapter, load_strategy
-from agents.evaluation.statistics import difference
+from agents.evaluation.protocol.external import QueryStrategyAdapter, load_strategy
+from agents.evaluation.statistics.intervals import difference
 from metaal_env.errors import InputError
 
 OWN = """

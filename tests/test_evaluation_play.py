@@ -12,7 +12,7 @@ from agents.evaluation.measures import area, labels_to_target, quality
 from agents.strategies.base import PrivilegedStrategy
 from metaal_env.core import Oracle
 from metaal_env.errors import InputError
-from metaal_env.view import PoolView
+from metaal_env.pool.view import PoolView
 
 
 class First(RandomStub):

@@ -12,9 +12,9 @@ import pytest
 from evaluation_stubs import RandomStub, core
 
 from agents.evaluation.episodes import concatenate
-from agents.evaluation.protocol import Contestant, Protocol, Scenario, short_names, task_config
-from agents.evaluation.rows import check_header, read_results, read_rows, write_rows
-from agents.evaluation.runner import play
+from agents.evaluation.play import play
+from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario, short_names, task_config
+from agents.evaluation.protocol.rows import check_header, read_results, read_rows, write_rows
 from metaal_env.errors import InputError
 from metaal_env.tasks import TaskConfig
 

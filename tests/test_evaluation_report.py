@@ -12,16 +12,16 @@ import pytest
 from evaluation_stubs import made_up
 from rich.console import Console
 
-from agents.evaluation.comparisons import regret, targets
-from agents.evaluation.diagrams import _groups
 from agents.evaluation.episodes import Episodes, pair
-from agents.evaluation.formats import number, show_target
-from agents.evaluation.grid import Entry, Grid
-from agents.evaluation.matrix import make_matrix
-from agents.evaluation.plots import learning_curves
-from agents.evaluation.protocol import Contestant, Protocol, Scenario, short_names
-from agents.evaluation.report import outcome, write_figures, write_report
-from agents.evaluation.tensorboard import write_tensorboard
+from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario, short_names
+from agents.evaluation.report.diagrams import _groups
+from agents.evaluation.report.formats import number, show_target
+from agents.evaluation.report.grid import Entry, Grid
+from agents.evaluation.report.matrix import make_matrix
+from agents.evaluation.report.plots import learning_curves
+from agents.evaluation.report.report import outcome, write_figures, write_report
+from agents.evaluation.report.tensorboard import write_tensorboard
+from agents.evaluation.statistics.comparisons import regret, targets
 from metaal_env.errors import InputError
 from metaal_env.tasks import TaskConfig
 

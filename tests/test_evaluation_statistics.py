@@ -8,8 +8,10 @@ from evaluation_stubs import made_up
 from rich.console import Console
 from scipy import stats
 
-from agents.evaluation import multiple, pair, statistics, verdict
-from agents.evaluation.comparisons import gap_share
+from agents.evaluation import pair, verdict
+from agents.evaluation.statistics import intervals as statistics
+from agents.evaluation.statistics import rank_tests
+from agents.evaluation.statistics.comparisons import gap_share
 from metaal_env.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -65,15 +67,15 @@ def test_improvement_is_rliables() -> None:
 
 def test_holm_and_friedman_and_ranks() -> None:
     np.testing.assert_allclose(
-        multiple.holm(np.array([0.01, np.nan, 0.04, 0.03])), [0.03, np.nan, 0.06, 0.06]
+        rank_tests.holm(np.array([0.01, np.nan, 0.04, 0.03])), [0.03, np.nan, 0.06, 0.06]
     )
     x = RNG.normal(size=(30, 4)) + np.array([0, 0, 0, 1])
-    ranks, n = multiple.average_ranks(x)
+    ranks, n = rank_tests.average_ranks(x)
     assert n == 30
     chi2 = 12 * 30 / (4 * 5) * (np.sum(ranks**2) - 4 * 25 / 4)  # Demšar 2006, eq. 1
-    assert multiple.friedman(x)[0] == pytest.approx(chi2)
-    assert multiple.critical_difference(4, 14) == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 14)), abs=2e-3)
-    assert np.isnan(multiple.friedman(np.ones((5, 3)))[1])
+    assert rank_tests.friedman(x)[0] == pytest.approx(chi2)
+    assert rank_tests.critical_difference(4, 14) == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 14)), abs=2e-3)
+    assert np.isnan(rank_tests.friedman(np.ones((5, 3)))[1])
 
 
 def test_minimum_detectable_difference_against_the_noncentral_t() -> None:

@@ -7,13 +7,13 @@ import pytest
 import torch
 from conftest import generators
 
-from agents.networks import AcquisitionNetwork
-from agents.policy import LearnedStrategy
+from agents.policy.network import AcquisitionNetwork
+from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies import make_strategy
 from metaal_env.features import RULES, extract, rule_scores, standardise
-from metaal_env.geometry import Geometry
-from metaal_env.setup import make_core
-from metaal_env.view import PoolView
+from metaal_env.make import make_core
+from metaal_env.pool.distances import Geometry
+from metaal_env.pool.view import PoolView
 
 
 def make_view(batch=3, n=20, d=6, k=4, labels=5, seed=0) -> PoolView:

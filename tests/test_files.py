@@ -16,12 +16,12 @@ import pytest
 import torch
 from hostile import assert_sentence
 
-from metaal_env import files
-from metaal_env.artifacts import load_artifact, save_artifact
-from metaal_env.checkpoints import read_checkpoint, write_checkpoint
-from metaal_env.cli import run_cli
 from metaal_env.errors import FileError, InputError
-from metaal_env.files import read_bytes, read_json, stay_inside, write_atomic, write_together
+from metaal_env.runtime import files
+from metaal_env.runtime.artifacts import load_artifact, save_artifact
+from metaal_env.runtime.checkpoints import read_checkpoint, write_checkpoint
+from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.files import read_bytes, read_json, stay_inside, write_atomic, write_together
 
 NOBODY = 65534
 

@@ -20,14 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from agents.networks import AcquisitionNetwork
-from agents.policy import LearnedStrategy
-from agents.strategies.fitted import load_fitted
-from agents.strategies.gain_models import LAL
-from metaal_env import artifacts
-from metaal_env.checkpoints import read_checkpoint, restoring, write_checkpoint
+from agents.policy.network import AcquisitionNetwork
+from agents.policy.sb3_policy import LearnedStrategy
+from agents.strategies.fitted.base import load_fitted
+from agents.strategies.fitted.gain_models import LAL
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner, load_learner, save_learner
+from metaal_env.runtime import artifacts
+from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
 
 
 @dataclass

@@ -19,8 +19,8 @@ from hostile import EXAMPLES, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.acquisition import cli as acquisition
-from metaal_env.cli import run_cli
+from agents.acquisition.tool import commands as acquisition
+from metaal_env.runtime.command_line import run_cli
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from metaal_env.datasets import load_dataset
-from metaal_env.datasets.arrays import from_arrays
 from metaal_env.datasets.base import ClassDataset
-from metaal_env.datasets.files import load_file
+from metaal_env.datasets.readers.from_arrays import from_arrays
+from metaal_env.datasets.readers.load_file import load_file
 from metaal_env.errors import InputError
 
 RNG = np.random.default_rng(0)

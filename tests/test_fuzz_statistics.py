@@ -11,8 +11,8 @@ from hostile import EXAMPLES, fuzz, refused
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.evaluation import multiple
-from agents.evaluation import statistics as s
+from agents.evaluation.statistics import intervals as s
+from agents.evaluation.statistics import rank_tests
 from metaal_env.errors import InputError
 
 FEW = 50
@@ -83,23 +83,23 @@ def test_ranks_and_corrections(examples: int) -> None:
     def check(table: np.ndarray, p: np.ndarray, seed: int) -> None:
         rng = np.random.default_rng(seed)
         rows, cols = rng.permutation(table.shape[0]), rng.permutation(table.shape[1])
-        ranks, n = multiple.average_ranks(table)
+        ranks, n = rank_tests.average_ranks(table)
         k = table.shape[1]
         assert n == int((~np.isnan(table).any(1)).sum())
         if n:
             assert np.isclose(ranks.sum(), k * (k + 1) / 2) and (ranks >= 1).all() and (ranks <= k).all()
-        moved, _ = multiple.average_ranks(table[rows][:, cols] * 4 + 0.5)
+        moved, _ = rank_tests.average_ranks(table[rows][:, cols] * 4 + 0.5)
         assert np.allclose(moved, ranks[cols], equal_nan=True)
-        chi, p_value = multiple.friedman(table)
-        again = multiple.friedman(table[rows][:, cols] * 4 + 0.5)
+        chi, p_value = rank_tests.friedman(table)
+        again = rank_tests.friedman(table[rows][:, cols] * 4 + 0.5)
         assert np.allclose(again, (chi, p_value), equal_nan=True)
         assert np.isnan(p_value) or (0 <= p_value <= 1 and chi >= -1e-9)
-        adjusted = multiple.holm(p)
+        adjusted = rank_tests.holm(p)
         there = ~np.isnan(p)
         assert np.array_equal(np.isnan(adjusted), ~there)
         assert (adjusted[there] >= p[there]).all() and (adjusted[there] <= 1).all()
         order = rng.permutation(len(p))
-        assert np.allclose(multiple.holm(p[order]), adjusted[order], equal_nan=True)
+        assert np.allclose(rank_tests.holm(p[order]), adjusted[order], equal_nan=True)
         ranked = np.argsort(p[there], kind="stable")
         assert (np.diff(adjusted[there][ranked]) >= 0).all(), "order is kept"
 
@@ -134,15 +134,15 @@ def test_bad_input_of_the_bootstrap(argument: str, call: dict[str, Any]) -> None
     [
         ("a", lambda: s.difference([1.0], [1.0, 2.0])),
         ("a", lambda: s.difference([1.0, 2.0, 3.0], [1.0])),
-        ("p_values", lambda: multiple.holm([0.5, 1.5])),
-        ("p_values", lambda: multiple.holm([-0.1])),
-        ("p_values", lambda: multiple.holm([[0.1]])),
-        ("values", lambda: multiple.average_ranks(np.ones(3))),
-        ("values", lambda: multiple.friedman(np.full((3, 3), np.inf))),
+        ("p_values", lambda: rank_tests.holm([0.5, 1.5])),
+        ("p_values", lambda: rank_tests.holm([-0.1])),
+        ("p_values", lambda: rank_tests.holm([[0.1]])),
+        ("values", lambda: rank_tests.average_ranks(np.ones(3))),
+        ("values", lambda: rank_tests.friedman(np.full((3, 3), np.inf))),
         ("sd", lambda: s.minimum_detectable(-1.0, 5)),
         ("alpha", lambda: s.minimum_detectable(1.0, 5, alpha=0)),
         ("power", lambda: s.minimum_detectable(1.0, 5, power=1)),
-        ("alpha", lambda: multiple.critical_difference(3, 5, alpha=2)),
+        ("alpha", lambda: rank_tests.critical_difference(3, 5, alpha=2)),
     ],
 )
 def test_bad_input_of_the_others(argument: str, call: Any) -> None:

@@ -8,16 +8,16 @@ import pytest
 import torch
 from conftest import cluster_dataset
 
-from agents.imitation import ImitationConfig, fit, fit_mean, imitate
-from agents.mixture import Mixture
-from agents.networks import AcquisitionNetwork
-from agents.policy import LearnedStrategy
-from agents.states import States, deviation, gains, visit
-from agents.trainer import validate
+from agents.policy.network import AcquisitionNetwork
+from agents.policy.sb3_policy import LearnedStrategy
+from agents.training.imitation.examples import States, deviation, gains, visit
+from agents.training.imitation.imitate import ImitationConfig, fit, fit_mean, imitate
+from agents.training.ppo.callback import validate
+from agents.training.task_mixture import Mixture
 from metaal_env.errors import InputError
 from metaal_env.features import N_EPISODE, N_ITEM
+from metaal_env.make import make_core
 from metaal_env.rewards import REWARDS
-from metaal_env.setup import make_core
 
 TASK = {"way": 3, "pool_size": 20, "budget": 6, "reward_per_class": 4, "test_per_class": 2}
 CONFIG = ImitationConfig(iterations=6, rounds=2, n_envs=32, groups=2, epochs=40)

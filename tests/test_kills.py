@@ -21,20 +21,20 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.logger import configure
 from test_train_cli import TINY, command
 
-from agents import imitation as imitation_module
-from agents.episode_ppo import EpisodePPO
-from agents.imitation import ImitationConfig
-from agents.mixture import Mixture
-from agents.ppo import PPOConfig, make_ppo, train_ppo
-from agents.trainer import RECOVERIES, Trainer
-from metaal_env.cli import run_cli
+from agents.training.imitation import imitate as imitation_module
+from agents.training.imitation.imitate import ImitationConfig
+from agents.training.ppo.callback import RECOVERIES, Trainer
+from agents.training.ppo.episode_ppo import EpisodePPO
+from agents.training.ppo.train import PPOConfig, make_ppo, train_ppo
+from agents.training.task_mixture import Mixture
 from metaal_env.errors import InputError
-from metaal_env.files import clear_temporaries, write_atomic
 from metaal_env.learners import build_learner
-from metaal_env.learners.meta_train import MetaTrainConfig, Training, meta_train
+from metaal_env.make import make_core
+from metaal_env.meta_training.train import MetaTrainConfig, Training, meta_train
 from metaal_env.rewards import REWARDS
-from metaal_env.setup import make_core
-from metaal_env.stopping import put_off
+from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.files import clear_temporaries, write_atomic
+from metaal_env.runtime.interrupts import put_off
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TASK = {"way": 2, "pool_size": 12, "budget": 3, "reward_per_class": 3, "test_per_class": 3}

@@ -12,11 +12,11 @@ from torch.func import grad
 from metaal_env.errors import InputError
 from metaal_env.learners import LEARNERS, MAML, build_learner, load_learner, save_learner
 from metaal_env.learners.base import EXCLUDED_LOGIT, InnerLearner
-from metaal_env.learners.few_shot import draw_items, draw_tasks
-from metaal_env.learners.meta_config import MetaTrainConfig
-from metaal_env.learners.meta_evaluate import calibration_error
-from metaal_env.learners.meta_loss import task_logits, task_loss
-from metaal_env.learners.meta_train import meta_train
+from metaal_env.meta_training.config import MetaTrainConfig
+from metaal_env.meta_training.evaluate import calibration_error
+from metaal_env.meta_training.few_shot_tasks import draw_items, draw_tasks
+from metaal_env.meta_training.loss import task_logits, task_loss
+from metaal_env.meta_training.train import meta_train
 
 IMAGE, VECTOR = (1, 14, 14), (8,)
 VARIANTS = [
@@ -270,7 +270,7 @@ def test_interrupted_meta_training_ends_with_the_same_weights(tmp_path, monkeypa
 
     whole = fresh()
     meta_train(whole, train, validation, TINY, tmp_path / "whole.pt")
-    from metaal_env.learners import meta_train as module
+    from metaal_env.meta_training import train as module
 
     calls, original = [], module.draw_items
 
@@ -344,7 +344,7 @@ def test_a_new_learner_is_one_class_and_one_line():
             return features
 
     try:
-        from metaal_env.setup import make_core
+        from metaal_env.make import make_core
 
         core = make_core(cluster_dataset(), learner="constant_for_this_test", way=3, pool_size=20, budget=3)
         state = core.reset(core.sampler.sample([np.random.default_rng(0)]))

@@ -10,12 +10,12 @@ from torch.nn.functional import cross_entropy
 
 from metaal_env.errors import InputError
 from metaal_env.learners import LEARNERS, MAML, build_learner
-from metaal_env.learners.few_shot import draw_tasks, rotated_classes
-from metaal_env.learners.meta_config import MetaTrainConfig
-from metaal_env.learners.meta_evaluate import evaluate_learner
-from metaal_env.learners.meta_loss import path_loss
-from metaal_env.learners.meta_train import meta_train
 from metaal_env.learners.svm import project_to_simplex
+from metaal_env.meta_training.config import MetaTrainConfig
+from metaal_env.meta_training.evaluate import evaluate_learner
+from metaal_env.meta_training.few_shot_tasks import draw_tasks, rotated_classes
+from metaal_env.meta_training.loss import path_loss
+from metaal_env.meta_training.train import meta_train
 
 VECTOR = (8,)
 

@@ -8,11 +8,11 @@ from conftest import cluster_dataset
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner
-from metaal_env.learners import meta_train as module
-from metaal_env.learners.few_shot import distorted
-from metaal_env.learners.meta_config import MetaTrainConfig
-from metaal_env.learners.meta_train import meta_train
-from metaal_env.learners.networks import computing_in
+from metaal_env.learners.bodies import computing_in
+from metaal_env.meta_training import train as module
+from metaal_env.meta_training.config import MetaTrainConfig
+from metaal_env.meta_training.few_shot_tasks import distorted
+from metaal_env.meta_training.train import meta_train
 
 SETTINGS = {
     "iterations": 20, "classes_per_batch": 6, "items_per_class": 8, "tasks_per_batch": 8, "way": (3, 5),

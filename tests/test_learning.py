@@ -6,14 +6,14 @@ import pytest
 from stable_baselines3.common.logger import configure
 
 from agents.evaluation import pair
-from agents.evaluation.runner import play
-from agents.evaluation.statistics import difference
-from agents.mixture import Mixture
-from agents.ppo import PPOConfig, train_ppo
+from agents.evaluation.play import play
+from agents.evaluation.statistics.intervals import difference
 from agents.strategies import make_strategy
+from agents.training.ppo.train import PPOConfig, train_ppo
+from agents.training.task_mixture import Mixture
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
-from metaal_env.datasets.augment import learner_and_policy_parts
+from metaal_env.datasets.unseen_classes import learner_and_policy_parts
 from metaal_env.learners import load_learner
 from metaal_env.rewards import REWARDS
 from metaal_env.tasks import TaskConfig
@@ -36,9 +36,9 @@ def test_a_short_training_beats_its_prior_on_unseen_classes(tmp_path):
     validation = core(glyphs.split("validation"))
     mixture = Mixture([[training]], n_envs=config.n_envs, paired=config.paired)
     train_ppo(mixture, [[validation]], config, {}, tmp_path, configure(None, []))
-    from agents.networks import AcquisitionNetwork
-    from agents.policy import LearnedStrategy
-    from metaal_env.checkpoints import read_checkpoint
+    from agents.policy.network import AcquisitionNetwork
+    from agents.policy.sb3_policy import LearnedStrategy
+    from metaal_env.runtime.checkpoints import read_checkpoint
 
     network = AcquisitionNetwork()
     saved = read_checkpoint(tmp_path / "checkpoints" / "ppo.pt", config)

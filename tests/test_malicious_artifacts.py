@@ -13,11 +13,11 @@ import torch
 from hostile import Config, policy, refused, resign
 from torch import Tensor
 
-from agents.policy import LearnedStrategy
-from metaal_env import artifacts
-from metaal_env.checkpoints import read_checkpoint
+from agents.policy.sb3_policy import LearnedStrategy
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner, load_learner, save_learner
+from metaal_env.runtime import artifacts
+from metaal_env.runtime.checkpoints import read_checkpoint
 
 
 def raw_header(header: bytes, length: int | None = None) -> Callable[[Path], None]:

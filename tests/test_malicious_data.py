@@ -37,17 +37,17 @@ def test_names_in_archives_lead_nowhere(tmp_path: Path) -> None:
 
 
 def test_bombs_are_recognised_before_they_go_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metaal_env.datasets.npz.BOMB_BYTES", 2**20)
+    monkeypatch.setattr("metaal_env.datasets.readers.npz.BOMB_BYTES", 2**20)
     np.savez_compressed(tmp_path / "bomb.npz", X=np.zeros((2**12, 2**9), np.float32), y=np.arange(2**12) % 9)
     with pytest.raises(InputError, match="would swell") as caught:
         load_dataset(str(tmp_path / "bomb.npz"))
     refused(caught.value, "dataset")
-    monkeypatch.setattr("metaal_env.datasets.npz.MAX_BYTES", 300)
+    monkeypatch.setattr("metaal_env.datasets.readers.npz.MAX_BYTES", 300)
     np.savez(tmp_path / "many.npz", X=VECTORS[:12], y=LABELS)
     with pytest.raises(InputError, match="declares over 300 bytes") as caught:
         load_dataset(str(tmp_path / "many.npz"))
     refused(caught.value, "dataset")
-    monkeypatch.setattr("metaal_env.datasets.npz.MAX_MEMBERS", 1)
+    monkeypatch.setattr("metaal_env.datasets.readers.npz.MAX_MEMBERS", 1)
     with pytest.raises(InputError, match="at most 1") as caught:
         load_dataset(str(tmp_path / "many.npz"))
     refused(caught.value, "dataset")
@@ -63,17 +63,17 @@ def test_a_header_that_claims_gigabytes_is_cut(tmp_path: Path) -> None:
 
 def test_tables_have_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "wide.csv").write_text("," * 200 + "\n" * 100)
-    monkeypatch.setattr("metaal_env.datasets.table.MAX_CELLS", 250)
+    monkeypatch.setattr("metaal_env.datasets.readers.table.MAX_CELLS", 250)
     with pytest.raises(InputError, match="more than 250 cells; convert it") as caught:
         load_dataset(str(tmp_path / "wide.csv"))
     refused(caught.value, "dataset")
-    monkeypatch.setattr("metaal_env.datasets.table.MAX_BYTES", 99)
+    monkeypatch.setattr("metaal_env.datasets.readers.table.MAX_BYTES", 99)
     with pytest.raises(InputError, match="exceeds 99 bytes") as caught:
         load_dataset(str(tmp_path / "wide.csv"))
     refused(caught.value, "dataset")
     (tmp_path / "words.csv").write_text("word,label\n" + "".join(f"w{i % 40},{i % 2}\n" for i in range(80)))
     monkeypatch.undo()
-    monkeypatch.setattr("metaal_env.datasets.table.MAX_CELLS", 1000)
+    monkeypatch.setattr("metaal_env.datasets.readers.table.MAX_CELLS", 1000)
     with pytest.raises(InputError, match="become 3,200 numbers") as caught:
         load_dataset(str(tmp_path / "words.csv"))
     refused(caught.value, "dataset")

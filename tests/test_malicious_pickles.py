@@ -14,13 +14,13 @@ import pytest
 import torch
 from hostile import Config, Payload, assert_sentence, refused, resign
 
-from agents.acquisition.cli import main as metaal
-from agents.networks import AcquisitionNetwork
-from agents.policy import LearnedStrategy
-from metaal_env.artifacts import save_artifact
-from metaal_env.checkpoints import read_checkpoint
+from agents.acquisition.tool.commands import main as metaal
+from agents.policy.network import AcquisitionNetwork
+from agents.policy.sb3_policy import LearnedStrategy
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
+from metaal_env.runtime.artifacts import save_artifact
+from metaal_env.runtime.checkpoints import read_checkpoint
 
 VECTORS = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
 LABELS = np.repeat(np.arange(8), 3)

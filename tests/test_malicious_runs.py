@@ -13,10 +13,10 @@ import pytest
 from hostile import assert_sentence, policy, snapshot
 from torch import nn
 
-from agents.evaluation.loading import read_run
-from agents.evaluation.protocol import Contestant, Protocol, Scenario
-from agents.evaluation.rows import write_rows
-from agents.policy import LearnedStrategy
+from agents.evaluation.protocol.loading import read_run
+from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
+from agents.evaluation.protocol.rows import write_rows
+from agents.policy.sb3_policy import LearnedStrategy
 from metaal_env.errors import InputError
 from metaal_env.tasks import TaskConfig
 
@@ -175,7 +175,7 @@ def test_hostile_protocols(changes: dict[str, Any], tmp_path: Path, evaluate: An
 
 def played(folder: Path, name: str) -> Protocol:
     """A finished evaluation of one strategy that is called `name`."""
-    from agents.evaluation.cells import cells_of, run_cell
+    from agents.evaluation.protocol.cells import cells_of, run_cell
 
     saved = Protocol((Scenario("iris", "all", SMALL, "prototype"),), (Contestant(name, "margin"),), n_tasks=3)
     saved.save(folder / "protocol.json")
@@ -228,7 +228,7 @@ def test_hostile_rows_and_decorations(tmp_path: Path, evaluate: Any) -> None:
     [timing] = (folder / "timing").iterdir()
     timing.write_text('{"seconds_per_query": "fast"}')
     assert evaluate("--redraw", folder)[0] == 0
-    from agents.evaluation.rows import read_rows
+    from agents.evaluation.protocol.rows import read_rows
 
     header, episodes = read_rows(rows)
     for broken in (

@@ -7,11 +7,11 @@ from conftest import cluster_dataset
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
-from agents.mixture import Mixture, load_sources, one_shape, varied
-from agents.policy import SetPolicy
-from agents.ppo import PPOConfig, make_ppo
+from agents.policy.sb3_policy import SetPolicy
+from agents.training.ppo.train import PPOConfig, make_ppo
+from agents.training.task_mixture import Mixture, load_sources, one_shape, varied
 from metaal_env.errors import InputError
-from metaal_env.setup import make_core
+from metaal_env.make import make_core
 from metaal_env.tasks import TaskConfig
 
 TASK = {"way": 3, "pool_size": 16, "budget": 4, "reward_per_class": 5, "test_per_class": 5}

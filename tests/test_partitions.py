@@ -7,11 +7,12 @@ from sklearn.metrics import roc_auc_score
 from test_features import build, make_view
 
 from agents.strategies import make_strategy
-from metaal_env import expectation, partitions, sampled_clusterings
-from metaal_env.expectation import expected_accuracy, expected_likelihood
-from metaal_env.gibbs import ALPHA, Chains
-from metaal_env.setup import make_core
-from metaal_env.view import PoolView
+from metaal_env.make import make_core
+from metaal_env.pool import expected_gain as expectation
+from metaal_env.pool import partitions, sampled_clusterings
+from metaal_env.pool.expected_gain import expected_accuracy, expected_likelihood
+from metaal_env.pool.gibbs_sampler import ALPHA, Chains
+from metaal_env.pool.view import PoolView
 
 
 def blobs(n=60, d=5, k=4, apart=4.0, labels=0, seed=0) -> tuple[PoolView, torch.Tensor]:

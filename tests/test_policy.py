@@ -12,15 +12,15 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import DictRolloutBuffer
 from stable_baselines3.common.logger import configure
 
-from agents.mixture import Mixture
-from agents.networks import AcquisitionNetwork
-from agents.policy import LearnedStrategy, SetPolicy
-from agents.ppo import PPOConfig, make_ppo, train_ppo
-from agents.rollout import TensorRolloutBuffer, TensorVecEnv
-from agents.trainer import Trainer
+from agents.policy.network import AcquisitionNetwork
+from agents.policy.sb3_policy import LearnedStrategy, SetPolicy
+from agents.training.ppo.callback import Trainer
+from agents.training.ppo.tensor_rollout import TensorRolloutBuffer, TensorVecEnv
+from agents.training.ppo.train import PPOConfig, make_ppo, train_ppo
+from agents.training.task_mixture import Mixture
 from metaal_env.core import Core, StepResult
 from metaal_env.errors import InputError
-from metaal_env.setup import make_core
+from metaal_env.make import make_core
 from metaal_env.vector_env import MetaALVectorEnv, to_numpy
 
 TASK = {"way": 3, "pool_size": 16, "budget": 4, "reward_per_class": 5, "test_per_class": 5}

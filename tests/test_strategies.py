@@ -12,7 +12,7 @@ from test_strategies_contract import make_core, sample
 
 from agents.strategies import STRATEGIES, Strategy, make_strategy
 from metaal_env.errors import InputError
-from metaal_env.view import PoolView
+from metaal_env.pool.view import PoolView
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:

@@ -14,9 +14,9 @@ from metaal_env.core import Core, EpisodeState
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 from metaal_env.learners import LEARNERS
+from metaal_env.pool.view import PoolView
 from metaal_env.rewards import REWARDS
 from metaal_env.tasks import TaskBatch, TaskConfig
-from metaal_env.view import PoolView
 
 NAMES = sorted(STRATEGIES)
 

@@ -12,8 +12,8 @@ from agents.strategies import make_strategy
 from agents.strategies.coverage import DCoM
 from agents.strategies.information import BAIT
 from metaal_env import rules
-from metaal_env.balls import ball_gain, pure_radius
-from metaal_env.clustering import gaussian_mixture, k_means
+from metaal_env.pool.ball_cover import ball_gain, pure_radius
+from metaal_env.pool.clusters import gaussian_mixture, k_means
 
 
 def test_herding_rules() -> None:

@@ -11,11 +11,11 @@ import torch
 from test_strategies_contract import label, make_core, sample
 
 from agents.strategies import make_strategy
-from agents.strategies.fitted import FITTED, FittedStrategy
-from agents.strategies.gain_models import LAL, GainModel, MetaModel
-from agents.strategies.lal_rl import ACTION, LALRL, STATE, QNetwork, Transitions, describe
+from agents.strategies.fitted.base import FITTED, FittedStrategy
+from agents.strategies.fitted.gain_models import LAL, GainModel, MetaModel
+from agents.strategies.fitted.lal_rl import ACTION, LALRL, STATE, QNetwork, Transitions, describe
 from metaal_env.errors import InputError
-from metaal_env.view import PoolView
+from metaal_env.pool.view import PoolView
 
 NAMES = sorted(FITTED)
 

@@ -16,7 +16,7 @@ from agents.strategies.expected import (
     ExpectedModelChange,
 )
 from agents.strategies.privileged import look_ahead
-from metaal_env.view import PoolView
+from metaal_env.pool.view import PoolView
 
 
 def brute_force_risk(view: PoolView, loss: str) -> np.ndarray:

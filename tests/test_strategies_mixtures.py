@@ -10,7 +10,7 @@ from test_strategies_contract import label, make_core, sample
 
 from agents.strategies import make_strategy
 from agents.strategies.adaptive import Tailor, history
-from agents.strategies.weighted_rules import MIXED, WeightedRules
+from agents.strategies.fitted.weighted_rules import MIXED, WeightedRules
 from metaal_env.errors import InputError
 
 UHERDING_ALONE = [float(name == "uherding") for name in MIXED] + [0.0] * len(MIXED)

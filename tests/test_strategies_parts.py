@@ -10,14 +10,14 @@ import torch
 from scipy.spatial.distance import cdist
 from test_strategies_contract import label, make_core, sample
 
-from agents.evaluation.loading import strategy_digest
+from agents.evaluation.protocol.loading import strategy_digest
 from agents.strategies.cluster_batch import Clue
 from agents.strategies.committee import BALD, committee_probs, guesses
-from agents.strategies.gain_models import LAL
+from agents.strategies.fitted.gain_models import LAL
 from agents.strategies.lookahead import hypotheses, predict_under, shares_items, tile
-from metaal_env.clustering import k_means, typicality
 from metaal_env.learners import LEARNERS
-from metaal_env.view import PoolView
+from metaal_env.pool.clusters import k_means, typicality
+from metaal_env.pool.view import PoolView
 
 
 def few_labels(classes: int, items: int = 40, seed: int = 0) -> PoolView:

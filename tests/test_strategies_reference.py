@@ -16,9 +16,9 @@ from agents.strategies.diversity import DiscriminativeAL
 from agents.strategies.herding import MaxHerding
 from agents.strategies.information import McPAL, cost_reduction, label_frequencies
 from metaal_env import rules
-from metaal_env.balls import ball_gain
 from metaal_env.learners.base import Adapted, InnerLearner
-from metaal_env.view import PoolView
+from metaal_env.pool.ball_cover import ball_gain
+from metaal_env.pool.view import PoolView
 
 pool = pytest.importorskip("skactiveml.pool")
 from skactiveml.classifier import ParzenWindowClassifier, SklearnClassifier  # noqa: E402

@@ -13,7 +13,7 @@ import pytest
 import tyro
 from conftest import cluster_dataset
 
-from metaal_env.cli import run_cli
+from metaal_env.runtime.command_line import run_cli
 
 ROOT = Path(__file__).parent.parent
 TINY = [

@@ -5,8 +5,8 @@ import pytest
 import torch
 from test_features import build, make_view
 
-from metaal_env.geometry import Geometry
-from metaal_env.walks import certainty, walk_ends, walk_gain, walk_visits
+from metaal_env.pool.distances import Geometry
+from metaal_env.pool.random_walks import certainty, walk_ends, walk_gain, walk_visits
 
 TEMPERATURE, STEPS = 0.3, 5
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agents.acquisition.arrays import InputTypeError
-from agents.acquisition.modal import modal_strategy
-from agents.acquisition.policies import load_policy, shipped_policies
+from agents.acquisition.integrations.modal import modal_strategy
 from agents.acquisition.query import query
+from agents.pretrained import load_policy, shipped_policies
 
 if TYPE_CHECKING:
-    from agents.acquisition.estimator import MetaALQuery as MetaALQuery
+    from agents.acquisition.integrations.scikit_activeml import MetaALQuery as MetaALQuery
 
 __all__ = [
     "InputTypeError",
@@ -25,7 +25,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Lazily: scikit-activeml takes seconds to import, and is optional.
     if name == "MetaALQuery":
-        from agents.acquisition.estimator import MetaALQuery
+        from agents.acquisition.integrations.scikit_activeml import MetaALQuery
 
         return MetaALQuery
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

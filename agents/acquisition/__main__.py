@@ -5,7 +5,7 @@ import os
 # Before torch is imported: two busy threads on two cores wait for each other more than they compute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from agents.acquisition.cli import entry
+from agents.acquisition.tool.commands import entry
 
 if __name__ == "__main__":
     entry()

@@ -16,9 +16,9 @@ from agents.acquisition.arrays import (
     check_features,
     check_labels,
 )
-from agents.acquisition.choose import Selection, choose
-from agents.acquisition.policies import PolicySpec, load_policy
-from agents.acquisition.pool import build_pool
+from agents.acquisition.batch import Selection, choose
+from agents.acquisition.user_pool import build_pool
+from agents.pretrained import PolicySpec, load_policy
 from metaal_env.errors import InputError
 
 

@@ -6,7 +6,7 @@
 
 from agents.evaluation.episodes import Episodes, Paired, concatenate, pair
 from agents.evaluation.measures import MEASURES
-from agents.evaluation.runner import play
-from agents.evaluation.tables import verdict
+from agents.evaluation.play import play
+from agents.evaluation.report.tables import verdict
 
 __all__ = ["MEASURES", "Episodes", "Paired", "concatenate", "pair", "play", "verdict"]

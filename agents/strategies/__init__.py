@@ -14,19 +14,17 @@ from agents.strategies import (  # noqa: F401
     coverage,
     diversity,
     expected,
-    gain_models,
     herding,
     hybrid,
     information,
-    lal_rl,
-    partitions,
+    partition_rules,
     privileged,
     uncertainty,
-    walks,
-    weighted_rules,
+    walk_coverage,
 )
 from agents.strategies.base import STRATEGIES, PrivilegedStrategy, Strategy
-from agents.strategies.fitted import is_fitted, load_fitted
+from agents.strategies.fitted import gain_models, lal_rl, weighted_rules  # noqa: F401
+from agents.strategies.fitted.base import is_fitted, load_fitted
 from metaal_env.errors import InputError, unknown_name
 
 __all__ = ["STRATEGIES", "PrivilegedStrategy", "Strategy", "make_strategy"]
@@ -53,7 +51,7 @@ def make_strategy(spec: str, *, seed: int = 0) -> Strategy:
     if is_fitted(spec):
         return load_fitted(spec, seed=seed)
     if Path(spec).exists() or Path(f"{spec}.json").exists():
-        from agents.policy import LearnedStrategy  # imported here: a policy is a strategy itself
+        from agents.policy.sb3_policy import LearnedStrategy  # imported here: a policy is a strategy itself
 
         return LearnedStrategy.load(spec)
     error = unknown_name("strategy", spec, STRATEGIES)

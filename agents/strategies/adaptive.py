@@ -17,8 +17,8 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
 from agents.strategies.lookahead import learner_of
-from metaal_env.geometry import Geometry
-from metaal_env.view import PoolView
+from metaal_env.pool.distances import Geometry
+from metaal_env.pool.view import PoolView
 
 EXPERTS = ("margin", "k_center", "max_herding", "uherding")
 """One rule per idea: uncertainty, diversity, density, and both."""

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from metaal_env.core import Oracle
 from metaal_env.errors import InputError, Registry
+from metaal_env.pool.view import PoolView
 from metaal_env.rules import HERDING_WIDTH
-from metaal_env.view import PoolView
 
 
 class Strategy(ABC):

@@ -15,9 +15,9 @@ from torch import Tensor
 from agents.strategies.base import STRATEGIES, Strategy, masked_scores, random_if_cold, stack_picks
 from agents.strategies.lookahead import learner_of
 from metaal_env import rules
-from metaal_env.clustering import Clusters, k_means, static_clusters, within
 from metaal_env.core import Oracle
-from metaal_env.view import PoolView
+from metaal_env.pool.clusters import Clusters, k_means, static_clusters, within
+from metaal_env.pool.view import PoolView
 
 
 def descending_rank(scores: Tensor) -> Tensor:

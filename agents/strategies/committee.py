@@ -15,8 +15,8 @@ from agents.strategies.base import STRATEGIES, Strategy, random_if_cold, stack_p
 from agents.strategies.lookahead import MAX_ELEMENTS, learner_of, support, tile
 from metaal_env import rules
 from metaal_env.core import Oracle
-from metaal_env.geometry import Geometry
-from metaal_env.view import PoolView
+from metaal_env.pool.distances import Geometry
+from metaal_env.pool.view import PoolView
 
 
 @torch.no_grad()

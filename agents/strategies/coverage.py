@@ -7,9 +7,9 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, random_if_cold
 from metaal_env import rules
-from metaal_env.balls import ball_gain, pure_radius
-from metaal_env.clustering import within
-from metaal_env.view import PoolView
+from metaal_env.pool.ball_cover import ball_gain, pure_radius
+from metaal_env.pool.clusters import within
+from metaal_env.pool.view import PoolView
 
 
 @STRATEGIES.register("probcover")

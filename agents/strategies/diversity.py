@@ -7,7 +7,7 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
 from metaal_env import rules
-from metaal_env.clustering import (
+from metaal_env.pool.clusters import (
     gaussian_mixture,
     k_means,
     static_clusters,
@@ -15,7 +15,7 @@ from metaal_env.clustering import (
     uncovered_first,
     within,
 )
-from metaal_env.view import PoolView
+from metaal_env.pool.view import PoolView
 
 
 @STRATEGIES.register("k_center")

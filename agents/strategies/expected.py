@@ -20,7 +20,7 @@ from agents.strategies.lookahead import (
     without_each,
 )
 from metaal_env import rules
-from metaal_env.view import PoolView
+from metaal_env.pool.view import PoolView
 
 
 class ExpectedRisk(Strategy):

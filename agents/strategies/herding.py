@@ -9,7 +9,7 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
 from metaal_env import rules
-from metaal_env.view import PoolView
+from metaal_env.pool.view import PoolView
 
 
 @STRATEGIES.register("max_herding")

@@ -9,7 +9,7 @@ from agents.strategies.base import STRATEGIES, Strategy, cold_start, masked_scor
 from agents.strategies.diversity import TypiClust
 from metaal_env import rules
 from metaal_env.core import Oracle
-from metaal_env.view import PoolView
+from metaal_env.pool.view import PoolView
 
 
 @STRATEGIES.register("badge")

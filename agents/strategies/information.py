@@ -11,8 +11,8 @@ from torch import Tensor
 from agents.strategies.base import STRATEGIES, Strategy
 from agents.strategies.diversity import span
 from metaal_env import rules
-from metaal_env.geometry import Geometry
-from metaal_env.view import PoolView
+from metaal_env.pool.distances import Geometry
+from metaal_env.pool.view import PoolView
 
 
 def label_frequencies(view: PoolView, width: float) -> Tensor:

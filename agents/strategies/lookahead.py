@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from metaal_env.errors import InputError
-from metaal_env.geometry import Geometry, squared_distances
 from metaal_env.learners.base import EXCLUDED_LOGIT, Adapted, InnerLearner
 from metaal_env.learners.maml import MAML
-from metaal_env.view import PoolView
+from metaal_env.pool.distances import Geometry, squared_distances
+from metaal_env.pool.view import PoolView
 
 MAX_ELEMENTS = 2**24
 """Largest number of floats that one chunk of hypotheses may hold."""

@@ -10,9 +10,9 @@ from torch import Tensor
 from agents.strategies.base import STRATEGIES, PrivilegedStrategy
 from agents.strategies.lookahead import MAX_ELEMENTS, Columns, has_prototypes
 from metaal_env import rules
-from metaal_env.clustering import within
 from metaal_env.core import Metrics, Oracle
-from metaal_env.view import PoolView
+from metaal_env.pool.clusters import within
+from metaal_env.pool.view import PoolView
 
 
 def missing_class_first(view: PoolView, oracle: Oracle) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, random_if_cold
 from metaal_env import rules
-from metaal_env.view import PoolView
+from metaal_env.pool.view import PoolView
 
 
 @STRATEGIES.register("random")

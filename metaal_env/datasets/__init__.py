@@ -6,14 +6,14 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from metaal_env.datasets import bundled, glyphs, languages, r_tables, synthetic, vision
 from metaal_env.datasets.base import DATASETS, ClassDataset
-from metaal_env.datasets.files import READERS, load_file
+from metaal_env.datasets.readers.load_file import READERS, load_file
+from metaal_env.datasets.sources import bundled, glyphs, languages, r_tables, synthetic, torchvision_images
 from metaal_env.errors import InputError, brief, unknown_name
 
 __all__ = ["DATASETS", "ClassDataset", "load_dataset"]
 
-_SOURCES = (bundled, glyphs, languages, vision)  # Imported because that registers their names.
+_SOURCES = (bundled, glyphs, languages, torchvision_images)  # Imported because that registers their names.
 _KEPT = 8
 
 

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
-from metaal_env.files import write_atomic
+from metaal_env.runtime.files import write_atomic
 
 _LOCK_SECONDS = 120
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError)

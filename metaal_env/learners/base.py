@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metaal_env.errors import Registry
-from metaal_env.learners.networks import Body, Kind
+from metaal_env.learners.bodies import Body, Kind
 
 Adapted = dict[str, Tensor]
 """What adaptation produced; every tensor has the leading dimension B. One that grows with the support must take zeros

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from metaal_env.errors import InputError
 from metaal_env.learners.base import EXCLUDED_LOGIT, Adapted, InnerLearner, one_hot_support
-from metaal_env.learners.networks import Body, Kind
+from metaal_env.learners.bodies import Body, Kind
 
 Depth = Literal["head", "last_block", "all"]
 

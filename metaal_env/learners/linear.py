@@ -21,7 +21,7 @@ from metaal_env.learners.base import (
     one_hot_support,
     products,
 )
-from metaal_env.learners.networks import Kind
+from metaal_env.learners.bodies import Kind
 
 
 class LinearHead(BodyLearner):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from metaal_env.learners.base import LEARNERS, Adapted, BodyLearner, one_hot_support
-from metaal_env.learners.networks import Kind
+from metaal_env.learners.bodies import Kind
 
 
 class PairLearner(BodyLearner):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from metaal_env.artifacts import affordable, load_artifact, load_weights, save_artifact
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.learners.base import LEARNERS, InnerLearner
+from metaal_env.runtime.artifacts import affordable, load_artifact, load_weights, save_artifact
 
 
 def save_learner(

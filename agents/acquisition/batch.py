@@ -1,0 +1,125 @@
+"""Picks a batch one by one: score, pick, count the pick as sent, score again."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Generator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from agents.acquisition.representatives import Spread
+from agents.acquisition.user_pool import Pool
+from agents.strategies.base import Strategy, similarity_to, unit_range
+from metaal_env.pool.view import PoolView
+
+EXACT_BATCHES = 1024
+"""Up to this many scored items every pick of a batch is followed by a new evaluation of the policy."""
+MAX_EVALUATIONS = 20
+"""Evaluations per batch beyond that; between them near-copies of the picks so far are penalised."""
+
+
+class Selection(NamedTuple):
+    """A batch and how it came about."""
+
+    picks: np.ndarray  # (b,) int64, what `query` returns
+    scores: np.ndarray  # (b,) utility of each pick when it was made
+    utilities: np.ndarray | None
+    views: list[PoolView]  # before each pick
+    places: list[int]  # where in its view each pick, or the scored item next to it, stands
+    strategy: Strategy
+
+
+def choose(
+    pool: Pool,
+    x: np.ndarray,
+    positions: np.ndarray,
+    known: np.ndarray,
+    size: int,
+    strategy: Strategy,
+    everything: bool,
+    with_utilities: bool,
+) -> Selection:
+    """Picks `size` items among `positions`, which count in the pool."""
+    enough = size <= int(pool.view.selectable.sum())
+    spread = Spread(pool, x, positions, known, everything and enough and not with_utilities)
+    plan = None
+    if size > 1 and spread.covers_all and _plans_batches(strategy):
+        plan = strategy.select_batch(pool.view, size)[0].tolist()
+    rounds = score_rounds(strategy, pool.view, _rescore_every(strategy, pool, size))
+    picks: list[int] = []
+    rows: list[np.ndarray] = []
+    places, values, views = [], [], []
+    scores, view = next(rounds)
+    for step in range(size):
+        utilities = spread.utilities(scores)
+        if with_utilities:
+            rows.append(spread.over_pool(utilities))
+        if plan is None:
+            pick, place, value = spread.pick(utilities)
+        else:
+            pick, place, value = spread.take(plan[step], scores)
+        picks.append(pick)
+        places.append(place)
+        values.append(value)
+        views.append(view)
+        if step + 1 < size:
+            scores, view = rounds.send(place if place >= 0 and np.isfinite(scores[place]) else -1)
+    return Selection(
+        np.array(picks, dtype=np.int64),
+        np.array(values),
+        np.stack(rows) if rows else None,
+        views,
+        places,
+        strategy,
+    )
+
+
+def score_rounds(
+    strategy: Strategy, view: PoolView, every: int = 1
+) -> Generator[tuple[np.ndarray, PoolView], int, None]:
+    """Yields (M,) float64 utilities, NaN at what cannot be picked; is sent the position picked, −1 for none.
+
+    The same greedy scheme as `Strategy.select_batch`, with the scores in the open.
+
+    Args:
+        every: picks between two evaluations of the strategy; in between only the penalty changes.
+    """
+    penalty = torch.ones_like(view.embeddings[..., 0])  # (1, M)
+    for step in itertools.count():
+        if step % every == 0:
+            with torch.no_grad():
+                raw = strategy.score(view)
+        scores = raw
+        if step > 0 and not strategy.spreads:
+            scores = (0.05 + 0.95 * unit_range(raw, view.selectable)) * penalty
+        pick = yield _tidy(scores, view), view
+        chosen = view.seed.new_tensor([pick])
+        view = view.with_pending(chosen)
+        if not strategy.spreads and pick >= 0:
+            penalty = penalty * (1 - similarity_to(view, chosen)).clamp(min=0)
+
+
+def _tidy(scores: torch.Tensor, view: PoolView) -> np.ndarray:
+    """(M,) float64: finite at items that can be picked, NaN elsewhere."""
+    utilities = scores[0].double().cpu().numpy().copy()
+    open_ = view.selectable[0].cpu().numpy()
+    finite = utilities[open_ & np.isfinite(utilities)]
+    low, high = (finite.min() - 1, finite.max() + 1) if len(finite) else (0.0, 0.0)
+    utilities = np.nan_to_num(utilities, nan=low, neginf=low, posinf=high)
+    utilities[~open_] = np.nan
+    return utilities
+
+
+def _rescore_every(strategy: Strategy, pool: Pool, size: int) -> int:
+    """1, but for large batches from large pools by rules that look at single items, the learned ones included."""
+    if strategy.spreads or len(pool.rows) <= EXACT_BATCHES:
+        return 1
+    return -(-size // MAX_EVALUATIONS)
+
+
+def _plans_batches(strategy: Strategy) -> bool:
+    """Whether the strategy has its own way to compose a batch."""
+    return inspect.getattr_static(type(strategy), "select_batch") is not Strategy.select_batch

@@ -1,0 +1,1 @@
+"""Adapters for scikit-activeml, modAL, small-text and Label Studio."""

@@ -1,0 +1,1 @@
+"""A user's items: reading files and turning items into vectors."""

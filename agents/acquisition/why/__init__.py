@@ -1,0 +1,1 @@
+"""Figures and reports of why items are chosen."""

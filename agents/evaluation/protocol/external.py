@@ -1,0 +1,160 @@
+"""Strategies from elsewhere: a user's file, or a query-strategy object of scikit-activeml."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.strategies import make_strategy
+from agents.strategies.base import Strategy
+from metaal_env.errors import InputError
+from metaal_env.pool.view import PoolView
+
+_OTHER_STREAM = re.compile(r"(.+)@(\d+)")
+
+
+def runs_code(spec: str) -> bool:
+    """Whether loading that strategy imports a Python file."""
+    while match := _OTHER_STREAM.fullmatch(spec):
+        spec = match[1]
+    file, separator, _ = spec.rpartition(":")
+    return bool(separator) and file.endswith(".py")
+
+
+def load_strategy(spec: str, *, seed: int = 0) -> Strategy:
+    """`agents.strategies.make_strategy` with two more kinds of spec.
+
+    Args:
+        spec: whatever `make_strategy` takes; ``"random@1"``, the same strategy under another seed (for A/A
+            tests); or ``"file.py:name"`` where `name` is a `SingleAnnotatorPoolQueryStrategy` of
+            scikit-activeml, as an object or a class.
+
+    Raises:
+        InputError: nothing of that name, or the file cannot be used.
+    """
+    if match := _OTHER_STREAM.fullmatch(spec):
+        return load_strategy(match[1], seed=seed + 7919 * int(match[2]))
+    file, separator, name = spec.rpartition(":")
+    if separator and file.endswith(".py") and Path(file).is_file():
+        found = _attribute(Path(file), name)
+        if _is_query_strategy(found):
+            return QueryStrategyAdapter(found() if inspect.isclass(found) else found, seed=seed)
+    return make_strategy(spec, seed=seed)
+
+
+def _attribute(path: Path, name: str) -> Any:
+    """The object `name` of a Python file; None where there is none or the file fails to import."""
+    spec = spec_from_file_location(f"metaal_external_{path.stem}", path)
+    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception:
+        return None  # `make_strategy` imports it again and says what is wrong
+    return getattr(module, name, None)
+
+
+def _is_query_strategy(found: object) -> bool:
+    """Whether `found` is scikit-activeml's; that package is imported only if the user's file did so."""
+    bases = inspect.getmro(found if inspect.isclass(found) else type(found))
+    return any(base.__module__.startswith("skactiveml.") for base in bases)
+
+
+class QueryStrategyAdapter(Strategy):
+    """A scikit-activeml pool strategy as a `Strategy`.
+
+    It sees the pool's embeddings as X, revealed labels as y and, where it asks for a classifier, the inner
+    learner's own probabilities: the learner stays the same for all strategies. Slow: one Python call per
+    episode and step.
+
+    Args:
+        query_strategy: a `SingleAnnotatorPoolQueryStrategy`; it is cloned, never changed.
+
+    Raises:
+        InputError: its `query` needs more than X, y and a classifier.
+    """
+
+    def __init__(self, query_strategy: Any, *, seed: int = 0):
+        super().__init__(seed=seed)
+        self.query_strategy = query_strategy
+        parameters = inspect.signature(query_strategy.query).parameters
+        self.classifier = next((name for name in ("clf", "estimator") if name in parameters), None)
+        self.fit = next((name for name in ("fit_clf", "fit_estimator") if name in parameters), None)
+        unknown = [
+            name
+            for name, p in parameters.items()
+            if p.default is p.empty
+            and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            and name not in ("X", "y", self.classifier)
+        ]
+        if unknown:
+            raise InputError(
+                f"strategy={type(query_strategy).__name__}: its query needs {', '.join(unknown)}, which "
+                "evaluation cannot supply; wrap it in a Strategy class of your own."
+            )
+
+    def score(self, view: PoolView) -> Tensor:
+        scores = torch.full(view.valid.shape, -torch.inf, dtype=torch.float64)
+        for b in range(len(view)):
+            if bool(view.selectable[b].any()):
+                scores[b] = torch.from_numpy(self._utilities(view, b))
+        return scores.to(view.device)
+
+    def _utilities(self, view: PoolView, b: int) -> np.ndarray:
+        """(N,) utilities of one pool; its own pick is raised to the top, ties included."""
+        from sklearn.base import clone
+
+        real = view.valid[b].cpu().numpy()
+        x = view.embeddings[b].double().cpu().numpy()[real]
+        labels = view.labels[b].cpu().numpy()[real]
+        y = np.where(labels >= 0, labels.astype(float), np.nan)
+        candidates = np.flatnonzero(view.selectable[b].cpu().numpy()[real])
+        strategy = clone(self.query_strategy)
+        random_state = np.random.SeedSequence([int(view.seed[b]), self.seed]).generate_state(1)[0]
+        wanted = {"random_state": int(random_state), "missing_label": np.nan}
+        strategy.set_params(**{k: v for k, v in wanted.items() if k in strategy.get_params()})
+        arguments: dict[str, Any] = {"candidates": candidates, "batch_size": 1, "return_utilities": True}
+        if self.classifier is not None:
+            classes = np.flatnonzero(view.class_mask[b].cpu().numpy())
+            arguments[self.classifier] = _learner_as_classifier(
+                x, view.probs[b].double().cpu().numpy()[real][:, classes], classes
+            )
+        if self.fit is not None:
+            arguments[self.fit] = False
+        picked, utilities = strategy.query(x, y, **arguments)
+        positions = np.flatnonzero(real)
+        out = np.full(len(real), -np.inf)
+        out[positions] = np.nan_to_num(np.asarray(utilities)[0], nan=-np.inf)
+        out[positions[int(np.asarray(picked)[0])]] = np.inf
+        return out
+
+
+def _learner_as_classifier(x: np.ndarray, probs: np.ndarray, classes: np.ndarray) -> Any:
+    """A fitted scikit-activeml classifier that looks the inner learner's probabilities up."""
+    from skactiveml.base import SkactivemlClassifier
+
+    table = {row.tobytes(): i for i, row in enumerate(x)}  # equal embeddings have equal probabilities
+
+    class InnerLearnerClassifier(SkactivemlClassifier):
+        def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: Any = None) -> Any:
+            return self
+
+        def predict_proba(self, X: np.ndarray) -> np.ndarray:
+            rows = np.ascontiguousarray(X, dtype=float)
+            p = probs[[table[row.tobytes()] for row in rows]]
+            return p / p.sum(1, keepdims=True)
+
+        def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+            return self  # stateless: a copy would only duplicate the table
+
+    classifier = InnerLearnerClassifier(classes=classes)
+    classifier.classes_ = classes
+    classifier.fit(x, classes)
+    return classifier

@@ -1,0 +1,245 @@
+"""`Protocol`: what is evaluated, as data. Saved with the results; its digest guards against mixing rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from metaal_env.errors import InputError, brief
+from metaal_env.runtime.files import read_json, write_atomic
+from metaal_env.tasks import TaskConfig
+
+SCHEMA = 1
+"""Version of the protocol and of the row files; raised when either changes its meaning."""
+
+T = TypeVar("T")
+
+BLOCK = 64
+"""Tasks per cell: what is lost at most when a run is killed."""
+
+SEED_STRIDE = 1_000_000
+MAX_SEED = 2**62 // SEED_STRIDE
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One setting in which every strategy is tried; a stratum of the statistics.
+
+    Attributes:
+        dataset: name or path.
+        split: which classes tasks are drawn from.
+        task: what tasks look like.
+        learner: registered name, or path of saved weights.
+        data_digest, learner_digest: fingerprints of what was loaded.
+    """
+
+    dataset: str
+    split: str
+    task: TaskConfig
+    learner: str
+    data_digest: str = ""
+    learner_digest: str = ""
+
+    @property
+    def axes(self) -> dict[str, str]:
+        """What may differ between scenarios, as short texts."""
+        t = self.task
+        return {
+            "data": Path(self.dataset).stem,
+            "split": self.split,
+            "way": _text(t.way),
+            "pool": _text(t.pool_size),
+            "budget": _text(t.budget),
+            "initial": _text(t.initial_labels),
+            "imbalance": _text(t.imbalance),
+            "noise": _text(t.label_noise),
+            "distractors": _text(t.distractors),
+            "learner": learner_name(self.learner),
+        }
+
+    @property
+    def key(self) -> str:
+        """Readable and unique: the stratum's name in row files."""
+        readable = " ".join(f"{name}={value}" for name, value in self.axes.items())
+        return f"{readable} #{_digest(asdict(self))[:6]}"
+
+
+def file_name(name: str) -> str:
+    """What a strategy's files are called: names may come from a stranger's protocol and hold any character."""
+    return re.sub(r"[^\w.@+-]+", "_", name).lstrip(".")[:80] or "_"
+
+
+def learner_name(spec: str) -> str:
+    """A learner's short name: ``prototype``, or the run folder of ``runs/<name>/learner``."""
+    path = Path(spec)
+    return path.parent.name if path.stem == "learner" and path.parent.name else path.name
+
+
+def short_names(scenarios: Sequence[Scenario]) -> dict[str, str]:
+    """Scenario key → name that holds the data set and whatever else differs between the scenarios."""
+    varying = [a for a in scenarios[0].axes if len({s.axes[a] for s in scenarios}) > 1 and a != "data"]
+    return {s.key: " ".join([s.axes["data"], *(f"{a} {s.axes[a]}" for a in varying)]) for s in scenarios}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A strategy in the protocol.
+
+    Attributes:
+        name: how tables call it.
+        spec: what rebuilds it: registered name, ``name@seed``, path of a policy, or ``file.py:Name``.
+        digest: fingerprint of the files behind it.
+    """
+
+    name: str
+    spec: str
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Everything that determines the rows.
+
+    The strategies are no part of the digest: more of them may join the same tasks later, each guarded by its
+    own digest.
+
+    Attributes:
+        scenarios: settings, each with `n_tasks` tasks per seed.
+        contestants: strategies.
+        n_tasks: tasks per scenario and seed.
+        seeds: streams of tasks; task i of stream s has seed ``s · 1,000,000 + i``.
+        measure_on: set on which accuracy is measured.
+    """
+
+    scenarios: tuple[Scenario, ...]
+    contestants: tuple[Contestant, ...]
+    n_tasks: int = 200
+    seeds: tuple[int, ...] = (0,)
+    measure_on: str = "test"
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_tasks <= SEED_STRIDE:
+            raise InputError(f"n_tasks={self.n_tasks} must lie in [1, {SEED_STRIDE}].")
+        outside = [seed for seed in self.seeds if not 0 <= seed < MAX_SEED]
+        if not self.seeds or outside or len(set(self.seeds)) < len(self.seeds):
+            raise InputError(f"seeds={self.seeds} must be different numbers in [0, {MAX_SEED}).")
+        if self.measure_on not in ("test", "reward"):
+            raise InputError(f"measure_on={self.measure_on!r} is unknown; choose 'test' or 'reward'.")
+        for what, names in (
+            ("strategies", [c.name for c in self.contestants]),
+            ("scenarios", [s.key for s in self.scenarios]),
+        ):
+            if not names:
+                raise InputError(f"{what} is empty; give at least one.")
+            if double := next((n for n in names if names.count(n) > 1), None):
+                raise InputError(f"{what} holds {double!r} twice; leave one out.")
+
+    @property
+    def digest(self) -> str:
+        """Identity of the tasks and of how they are measured."""
+        return _digest({k: v for k, v in asdict(self).items() if k != "contestants"})[:16]
+
+    def joined_to(self, path: Path) -> Protocol:
+        """This protocol with the strategies that an earlier run of it left at `path`, if any.
+
+        Raises:
+            InputError: the one at `path` is about other tasks.
+        """
+        if not path.is_file():
+            return self
+        earlier = Protocol.load(path)
+        if earlier.digest != self.digest:
+            raise InputError(
+                f"out={str(path.parent)!r} holds results of another protocol ({earlier.digest}, this one is "
+                f"{self.digest}); give another --out, or delete that folder."
+            )
+        mine = {c.name for c in self.contestants}
+        others = tuple(c for c in earlier.contestants if c.name not in mine)
+        return replace(self, contestants=self.contestants + others)
+
+    def blocks(self) -> Iterable[tuple[int, int, list[int]]]:
+        """``(seed, block number, task seeds)`` of every block of tasks."""
+        for seed in self.seeds:
+            for start in range(0, self.n_tasks, BLOCK):
+                tasks = range(start, min(start + BLOCK, self.n_tasks))
+                yield seed, start // BLOCK, [seed * SEED_STRIDE + i for i in tasks]
+
+    def save(self, path: Path) -> None:
+        """Writes JSON; infinities as the string ``"inf"``."""
+        write_atomic(path, (json.dumps(_plain(asdict(self)), indent=2) + "\n").encode())
+
+    @staticmethod
+    def load(path: Path) -> Protocol:
+        """Reads what `save` wrote.
+
+        Raises:
+            InputError: missing, damaged, or written by another version.
+        """
+        if not path.is_file():
+            raise InputError(
+                f"protocol={str(path)!r} does not exist; give the folder of a finished evaluation."
+            )
+        what = f"protocol={str(path)!r}"
+        raw = read_json(path, what)
+        if raw.get("schema") != SCHEMA:
+            raise InputError(
+                f"{what} has version {raw.get('schema')!r}, this program reads {SCHEMA}; evaluate again."
+            )
+        try:
+            scenarios = tuple(_typed(Scenario, s | {"task": _task(s["task"])}) for s in raw["scenarios"])
+            contestants = tuple(_typed(Contestant, c) for c in raw["contestants"])
+            lists = {"scenarios": scenarios, "contestants": contestants, "seeds": tuple(raw["seeds"])}
+            return _typed(Protocol, raw | lists)
+        except InputError as error:
+            raise InputError(f"{what}: {error}") from error
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise InputError(f"{what} is damaged ({brief(error)}); evaluate again.") from error
+
+
+def task_config(raw: dict[str, Any]) -> TaskConfig:
+    """A `TaskConfig` from JSON: lists become ranges, ``"inf"`` a number; other names are ignored."""
+    known = {f.name for f in fields(TaskConfig)}
+    return _task({name: value for name, value in raw.items() if name in known})
+
+
+def _task(raw: dict[str, Any]) -> TaskConfig:
+    values: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else float(v) if v == "inf" else v for k, v in raw.items()
+    }
+    return TaskConfig(**values)
+
+
+def _typed(kind: type[T], values: dict[str, Any]) -> T:
+    """``kind(**values)`` after comparing types, which a file may have wrong, with those declared."""
+    plain = {"str": str, "int": int, "tuple[int, ...]": tuple}
+    for f in fields(cast(Any, kind)):
+        wanted = plain.get(str(f.type), object)
+        items = values.get(f.name, f.default)
+        right = isinstance(items, wanted) and not isinstance(items, bool)
+        if not right or (wanted is tuple and not all(type(item) is int for item in items)):
+            raise TypeError(f"{f.name}={items!r} is no {f.type}")
+    return kind(**values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return "inf" if value == float("inf") else value
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(_plain(value), sort_keys=True).encode()).hexdigest()
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (tuple, list)):
+        return "–".join(map(str, value)) if value[0] != value[1] else str(value[0])
+    return f"{value:g}" if isinstance(value, float) else str(value)

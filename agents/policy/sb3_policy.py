@@ -1,0 +1,143 @@
+"""`SetPolicy` plays the acquisition network in stable-baselines3; `LearnedStrategy` plays it as a strategy.
+
+stable-baselines3 declares NumPy arrays and its own base classes where tensors and ours are passed: hence the
+``type: ignore`` of the checker.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor
+from torch.distributions import Categorical
+
+from agents.policy.network import AcquisitionNetwork, Output
+from agents.strategies.base import Strategy
+from metaal_env.errors import InputError
+from metaal_env.features import N_EPISODE, N_ITEM, extract
+from metaal_env.observation import PADDING
+from metaal_env.pool.view import PoolView
+from metaal_env.runtime.artifacts import affordable, load_artifact, load_weights, save_artifact
+
+Observation = dict[str, Tensor]
+"""As `metaal_env.observation.observe` makes it."""
+
+
+class SetPolicy(ActorCriticPolicy):
+    """Actor and critic on the environment's observation; labelled items and padding have probability 0.
+
+    Args:
+        network: keyword arguments of `AcquisitionNetwork`.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        network: dict[str, Any] | None = None,
+        **options: Any,
+    ):
+        self._network_options = network or {}
+        super().__init__(observation_space, action_space, lr_schedule, **options)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        self.network = AcquisitionNetwork(**self._network_options)
+        self.optimizer = self.optimizer_class(
+            self.network.parameters(),
+            lr=lr_schedule(1),  # type: ignore[call-arg]
+            **self.optimizer_kwargs,
+        )
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | {"network": self._network_options}
+
+    def run(self, obs: Observation) -> tuple[Categorical, Output]:
+        """The distribution over items, and the network's output."""
+        output = self.network(obs["items"], obs["episode"], obs["labels"] != PADDING)
+        mask = obs["action_mask"].bool()
+        # An episode without a selectable item never occurs; its row must be finite all the same.
+        mask = mask | ~mask.any(1, keepdim=True)
+        return Categorical(logits=output.logits.masked_fill(~mask, -torch.inf), validate_args=False), output
+
+    def forward(self, obs: Observation, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        distribution, output = self.run(obs)
+        actions = distribution.probs.argmax(1) if deterministic else distribution.sample()
+        return actions, output.value, distribution.log_prob(actions)
+
+    def evaluate_actions(  # type: ignore[override]
+        self, obs: Observation | list[Observation], actions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Value, log-probability and entropy, (B,) each; a list holds observations of several shapes."""
+        groups = obs if isinstance(obs, list) else [obs]
+        parts, start = [], 0
+        for group in groups:
+            distribution, output = self.run(group)
+            stop = start + len(output.value)
+            parts.append((output.value, distribution.log_prob(actions[start:stop]), entropy(distribution)))
+            start = stop
+        value, log_prob, randomness = (torch.cat(column) for column in zip(*parts, strict=True))
+        return value, log_prob, randomness
+
+    def predict_values(self, obs: Observation) -> Tensor:  # type: ignore[override]
+        return self.run(obs)[1].value
+
+    def get_distribution(self, obs: Observation) -> Any:  # type: ignore[override]
+        return self.run(obs)[0]
+
+    def _predict(self, observation: Observation, deterministic: bool = False) -> Tensor:  # type: ignore[override]
+        return self.forward(observation, deterministic)[0]
+
+
+def entropy(distribution: Categorical) -> Tensor:
+    """(B,) nats; torch's own turns 0 · −inf at masked items into a clamp with a gradient."""
+    probs = distribution.probs
+    logs = distribution.logits.masked_fill(probs == 0, 0.0)
+    return -(probs * logs).sum(-1)
+
+
+class LearnedStrategy(Strategy):
+    """A trained acquisition network behind ``score(view)``; greedy where it is asked to select."""
+
+    def __init__(self, network: AcquisitionNetwork, *, seed: int = 0):
+        super().__init__(seed=seed)
+        self.network = network.eval()
+
+    @torch.no_grad()
+    def score(self, view: PoolView) -> Tensor:
+        if next(self.network.parameters()).device != view.device:  # even a move to the same place takes time
+            self.network.to(view.device)
+        features = extract(view)
+        return self.network(features.items, features.episode, view.valid).logits
+
+    def save(self, stem: Path, summary: dict[str, Any]) -> None:
+        """Writes ``<stem>.safetensors`` and ``<stem>.json``; `summary` says how it was trained."""
+        config = {"network": self.network.options, "item_features": N_ITEM, "episode_features": N_EPISODE}
+        save_artifact(stem, "policy", self.network, config, summary)
+
+    @classmethod
+    def load(cls, source: str | Path) -> LearnedStrategy:
+        """A policy from a run folder, or from the path of its files without suffix.
+
+        Raises:
+            InputError: missing, damaged or foreign files, or other features than this version's.
+        """
+        stem = Path(source)
+        if stem.suffix in (".json", ".safetensors"):
+            stem = stem.with_suffix("")
+        stem = stem / "policy" if stem.is_dir() else stem
+        card, tensors = load_artifact(stem, "policy")
+        config = card["config"]
+        if (config.get("item_features"), config.get("episode_features")) != (N_ITEM, N_EPISODE):
+            raise InputError(
+                f"policy={str(source)!r} was made for other features; train it with this version."
+            )
+        with affordable(tensors, f"policy={str(source)!r}"):
+            network = AcquisitionNetwork(**config["network"])
+        load_weights(network, tensors, f"policy={str(source)!r}")
+        return cls(network)

@@ -1,0 +1,1 @@
+"""Strategies that must be fitted on training tasks before they work."""

@@ -1,0 +1,179 @@
+"""Strategies learned from look-ahead gains: LAL, and the meta-model that picks out the best candidates."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
+
+from agents.strategies.base import masked_scores
+from agents.strategies.fitted.base import FITTED, FittedStrategy
+from agents.strategies.privileged import accuracy_first, look_ahead
+from metaal_env.core import Core
+from metaal_env.errors import InputError
+from metaal_env.features import N_EPISODE, N_ITEM, extract
+from metaal_env.pool.view import PoolView
+
+
+class GainModel(FittedStrategy):
+    """An item's features and the episode's → a number that ranks candidates, fitted to look-ahead gains.
+
+    Cost: the features, O(N·L), and a small network.
+
+    Args:
+        width: hidden units.
+    """
+
+    def __init__(self, *, width: int = 32, seed: int = 0):
+        super().__init__(seed=seed)
+        self.width = width
+        torch_state = torch.random.get_rng_state()
+        torch.manual_seed(seed)  # the weights before fitting
+        self.network = nn.Sequential(
+            *(nn.Linear(N_ITEM + N_EPISODE, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()),
+            nn.Linear(width, 1),
+        )
+        torch.random.set_rng_state(torch_state)
+
+    def options(self) -> dict[str, Any]:
+        return {"width": self.width}
+
+    @torch.no_grad()
+    def score(self, view: PoolView) -> Tensor:
+        self.network.to(view.device)
+        return self.network(inputs_of(view)).squeeze(-1)
+
+    @abstractmethod
+    def targets(self, gain: Tensor, mask: Tensor) -> Tensor:
+        """(B, N) gains and their (B, N) mask → (B, N) what the network is fitted to."""
+
+    @abstractmethod
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Scalar."""
+
+    def fit(
+        self,
+        cores: Sequence[Core],
+        *,
+        tasks: int = 32,
+        iterations: int = 8,
+        epochs: int = 4,
+        learning_rate: float = 2e-3,
+        seed: int = 0,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> list[float]:
+        """Fits the network in place; returns the mean loss on each iteration's states before it learns them.
+
+        States of the first iteration come from labelling at random, later ones from the strategy as it is by
+        then (LALiterative); all states so far are learned from.
+
+        Args:
+            cores: where tasks come from; a wide mixture generalises.
+            tasks: episodes per core and iteration.
+            epochs: passes over the states per iteration.
+            progress: called with the iteration and that loss.
+        """
+        torch.manual_seed(seed)
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=learning_rate)
+        seen: list[tuple[Tensor, Tensor]] = []
+        losses = []
+        for iteration in range(iterations):
+            fresh = []
+            for number, core in enumerate(cores):
+                rngs = [np.random.default_rng([seed, iteration, number, i]) for i in range(tasks)]
+                fresh += list(self._episode(core, rngs, at_random=iteration == 0))
+            self.network.cpu()  # playing took it to the cores' device
+            with torch.no_grad():
+                held = [self.loss(self.network(x).squeeze(-1), y) for x, y in fresh]
+            losses.append(float(torch.stack(held).mean()))
+            if progress is not None:
+                progress(iteration, losses[-1])
+            seen += fresh
+            x, y = (torch.cat(part) for part in zip(*seen, strict=True))
+            for _ in range(epochs):
+                for rows in torch.randperm(len(x)).split(2048):
+                    loss = self.loss(self.network(x[rows]).squeeze(-1), y[rows])
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+        return losses
+
+    @torch.no_grad()
+    def _episode(
+        self, core: Core, rngs: Sequence[np.random.Generator], at_random: bool
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs (M, F) and targets (M,) of every candidate at every step of some episodes."""
+        state = core.reset(core.sampler.sample(list(rngs)))
+        for _ in range(int(state.task.budget.max())):
+            view = core.view(state)
+            before = state.metrics
+            gain = accuracy_first(look_ahead(view, core.oracle(state))) - accuracy_first(before).unsqueeze(1)
+            target = self.targets(gain.float(), view.selectable)
+            x = inputs_of(view)
+            yield x[view.selectable].cpu(), target[view.selectable].cpu()
+            chance = torch.from_numpy(np.stack([rng.random(x.shape[1]) for rng in rngs])).to(view.device)
+            scores = chance if at_random else self.score(view)
+            core.step(state, masked_scores(scores, view).argmax(1))
+
+
+def inputs_of(view: PoolView) -> Tensor:
+    """(B, N, N_ITEM + N_EPISODE) features of each item, the episode's repeated."""
+    features = extract(view)
+    episode = features.episode.unsqueeze(1).expand(-1, features.items.shape[1], -1)
+    return torch.cat([features.items, episode], -1).float()
+
+
+@FITTED.register("lal")
+class LAL(GainModel):
+    """Learning active learning: a regressor of the error reduction that a label brings (Konyushkova 2017).
+
+    arXiv 1703.03365, LALindependent (states from random labelling), then LALiterative (from its own). The paper's
+    regressor is a random forest on seven features of a random-forest classifier; here it is a small network on
+    `metaal_env.features`, which serve any learner and number of classes. Gains are in hundredths of accuracy.
+    """
+
+    name = "lal"
+
+    def targets(self, gain: Tensor, mask: Tensor) -> Tensor:
+        return 100 * gain
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        # In units of what gains usually differ by, so that one learning rate serves.
+        return mse_loss(output, target) / 10
+
+
+@FITTED.register("meta_model")
+class MetaModel(GainModel):
+    """The probability that an item is among the candidates worth most: supervised meta-learning of the rule.
+
+    A classifier of items, as in meta-model approaches to data selection (cf. Contardo et al. 2017 and Liu et
+    al. 2018, who imitate such an oracle): positive are the `share` of candidates with the largest look-ahead
+    gain. Unlike a regression it does not care how large gains are, which varies from task to task.
+
+    Args:
+        share: of the candidates that count as worth labelling.
+    """
+
+    name = "meta_model"
+
+    def __init__(self, *, share: float = 0.1, width: int = 32, seed: int = 0):
+        super().__init__(width=width, seed=seed)
+        if not 0 < share < 1:
+            raise InputError(f"share={share} must lie in (0, 1).")
+        self.share = share
+
+    def options(self) -> dict[str, Any]:
+        return {"width": self.width, "share": self.share}
+
+    def targets(self, gain: Tensor, mask: Tensor) -> Tensor:
+        ordered = gain.masked_fill(~mask, -torch.inf).sort(1, descending=True).values
+        wanted = (self.share * mask.sum(1, keepdim=True)).ceil().long().clamp(min=1) - 1
+        return (gain >= torch.take_along_dim(ordered, wanted, 1)).float()
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return binary_cross_entropy_with_logits(output, target)

@@ -1,0 +1,132 @@
+"""The meta-optimised rule: a weighted sum of rules whose weights are found on training tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.strategies.base import STRATEGIES, Strategy
+from metaal_env import rules
+from metaal_env.core import Core
+from metaal_env.errors import InputError
+from metaal_env.pool.view import PoolView
+from metaal_env.tasks import TaskBatch
+
+MIXED: dict[str, Callable[[PoolView], Tensor]] = {
+    "margin": rules.margin,
+    "entropy": rules.entropy,
+    "novelty": rules.novelty,
+    "k_center": rules.kcenter_distance,
+    "density": lambda view: view.geometry.density(rules.HERDING_WIDTH),
+    "herding_narrow": lambda view: rules.herding_gain(view, 0.1),
+    "herding_wide": lambda view: rules.herding_gain(view, 0.6),
+    "uherding": rules.uherding_gain,
+}
+"""What is mixed: one rule per idea, at two kernel widths."""
+
+DEFAULT_WEIGHTS: tuple[float, ...] = (0.0,) * (len(MIXED) - 1) + (1.0,) + (0.0,) * len(MIXED)
+
+
+@STRATEGIES.register("mixture")
+class WeightedRules(Strategy):
+    """Σ_r (w_r + t v_r) z_r(x) with each rule's scores standardised over the candidates (Ebner et al. 2020).
+
+    t is the share of the episode's labels that are bought, so that weights may move from covering to
+    uncertainty. Weights are found by `fit`; the default ones are those of UHerding alone. Cost: the rules'.
+
+    Args:
+        weights: w for every rule of `MIXED` in order, then v.
+        temperature: of Gumbel noise added to the scores; 0 is deterministic.
+
+    Raises:
+        InputError: a wrong number of weights.
+    """
+
+    spreads = True
+
+    def __init__(
+        self, *, weights: Sequence[float] = DEFAULT_WEIGHTS, temperature: float = 0.0, seed: int = 0
+    ):
+        super().__init__(seed=seed)
+        if len(weights) != 2 * len(MIXED):
+            raise InputError(
+                f"weights has {len(weights)} numbers; give {2 * len(MIXED)}: w and v for each rule."
+            )
+        self.weights, self.temperature = tuple(map(float, weights)), temperature
+
+    def score(self, view: PoolView) -> Tensor:
+        total = (view.labelled.sum(1) + view.budget_left).clamp(min=1)
+        progress = (view.labelled.sum(1) / total).double().unsqueeze(1)  # (B, 1)
+        w, v = self.weights[: len(MIXED)], self.weights[len(MIXED) :]
+        scores = torch.zeros_like(progress).expand(view.valid.shape).clone()
+        for rule, start, slope in zip(MIXED.values(), w, v, strict=True):
+            if start or slope:
+                scores += (start + slope * progress) * _standardise(rule(view).double(), view.selectable)
+        if self.temperature:
+            n = view.valid.shape[1]
+            scores += self.temperature * view.random(lambda rng: rng.gumbel(size=n), self.seed)
+        return scores
+
+    def fit(
+        self,
+        cores: Sequence[Core],
+        *,
+        tasks: int = 64,
+        iterations: int = 20,
+        population: int = 24,
+        seed: int = 0,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> WeightedRules:
+        """The best weights for the mean reward-set AULC over training tasks, by the cross-entropy method.
+
+        Rubinstein 1999: draw weights from a Gaussian, refit it to the best quarter. Every candidate plays the
+        same tasks; the direction of the weights alone matters, so draws are normalised.
+
+        Args:
+            cores: where tasks come from; a wide mixture generalises.
+            tasks: per core and candidate.
+            iterations, population: of the search.
+            progress: called with the iteration and the mean AULC of the elite.
+        """
+        rng = np.random.default_rng(seed)
+        size, elite = 2 * len(MIXED), max(2, population // 4)
+        mean, spread = np.array(self.weights), np.full(size, 0.5)
+        generators = [[np.random.default_rng([seed, i]) for i in range(tasks)] for _ in cores]
+        drawn = [core.sampler.sample(each) for core, each in zip(cores, generators, strict=True)]
+        for iteration in range(iterations):
+            draws = mean + spread * rng.normal(size=(population, size))
+            draws[0] = mean
+            draws /= np.linalg.norm(draws, axis=1, keepdims=True)
+            values = []
+            for weights in draws:
+                candidate = WeightedRules(weights=weights.tolist(), seed=self.seed)
+                scores = [_aulc(core, candidate, part) for core, part in zip(cores, drawn, strict=True)]
+                values.append(float(np.mean(scores)))
+            best = np.argsort(values)[::-1][:elite]
+            mean = draws[best].mean(0)
+            spread = draws[best].std(0) + 0.1 * 0.8**iteration
+            if progress is not None:
+                progress(iteration, float(np.mean(np.array(values)[best])))
+        return WeightedRules(weights=(mean / np.linalg.norm(mean)).tolist(), seed=self.seed)
+
+
+def _standardise(scores: Tensor, mask: Tensor) -> Tensor:
+    """(B, N) scores with mean 0 and deviation 1 over `mask`; constant scores become 0."""
+    count = mask.sum(1, keepdim=True).clamp(min=1)
+    scores = scores.masked_fill(~mask, 0)
+    centred = (scores - scores.sum(1, keepdim=True) / count).masked_fill(~mask, 0)
+    spread = (centred.square().sum(1, keepdim=True) / count).sqrt()
+    # Rounding noise of a constant score must not be blown up to a ranking.
+    scale = scores.abs().amax(1, keepdim=True)
+    return torch.where(spread > 1e-6 * scale, centred / spread.clamp(min=1e-300), 0.0)
+
+
+@torch.no_grad()
+def _aulc(core: Core, strategy: Strategy, task: TaskBatch) -> float:
+    state = core.reset(task)
+    for _ in range(int(state.task.budget.max())):
+        core.step(state, strategy.select(core.view(state)))
+    return float((state.accuracy_sum / state.task.budget).mean())

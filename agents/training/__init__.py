@@ -1,0 +1,1 @@
+"""Training of acquisition policies, from tasks to the verdict."""

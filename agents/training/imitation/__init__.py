@@ -1,0 +1,1 @@
+"""Imitation of one-step look-ahead."""

@@ -1,0 +1,229 @@
+"""`Trainer`: the callback that starts, validates, logs and checkpoints every iteration of PPO."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Figure as LoggedFigure
+from torch import Tensor
+from torch.distributions import Categorical
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from agents.evaluation.play import play
+from agents.evaluation.report.pictures import pool_figure
+from agents.policy.sb3_policy import LearnedStrategy, SetPolicy, entropy
+from agents.strategies.base import Strategy
+from agents.training.ppo.episode_ppo import BACK_OFF, EpisodePPO
+from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
+from metaal_env.core import Core
+from metaal_env.errors import InputError
+from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
+
+if TYPE_CHECKING:
+    from agents.training.ppo.train import PPOConfig
+
+
+AVERAGING = 0.9
+"""Share of the running average of weights that an iteration keeps. The average is what is validated and kept, since
+the updates of a single iteration follow few tasks."""
+
+RECOVERIES = 3
+"""Divergences after which a training goes on; at the next it gives up."""
+
+
+class Trainer(BaseCallback):
+    """Validates, logs and checkpoints between iterations.
+
+    At an iteration's start no episode is running and its tasks depend on its number alone, so weights,
+    optimiser and random states are all there is to save: a run that continues from the checkpoint equals one
+    that was never interrupted.
+
+    Args:
+        config: of the training.
+        validation: families of cores over validation classes; the checkpoint with the highest mean area under the
+            learning curve on their *reward* sets is kept.
+        baselines: validation AULC of other strategies, drawn beside the policy's.
+        checkpoint: file to continue from and to rewrite.
+        stem: where the best policy is written (``<stem>.safetensors`` and ``<stem>.json``).
+    """
+
+    def __init__(
+        self,
+        config: PPOConfig,
+        validation: Sequence[Sequence[Core]],
+        baselines: dict[str, float],
+        checkpoint: Path,
+        stem: Path,
+    ):
+        super().__init__()
+        self.config, self.validation, self.baselines = config, validation, baselines
+        self.checkpoint, self.stem = checkpoint, stem
+        self.best = -np.inf
+        self.averaged: AveragedModel
+        self.bar: Any = None
+        self.stopping: list[int] = []
+        """Not empty: write a checkpoint at the iteration's end and end there."""
+        self.model: EpisodePPO
+
+    def continue_from_checkpoint(self, model: EpisodePPO) -> int:
+        """Restores the saved state, if there is one; returns the number of finished iterations."""
+        network = model.policy.network
+        self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))  # type: ignore[arg-type]
+        saved = read_checkpoint(self.checkpoint, self.config)
+        if saved is None:
+            return 0
+        with restoring(self.checkpoint):
+            model.policy.load_state_dict(saved["policy"])
+            self.averaged.load_state_dict(saved["averaged"])
+            model.policy.optimizer.load_state_dict(saved["optimizer"])
+            torch.set_rng_state(saved["torch_rng"])
+            name, keys, *rest = json.loads(saved["numpy_rng"])
+            np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+            model.iteration, self.best = saved["iteration"], saved["best"]
+            model.num_timesteps = saved["num_timesteps"]
+            model._n_updates = saved["n_updates"]
+            model.recoveries = saved.get("recoveries", 0)
+        return model.iteration
+
+    def recover(self, error: FloatingPointError) -> None:
+        """Back to the last checkpoint, with a lower learning rate from there on.
+
+        The count goes into that checkpoint, so that a run that is killed afterwards continues in the same way.
+
+        Raises:
+            InputError: it has recovered `RECOVERIES` times already.
+        """
+        at, config = self.model.iteration, self.config
+        saved = read_checkpoint(self.checkpoint, config)
+        assert saved is not None  # written before the first roll-out
+        recoveries = saved.get("recoveries", 0) + 1
+        if recoveries > RECOVERIES:
+            raise InputError(
+                f"learning_rate={config.learning_rate}: PPO diverged at iteration {at} ({error}), {RECOVERIES} lowered "
+                "rates included; choose a lower one, or another reward if it is to blame."
+            ) from error
+        write_checkpoint(self.checkpoint, config, saved | {"recoveries": recoveries})
+        back = self.continue_from_checkpoint(self.model)
+        self.bar.write(
+            f"PPO diverged at iteration {at} ({error}): back to iteration {back} with {BACK_OFF**recoveries:g} times "
+            f"the learning rate, recovery {recoveries} of {RECOVERIES}"
+        )
+
+    def close(self) -> None:
+        """Ends the progress bar, so that what follows begins on a line of its own."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def _on_training_start(self) -> None:
+        self.close()
+        self.bar = tqdm(
+            total=self.config.iterations, initial=self.model.iteration, desc="policy (PPO)", unit="iteration"
+        )
+
+    def _on_rollout_start(self) -> None:
+        iteration = self.model.iteration
+        if self.averaged.n_averaged < iteration:  # not again after a checkpoint
+            self.averaged.update_parameters(self.model.policy.network)  # type: ignore[arg-type]
+        due = iteration % self.config.validate_every == 0 or iteration == self.config.iterations
+        if due:
+            self._validate_and_save()
+        self.model.ending = bool(self.stopping)
+        if self.model.ending and not due:
+            self._save()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        buffer: MixedRolloutBuffer = self.model.rollout_buffer  # type: ignore[assignment]
+        for key in ("aulc", "accuracy", "classes_seen"):
+            recent = [episode[key] for episode in self.model.ep_info_buffer or []]
+            if recent:
+                self.logger.record(f"rollout/{key}", float(np.mean(recent)))
+        policy: SetPolicy = self.model.policy  # type: ignore[assignment]
+        with torch.no_grad():
+            steps = buffer.parts[0].steps
+            sample = steps[len(steps) // 2]
+            distribution, output = policy.run(sample)
+            prior = Categorical(logits=output.prior.masked_fill(~sample["action_mask"].bool(), -torch.inf))
+            self.logger.record("policy/kl_to_prior", float(_kl(distribution, prior).mean()))
+            self.logger.record("policy/entropy", float(entropy(distribution).mean()))
+        self.bar.update()
+
+    def _on_training_end(self) -> None:
+        self.logger.dump(self.num_timesteps)
+        self.close()
+
+    def _validate_and_save(self) -> None:
+        strategy = LearnedStrategy(self.averaged.module)  # type: ignore[arg-type]
+        aulc, classes_seen = validate(self.validation, strategy, self.config.validation_tasks)
+        self.logger.record("validation/policy", aulc)
+        for name, value in self.baselines.items():
+            self.logger.record(f"validation/{name}", value)
+        if {"random", "greedy_lookahead"} <= set(self.baselines):
+            floor, ceiling = self.baselines["random"], self.baselines["greedy_lookahead"]
+            self.logger.record("validation/gap_closed", (aulc - floor) / max(ceiling - floor, 1e-9))
+        self.logger.record("validation/classes_seen", classes_seen)
+        best_rule = max((v for k, v in self.baselines.items() if k != "greedy_lookahead"), default=np.nan)
+        figure = pool_figure(self.validation[0][0], strategy, seed=validation_seeds(1)[0])
+        self.logger.record(
+            "validation/picks", LoggedFigure(figure, close=True), exclude=("stdout", "log", "csv", "json")
+        )
+        self.bar.set_postfix(validation=f"{aulc:.4f}", best_rule=f"{best_rule:.4f}")
+        if aulc > self.best:
+            self.best = aulc
+            strategy.save(self.stem, {"iteration": self.model.iteration, "validation_aulc": aulc})
+        self._save()
+
+    def _save(self) -> None:
+        policy: SetPolicy = self.model.policy  # type: ignore[assignment]
+        name, keys, *rest = np.random.get_state()
+        write_checkpoint(
+            self.checkpoint,
+            self.config,
+            {
+                "policy": policy.state_dict(),
+                "averaged": self.averaged.state_dict(),
+                "optimizer": policy.optimizer.state_dict(),
+                "torch_rng": torch.get_rng_state(),
+                "numpy_rng": json.dumps([name, np.asarray(keys).tolist(), *rest]),
+                "iteration": self.model.iteration,
+                "best": self.best,
+                "num_timesteps": self.model.num_timesteps,
+                "n_updates": self.model._n_updates,
+                "recoveries": self.model.recoveries,
+            },
+        )
+
+
+def validation_seeds(n: int) -> range:
+    """Seeds of the fixed validation tasks; apart from the seeds of training and of evaluation."""
+    return range(10**6, 10**6 + n)
+
+
+def validate(families: Sequence[Sequence[Core]], strategy: Strategy, n_tasks: int) -> tuple[float, float]:
+    """Mean area under the learning curve on the reward sets, and share of classes found.
+
+    Every family counts alike; about `n_tasks` tasks are shared out evenly.
+    """
+    aulc, found = [], []
+    for family in families:
+        seeds = validation_seeds(max(1, n_tasks // len(families) // len(family)))
+        played = [play(core, strategy, seeds, measure_on="reward") for core in family]
+        aulc.append(np.mean([np.mean(episodes.aulc) for episodes in played]))
+        found.append(np.mean([np.nanmean(episodes.curves["coverage"][:, -1]) for episodes in played]))
+    return float(np.mean(aulc)), float(np.mean(found))
+
+
+def _kl(policy: Categorical, prior: Categorical) -> Tensor:
+    """(B,) KL divergence in nats over selectable items."""
+    probs = policy.probs
+    gap = (policy.logits - prior.logits).masked_fill(probs == 0, 0.0)
+    return (probs * gap).sum(-1)

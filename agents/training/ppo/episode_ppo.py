@@ -1,0 +1,108 @@
+"""`EpisodePPO`: stable-baselines3's PPO on whole episodes, watched for divergence.
+
+stable-baselines3 declares NumPy arrays and its own base classes where tensors and ours are passed: hence the
+``type: ignore`` of the checker.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+
+from agents.training.ppo.tensor_rollout import MixedRolloutBuffer, TensorVecEnv, episode_infos
+from agents.training.task_mixture import Mixture
+from metaal_env.tasks import bounds
+from metaal_env.vector_env import MetaALVectorEnv
+
+BACK_OFF = 0.5
+"""Factor of the learning rate after every recovery from a divergence."""
+
+
+class EpisodePPO(PPO):
+    """stable-baselines3's PPO whose roll-outs are whole episodes of a mixture's groups; its update is untouched.
+
+    What is NaN or infinite in a roll-out or after an update raises `FloatingPointError`. `recoveries` counts how
+    often training went on from a checkpoint because of that, each time with a lower learning rate.
+
+    Args:
+        mixture: where episodes come from.
+        iterations: roll-outs after which `learn` ends.
+        **options: as for `PPO`.
+    """
+
+    def __init__(self, mixture: Mixture, iterations: int, **options: Any):
+        self.mixture, self.iterations, self.iteration = mixture, iterations, 0
+        self.recoveries, self.ending = 0, False
+        super().__init__(env=TensorVecEnv(mixture.draw(0)[0]), **options)
+
+    def collect_rollouts(
+        self,
+        env: Any,
+        callback: BaseCallback,
+        rollout_buffer: MixedRolloutBuffer,  # type: ignore[override]
+        n_rollout_steps: int,
+    ) -> bool:
+        """Plays one episode in every environment of the next roll-out; False when training is over."""
+        callback.on_rollout_start()
+        if self.ending or self.iteration >= self.iterations:
+            return False
+        self.policy.set_training_mode(False)
+        rollout_buffer.reset()
+        self.iteration += 1
+        for envs in self.mixture.draw(self.iteration - 1):
+            self._play(envs, rollout_buffer)
+        rollout_buffer.scale_advantages()
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    @torch.no_grad()
+    def _play(self, envs: MetaALVectorEnv, buffer: MixedRolloutBuffer) -> None:
+        steps = bounds(envs.core.config.budget)[1]
+        part = buffer.open(envs, steps)
+        observation = envs.reset_tensors()
+        for step in range(steps):
+            distribution, output = self.policy.run(observation)  # type: ignore[operator]
+            # Before anything is drawn: that would end in an error of torch's, on a GPU in a broken one.
+            _require_finite("scores", output.logits)
+            actions = distribution.sample()
+            result = envs.advance(actions)
+            _require_finite("rewards", result.reward)
+            part.add(
+                observation,
+                actions.cpu().numpy(),
+                result.reward.cpu().numpy(),
+                np.full(envs.num_envs, step == 0),
+                output.value,
+                distribution.log_prob(actions),
+            )
+            if step + 1 < steps:
+                observation = envs.observe()
+        part.compute_returns_and_advantage(torch.zeros(envs.num_envs), np.ones(envs.num_envs, dtype=bool))
+        self.num_timesteps += steps * envs.num_envs
+        self._update_info_buffer(episode_infos(envs.outcome(torch.arange(envs.num_envs))))
+
+    def train(self) -> None:
+        """One update of stable-baselines3's. Raises: `FloatingPointError`."""
+        super().train()
+        for name in ("loss", "approx_kl"):
+            _require_finite(name, torch.tensor(self.logger.name_to_value[f"train/{name}"]))
+        for name, weight in self.policy.named_parameters():
+            _require_finite(f"weights {name}", weight)
+
+    def _setup_lr_schedule(self) -> None:
+        super()._setup_lr_schedule()
+        planned = self.lr_schedule
+        self.lr_schedule = lambda remaining: planned(remaining) * BACK_OFF**self.recoveries
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        self._current_progress_remaining = 1 - (self.iteration - 1) / self.iterations
+
+
+def _require_finite(name: str, values: torch.Tensor) -> None:
+    if not bool(values.isfinite().all()):
+        raise FloatingPointError(f"{name} are NaN or infinite" if values.dim() else f"{name} is {values:g}")

@@ -1,0 +1,163 @@
+"""`Mixture`: from which data sets, learners and task shapes the episodes of a roll-out come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from metaal_env.core import Core
+from metaal_env.datasets import load_dataset
+from metaal_env.datasets.base import ClassDataset, Split
+from metaal_env.datasets.unseen_classes import learner_and_policy_parts
+from metaal_env.errors import InputError
+from metaal_env.learners.base import LEARNERS
+from metaal_env.make import make_core
+from metaal_env.sampler import fit_task
+from metaal_env.tasks import Range, TaskConfig, bounds
+from metaal_env.vector_env import MetaALVectorEnv
+
+WHOLE_TABLES = 5
+"""Collections of at least this many data sets are split by data set: every fifth validates, the others train."""
+
+ATTEMPTS = 20
+"""Shapes that are tried on one data set before giving up; small ones cannot supply every shape."""
+
+
+ODD = 1 / 6
+"""Share of the drawn task shapes with wrong labels, with distractors, and with initial labels."""
+
+
+class Mixture:
+    """Draws groups of environments: each group has one data set, one learner and one task shape.
+
+    A roll-out depends on its number alone, so that a training can continue anywhere.
+
+    Args:
+        families: cores that count as one source, e.g. the tables of one collection; families are drawn with
+            equal probability, then a core within the family.
+        n_envs: episodes per roll-out, over all groups.
+        paired: episodes that share a task.
+        groups: per roll-out.
+        vary: draws classes, pool, budget, imbalance, noise, distractors and initial labels widely
+            (`varied`) instead of from the core's own settings.
+        seed: of all draws.
+    """
+
+    def __init__(
+        self,
+        families: Sequence[Sequence[Core]],
+        *,
+        n_envs: int,
+        paired: int,
+        groups: int = 1,
+        vary: bool = False,
+        seed: int = 0,
+    ):
+        self.families, self.vary, self.seed = families, vary, seed
+        self.paired, self.groups, self.size = paired, groups, n_envs // groups
+
+    def resized(self, n_envs: int, groups: int) -> Mixture:
+        """The same sources for roll-outs of another size, without companions."""
+        return Mixture(self.families, n_envs=n_envs, paired=1, groups=groups, vary=self.vary, seed=self.seed)
+
+    def draw(self, number: int) -> list[MetaALVectorEnv]:
+        """The environments of roll-out `number`, ready to be reset."""
+        rng = np.random.default_rng([self.seed, number])
+        # Every family once before any comes twice.
+        rounds = -(-self.groups // len(self.families))
+        order = np.concatenate([rng.permutation(len(self.families)) for _ in range(rounds)])[: self.groups]
+        return [self._group(self.families[family], rng) for family in order]
+
+    def _group(self, family: Sequence[Core], rng: np.random.Generator) -> MetaALVectorEnv:
+        core = family[int(rng.integers(len(family)))]
+        envs = MetaALVectorEnv(self.size, paired=self.paired, core=self._shaped(core, rng))
+        envs.seed_episodes(rng.integers(2**62, size=self.size).tolist())
+        return envs
+
+    def _shaped(self, core: Core, rng: np.random.Generator) -> Core:
+        for _ in range(ATTEMPTS):
+            config = varied(core.config, core.dataset, rng) if self.vary else core.config
+            try:
+                shape = fit_task(config, core.dataset, set())[0] if self.vary else config
+                return core.with_task(one_shape(shape, rng))
+            except InputError:
+                continue
+        return core.with_task(one_shape(core.config, rng))
+
+
+def one_shape(config: TaskConfig, rng: np.random.Generator) -> TaskConfig:
+    """`config` with every range replaced by one number of it: tasks of a group then need no padding."""
+
+    def pick(value: Range) -> int:
+        return int(rng.integers(*bounds(value), endpoint=True))
+
+    ranges = ("way", "pool_size", "budget", "initial_labels")
+    return replace(config, **{name: pick(getattr(config, name)) for name in ranges})
+
+
+def varied(base: TaskConfig, data: ClassDataset, rng: np.random.Generator) -> TaskConfig:
+    """A task shape drawn as widely as a general policy must cope with.
+
+    Log-uniform: classes 3–20 (2 where there are no more), labels from one per class (5 at least) to four per class
+    (20 at least), pools of 30–300. Class shares are equal in half of the draws, else from Dirichlet(.3) or
+    Dirichlet(1). In one draw of six each: wrong labels (10 %), distractors (20 %), initial labels (up to one per
+    class). Training has no use for a test set: the reward set takes its items, up to 30 per class, for a
+    reward with less noise.
+    """
+    n_classes, sizes = data.n_classes, np.bincount(data.labels.numpy())
+
+    def log_uniform(low: float, high: float) -> float:
+        return float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
+
+    way = round(log_uniform(min(3, n_classes), min(20, n_classes)))
+    budget = round(log_uniform(max(5, way), max(20, 4 * way)))
+    initial = int(rng.integers(1, way, endpoint=True)) if rng.random() < ODD else 0
+    return replace(
+        base,
+        way=way,
+        budget=budget,
+        pool_size=round(log_uniform(max(30, 2 * (budget + initial)), 300)),
+        imbalance=float(rng.choice([0.3, 1.0, np.inf, np.inf])),
+        label_noise=0.1 if rng.random() < ODD else 0.0,
+        distractors=0.2 if rng.random() < ODD and n_classes > way else 0.0,
+        initial_labels=initial,
+        reward_per_class=int(np.clip(np.median(sizes) // 2 - 1, 2, 30)),
+        test_per_class=1,
+    )
+
+
+def load_sources(
+    specs: Sequence[str], task: TaskConfig, reward: str, device: str = "cpu"
+) -> tuple[list[list[Core]], list[list[Core]]]:
+    """The families to train on and to validate on.
+
+    Args:
+        specs: ``DATASET@LEARNER``; several data sets joined by ``+`` are one family. Without a learner it is
+            ``prototype``.
+        task: shrunk to what each data set can supply.
+
+    Raises:
+        InputError: a data set or learner is unknown, unusable, or does not fit the other.
+    """
+    training, validation = [], []
+    for spec in specs:
+        names, _, learner = spec.partition("@")
+        files = names.split("+")
+
+        def core(file: str, split: Split, learner: str = learner or "prototype") -> Core:
+            data = load_dataset(file).split(split)
+            if split == "train" and learner not in LEARNERS:  # meta-trained, perhaps on these very classes
+                data = learner_and_policy_parts(data)[1]
+            shape = fit_task(task, data, set())[0]
+            return make_core(data, split="all", learner=learner, task=shape, reward=reward, device=device)
+
+        if len(files) >= WHOLE_TABLES:
+            cores = [core(file, "all") for file in files]
+            validation.append(cores[::WHOLE_TABLES])
+            training.append([c for place, c in enumerate(cores) if place % WHOLE_TABLES])
+        else:
+            training.append([core(file, "train") for file in files])
+            validation.append([core(file, "validation") for file in files])
+    return training, validation

@@ -1,0 +1,1 @@
+"""Readers: files of the user's to a `ClassDataset`."""

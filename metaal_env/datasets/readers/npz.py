@@ -1,0 +1,107 @@
+"""npz files: read without pickles and within bounds, then made a `ClassDataset`."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import math
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from metaal_env.datasets.base import ClassDataset
+from metaal_env.datasets.readers.from_arrays import from_arrays
+from metaal_env.errors import InputError, brief
+
+MAX_ELEMENTS = 2**31
+MAX_BYTES = 2**33
+"""Of all arrays of a file together."""
+MAX_RATIO = 1100
+"""Deflate cannot shrink further than 1032 : 1, so a higher ratio is a lie about the size."""
+BOMB_BYTES, BOMB_RATIO = 2**28, 200
+"""Above this size, an array that shrank by more than this ratio is no data."""
+MAX_HEADER = 10_000
+MAX_MEMBERS = 1000
+DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError),
+    *(RuntimeError, OSError, SyntaxError, tokenize.TokenError, TypeError, MemoryError, OverflowError),
+)
+"""What zipfile and NumPy raise on hostile bytes."""
+
+
+def load_npz(path: Path, name: str) -> ClassDataset:
+    """Reads ``X``, ``y``, ``text``, ``class_*`` and ``*_names``; see `from_arrays` for what they mean.
+
+    Raises:
+        InputError: the file is no npz, damaged, too large, or holds pickled objects; or as `from_arrays`.
+    """
+    return from_arrays(name, read_arrays(path, name, _is_wanted))
+
+
+def _is_wanted(key: str) -> bool:
+    return key in ("X", "y", "text") or key.startswith("class_") or key.endswith("_names")
+
+
+def read_arrays(path: Path, name: str, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+    """The wanted arrays of an npz file; each header is checked before its memory is taken."""
+    arrays: dict[str, np.ndarray] = {}
+    total = 0
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if len(members) > MAX_MEMBERS:
+                raise InputError(
+                    f"dataset={name!r} holds {len(members):,} arrays, at most {MAX_MEMBERS:,} are read; save fewer."
+                )
+            for member in members:
+                key = member.filename.removesuffix(".npy")
+                if not wanted(key) or not member.filename.endswith(".npy"):
+                    continue
+                with archive.open(member) as stream:
+                    total += _check_header(stream, member, f"dataset={name!r}: array {key!r}")
+                if total > MAX_BYTES:
+                    raise InputError(f"dataset={name!r} declares over {MAX_BYTES:,} bytes; save fewer items.")
+                with archive.open(member) as stream:
+                    arrays[key] = npy.read_array(stream, allow_pickle=False)
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"dataset={name!r} does not fit into memory; save fewer items.") from error
+    except DAMAGE as error:
+        raise InputError(
+            f"dataset={name!r} is no readable npz file ({brief(error)}); save it with numpy.savez."
+        ) from error
+    return arrays
+
+
+def _check_header(stream: IO[bytes], member: zipfile.ZipInfo, what: str) -> int:
+    """The bytes that the array will take."""
+    version = npy.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise InputError(f"{what} has the unsupported npy version {version}; save plain numbers or strings.")
+    # Cut here: NumPy reads as much as the header claims to be, up to 4 GB, before it looks at its length.
+    head = io.BytesIO(stream.read(MAX_HEADER + 4))
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read_header(head)
+    if dtype.hasobject or dtype.kind not in "biufUS":
+        raise InputError(
+            f"{what} has type {dtype}, which is not read (objects are pickles); save numbers or strings."
+        )
+    elements = math.prod(shape)
+    size = elements * dtype.itemsize
+    if elements > MAX_ELEMENTS or size > MAX_BYTES:
+        raise InputError(f"{what} declares {elements:,} elements, {size:,} bytes; save fewer items.")
+    if size > member.file_size or member.file_size > MAX_RATIO * (member.compress_size + 1):
+        raise InputError(f"{what} declares more data than the file holds; it is damaged, save it again.")
+    if size > BOMB_BYTES and size > BOMB_RATIO * member.compress_size:
+        raise InputError(
+            f"{what} would swell from {member.compress_size:,} to {size:,} bytes; if that is meant, save it "
+            "uncompressed (numpy.savez)."
+        )
+    return size

@@ -1,0 +1,1 @@
+"""Sources: data sets with a registered name."""

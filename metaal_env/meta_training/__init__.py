@@ -1,0 +1,1 @@
+"""Meta-training of inner learners on the supports that acquisition produces."""

@@ -1,0 +1,68 @@
+"""How good and how calibrated a learner is by number of labels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaal_env.datasets.base import ClassDataset
+from metaal_env.learners.base import InnerLearner
+from metaal_env.meta_training.config import MetaTrainConfig
+from metaal_env.meta_training.few_shot_tasks import draw_items, draw_tasks
+from metaal_env.meta_training.loss import task_logits, task_loss
+from metaal_env.tasks import bounds
+
+
+def calibration_error(confidence: Tensor, hit: Tensor, bins: int = 10) -> float:
+    """Expected calibration error (Guo et al. 2017, eq. 5) of (n,) confidences and (n,) bool outcomes."""
+    index = (confidence * bins).long().clamp(max=bins - 1)
+    gap = torch.zeros(bins, device=index.device).index_add_(0, index, hit.float() - confidence)
+    return float(gap.abs().sum() / len(confidence))
+
+
+class Report(NamedTuple):
+    """Quality of a learner by number of labels; each (L,)."""
+
+    labels: list[int]
+    accuracy: list[float]
+    log_loss: list[float]
+    calibration_error: list[float]
+
+
+@torch.no_grad()
+def evaluate_learner(
+    learner: InnerLearner, dataset: ClassDataset, config: MetaTrainConfig, seed: int = 1
+) -> Report:
+    """Accuracy, log-loss and calibration by label count, on fixed acquisition-like tasks of `dataset`.
+
+    With ``config.balanced`` the tasks are balanced, and counts are labels per class.
+    """
+    rng = np.random.default_rng(seed)
+    items = draw_items(dataset, rng, dataset.n_classes, config.items_per_class)
+    features = learner.prepare_all(dataset.inputs[items.ravel()])
+    most = bounds(config.shots)[1] if config.balanced else config.max_labels
+    counts = sorted({1, 2, 5, 10, most} & set(range(1, most + 1)))
+    columns: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "calibration_error": []}
+    for n in counts:
+        tasks = draw_tasks(
+            rng,
+            *items.shape,
+            tasks=config.validation_tasks // len(counts) + 1,
+            way=config.way,
+            max_labels=config.max_labels,
+            queries=config.queries_per_class,
+            labels=n,
+            shots=n if config.balanced else None,
+        ).to(features.device)
+        logits = task_logits(learner, features, tasks)
+        mask = tasks.query_labels >= 0
+        probs = torch.softmax(logits[mask], -1)
+        confidence, guess = probs.max(-1)
+        hit = guess == tasks.query_labels[mask]
+        columns["accuracy"].append(float(hit.float().mean()))
+        columns["log_loss"].append(float(task_loss(logits, tasks.query_labels)))
+        columns["calibration_error"].append(calibration_error(confidence, hit))
+    return Report(counts, **columns)

@@ -1,0 +1,83 @@
+"""Balls of one radius around the items: how many the pool's structure suggests, and what they cover."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metaal_env.pool.clusters import static_clusters
+from metaal_env.pool.distances import Geometry, spread, squared_distances
+from metaal_env.pool.view import PoolView
+
+QUANTILES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3)
+"""Radii that are tried, as quantiles of the pool's squared distances: they mean the same in every space."""
+
+
+RADIUS_ITEMS = 256
+"""Items on which radii are judged; a quantile needs no more."""
+
+
+def pure_radius(view: PoolView, purity: float = 0.95) -> Tensor:
+    """(B,) squared radius: the largest of `QUANTILES` at which a share `purity` of balls lies in one cluster.
+
+    Clusters are k-means with one per class (ProbCover's rule for its radius); the smallest radius if none is pure.
+    Labels play no part: it is kept on the view's geometry.
+    """
+    key = ("pure_radius", purity, tuple(view.way.tolist()))
+    if key not in view.geometry.memo:
+        view.geometry.memo[key] = _pure_radius(view, purity)
+    return view.geometry.memo[key]
+
+
+def _pure_radius(view: PoolView, purity: float) -> Tensor:
+    size = min(view.valid.shape[1], RADIUS_ITEMS)
+    some = spread(view.embeddings, view.valid, size)
+    real = Geometry.rows(view.valid, some)  # (B, L)
+    items = Geometry.rows(view.embeddings, some)
+    distance = squared_distances(items, items)  # (B, L, L)
+    radii = _quantiles(distance, real)  # (B, Q)
+    assignment = torch.take_along_dim(static_clusters(view, view.way).assignment, some, 1)
+    differ = (assignment.unsqueeze(1) != assignment.unsqueeze(2)) & real.unsqueeze(1)
+    # A ball is pure up to the distance of the nearest item of another cluster.
+    reach = distance.masked_fill_(~differ, torch.inf).amin(-1)  # (B, L)
+    pure = (reach.unsqueeze(1) > radii.unsqueeze(2)) & real.unsqueeze(1)  # (B, Q, L)
+    share = pure.sum(-1) / real.sum(-1, keepdim=True).clamp(min=1)
+    best = (share >= purity).sum(1, keepdim=True) - 1  # purity falls with the radius
+    return torch.take_along_dim(radii, best.clamp(min=0), 1).squeeze(1)
+
+
+def _quantiles(distance: Tensor, real: Tensor) -> Tensor:
+    """(B, Q) `QUANTILES` of the (B, L, L) distances between two different items of (B, L) `real`."""
+    size = distance.shape[1]
+    first, second = torch.triu_indices(size, size, 1, device=distance.device)
+    pair = real[:, first] & real[:, second]  # (B, L(L−1)/2)
+    last = (pair.sum(1, keepdim=True) - 1).clamp(min=0)  # (B, 1)
+    levels = torch.tensor(QUANTILES, dtype=torch.float64, device=distance.device)
+    if not len(first):
+        return distance.new_zeros(len(distance), len(QUANTILES))
+    # Only the smallest part is needed: selecting it is cheaper than sorting everything.
+    most = round(QUANTILES[-1] * (len(first) - 1)) + 1
+    between = distance[:, first, second].masked_fill_(~pair, torch.inf)
+    ordered = between.topk(most, 1, largest=False).values
+    radii = torch.take_along_dim(ordered, (levels * last).round().long(), 1).nan_to_num(posinf=0.0)
+    # Each is the distance of a pair: rounding must not decide on which side of it that pair lies.
+    return radii * (1 + 1e-5)
+
+
+def ball_gain(view: PoolView, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, N) landmarks that labelling the item would newly cover, and the (B,) share covered already."""
+    geometry = view.geometry
+    kind = geometry.sq_dist.dtype
+    # Of the last radius alone: some rules change theirs at every step.
+    known = geometry.memo.get("inside")
+    if known is None or not torch.equal(known[0], radius):
+        known = geometry.memo["inside"] = radius, (geometry.sq_dist <= radius.view(-1, 1, 1)).to(kind)
+    inside: Tensor = known[1]  # (B, N, L) 0 or 1
+    open_ = geometry.landmark_mask.to(kind)
+    if view.order.shape[1]:
+        covered = (Geometry.rows(inside, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
+        open_ = open_ * (1 - covered)
+    # Sums of whole numbers are exact in float32 up to 2²⁴.
+    gain = (open_.unsqueeze(1) @ inside.transpose(1, 2)).squeeze(1)
+    real = geometry.landmark_mask.sum(1)
+    return gain, (real - open_.sum(1)) / real.clamp(min=1)

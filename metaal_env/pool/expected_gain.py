@@ -1,0 +1,165 @@
+"""What a label would teach, averaged over plausible partitions of the pool: look-ahead without hidden labels.
+
+A nearest-mean classifier in the pool's coordinates stands for the learner; it is fitted to the labels, and what it gets
+right is judged on the pool, with each class of a partition counting alike, as in a balanced test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metaal_env.pool.distances import Geometry
+from metaal_env.pool.partitions import Partitions, partitions
+from metaal_env.pool.sampled_clusterings import coordinates
+from metaal_env.pool.view import PoolView
+
+TEMPERATURE = 2.0
+"""Softness of the stand-in's probabilities."""
+
+EVERY = 2
+"""Of the partitions every second one is looked at: it costs half, and as a rule alone four are as good as eight."""
+
+NONE = -1e9
+"""Score of a class without a label where it cannot be predicted."""
+
+
+class Classifier(NamedTuple):
+    """The nearest-mean classifier before the label: −d² / (1 + 1 / n) for a class with n labels."""
+
+    now: Tensor  # (B, K, E) scores of the partitioned items
+    counts: Tensor  # (B, K)
+    factor: Tensor  # (B, K) what a squared distance counts once a class has one label more
+
+
+def _classifier(view: PoolView, found: Partitions) -> Classifier:
+    x = found.clusterings.x
+    some = view.counts.clamp(min=1).unsqueeze(-1)  # (B, K, 1)
+    product = found.support @ x.transpose(1, 2)  # (B, K, E)
+    norm = found.support.square().sum(-1, keepdim=True)
+    distance = x.square().sum(-1).unsqueeze(1) - 2 * product / some + norm / some.square()
+    return Classifier(-distance / (1 + 1 / some), view.counts, 1 / (1 + 1 / (view.counts + 1)))
+
+
+def expected_accuracy(view: PoolView) -> Tensor:
+    """(B, N) share of the pool that is classified rightly once the item is labelled, classes counting alike.
+
+    Mean over `partitions`. Only classes with a label are ever predicted. O(M·N·E).
+    """
+    found = partitions(view)
+    model = _classifier(view, found)
+    scores = model.now.masked_fill(~view.seen.unsqueeze(-1), NONE)
+    best, second = _two_best(scores)
+    numbers = torch.arange(scores.shape[1], device=scores.device).view(1, -1, 1)
+    mine = best.indices == numbers  # (B, K, E)
+    rival = torch.where(mine, second.values, best.values)
+    guess = torch.where(mine, second.indices, best.indices).masked_fill(rival <= NONE, -1)
+
+    def right(truth: Tensor) -> Tensor:  # without the new class's say
+        return (guess == truth).to(scores)
+
+    return _expected(view, found, model.counts, rival / model.factor.unsqueeze(-1), right, None)
+
+
+def expected_likelihood(view: PoolView) -> Tensor:
+    """(B, N) mean probability of the true class once the item is labelled, classes counting alike.
+
+    As `expected_accuracy`, but classes without a label are predicted with the density of the whole pool, so that it
+    tells apart what only later labels can make right.
+    """
+    found = partitions(view)
+    model = _classifier(view, found)
+    within = found.clusterings.within.mean(1)
+    slope = (found.clusterings.sharpness / (2 * TEMPERATURE * within)).view(-1, 1, 1)
+    anywhere = (
+        -slope
+        * within.view(-1, 1, 1)
+        * (found.clusterings.x.square().sum(-1).unsqueeze(1) - (2 * within).log().view(-1, 1, 1))
+    )
+    scores = torch.where(view.seen.unsqueeze(-1), slope * model.now, anywhere)
+    scores = scores.masked_fill(~view.class_mask.unsqueeze(-1), NONE)
+    rest = _without_each(scores)  # (B, K, E)
+
+    def right(truth: Tensor) -> Tensor:
+        own = torch.take_along_dim(scores, truth, 1)
+        return (own - rest).clamp(max=0).exp()  # at most 1 but for the new class itself, which does not count
+
+    threshold = rest / (slope * model.factor.unsqueeze(-1))
+    return _expected(view, found, model.counts, threshold, right, slope.squeeze(-1) * model.factor)
+
+
+def _two_best(scores: Tensor) -> tuple[torch.return_types.max, torch.return_types.max]:
+    best = scores.max(1, keepdim=True)
+    return best, scores.scatter(1, best.indices, 2 * NONE).max(1, keepdim=True)
+
+
+def _without_each(scores: Tensor) -> Tensor:
+    """(B, K, E) log-sum-exp of the scores of all other classes."""
+    total = scores.logsumexp(1, keepdim=True)
+    top = scores.argmax(1, keepdim=True)
+    others = scores.scatter(1, top, NONE).logsumexp(1, keepdim=True)
+    share = (scores - total).exp().scatter(1, top, 0.0)
+    return (total + torch.log1p(-share)).scatter(1, top, others)
+
+
+def _expected(
+    view: PoolView,
+    found: Partitions,
+    counts: Tensor,
+    threshold: Tensor,
+    right: Callable[[Tensor], Tensor],
+    slope: Tensor | None,
+) -> Tensor:
+    """(B, N) mean score over items and partitions after the label.
+
+    An item at squared distance d² of the new mean of class y then goes to y with probability
+    σ(slope · (−d² − threshold)), or if −d² > threshold; else it stays where it was.
+
+    Args:
+        threshold: (B, K, E).
+        right: true classes (B, 1, E) → (B, K, E) score of the items that stay, were class y absent.
+        slope: (B, K).
+    """
+    everyone, x = coordinates(view.geometry), found.clusterings.x
+    after = (counts + 1).unsqueeze(-1)  # (B, K, 1)
+    # −d² − threshold = 2 (xᵢ·xₑ − near − far) / after, from inner products that are known already.
+    near = after / 2 * (x.square().sum(-1).unsqueeze(1) + threshold) - found.support @ x.transpose(1, 2)
+    far = found.support.square().sum(-1, keepdim=True)  # (B, K, 1)
+    far = far + 2 * found.support @ everyone.transpose(1, 2) + everyone.square().sum(-1).unsqueeze(1)
+    far = far / (2 * after)  # (B, K, N)
+    product = _products(view, x)
+    numbers = torch.arange(counts.shape[1], device=x.device).view(1, -1, 1)
+    member = found.member[:, :, ::EVERY]
+    share = member / (member.sum(1, keepdim=True).clamp(min=1) * view.way.view(-1, 1, 1, 1))
+    weight, truth = share.sum(-1), member.argmax(-1)  # (B, E, M)
+    label = found.everyone[:, :, ::EVERY].argmax(-1)  # (B, N, M)
+    total = torch.zeros_like(everyone[..., 0])
+    for m in range(label.shape[2]):
+        is_class = (truth[..., m].unsqueeze(1) == numbers).to(x)  # (B, K, E)
+        stays = right(truth[..., m].unsqueeze(1)) * (1 - is_class)
+        w, y = weight[..., m].unsqueeze(1), label[..., m]
+        # In place, for fresh memory of this size costs more than the sums.
+        margin = Geometry.rows(near, y)  # (B, N, E)
+        margin += torch.take_along_dim(far, y.unsqueeze(1), 1).transpose(1, 2)
+        torch.sub(product, margin, out=margin)
+        won = Geometry.rows(w * (is_class - stays), y)
+        if slope is None:
+            won *= margin > 0
+        else:
+            margin *= torch.take_along_dim(2 * slope / after[..., 0], y, 1).unsqueeze(-1)
+            won *= margin.sigmoid_()
+        total += torch.take_along_dim((w * stays).sum(-1), y, 1)
+        total += won.sum(-1)
+    return total / label.shape[2]
+
+
+def _products(view: PoolView, x: Tensor) -> Tensor:
+    """(B, N, E) inner products of all items with the partitioned ones; kept on the view's geometry."""
+    memo = view.geometry.memo
+    if "products" not in memo:
+        memo["products"] = coordinates(view.geometry) @ x.transpose(1, 2)
+    found: Tensor = memo["products"]
+    return found

@@ -1,0 +1,127 @@
+"""Plausible partitions of a pool into its classes: clusterings, brought into line with the labels found so far.
+
+Rules average over them what only hidden labels would tell for certain; see also `metaal_env.pool.expected_gain`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from metaal_env.pool.distances import Geometry
+from metaal_env.pool.gibbs_sampler import Chains
+from metaal_env.pool.sampled_clusterings import Clusterings, clusterings, coordinates
+from metaal_env.pool.view import PoolView
+
+ROUNDS = 1
+"""In which the items settle once labels have named some of the classes."""
+
+
+class Partitions(NamedTuple):
+    """M partitions into classes that agree with the labels."""
+
+    clusterings: Clusterings
+    member: Tensor  # (B, E, M, K) 1 at the item's class
+    everyone: Tensor  # (B, N, M, K) the same for the whole pool
+    own_sq_dist: Tensor  # (B, N) mean squared distance to the mean of the item's class
+    support: Tensor  # (B, K, D) sums of the labelled items of each class
+
+
+def partitions(view: PoolView) -> Partitions:
+    """Partitions into the classes of the view that agree with its labels; once per moment.
+
+    A cluster with labels belongs to the class of most of them. The largest of the others stand for the classes
+    without a label, as many as there are; the items of the rest go elsewhere. Then all items without a label settle
+    at their likeliest class. O(`ROUNDS` · E·D·M·K + N·D·M·K).
+
+    An item whose label is under way, or that is of no class, counts as one without a label.
+    """
+    if "partitions" not in view.memo:
+        view.memo["partitions"] = _conditioned(view, clusterings(view))
+    found: Partitions = view.memo["partitions"]
+    return found
+
+
+def _conditioned(view: PoolView, before: Clusterings) -> Partitions:
+    everyone = coordinates(view.geometry)
+    k = view.class_mask.shape[1]
+    known = one_hot(view.labels.clamp(min=0), k).to(everyone) * (view.labels >= 0).unsqueeze(-1)  # (B, N, K)
+    named = Geometry.rows(known, view.order) * view.order_mask.unsqueeze(-1)  # (B, S, K)
+    support_items = Geometry.rows(everyone, view.order)  # (B, S, D)
+    support = named.transpose(1, 2) @ support_items
+    class_of = _class_of_clusters(view, before, support_items, named)  # (B, M, C, K)
+    free = before.real & (torch.take_along_dim(view.labels, before.place, 1) < 0)
+    member = (before.member.transpose(1, 2) @ class_of).transpose(1, 2) * free[:, :, None, None]
+    chains = Chains(before.x, member, before.within, before.sharpness, view.class_mask)
+    chains.add(support, named.sum(1))
+    for _ in range(ROUNDS):
+        chains.sweep(free)
+    if everyone.shape[1] == before.x.shape[1]:
+        back = before.place.argsort(dim=1)
+        whole = Geometry.rows(chains.member, back)
+    else:
+        whole = chains.likeliest(everyone) * (view.valid & (view.labels < 0))[:, :, None, None]
+    whole = whole + known.unsqueeze(2)
+    member = chains.member + Geometry.rows(known, before.place).unsqueeze(2)
+    return Partitions(before, member, whole, chains.mean_sq_dist(everyone, whole), support)
+
+
+def _class_of_clusters(view: PoolView, before: Clusterings, items: Tensor, named: Tensor) -> Tensor:
+    """(B, M, C, K) 1 at the class that each cluster stands for; all 0 where it is one too many.
+
+    Args:
+        items: (B, S, D) labelled ones.
+        named: (B, S, K) their classes, one-hot.
+    """
+    k = named.shape[2]
+    counts, means = before.counts, before.means
+    offset = means.square().sum(-1).masked_fill(counts == 0, torch.inf)  # (B, M, C)
+    product = (items @ means.flatten(1, 2).transpose(1, 2)).unflatten(2, counts.shape[1:])  # (B, S, M, C)
+    distance, cluster = (offset.unsqueeze(1) - 2 * product).min(-1)  # (B, S, M)
+    distance = (distance + items.square().sum(-1, keepdim=True)).clamp(min=0)
+    # Of classes with equally many labels in a cluster the one nearer to its middle has it, whatever its number.
+    nearest = one_hot(cluster, counts.shape[2]).to(items) * (1 + 1e-3 / (1 + distance)).unsqueeze(-1)
+    votes = (nearest.flatten(2).transpose(1, 2) @ named).unflatten(1, counts.shape[1:])  # (B, M, C, K)
+    labelled = votes.sum(-1) > 0
+    size = counts.masked_fill(labelled | (counts == 0), -1)
+    rank = size.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    unseen = view.class_mask & ~view.seen
+    in_order = unseen.long().argsort(dim=1, descending=True, stable=True).unsqueeze(1)  # unseen classes first
+    fresh = torch.take_along_dim(in_order.expand(*rank.shape[:2], k), rank.clamp(max=k - 1), 2)
+    wanted = (rank < unseen.sum(1).view(-1, 1, 1)) & (size > 0)
+    name = torch.where(labelled, votes.argmax(-1), torch.where(wanted, fresh, k))
+    return one_hot(name, k + 1)[..., :k].to(items)
+
+
+def partition_novelty(view: PoolView) -> Tensor:
+    """(B, N) share of the partitions in which the item's class has no label."""
+    found = partitions(view).everyone
+    return (found * ~view.seen[:, None, None]).sum((2, 3)) / found.shape[2]
+
+
+def typicality_within(view: PoolView) -> Tensor:
+    """(B, N) how near the item is to the middle of its class, in units of the pool's variance; at most 1."""
+    return 1 - partitions(view).own_sq_dist
+
+
+def partition_cover(view: PoolView) -> Tensor:
+    """(B, N) gain in coverage if the item were labelled, similarity being the share of partitions in one class.
+
+    Σ_e max(P(i, e) − max_{j labelled} P(j, e), 0) / |class of e| · (2 − ½ d²(i)): MaxHerding's gain with each class
+    counting alike, and typical items more; d² is the mean squared distance to the items of the own class, in units of
+    the pool's variance. O(N·E·M·K).
+    """
+    found = partitions(view)
+    m = found.member.shape[2]
+    together = found.everyone.flatten(2) @ found.member.flatten(2).transpose(1, 2) / m  # (B, N, E)
+    size = (found.member * found.member.sum(1, keepdim=True)).sum((2, 3)) / m  # (B, E)
+    weight = found.clusterings.real / size.clamp(min=1)
+    if view.order.shape[1]:
+        covered = (Geometry.rows(together, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
+        together = (together - covered.unsqueeze(1)).clamp_(min=0)
+    gain = (weight.unsqueeze(1) @ together.transpose(1, 2)).squeeze(1)
+    spread_ = found.own_sq_dist + found.clusterings.within.mean(1, keepdim=True)
+    return gain * (2 - spread_ / 2)

@@ -1,0 +1,98 @@
+"""Random walks over a pool that end at labels: what the labels say about the rest, and where the next one is due.
+
+A walk goes from item to item with the probabilities of `Geometry.attention` and ends at the first labelled item
+(Zhu et al. 2003, stopped after a few steps). It follows the shape of clusters, where a kernel sees balls alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metaal_env.pool.distances import Geometry
+from metaal_env.pool.view import PoolView
+
+
+class Ends(NamedTuple):
+    """Where walks from each item end."""
+
+    classes: Tensor  # (B, N, K) probability to end at a label of each class
+    reached: Tensor  # (B, N) to end at any labelled item; the rest is still under way
+
+
+def walk_ends(view: PoolView, temperature: float, steps: int) -> Ends:
+    """Ends of walks of at most `steps` steps. O(`steps` · N·L·K); once per moment."""
+    key = f"walk_ends {temperature} {steps}"
+    if key not in view.memo:
+        geometry = view.geometry
+        weights = geometry.attention(temperature)
+        between = geometry.at_landmarks(weights).transpose(1, 2)  # (B, L, L)
+        here, ends = _labels(view)
+        # Classes second and rows in memory one after another: a product with few such rows from the left takes a
+        # quarter of one with few columns, and a seventh of one with rows that are views of columns.
+        here, ends = here.unsqueeze(1), ends.transpose(1, 2).contiguous()
+        state = ends
+        for _ in range(steps - 1):
+            state = torch.where(here, ends, state @ between)
+        view.memo[key] = (state @ weights.transpose(1, 2)).transpose(1, 2)
+    found = view.memo[key]
+    return Ends(found[..., :-1], found[..., -1])
+
+
+def walk_visits(view: PoolView, weight: Tensor, temperature: float, steps: int) -> Tensor:
+    """(B, S, N) visits to each item by walks that start at the others with weight (B, S, N), until a label ends them.
+
+    With the share that no label reaches as weight, it is the share that a label here would end. Beyond
+    `Geometry`'s landmarks an item takes the mean of those around it. O(`steps` · N·L).
+    """
+    geometry = view.geometry
+    weights = geometry.attention(temperature)
+    between = geometry.at_landmarks(weights)
+    here, _ = _labels(view)
+    open_ = (geometry.landmark_mask & ~here).to(weights).unsqueeze(1)
+    starts = (weight * view.selectable.unsqueeze(1)).transpose(1, 2)
+    under_way = (geometry.at_landmarks(starts).transpose(1, 2) * open_).contiguous()
+    visits = under_way
+    for _ in range(steps):
+        under_way = (under_way @ between) * open_
+        visits = visits + under_way
+    return visits if geometry.exact else visits @ weights.transpose(1, 2)
+
+
+def walk_gain(view: PoolView, temperature: float, steps: int) -> Tensor:
+    """(B, N) doubt that walks would bring to the item: what neither a label's class nor any label explains."""
+    ends = walk_ends(view, temperature, steps)
+    return walk_visits(view, (1 - certainty(ends)).unsqueeze(1), temperature, steps).squeeze(1)
+
+
+def certainty(ends: Ends) -> Tensor:
+    """(B, N) lead of the likeliest class; what is still under way may end anywhere."""
+    top = ends.classes.topk(min(2, ends.classes.shape[-1]), -1).values
+    return top[..., 0] - top[..., -1]
+
+
+def _labels(view: PoolView) -> tuple[Tensor, Tensor]:
+    """(B, L) landmarks that end a walk, and (B, L, K + 1) where: at which class, and in the last column 1.
+
+    A labelled item that is no landmark counts at the landmark next to it.
+    """
+    if "walk_labels" not in view.memo:
+        geometry = view.geometry
+        n_landmarks, k = geometry.landmarks.shape[1], view.class_mask.shape[1]
+        ends = view.embeddings.new_zeros(len(view), n_landmarks, k + 1)
+        if view.order.shape[1]:
+            place = view.order.clamp(min=0)
+            if not geometry.exact:
+                place = Geometry.rows(geometry.sq_dist, place).argmin(-1)
+            label = torch.take_along_dim(view.labels, view.order.clamp(min=0), 1)
+            hot = torch.nn.functional.one_hot(label.clamp(min=0), k) * (label >= 0).unsqueeze(-1)
+            hot = torch.cat([hot, torch.ones_like(hot[..., :1])], -1) * view.order_mask.unsqueeze(-1)
+            ends.scatter_add_(1, place.unsqueeze(-1).expand_as(hot), hot.to(ends))
+        count = ends[..., -1:]
+        view.memo["walk_labels"] = torch.cat(
+            [(count[..., 0] > 0).unsqueeze(-1), ends / count.clamp(min=1)], -1
+        )
+    found = view.memo["walk_labels"]
+    return found[..., 0] > 0, found[..., 1:]

@@ -1,0 +1,154 @@
+"""Plausible clusterings of a pool, drawn from what it looks like alone: where its classes may lie.
+
+They are samples from the posterior of a mixture of spherical Gaussians, drawn once per pool. They mostly tell two items
+of one class from two of different ones better than distances do (docs/experiments.md, row 43).
+
+Random numbers come from fixed tables and follow items by their distance to the pool's mean, so that clusterings do
+not depend on the order of the items or on the other pools of a batch.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from metaal_env.pool.clusters import MAX_CLUSTERS
+from metaal_env.pool.distances import Geometry, spread, squared_distances
+from metaal_env.pool.gibbs_sampler import Chains
+from metaal_env.pool.view import PoolView
+
+N_CLUSTERINGS = 8
+"""Clusterings of a pool."""
+
+MAX_ITEMS = 256
+"""Items that are clustered; those of a larger pool go to the likeliest class."""
+
+SWEEPS = 6
+"""Of the sampler over a pool without labels."""
+
+TRIALS = 4
+"""Candidates for each of the first centres; every other clustering takes the best of them, the rest the first."""
+
+SHARPNESS = 2.0
+"""What a log-likelihood counts, in units of the pool's effective dimension.
+
+Log-loss of «same class» over pairs of items at .5 / 1 / 2 / 4 before the first label (24 validation tasks, 10-way):
+glyphs .476 / .135 / .108 / .117, CLINC150 balanced .244 / .083 / .075 / .075, Omniglot .335 / .058 / .036 / .033.
+"""
+
+
+class Clusterings(NamedTuple):
+    """M clusterings of E items."""
+
+    place: Tensor  # (B, E) positions in the pool, by distance to its mean
+    real: Tensor  # (B, E) bool
+    x: Tensor  # (B, E, D) coordinates; the pool's have mean 0 and variance 1
+    member: Tensor  # (B, E, M, C) 1 at the item's cluster
+    counts: Tensor  # (B, M, C) items of each cluster
+    means: Tensor  # (B, M, C, D) their means
+    within: Tensor  # (B, M) share of the variance within clusters
+    sharpness: Tensor  # (B,) dimension by which log-likelihoods count
+
+
+def coordinates(geometry: Geometry) -> Tensor:
+    """(B, N, min(N, D)) items, centred and scaled to variance 1; their inner products are exact."""
+    if "coordinates" not in geometry.memo:
+        x = geometry.items / (geometry.mean_sq_dist / 2).sqrt().view(-1, 1, 1)
+        if x.shape[2] > x.shape[1]:
+            x = torch.linalg.qr(x.transpose(1, 2), mode="r").R.transpose(1, 2).contiguous()
+        geometry.memo["coordinates"] = x
+    found: Tensor = geometry.memo["coordinates"]
+    return found
+
+
+def clusterings(view: PoolView) -> Clusterings:
+    """Clusterings of every pool, with a cluster for each of its classes; kept on the view's geometry.
+
+    O(`SWEEPS` · E·D·M·C).
+    """
+    geometry = view.geometry
+    key = ("clusterings", tuple(view.way.tolist()))
+    if key not in geometry.memo:
+        geometry.memo[key] = _draw(coordinates(geometry), geometry.valid, view.way.clamp(max=MAX_CLUSTERS))
+    found: Clusterings = geometry.memo[key]
+    return found
+
+
+def _draw(everyone: Tensor, valid: Tensor, clusters: Tensor) -> Clusterings:
+    place = _by_distance(everyone, valid)
+    x, real = Geometry.rows(everyone, place), Geometry.rows(valid, place)
+    count = int(clusters.max())
+    covariance = x @ x.transpose(1, 2) if x.shape[1] < x.shape[2] else x.transpose(1, 2) @ x
+    # The participation ratio: (Σ λ)² / Σ λ² for the eigenvalues λ of the covariance.
+    sharpness = SHARPNESS * real.sum(1).square() / covariance.square().sum((1, 2)).clamp(min=1e-12)
+    member = one_hot(_first_clusters(x, real, clusters), count).to(x) * real[:, :, None, None]
+    open_ = torch.arange(count, device=x.device) < clusters.unsqueeze(1)
+    chains = Chains(x, member, torch.full_like(member[:, 0, :, 0], 0.5), sharpness, open_)
+    apart = x.square().sum((1, 2)).view(-1, 1, 1, 1) > 0.5  # identical items must not be told apart by chance
+    for number in range(SWEEPS):
+        chains.sweep(real, gumbel(number, x.shape[1], count).to(x) * apart)
+        chains.update_within(real)
+    return Clusterings(place, real, x, chains.member, chains.counts, chains.means, chains.within, sharpness)
+
+
+def _by_distance(x: Tensor, valid: Tensor) -> Tensor:
+    """(B, E) positions in the order of their distance to the pool's mean, which is 0."""
+    if x.shape[1] > MAX_ITEMS:
+        return spread(x, valid, MAX_ITEMS)
+    return x.double().square().sum(-1).masked_fill(~valid, torch.inf).argsort(dim=1, stable=True)
+
+
+def _first_clusters(x: Tensor, real: Tensor, clusters: Tensor) -> Tensor:
+    """(B, E, M) nearest of `clusters` items drawn far from each other (k-means++, Arthur & Vassilvitskii 2007)."""
+    b, e = real.shape
+    apart = squared_distances(x, x)
+    batch = torch.arange(b, device=x.device).view(b, 1, 1)
+    nearest = x.new_full((b, N_CLUSTERINGS, e), torch.inf)
+    owner = torch.zeros(b, N_CLUSTERINGS, e, dtype=torch.long, device=x.device)
+    greedy = torch.arange(N_CLUSTERINGS, device=x.device).view(1, -1, 1) % 2 == 0
+    for number in range(int(clusters.max())):
+        noise = gumbel(number, e, 1, stream=1)[..., 0].T.to(x)  # (M, E)
+        chance = nearest.clamp(1e-12, 1e12).log() + noise
+        candidates = chance.masked_fill(~real.unsqueeze(1), -torch.inf).topk(min(TRIALS, e), -1).indices
+        left = torch.minimum(nearest.unsqueeze(2), apart[batch, candidates])  # (B, M, T, E)
+        total = (left * real[:, None, None]).sum(-1)
+        best = torch.where(greedy, total.argmin(-1, keepdim=True), 0)  # (B, M, 1)
+        left = torch.take_along_dim(left, best.unsqueeze(-1), 2).squeeze(2)
+        closer = (left < nearest) & (number < clusters).view(b, 1, 1)
+        nearest, owner = torch.where(closer, left, nearest), torch.where(closer, number, owner)
+    return owner.transpose(1, 2)
+
+
+@lru_cache(maxsize=256)
+def _table(number: int, stream: int) -> Tensor:
+    """(`MAX_ITEMS`, M) Gumbel noise."""
+    generator = torch.Generator().manual_seed(1000 * stream + number)
+    uniform = torch.rand(MAX_ITEMS, N_CLUSTERINGS, generator=generator).clamp(1e-7, 1 - 1e-7)
+    return -(-uniform.log()).log()
+
+
+@lru_cache(maxsize=256)
+def gumbel(number: int, items: int, clusters: int, stream: int = 0) -> Tensor:
+    """(`items`, M, `clusters`) noise; every cluster reads the table from another row on."""
+    row = torch.arange(items).unsqueeze(1) + 37 * torch.arange(clusters)  # (E, C)
+    return _table(number, stream)[row % MAX_ITEMS].transpose(1, 2).contiguous()
+
+
+def agreement(view: PoolView) -> Tensor:
+    """(B,) how sure it is that two items are of one class where any clustering says so: Σ P² / Σ P over pairs.
+
+    1 when all clusterings are the same. Kept on the view's geometry.
+    """
+    key = ("agreement", tuple(view.way.tolist()))
+    if key not in view.geometry.memo:
+        member = clusterings(view).member.flatten(2)
+        together = member @ member.transpose(1, 2) / N_CLUSTERINGS  # (B, E, E)
+        together.diagonal(dim1=1, dim2=2).zero_()
+        total = together.sum((1, 2)).clamp(min=1e-6)
+        view.geometry.memo[key] = together.square().sum((1, 2)) / total
+    found: Tensor = view.geometry.memo[key]
+    return found

@@ -1,0 +1,254 @@
+"""`PoolView`: all that a strategy may know about B pools. It holds no hidden label and no held-out set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaal_env.errors import InputError
+from metaal_env.learners.base import Adapted, InnerLearner
+from metaal_env.pool.distances import Geometry
+
+
+@dataclass(eq=False)
+class PoolView:
+    """What is known about B pools at one moment.
+
+    The core builds it at every step; `agents.acquisition` builds the same thing from a user's arrays. A view
+    describes one moment: derived quantities are computed on first use and kept.
+    """
+
+    embeddings: Tensor  # (B, N, D) under the adapted learner
+    logits: Tensor  # (B, N, K) of the adapted learner
+    valid: Tensor  # (B, N) bool, False at padding
+    labelled: Tensor  # (B, N) bool, True once the oracle has been asked
+    labels: Tensor  # (B, N) int64 revealed class; −1 if unknown or a distractor
+    order: Tensor  # (B, S) int64 pool positions in the order of labelling; −1 at padding
+    class_mask: Tensor  # (B, K) bool
+    budget: Tensor  # (B,) int64 labels an episode may buy
+    budget_left: Tensor  # (B,) int64
+    seed: Tensor  # (B,) int64, changes at every step
+    geometry: Geometry
+    learner: InnerLearner | None = None  # the adapted learner, for strategies that look ahead
+    features: Tensor | None = None  # (B, N, *F) prepared features of the pool
+    adapted: Adapted | None = None
+
+    @classmethod
+    @torch.no_grad()
+    def from_arrays(
+        cls,
+        embeddings: np.ndarray | Tensor,
+        probs: np.ndarray | Tensor | None = None,
+        labels: np.ndarray | Tensor | None = None,
+        *,
+        budget: int | None = None,
+        seed: int = 0,
+        learner: InnerLearner | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> PoolView:
+        """A view of one's own pool.
+
+        Args:
+            embeddings: (N, D) or (B, N, D).
+            probs: (N, K) or (B, N, K) class probabilities of one's own classifier; without them `learner`
+                adapts to the labels and predicts.
+            labels: (N,) or (B, N) integers in [0, K), −1 where unknown; all unknown by default.
+            budget: labels still to buy; by default all unlabelled items.
+            seed: from which stochastic strategies draw.
+            learner: an inner learner over `embeddings` for strategies that re-adapt it, e.g.
+                ``LEARNERS["prototype"]((D,))``.
+            dtype: of every float in the view, but for what the learner computes; float64 for comparisons.
+
+        Raises:
+            InputError: shapes that do not fit, values that are not finite, neither probs nor learner.
+        """
+        x = torch.as_tensor(embeddings).to(device, dtype)
+        x = x.unsqueeze(0) if x.dim() == 2 else x
+        if x.dim() != 3 or 0 in x.shape:
+            raise InputError(
+                f"embeddings of shape {tuple(x.shape)} must be (N, D) or (B, N, D), none of them 0."
+            )
+        if not finite(x):
+            raise InputError("embeddings contain NaN or infinite values; impute or drop those items.")
+        b, n, _ = x.shape
+        y = torch.full((b, n), -1) if labels is None else torch.as_tensor(labels)
+        y = (y.unsqueeze(0) if y.dim() == 1 else y).to(device).long()
+        if y.shape != (b, n):
+            raise InputError(f"labels of shape {tuple(y.shape)} must be (N,) or (B, N) = {(b, n)}.")
+        if probs is None:
+            if learner is None:
+                raise InputError("probs=None needs a learner to predict with; give one of the two.")
+            k = max(2, int(y.max()) + 1)
+        else:
+            p = torch.as_tensor(probs).to(device, dtype)
+            p = p.unsqueeze(0) if p.dim() == 2 else p
+            if p.dim() != 3 or p.shape[:2] != (b, n) or not finite(p) or bool((p < 0).any()):
+                raise InputError(
+                    f"probs of shape {tuple(p.shape)} must be ({b}, {n}, K), finite and not negative."
+                )
+            k = p.shape[2]
+        if int(y.max()) >= k:
+            raise InputError(
+                f"labels reach {int(y.max())} but probs have {k} classes; labels must be below K."
+            )
+        labelled = y >= 0
+        longest = int(labelled.sum(1).max())
+        # A stable sort puts labelled positions first, in pool order.
+        order = torch.argsort((~labelled).long(), dim=1, stable=True)[:, :longest]
+        order = torch.where(torch.arange(longest, device=x.device) < labelled.sum(1, keepdim=True), order, -1)
+        class_mask = torch.ones(b, k, dtype=torch.bool, device=x.device)
+        adapted = None
+        features = None
+        if learner is not None:
+            learner = learner.to(x.device).eval().requires_grad_(False)
+            features = learner.prepare_all(x.flatten(0, 1)).unflatten(0, (b, n))
+            support_labels = torch.take_along_dim(y, order.clamp(min=0), 1)
+            adapted = learner.adapt(Geometry.rows(features, order), support_labels, order >= 0, class_mask)
+            x = learner.embed(adapted, features)
+        if probs is not None:
+            # Probabilities need not sum to exactly one in the caller's arithmetic.
+            logits = torch.log((p / p.sum(-1, keepdim=True).clamp(min=1e-30)).clamp(min=1e-30))
+        else:
+            assert learner is not None and adapted is not None and features is not None
+            logits = learner.predict(adapted, features)
+        valid = torch.ones(b, n, dtype=torch.bool, device=x.device)
+        left = (~labelled).sum(1) if budget is None else torch.full((b,), budget, device=x.device)
+        return cls(
+            embeddings=x,
+            logits=logits,
+            valid=valid,
+            labelled=labelled,
+            labels=y,
+            order=order,
+            class_mask=class_mask,
+            budget=left,
+            budget_left=left,
+            seed=torch.full((b,), seed, device=x.device),
+            geometry=Geometry(x, valid),
+            learner=learner,
+            features=features,
+            adapted=adapted,
+        )
+
+    def with_pending(self, pick: Tensor, label: Tensor | None = None) -> PoolView:
+        """The view once the (B,) items `pick` have been sent for labelling; −1 sends none.
+
+        They count as labelled without a class (or with the (B,) `label`), so geometry rules see them covered;
+        the learner's predictions stay as they are.
+        """
+        sent = torch.nn.functional.one_hot(pick.clamp(min=0), self.valid.shape[1]).bool() & (
+            pick >= 0
+        ).unsqueeze(1)
+        labels = self.labels if label is None else torch.where(sent, label.unsqueeze(1), self.labels)
+        new = replace(
+            self,
+            labelled=self.labelled | sent,
+            labels=labels,
+            order=torch.cat([self.order, pick.unsqueeze(1)], 1),
+            budget_left=(self.budget_left - (pick >= 0).long()).clamp(min=0),
+            seed=self.seed + 1,  # stochastic rules draw anew for every pick
+        )
+        if "probs" in self.__dict__:
+            new.__dict__["probs"] = self.probs
+        if "labelled_sq_dist" in self.__dict__:  # one more row, not all anew
+            row = self.geometry.sq_dist_from(pick.unsqueeze(1)).masked_fill(
+                (pick < 0).view(-1, 1, 1), torch.inf
+            )
+            new.__dict__["labelled_sq_dist"] = torch.cat([self.labelled_sq_dist, row], 1)
+        return new
+
+    def __len__(self) -> int:
+        return len(self.valid)
+
+    @property
+    def device(self) -> torch.device:
+        return self.embeddings.device
+
+    @cached_property
+    def selectable(self) -> Tensor:
+        """(B, N) bool: real items without a label; the action mask."""
+        return self.valid & ~self.labelled
+
+    @cached_property
+    def order_mask(self) -> Tensor:
+        """(B, S) bool: True where `order` names an item."""
+        return self.order >= 0
+
+    @cached_property
+    def probs(self) -> Tensor:
+        """(B, N, K) class probabilities; 0 outside the task's classes."""
+        # Classes second while it is computed: the softmax over a handful of them is vectorised over items.
+        return torch.softmax(self.logits.transpose(1, 2).contiguous(), 1).transpose(1, 2).contiguous()
+
+    @cached_property
+    def top_probs(self) -> Tensor:
+        """(B, N, 3) the three largest class probabilities, 0 where there are fewer classes."""
+        top = self.probs.topk(min(3, self.probs.shape[2]), -1).values
+        return torch.nn.functional.pad(top, (0, 3 - top.shape[2]))
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """(B, K) float: labels revealed per class."""
+        hot = torch.nn.functional.one_hot(self.labels.clamp(min=0), self.class_mask.shape[1])
+        return (hot * (self.labels >= 0).unsqueeze(-1)).sum(1).to(self.embeddings.dtype)
+
+    @cached_property
+    def seen(self) -> Tensor:
+        """(B, K) bool: classes with at least one label."""
+        return self.counts > 0
+
+    @cached_property
+    def labelled_sq_dist(self) -> Tensor:
+        """(B, S, N) squared distances from the items of `order` to every item; inf at padding of `order`."""
+        return self.geometry.sq_dist_from(self.order).masked_fill(~self.order_mask.unsqueeze(-1), torch.inf)
+
+    @cached_property
+    def nearest_sq_dist(self) -> Tensor:
+        """(B, N) squared distance to the nearest labelled item; inf before the first label."""
+        if self.order.shape[1] == 0:
+            return torch.full_like(self.embeddings[..., 0], torch.inf)
+        return self.labelled_sq_dist.amin(1)
+
+    @cached_property
+    def memo(self) -> dict[str, Any]:
+        """What rules and features derive from this moment more than once, by name."""
+        return {}
+
+    def nearest_similarity(self, width: float) -> Tensor:
+        """(B, N) kernel similarity to the nearest labelled item; 0 before the first label."""
+        name = f"nearest {width}"
+        if name not in self.memo:
+            radius = width * self.geometry.mean_sq_dist
+            self.memo[name] = torch.exp(-self.nearest_sq_dist / radius.unsqueeze(1))
+        return self.memo[name]
+
+    def coverage(self, width: float) -> Tensor:
+        """(B, L) similarity of every landmark to its nearest labelled item; 0 at padding."""
+        return self.geometry.at_landmarks(self.nearest_similarity(width)) * self.geometry.landmark_mask
+
+    @cached_property
+    def way(self) -> Tensor:
+        """(B,) number of classes."""
+        return self.class_mask.sum(1)
+
+    def random(self, draw: Callable[[np.random.Generator], np.ndarray], stream: int = 0) -> Tensor:
+        """(B, …) random numbers, drawn episode by episode so that a batch equals its members alone.
+
+        Args:
+            draw: what to take from a generator, e.g. ``lambda rng: rng.random(n)``.
+            stream: a strategy's own seed, to make its numbers independent of another's.
+        """
+        rows = [draw(np.random.default_rng([int(seed), stream])) for seed in self.seed]
+        return torch.from_numpy(np.stack(rows)).to(self.device, torch.get_default_dtype())
+
+
+def finite(x: Tensor) -> bool:
+    """Whether no value is NaN or infinite. The sum alone settles it but for overflows, at a tenth of the cost."""
+    return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())

@@ -1,0 +1,1 @@
+"""Files, locks, artifacts, checkpoints and interrupts: how work is kept on disk."""

@@ -1,0 +1,172 @@
+"""Artifacts: weights as safetensors beside a JSON description; nothing here reads or writes pickled code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from metaal_env.errors import InputError, brief
+from metaal_env.runtime.files import read_bytes, read_json, write_together
+
+SCHEMA = 2
+"""Version of the description. Version 1 had no checksum and no shapes; it is still read."""
+
+MAX_BYTES = 256 * 2**20
+"""No policy or inner learner of ours comes near this; a larger file is not read."""
+MAX_CARD = 2**20
+MAX_TENSORS = 10_000
+MAX_HEADER = 2**21
+
+
+def save_artifact(
+    stem: Path, kind: str, module: nn.Module, config: dict[str, Any], summary: dict[str, Any]
+) -> None:
+    """Writes ``<stem>.safetensors`` and ``<stem>.json``.
+
+    Args:
+        stem: path without suffix.
+        kind: ``"learner"``, ``"policy"`` or ``"strategy"``; checked on loading.
+        module: whose `state_dict` is stored.
+        config: what rebuilds the module.
+        summary: how it was trained; free form.
+
+    Raises:
+        FileError: a file cannot be written; the artifact that was there before is intact.
+    """
+    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    data = save_tensors(tensors)
+    card = {
+        "schema": SCHEMA,
+        "kind": kind,
+        "config": config,
+        "summary": summary,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "shapes": _shapes(tensors),
+        "versions": {name: version(name) for name in ("torch", "gymnasium", "stable-baselines3", "numpy")},
+    }
+    weights, card_file = _files(stem)
+    write_together({weights: data, card_file: json.dumps(card, indent=2).encode()})
+
+
+def load_artifact(stem: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Reads what `save_artifact` wrote: the description and the tensors.
+
+    Raises:
+        InputError: a file is missing, too large, a link to another folder, damaged, foreign, of another kind or
+            of a later schema; or the weights are not those that the description is about.
+    """
+    stem = Path(stem)
+    what = f"{kind}={str(stem)!r}"
+    weights, card_file = _files(stem)
+    for file in (weights, card_file):
+        if not file.is_file():
+            raise InputError(f"{what}: {file.name} is missing; give the path of a saved {kind}.")
+        if file.resolve().parent != file.parent.resolve():
+            raise InputError(f"{what}: {file.name} is a link to another folder; put the file itself there.")
+    card = read_json(card_file, what, MAX_CARD)
+    schema = card.get("schema")
+    if card.get("kind") != kind or not isinstance(card.get("config"), dict) or type(schema) is not int:
+        raise InputError(f"{what}: {card_file.name} does not describe a metaal {kind}; give another path.")
+    if not 1 <= schema <= SCHEMA:
+        raise InputError(f"{what} has schema {schema}, this version reads 1…{SCHEMA}; update metaal.")
+    data = read_bytes(weights, what, MAX_BYTES)
+    if schema > 1 and card.get("sha256") != hashlib.sha256(data).hexdigest():
+        raise InputError(f"{what} is damaged (its checksum is not that in {card_file.name}); save it again.")
+    tensors = _tensors(data, what)
+    if schema > 1 and card.get("shapes") != _shapes(tensors):
+        raise InputError(f"{what} is damaged (its shapes are not those in {card_file.name}); save it again.")
+    return card, tensors
+
+
+def _files(stem: Path) -> tuple[Path, Path]:
+    return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, str]:
+    return {name: "x".join(map(str, value.shape)) for name, value in sorted(tensors.items())}
+
+
+def _tensors(data: bytes, what: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. The library checks that names and offsets are sound."""
+    if int.from_bytes(data[:8], "little") > MAX_HEADER:
+        raise InputError(f"{what} has a header of more than {MAX_HEADER:,} bytes; it is no metaal file.")
+    try:
+        tensors: dict[str, Tensor] = load_tensors(data)
+    except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{what} is damaged or foreign ({brief(error)}); save it again.") from error
+    if len(tensors) > MAX_TENSORS:
+        raise InputError(
+            f"{what} holds {len(tensors):,} tensors, at most {MAX_TENSORS:,} are read; save it again."
+        )
+    return tensors
+
+
+def load_weights(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:
+    """Copies `tensors` into `module`.
+
+    Raises:
+        InputError: names, shapes or types do not fit, or a weight is NaN or infinite.
+    """
+    own = module.state_dict()
+    if odd := sorted(own.keys() ^ tensors.keys()):
+        raise InputError(f"{what} does not fit its own description ({odd[0]!r}); save it again.")
+    for name, value in tensors.items():
+        if (value.shape, value.dtype) != (own[name].shape, own[name].dtype):
+            raise InputError(
+                f"{what} does not fit its own description ({name!r} is {tuple(value.shape)} {value.dtype}, not "
+                f"{tuple(own[name].shape)} {own[name].dtype}); save it again."
+            )
+        if not bool(value.isfinite().all()):
+            raise InputError(f"{what} holds NaN or infinite weights in {name!r}; train it again.")
+    module.load_state_dict(tensors)
+
+
+class _Budget(TorchFunctionMode):
+    """Counts what tensor factories are asked for, before the memory is taken.
+
+    How often, too: a million modules of a few weights each would fill the memory with modules.
+    """
+
+    def __init__(self, elements: int, calls: int):
+        super().__init__()
+        self.left, self.calls = elements, calls
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn):
+            size = args[0] if args and isinstance(args[0], (tuple, list, torch.Size)) else args
+            self.left -= math.prod(n for n in size if isinstance(n, int))
+            self.calls -= 1
+            if self.left < 0 or self.calls < 0:
+                raise InputError("it asks for far more weights than the file holds")
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def affordable(tensors: dict[str, Tensor], what: str) -> Iterator[None]:
+    """Around building a module from a description that a stranger may have written.
+
+    Whatever building raises ends in one sentence, and no more memory is taken than the weights at hand can
+    explain.
+
+    Raises:
+        InputError: the module cannot be built as described.
+    """
+    held = sum(value.numel() for value in tensors.values())
+    try:
+        with _Budget(elements=4 * held + 2**26, calls=4 * len(tensors) + 1000):
+            yield
+    except Exception as error:  # a description can be wrong in as many ways as there are constructors
+        raise InputError(f"{what}: its description is unusable ({brief(error)}); save it again.") from error

@@ -1,0 +1,38 @@
+"""What every command line shares: bad input ends in one sentence, never in a traceback."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+
+from metaal_env.errors import InputError
+from metaal_env.runtime.interrupts import Terminated, handling, terminate
+
+
+def run_cli(main: Callable[[], object]) -> int:
+    """Runs `main` and returns the exit code.
+
+    It is 0, 2 after bad input or an unusable file, 130 after Ctrl-C, 143 after SIGTERM.
+
+    Use as ``sys.exit(run_cli(main))``.
+    """
+    try:
+        with handling(terminate, signal.SIGTERM):
+            main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # no permission, too many open files: the message names the file
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"error: memory is exhausted ({error}); ask for less at once.", file=sys.stderr)
+        return 2
+    except Terminated:
+        print("terminated; run the same command again to continue.", file=sys.stderr)
+        return 128 + signal.SIGTERM
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to continue.", file=sys.stderr)
+        return 130
+    return 0

@@ -25,14 +25,16 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from agents.evaluation import Episodes, play, verdict
+from agents.evaluation.measures import aulc
 from agents.evaluation.report.pictures import verdict_figure
 from agents.evaluation.report.plots import rendered
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies import make_strategy
 from agents.training.imitation.imitate import ImitationConfig
-from agents.training.ppo.callback import validate
-from agents.training.ppo.train import PPOConfig, train_ppo
+from agents.training.ppo.config import PPOConfig
+from agents.training.ppo.train import train_ppo
 from agents.training.task_mixture import Mixture, load_sources
+from agents.training.validation import validate
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset
@@ -259,7 +261,7 @@ def give_verdict(config: TrainConfig, core: Core, policy: LearnedStrategy) -> di
     with SummaryWriter(str(config.folder / "tensorboard")) as writer:
         writer.add_figure("verdict", figure)
         for name, episodes in results.items():
-            writer.add_scalar(f"verdict/aulc_{name}", float(episodes.aulc.mean()))
+            writer.add_scalar(f"verdict/aulc_{name}", float(aulc(episodes).mean()))
     console.print(f"policy: {config.folder}  ·  python evaluate.py  ·  tensorboard --logdir {config.out}")
     return results
 

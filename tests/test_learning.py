@@ -9,7 +9,8 @@ from agents.evaluation import pair
 from agents.evaluation.play import play
 from agents.evaluation.statistics.intervals import difference
 from agents.strategies import make_strategy
-from agents.training.ppo.train import PPOConfig, train_ppo
+from agents.training.ppo.config import PPOConfig
+from agents.training.ppo.train import train_ppo
 from agents.training.task_mixture import Mixture
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset

@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from agents.evaluation.measures import aulc
 from agents.evaluation.play import play
 from agents.evaluation.protocol.loading import load_split
-from agents.strategies import make_strategy
+from agents.loading import load_strategy
 from agents.strategies.fitted.base import FITTED
 from metaal_env.core import Core
 from metaal_env.make import make_core
@@ -59,7 +59,7 @@ def main() -> None:
     for dataset, learner in pairs:
         core = core_of(dataset, learner, "validation")
         for name, one in (("random", "random"), ("uherding", "uherding"), (arguments.name, "")):
-            chosen = make_strategy(one) if one else strategy
+            chosen = load_strategy(one) if one else strategy
             episodes = play(core, chosen, range(arguments.validation_tasks), measure_on="reward")
             reached[f"{Path(dataset).stem} {name}"] = round(float(aulc(episodes).mean()), 4)
     print(*(f"{name}: {value:.4f}" for name, value in reached.items()), sep="\n")

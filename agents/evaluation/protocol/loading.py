@@ -11,6 +11,7 @@ import torch
 
 from agents.evaluation.protocol.external import runs_code
 from agents.evaluation.protocol.protocol import task_config
+from agents.pretrained import shipped_policies
 from agents.strategies.fitted.base import FILE as FITTED_FILE
 from agents.strategies.fitted.base import is_fitted
 from metaal_env.datasets import load_dataset
@@ -22,7 +23,6 @@ from metaal_env.tasks import TaskConfig
 
 DEFAULT_DATASET = "glyphs"
 DEFAULT_LEARNER = "prototype"
-SHIPPED = Path(__file__).parents[2] / "pretrained"
 """Policies that come with the package, one folder each, laid out like a run."""
 
 
@@ -91,13 +91,13 @@ def newest_run(root: Path = Path("runs")) -> Run:
         InputError: there is neither.
     """
     found = sorted(root.glob("*/policy.json"), key=lambda file: file.stat().st_mtime)
-    shipped = sorted(SHIPPED.glob("*/policy.json"))
+    shipped = list(shipped_policies().values())
     if not found and not shipped:
         raise InputError(
             f"policy: no finished run under {str(root)!r} and none shipped; "
             "run `python train_policy.py` first, or name rules with --strategies."
         )
-    return read_run(found[-1].parent if found else shipped[0].parent)
+    return read_run(found[-1].parent if found else shipped[0])
 
 
 def read_run(spec: str | Path) -> Run:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from agents.evaluation.protocol.external import load_strategy, runs_code
 from agents.evaluation.protocol.loading import (
     DEFAULT_DATASET,
     DEFAULT_LEARNER,
@@ -23,6 +22,7 @@ from agents.evaluation.protocol.loading import (
     strategy_digest,
 )
 from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
+from agents.loading import load_strategy, runs_code
 from agents.strategies import STRATEGIES
 from metaal_env.errors import InputError
 from metaal_env.sampler import TaskSampler, fit_task

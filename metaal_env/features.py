@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metaal_env import rules
 from metaal_env.pool.ball_cover import ball_gain, pure_radius
-from metaal_env.pool.clusters import per_cluster, static_clusters, uncovered_first
+from metaal_env.pool.clusters import class_clusters, per_cluster, uncovered_first
 from metaal_env.pool.expected_gain import expected_accuracy, expected_likelihood
 from metaal_env.pool.partitions import partition_cover, partition_novelty, partitions, typicality_within
 from metaal_env.pool.random_walks import Ends, certainty, walk_ends, walk_visits
@@ -52,7 +52,7 @@ RULES: dict[str, Callable[[PoolView], Tensor]] = {
     "neighbour_novelty": lambda view: neighbour_means(view)[..., 0],
     "neighbour_margin": lambda view: neighbour_means(view)[..., 1],
     "probcover": lambda view: ball_gain(view, pure_radius(view))[0],
-    "open_cluster": lambda view: uncovered_first(view, static_clusters(view, view.way)).to(view.logits),
+    "open_cluster": lambda view: uncovered_first(view, class_clusters(view)).to(view.logits),
     "class_need": lambda view: class_means(view)[..., 0],
     "class_mass": lambda view: class_means(view)[..., 1],
     "walk_margin": lambda view: 1 - certainty(_ends(view)),
@@ -113,7 +113,7 @@ def rule_scores(view: PoolView) -> Tensor:
 def _absolute(view: PoolView) -> Tensor:
     """(B, N, …) features `ABSOLUTE`, which mean the same in every pool."""
     share, labels = _clusters(view)  # (B, K) each
-    own = static_clusters(view, view.way).assignment
+    own = class_clusters(view).assignment
     ends = _ends(view)
     values = [
         *view.top_probs.unbind(-1),
@@ -228,7 +228,7 @@ def class_means(view: PoolView) -> Tensor:
 
 def _clusters(view: PoolView) -> tuple[Tensor, Tensor]:
     """(B, K) shares of the pool's clusters, and the labels in each."""
-    clusters = static_clusters(view, view.way)
+    clusters = class_clusters(view)
     kind = view.embeddings.dtype
     share = per_cluster(view.valid.to(kind), clusters) / view.valid.sum(1, keepdim=True).clamp(min=1)
     return share, per_cluster((view.labelled & view.valid).to(kind), clusters)

@@ -13,7 +13,8 @@ from agents.strategies.coverage import DCoM
 from agents.strategies.information import BAIT
 from metaal_env import rules
 from metaal_env.pool.ball_cover import ball_gain, pure_radius
-from metaal_env.pool.clusters import gaussian_mixture, k_means
+from metaal_env.pool.clusters import k_means
+from metaal_env.pool.gaussian_mixture import gaussian_mixture
 
 
 def test_herding_rules() -> None:

@@ -16,7 +16,8 @@ from agents.strategies.committee import BALD, committee_probs, guesses
 from agents.strategies.fitted.gain_models import LAL
 from agents.strategies.lookahead import hypotheses, predict_under, shares_items, tile
 from metaal_env.learners import LEARNERS
-from metaal_env.pool.clusters import k_means, typicality
+from metaal_env.pool.clusters import k_means
+from metaal_env.pool.typicality import typicality
 from metaal_env.pool.view import PoolView
 
 

@@ -12,7 +12,7 @@ from agents.strategies.lookahead import MAX_ELEMENTS, Columns, has_prototypes
 from metaal_env import rules
 from metaal_env.core import Oracle
 from metaal_env.metrics import Metrics
-from metaal_env.pool.clusters import within
+from metaal_env.pool.clusters import as_tie_break
 from metaal_env.pool.view import PoolView
 
 
@@ -54,7 +54,7 @@ class BalancedTypical(PrivilegedStrategy):
         same = true.unsqueeze(2) == view.geometry.at_landmarks(true).unsqueeze(1)  # (B, N, L)
         kernel = view.geometry.kernel(self.width) * same
         density = kernel.sum(-1) / same.sum(-1).clamp(min=1)
-        return missing_class_first(view, oracle) + within(density, view.selectable)
+        return missing_class_first(view, oracle) + as_tie_break(density, view.selectable)
 
 
 @STRATEGIES.register("greedy_lookahead")

@@ -13,6 +13,7 @@ from torch.nn.functional import one_hot
 
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.gibbs_sampler import Chains
+from metaal_env.pool.remembered import remembered
 from metaal_env.pool.sampled_clusterings import Clusterings, clusterings, coordinates
 from metaal_env.pool.view import PoolView
 
@@ -30,8 +31,9 @@ class Partitions(NamedTuple):
     support: Tensor  # (B, K, D) sums of the labelled items of each class
 
 
+@remembered("moment")
 def partitions(view: PoolView) -> Partitions:
-    """Partitions into the classes of the view that agree with its labels; once per moment.
+    """Partitions into the classes of the view that agree with its labels.
 
     A cluster with labels belongs to the class of most of them. The largest of the others stand for the classes
     without a label, as many as there are; the items of the rest go elsewhere. Then all items without a label settle
@@ -39,14 +41,7 @@ def partitions(view: PoolView) -> Partitions:
 
     An item whose label is under way, or that is of no class, counts as one without a label.
     """
-    if "partitions" not in view.memo:
-        view.memo["partitions"] = _conditioned(view, clusterings(view))
-    found: Partitions = view.memo["partitions"]
-    return found
-
-
-def _conditioned(view: PoolView, before: Clusterings) -> Partitions:
-    everyone = coordinates(view.geometry)
+    before, everyone = clusterings(view), coordinates(view.geometry)
     k = view.class_mask.shape[1]
     known = one_hot(view.labels.clamp(min=0), k).to(everyone) * (view.labels >= 0).unsqueeze(-1)  # (B, N, K)
     named = Geometry.rows(known, view.order) * view.order_mask.unsqueeze(-1)  # (B, S, K)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from metaal_env.errors import InputError
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.pool.distances import Geometry
+from metaal_env.pool.remembered import remembered
 
 
 @dataclass(eq=False)
@@ -217,17 +218,15 @@ class PoolView:
         return self.labelled_sq_dist.amin(1)
 
     @cached_property
-    def memo(self) -> dict[str, Any]:
-        """What rules and features derive from this moment more than once, by name."""
+    def memo(self) -> dict[Hashable, Any]:
+        """Results of `remembered` functions of this moment."""
         return {}
 
+    @remembered("moment")
     def nearest_similarity(self, width: float) -> Tensor:
         """(B, N) kernel similarity to the nearest labelled item; 0 before the first label."""
-        name = f"nearest {width}"
-        if name not in self.memo:
-            radius = width * self.geometry.mean_sq_dist
-            self.memo[name] = torch.exp(-self.nearest_sq_dist / radius.unsqueeze(1))
-        return self.memo[name]
+        radius = width * self.geometry.mean_sq_dist
+        return torch.exp(-self.nearest_sq_dist / radius.unsqueeze(1))
 
     def coverage(self, width: float) -> Tensor:
         """(B, L) similarity of every landmark to its nearest labelled item; 0 at padding."""

@@ -9,8 +9,8 @@ from typing import cast
 
 import torch
 
-from agents.evaluation.protocol.external import runs_code
 from agents.evaluation.protocol.protocol import task_config
+from agents.loading import runs_code
 from agents.pretrained import shipped_policies
 from agents.strategies.fitted.base import FILE as FITTED_FILE
 from agents.strategies.fitted.base import is_fitted

@@ -3,68 +3,21 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from metaal_env.datasets.base import ClassDataset
+from metaal_env.episode import EpisodeState
 from metaal_env.learners.base import Adapted, InnerLearner
+from metaal_env.look_ahead import look_ahead
 from metaal_env.metrics import Metrics, score_logits
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.view import PoolView
 from metaal_env.rewards import Reward
 from metaal_env.sampler import TaskSampler
 from metaal_env.tasks import TaskBatch, TaskConfig
-
-
-@dataclass(eq=False)
-class EpisodeState:
-    """Everything about B running episodes; each tensor has the leading dimension B."""
-
-    task: TaskBatch
-    features: Tensor  # (B, N, *F) prepared pool items
-    reward_features: Tensor  # (B, R, *F) prepared reward items
-    labelled: Tensor  # (B, N) bool
-    labels: Tensor  # (B, N) int64 revealed class; −1 if unknown or a distractor
-    order: Tensor  # (B, S) int64 pool positions in the order of labelling; −1 at padding
-    used: Tensor  # (B,) int64 actions taken
-    adapted: Adapted
-    embeddings: Tensor  # (B, N, D)
-    logits: Tensor  # (B, N, K)
-    metrics: Metrics
-    accuracy_sum: Tensor  # (B,) sum of the reward-set accuracy after each action, for the running AULC
-    geometry: Geometry | None = None  # kept while embeddings are static
-
-    def replace_rows(self, index: Tensor, other: EpisodeState) -> None:
-        """Overwrites the episodes at `index` (int64) with those of `other`, in order."""
-        for f in fields(self):
-            _put(getattr(self, f.name), index, getattr(other, f.name))
-        self.geometry = None
-
-
-def _put(target: object, index: Tensor, source: object) -> None:
-    if isinstance(target, Tensor) and isinstance(source, Tensor):
-        target[index] = source
-    elif isinstance(target, TaskBatch):
-        for f in fields(target):
-            _put(getattr(target, f.name), index, getattr(source, f.name))
-    elif isinstance(target, dict) and isinstance(source, dict):
-        for key in target:
-            widest = torch.maximum(torch.tensor(target[key].shape[1:]), torch.tensor(source[key].shape[1:]))
-            target[key] = _padded(target[key], widest)
-            _put(target[key], index, _padded(source[key], widest))
-    elif isinstance(target, tuple) and isinstance(source, tuple):
-        for mine, theirs in zip(target, source, strict=True):
-            _put(mine, index, theirs)
-
-
-def _padded(x: Tensor, sizes: Tensor) -> Tensor:
-    """`x` with zeros behind, so that its dimensions after the first have `sizes`."""
-    missing = sizes - torch.tensor(x.shape[1:])
-    return pad(x, [n for size in missing.flip(0).tolist() for n in (0, size)]) if missing.any() else x
 
 
 class StepResult(NamedTuple):
@@ -89,9 +42,16 @@ class Oracle:
         flat = positions.reshape(len(positions), -1)
         return torch.take_along_dim(self.state.task.oracle_labels, flat, 1).reshape(positions.shape)
 
-    def look_ahead(self, positions: Tensor) -> Metrics:
-        """Reward-set metrics after labelling one further item, for each of (B, C) candidates: (B, C) each."""
-        return self.core.look_ahead(self.state, positions, self.reveal(positions))
+    def look_ahead(self, positions: Tensor | None = None, *, exact: bool = True) -> Metrics:
+        """Returns reward-set metrics after labelling one further item, (B, C) each; see `Core.look_ahead`.
+
+        Args:
+            positions: (B, C) candidates; the whole pool when left out.
+        """
+        if positions is None:
+            b, n = self.state.labelled.shape
+            positions = torch.arange(n, device=self.core.device).expand(b, n)
+        return self.core.look_ahead(self.state, positions, self.reveal(positions), exact=exact)
 
 
 class Core:
@@ -222,37 +182,18 @@ class Core:
         return self.learner.predict(state.adapted, self.features[state.task.test])
 
     @torch.no_grad()
-    def look_ahead(self, state: EpisodeState, positions: Tensor, labels: Tensor) -> Metrics:
-        """Reward-set metrics if (B, C) candidates were labelled with (B, C) `labels`: (B, C) each."""
-        b, c = positions.shape
-        support, support_labels, mask = self._support(state)
-        extra = torch.take_along_dim(
-            state.features, positions.view(b, c, *[1] * (state.features.dim() - 2)), 1
-        ).unsqueeze(2)  # (B, C, 1, *F)
+    def look_ahead(
+        self, state: EpisodeState, positions: Tensor, labels: Tensor, *, exact: bool = True
+    ) -> Metrics:
+        """Returns reward-set metrics if (B, C) candidates were labelled with (B, C) `labels`: (B, C) each.
 
-        def repeat(x: Tensor) -> Tensor:  # (B, …) → (B·C, …)
-            return x.repeat_interleave(c, 0)
-
-        adapted = self.learner.adapt(
-            torch.cat([repeat(support), extra.flatten(0, 1)], 1),
-            torch.cat([repeat(support_labels), labels.reshape(-1, 1)], 1),
-            torch.cat([repeat(mask), labels.reshape(-1, 1) >= 0], 1),
-            repeat(state.task.class_mask),
-        )
-        logits = self.learner.predict_each(adapted, state.reward_features)
-        metrics = score_logits(logits, repeat(state.task.reward_labels))
-        return Metrics(*(m.view(b, c) for m in metrics))
-
-    def _support(self, state: EpisodeState) -> tuple[Tensor, Tensor, Tensor]:
-        """Labelled items in the order of labelling: features (B, S, *F), labels (B, S), mask (B, S)."""
-        longest = int((state.order >= 0).sum(1).max()) if state.order.numel() else 0
-        order = state.order[:, :longest]
-        support = Geometry.rows(state.features, order)
-        labels = torch.take_along_dim(state.labels, order.clamp(min=0), 1)
-        return support, labels, (order >= 0) & (labels >= 0)
+        Args:
+            exact: take the learner's closed form where it has one; False re-adapts always.
+        """
+        return look_ahead(self.learner, state, positions, labels, exact=exact)
 
     def _adapt(self, state: EpisodeState) -> None:
-        state.adapted = self.learner.adapt(*self._support(state), state.task.class_mask)
+        state.adapted = self.learner.adapt(*state.support, state.task.class_mask)
         if state.used.max() == 0 or not self.learner.static_embedding:
             state.embeddings = self.learner.embed(state.adapted, state.features)
         state.logits = self.learner.predict(state.adapted, state.features)

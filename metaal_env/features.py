@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from metaal_env import rules
+from metaal_env.batched import masked_mean, standardise
 from metaal_env.pool.ball_cover import ball_gain, pure_radius
 from metaal_env.pool.clusters import class_clusters, per_cluster, uncovered_first
 from metaal_env.pool.expected_gain import expected_accuracy, expected_likelihood
@@ -141,27 +142,30 @@ def episode_features(view: PoolView) -> Tensor:
     share, labels = _clusters(view)  # (B, K) each
     real = share > 0
     ends = _ends(view)
-    walked = _mean(ends.classes, view.valid)  # (B, K)
+    walked = masked_mean(ends.classes, view.valid)  # (B, K)
     narrow = view.geometry.density(WIDTHS[0])  # (B, N)
-    density = _mean(narrow.unsqueeze(-1), view.valid).squeeze(-1).clamp(min=1e-6)
+    density = masked_mean(narrow.unsqueeze(-1), view.valid).squeeze(-1).clamp(min=1e-6)
     values = [
         torch.log1p(n_labels / way),
         view.seen.sum(1) / way,
         rules.entropy_of(counts) / way.log(),
-        *_mean(torch.stack(_unsure(view), -1), view.selectable).unbind(-1),
+        *masked_mean(torch.stack(_unsure(view), -1), view.selectable).unbind(-1),
         way.log() / 3,
         view.valid.sum(1).to(kind).log() / 5,
-        *(_mean(view.coverage(w).unsqueeze(-1), view.geometry.landmark_mask).squeeze(-1) for w in WIDTHS),
-        _mean(_in_ball(view).to(kind).unsqueeze(-1), view.valid).squeeze(-1),
+        *(
+            masked_mean(view.coverage(w).unsqueeze(-1), view.geometry.landmark_mask).squeeze(-1)
+            for w in WIDTHS
+        ),
+        masked_mean(_in_ball(view).to(kind).unsqueeze(-1), view.valid).squeeze(-1),
         pure_radius(view) / view.geometry.mean_sq_dist,
         view.geometry.contrast,
         (real & (labels == 0)).sum(1) / real.sum(1).clamp(min=1),
         rules.entropy_of(share) / way.log(),
-        *_mean(torch.stack([ends.reached, 1 - certainty(ends)], -1), view.selectable).unbind(-1),
-        rules.entropy_of(_mean(view.probs, view.valid)) / way.log(),
+        *masked_mean(torch.stack([ends.reached, 1 - certainty(ends)], -1), view.selectable).unbind(-1),
+        rules.entropy_of(masked_mean(view.probs, view.valid)) / way.log(),
         rules.entropy_of(walked / walked.sum(1, keepdim=True).clamp(min=1e-6)) / way.log(),
         density,
-        _mean((narrow - density.unsqueeze(1)).square().unsqueeze(-1), view.valid).squeeze(-1).sqrt()
+        masked_mean((narrow - density.unsqueeze(1)).square().unsqueeze(-1), view.valid).squeeze(-1).sqrt()
         / density,
         *_partitioned(view),
         view.budget_left / view.budget,
@@ -178,15 +182,6 @@ def _unsure(view: PoolView) -> list[Tensor]:
 def _in_ball(view: PoolView) -> Tensor:
     """(B, N) bool: within the pure radius of a labelled item."""
     return view.nearest_sq_dist <= pure_radius(view).unsqueeze(1)
-
-
-def standardise(scores: Tensor, mask: Tensor) -> Tensor:
-    """(B, N, R) scores → mean 0 and deviation 1 over the items of `mask`, 0 elsewhere; constant scores → 0."""
-    weight = (mask / mask.sum(1, keepdim=True).clamp(min=1)).unsqueeze(-1)  # (B, N, 1)
-    mean = (scores * weight).sum(1, keepdim=True)
-    deviation = ((scores - mean).square() * weight).sum(1, keepdim=True).sqrt()
-    scaled = torch.where(deviation > 1e-6, (scores - mean) / deviation.clamp(min=1e-6), 0.0)
-    return scaled * mask.unsqueeze(-1)
 
 
 def neighbour_means(view: PoolView) -> Tensor:
@@ -221,7 +216,7 @@ def walk_need(view: PoolView) -> Tensor:
 def class_means(view: PoolView) -> Tensor:
     """(B, N, 2) means over the classes that an item may have: of 1 / (1 + labels), and of the share of the pool."""
     if "class_means" not in view.memo:
-        share = _mean(view.probs, view.valid)  # (B, K)
+        share = masked_mean(view.probs, view.valid)  # (B, K)
         view.memo["class_means"] = view.probs @ torch.stack([1 / (1 + view.counts), share], -1)
     return view.memo["class_means"]
 
@@ -240,10 +235,5 @@ def _partitioned(view: PoolView) -> list[Tensor]:
     sizes = found.member.sum(1)  # (B, M, K)
     sizes = sizes / sizes.sum(-1, keepdim=True).clamp(min=1)
     evenness = rules.entropy_of(sizes).mean(1) / view.way.log()
-    novel = _mean(partition_novelty(view).unsqueeze(-1), view.selectable).squeeze(-1)
+    novel = masked_mean(partition_novelty(view).unsqueeze(-1), view.selectable).squeeze(-1)
     return [found.clusterings.within.mean(1), evenness, novel, agreement(view)]
-
-
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """(B, N, C) values and (B, N) mask → (B, C)."""
-    return (values * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)

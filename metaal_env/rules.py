@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaal_env.pool.distances import Geometry
+from metaal_env.batched import take_rows
 from metaal_env.pool.view import PoolView
 
 HERDING_WIDTH = 0.5
@@ -78,7 +78,7 @@ def labelled_radius(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
     ceiling = width * view.geometry.mean_sq_dist
     if view.order.shape[1] < 2:
         return ceiling
-    distance = Geometry.rows(view.labelled_sq_dist.transpose(1, 2), view.order)  # (B, S, S)
+    distance = take_rows(view.labelled_sq_dist.transpose(1, 2), view.order)  # (B, S, S)
     real = view.order_mask.unsqueeze(1) & view.order_mask.unsqueeze(2)
     # Duplicates have no radius to offer; below this share of the mean a distance is rounding.
     real = real & (distance > 1e-5 * view.geometry.mean_sq_dist.view(-1, 1, 1))

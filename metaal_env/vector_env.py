@@ -13,7 +13,8 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from metaal_env.core import Core, EpisodeState, StepResult
+from metaal_env.core import Core, StepResult
+from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
 from metaal_env.observation import observation_space, observe

@@ -10,7 +10,8 @@ from conftest import generators
 from agents.loading import load_strategy
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
-from metaal_env.features import RULES, extract, rule_scores, standardise
+from metaal_env.batched import standardise
+from metaal_env.features import RULES, extract, rule_scores
 from metaal_env.make import make_core
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.view import PoolView

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from agents.loading import load_strategy
 from agents.strategies import STRATEGIES, PrivilegedStrategy, Strategy
-from metaal_env.core import Core, EpisodeState
+from metaal_env.core import Core
 from metaal_env.datasets.base import ClassDataset
+from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.learners import LEARNERS
 from metaal_env.pool.view import PoolView

@@ -14,7 +14,7 @@ from agents.evaluation.protocol.loading import strategy_digest
 from agents.strategies.cluster_batch import Clue
 from agents.strategies.committee import BALD, committee_probs, guesses
 from agents.strategies.fitted.gain_models import LAL
-from agents.strategies.lookahead import hypotheses, predict_under, shares_items, tile
+from agents.strategies.lookahead import hypotheses, predict_under, tile
 from metaal_env.learners import LEARNERS
 from metaal_env.pool.clusters import k_means
 from metaal_env.pool.typicality import typicality
@@ -45,7 +45,7 @@ def test_predicting_under_all_hypotheses_at_once_equals_one_by_one(name: str) ->
         together = predict_under(view, view.learner, adapted, items)  # (B, E, K, c·K)
         alone = view.learner.predict(adapted, tile(items, copies)).unflatten(0, (len(view), copies))
         torch.testing.assert_close(together, alone.permute(0, 2, 3, 1), atol=1e-4, rtol=1e-4)
-    assert shares_items(view.learner) == (name in ("prototype", "maml"))
+    assert view.learner.shares_items == (name in ("prototype", "maml"))
 
 
 def test_members_guess_an_unlabelled_item_for_every_absent_class() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,9 +13,10 @@ from torch import Tensor
 from agents.evaluation.episodes import CURVES, Episodes, concatenate
 from agents.evaluation.measures import quality
 from agents.strategies.base import Strategy
-from metaal_env.core import Core, EpisodeState
+from metaal_env.core import Core
+from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
-from metaal_env.tasks import TaskBatch, bounds
+from metaal_env.tasks import bounds
 
 MeasureOn = Literal["test", "reward"]
 
@@ -85,7 +85,7 @@ def _play_batch(
         alive = ((state.used < state.task.budget) & selectable).cpu()
         if not alive.all():  # finished episodes leave the batch, so that nobody plays on beyond a budget
             running = running[alive.numpy()]
-            state = _rows(state, torch.nonzero(alive).squeeze(1).to(core.device))
+            state = state.rows(torch.nonzero(alive).squeeze(1).to(core.device))
         if len(running) == 0:
             break
         begin = time.perf_counter()
@@ -133,19 +133,3 @@ def _coverage(state: EpisodeState) -> Tensor:
     classes = torch.arange(state.task.class_mask.shape[1], device=state.labels.device)
     seen = (state.labels.unsqueeze(2) == classes).any(1) & state.task.class_mask  # (B, K)
     return seen.sum(1) / state.task.class_mask.sum(1)
-
-
-def _rows(state: EpisodeState, index: Tensor) -> EpisodeState:
-    """The episodes at `index` (int64) as a state of their own; cached geometry is rebuilt on demand."""
-
-    def take(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value[index]
-        if isinstance(value, TaskBatch):
-            return value.rows(index)
-        if isinstance(value, dict):
-            return {key: take(item) for key, item in value.items()}
-        return type(value)(*map(take, value))  # Metrics
-
-    kept = {f.name: take(getattr(state, f.name)) for f in fields(state) if f.name != "geometry"}
-    return EpisodeState(**kept)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from metaal_env.batched import unit_range
 from metaal_env.core import Oracle
 from metaal_env.errors import InputError, Registry
 from metaal_env.pool.view import PoolView
@@ -113,15 +114,6 @@ def stack_picks(picks: list[Tensor], view: PoolView) -> Tensor:
 def masked_scores(scores: Tensor, view: PoolView) -> Tensor:
     """(B, N) scores with −inf at items that cannot be picked."""
     return scores.masked_fill(~view.selectable, -torch.inf)
-
-
-def unit_range(scores: Tensor, mask: Tensor) -> Tensor:
-    """(B, N) scores scaled so that those under `mask` span [0, 1]; constant scores become 1."""
-    low = scores.masked_fill(~mask, torch.inf).amin(1, keepdim=True)
-    high = scores.masked_fill(~mask, -torch.inf).amax(1, keepdim=True)
-    span = high - low
-    scaled = torch.where(span > 0, (scores - low) / span.clamp(min=1e-30), 1.0)
-    return scaled.masked_fill(~mask, 0).clamp(0, 1)
 
 
 def similarity_to(view: PoolView, pick: Tensor, width: float = HERDING_WIDTH) -> Tensor:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
 from metaal_env import rules
-from metaal_env.pool.clusters import Clusters, as_tie_break, k_means, uncovered_first
+from metaal_env.batched import as_tie_break
+from metaal_env.pool.clusters import Clusters, k_means, uncovered_first
 from metaal_env.pool.gaussian_mixture import gaussian_mixture
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.typicality import typicality

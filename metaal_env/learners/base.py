@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from metaal_env.errors import Registry
 from metaal_env.learners.bodies import Body, Kind
+
+if TYPE_CHECKING:
+    from metaal_env.learners.columns import Columns
 
 Adapted = dict[str, Tensor]
 """What adaptation produced; every tensor has the leading dimension B. One that grows with the support must take zeros
@@ -32,9 +36,12 @@ class InnerLearner(nn.Module, ABC):
     Attributes:
         static_embedding: True when `embed` does not depend on `adapted`, so geometry is computed once per
             episode.
+        shares_items: True when all hypotheses about a label see the same embeddings and a class's logit depends on
+            that class alone, so that look-ahead may predict the classes of all hypotheses as if of one task.
     """
 
     static_embedding: bool = True
+    shares_items: bool = False
 
     @abstractmethod
     def prepare(self, inputs: Tensor) -> Tensor:
@@ -63,6 +70,15 @@ class InnerLearner(nn.Module, ABC):
     @abstractmethod
     def embed(self, adapted: Adapted, features: Tensor) -> Tensor:
         """(B, n, *F) prepared features → (B, n, D) embeddings."""
+
+    def columns(self, adapted: Adapted, candidates: Tensor, evaluated: Tensor) -> Columns | None:
+        """Returns the closed form of look-ahead, or None where the learner has none.
+
+        Args:
+            candidates: (B, N, D) embeddings of the items that may be labelled.
+            evaluated: (B, E, D) embeddings of the items to predict.
+        """
+        return None
 
     def adapt_path(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> list[Adapted]:
         """What adaptation passes through; the last is `adapt`'s. Meta-training weighs their query losses."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from metaal_env.batched import squared_distances, take_rows
 from metaal_env.pool.clusters import class_clusters
-from metaal_env.pool.distances import Geometry, evenly_spaced, squared_distances
+from metaal_env.pool.distances import evenly_spaced
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
 
@@ -27,8 +28,8 @@ def pure_radius(view: PoolView, purity: float = 0.95) -> Tensor:
     """
     size = min(view.valid.shape[1], RADIUS_ITEMS)
     some = evenly_spaced(view.embeddings, view.valid, size)
-    real = Geometry.rows(view.valid, some)  # (B, L)
-    items = Geometry.rows(view.embeddings, some)
+    real = take_rows(view.valid, some)  # (B, L)
+    items = take_rows(view.embeddings, some)
     distance = squared_distances(items, items)  # (B, L, L)
     radii = _quantiles(distance, real)  # (B, Q)
     assignment = torch.take_along_dim(class_clusters(view).assignment, some, 1)
@@ -70,7 +71,7 @@ def ball_gain(view: PoolView, radius: Tensor) -> tuple[Tensor, Tensor]:
     inside: Tensor = known[1]  # (B, N, L) 0 or 1
     open_ = geometry.landmark_mask.to(kind)
     if view.order.shape[1]:
-        covered = (Geometry.rows(inside, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
+        covered = (take_rows(inside, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
         open_ = open_ * (1 - covered)
     # Sums of whole numbers are exact in float32 up to 2²⁴.
     gain = (open_.unsqueeze(1) @ inside.transpose(1, 2)).squeeze(1)

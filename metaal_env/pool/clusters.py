@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.pool.distances import Geometry, evenly_spaced, squared_distances
+from metaal_env.batched import squared_distances, take_rows
+from metaal_env.pool.distances import evenly_spaced
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
 
@@ -66,10 +67,8 @@ def _greedy_start(x: Tensor, weight: Tensor, starts: Tensor, n_centres: int) -> 
     """(B, K, D) items among (B, C) `starts`, chosen one by one to lower Σ_n w_n min_c ‖x_n − c‖² most."""
     batch = torch.arange(len(x), device=x.device)
     # What is left after each start: it only falls, so it is lowered in place.
-    left = squared_distances(Geometry.rows(x, starts), x)  # (B, C, N)
-    closed = torch.zeros_like(left[..., 0]).masked_fill_(
-        Geometry.rows(weight, starts) <= 0, torch.inf
-    )  # (B, C)
+    left = squared_distances(take_rows(x, starts), x)  # (B, C, N)
+    closed = torch.zeros_like(left[..., 0]).masked_fill_(take_rows(weight, starts) <= 0, torch.inf)  # (B, C)
     weight = weight.unsqueeze(1)
     chosen = []
     for step in range(n_centres):
@@ -97,11 +96,3 @@ def uncovered_first(view: PoolView, clusters: Clusters) -> Tensor:
     more = view.valid.sum(1, keepdim=True).double() + 1  # than any cluster has members
     share = view.valid.double() - (view.labelled & view.valid) * more
     return torch.take_along_dim(per_cluster(share, clusters), clusters.assignment, 1)
-
-
-def as_tie_break(scores: Tensor, mask: Tensor) -> Tensor:
-    """Returns (B, N) double scores brought into [0, 1) in the same order, to decide between equal ranks."""
-    scores = scores.double()
-    low = scores.masked_fill(~mask, torch.inf).amin(1, keepdim=True)
-    high = scores.masked_fill(~mask, -torch.inf).amax(1, keepdim=True)
-    return (0.999 * (scores - low) / (high - low).clamp(min=1e-300)).clamp(0, 0.999).nan_to_num(0)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metaal_env.batched import squared_distances, take_rows
 from metaal_env.pool.remembered import remembered
 
 MAX_LANDMARKS = 1024
@@ -40,7 +41,7 @@ class Geometry:
 
     def at_landmarks(self, values: Tensor) -> Tensor:
         """(B, N, …) → (B, L, …)."""
-        return values if self.exact else self.rows(values, self.landmarks)
+        return values if self.exact else take_rows(values, self.landmarks)
 
     @cached_property
     def landmarks(self) -> Tensor:
@@ -145,8 +146,8 @@ class Geometry:
     def sq_dist_from(self, positions: Tensor) -> Tensor:
         """(B, S) positions → (B, S, N) squared distances to every item; gathered where known already."""
         if self.exact and "sq_dist" in self.__dict__:
-            return self.rows(self.sq_dist, positions)
-        return squared_distances(self.rows(self.items, positions), self.items)
+            return take_rows(self.sq_dist, positions)
+        return squared_distances(take_rows(self.items, positions), self.items)
 
     @cached_property
     def _share(self) -> Tensor:
@@ -162,25 +163,6 @@ class Geometry:
     def centre_sq_dist(self) -> Tensor:
         """(B, N) squared distance to the pool's mean."""
         return self.centred.square().sum(-1)
-
-    @staticmethod
-    def rows(values: Tensor, positions: Tensor) -> Tensor:
-        """(B, N, …) and (B, S) positions → (B, S, …); negative positions read item 0."""
-        batch = torch.arange(len(values), device=values.device).unsqueeze(1)
-        return values[batch, positions.clamp(min=0)]
-
-
-def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """(…, n, D) and (…, m, D) → (…, n, m), never negative.
-
-    Centred first: the expansion ‖a‖² + ‖b‖² − 2a·b loses digits when the common mean is large.
-    """
-    centre = b.mean(-2, keepdim=True)
-    a, b = a - centre, b - centre
-    distance = (-2 * a) @ b.transpose(-1, -2)
-    distance += a.square().sum(-1).unsqueeze(-1)
-    distance += b.square().sum(-1).unsqueeze(-2)
-    return distance.clamp_(min=0)
 
 
 def evenly_spaced(items: Tensor, mask: Tensor, count: int) -> Tensor:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.pool.distances import Geometry
+from metaal_env.batched import take_rows
 from metaal_env.pool.partitions import Partitions, partitions
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.sampled_clusterings import clusterings, coordinates
@@ -143,10 +143,10 @@ def _expected(
         stays = right(truth[..., m].unsqueeze(1)) * (1 - is_class)
         w, y = weight[..., m].unsqueeze(1), label[..., m]
         # In place, for fresh memory of this size costs more than the sums.
-        margin = Geometry.rows(near, y)  # (B, N, E)
+        margin = take_rows(near, y)  # (B, N, E)
         margin += torch.take_along_dim(far, y.unsqueeze(1), 1).transpose(1, 2)
         torch.sub(product, margin, out=margin)
-        won = Geometry.rows(w * (is_class - stays), y)
+        won = take_rows(w * (is_class - stays), y)
         if slope is None:
             won *= margin > 0
         else:

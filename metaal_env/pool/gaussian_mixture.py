@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from metaal_env.batched import squared_distances
 from metaal_env.pool.clusters import Clusters, k_means
-from metaal_env.pool.distances import squared_distances
 
 
 def gaussian_mixture(

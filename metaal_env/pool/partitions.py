@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from metaal_env.pool.distances import Geometry
+from metaal_env.batched import take_rows
 from metaal_env.pool.gibbs_sampler import Chains
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.sampled_clusterings import Clusterings, clusterings, coordinates
@@ -44,8 +44,8 @@ def partitions(view: PoolView) -> Partitions:
     before, everyone = clusterings(view), coordinates(view.geometry)
     k = view.class_mask.shape[1]
     known = one_hot(view.labels.clamp(min=0), k).to(everyone) * (view.labels >= 0).unsqueeze(-1)  # (B, N, K)
-    named = Geometry.rows(known, view.order) * view.order_mask.unsqueeze(-1)  # (B, S, K)
-    support_items = Geometry.rows(everyone, view.order)  # (B, S, D)
+    named = take_rows(known, view.order) * view.order_mask.unsqueeze(-1)  # (B, S, K)
+    support_items = take_rows(everyone, view.order)  # (B, S, D)
     support = named.transpose(1, 2) @ support_items
     class_of = _class_of_clusters(view, before, support_items, named)  # (B, M, C, K)
     free = before.real & (torch.take_along_dim(view.labels, before.place, 1) < 0)
@@ -56,11 +56,11 @@ def partitions(view: PoolView) -> Partitions:
         chains.sweep(free)
     if everyone.shape[1] == before.x.shape[1]:
         back = before.place.argsort(dim=1)
-        whole = Geometry.rows(chains.member, back)
+        whole = take_rows(chains.member, back)
     else:
         whole = chains.likeliest(everyone) * (view.valid & (view.labels < 0))[:, :, None, None]
     whole = whole + known.unsqueeze(2)
-    member = chains.member + Geometry.rows(known, before.place).unsqueeze(2)
+    member = chains.member + take_rows(known, before.place).unsqueeze(2)
     return Partitions(before, member, whole, chains.mean_sq_dist(everyone, whole), support)
 
 
@@ -115,7 +115,7 @@ def partition_cover(view: PoolView) -> Tensor:
     size = (found.member * found.member.sum(1, keepdim=True)).sum((2, 3)) / m  # (B, E)
     weight = found.clusterings.real / size.clamp(min=1)
     if view.order.shape[1]:
-        covered = (Geometry.rows(together, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
+        covered = (take_rows(together, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
         together = (together - covered.unsqueeze(1)).clamp_(min=0)
     gain = (weight.unsqueeze(1) @ together.transpose(1, 2)).squeeze(1)
     spread_ = found.own_sq_dist + found.clusterings.within.mean(1, keepdim=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.pool.distances import Geometry
+from metaal_env.batched import take_rows
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
 
@@ -84,7 +84,7 @@ def _labels(view: PoolView) -> tuple[Tensor, Tensor]:
     if view.order.shape[1]:
         place = view.order.clamp(min=0)
         if not geometry.exact:
-            place = Geometry.rows(geometry.sq_dist, place).argmin(-1)
+            place = take_rows(geometry.sq_dist, place).argmin(-1)
         label = torch.take_along_dim(view.labels, view.order.clamp(min=0), 1)
         hot = torch.nn.functional.one_hot(label.clamp(min=0), k) * (label >= 0).unsqueeze(-1)
         hot = torch.cat([hot, torch.ones_like(hot[..., :1])], -1) * view.order_mask.unsqueeze(-1)

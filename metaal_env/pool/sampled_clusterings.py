@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from metaal_env.batched import squared_distances, take_rows
 from metaal_env.pool.clusters import MAX_CLUSTERS
-from metaal_env.pool.distances import Geometry, evenly_spaced, squared_distances
+from metaal_env.pool.distances import Geometry, evenly_spaced
 from metaal_env.pool.gibbs_sampler import Chains
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
@@ -76,7 +77,7 @@ def clusterings(view: PoolView) -> Clusterings:
 
 def _draw(everyone: Tensor, valid: Tensor, clusters: Tensor) -> Clusterings:
     place = _by_distance(everyone, valid)
-    x, real = Geometry.rows(everyone, place), Geometry.rows(valid, place)
+    x, real = take_rows(everyone, place), take_rows(valid, place)
     count = int(clusters.max())
     covariance = x @ x.transpose(1, 2) if x.shape[1] < x.shape[2] else x.transpose(1, 2) @ x
     # The participation ratio: (Σ λ)² / Σ λ² for the eigenvalues λ of the covariance.

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaal_env.batched import take_rows
 from metaal_env.errors import InputError
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.pool.distances import Geometry
@@ -111,7 +112,7 @@ class PoolView:
             learner = learner.to(x.device).eval().requires_grad_(False)
             features = learner.prepare_all(x.flatten(0, 1)).unflatten(0, (b, n))
             support_labels = torch.take_along_dim(y, order.clamp(min=0), 1)
-            adapted = learner.adapt(Geometry.rows(features, order), support_labels, order >= 0, class_mask)
+            adapted = learner.adapt(take_rows(features, order), support_labels, order >= 0, class_mask)
             x = learner.embed(adapted, features)
         if probs is not None:
             # Probabilities need not sum to exactly one in the caller's arithmetic.

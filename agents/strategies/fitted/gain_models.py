@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from agents.strategies.base import masked_scores
 from agents.strategies.fitted.base import FITTED, FittedStrategy
-from agents.strategies.privileged import accuracy_first, look_ahead
+from agents.strategies.privileged import accuracy_first
 from metaal_env.core import Core
 from metaal_env.errors import InputError
 from metaal_env.features import N_EPISODE, N_ITEM, extract
@@ -112,7 +112,7 @@ class GainModel(FittedStrategy):
         for _ in range(int(state.task.budget.max())):
             view = core.view(state)
             before = state.metrics
-            gain = accuracy_first(look_ahead(view, core.oracle(state))) - accuracy_first(before).unsqueeze(1)
+            gain = accuracy_first(core.oracle(state).look_ahead()) - accuracy_first(before).unsqueeze(1)
             target = self.targets(gain.float(), view.selectable)
             x = inputs_of(view)
             yield x[view.selectable].cpu(), target[view.selectable].cpu()

@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from agents.policy.network import AcquisitionNetwork
-from metaal_env.core import Core, EpisodeState
+from metaal_env.batched import masked_deviation
+from metaal_env.core import Core
+from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.features import extract
 from metaal_env.metrics import Metrics
@@ -30,9 +32,6 @@ PER_EPISODE = 12
 
 EXPLORATION = 0.3
 """Share of the steps at which picks are disturbed, so that states are more varied than the policy makes them."""
-
-AT_ONCE = 16
-"""Candidates for which the learner is adapted at once."""
 
 
 class States(NamedTuple):
@@ -104,10 +103,10 @@ def visit(network: AcquisitionNetwork, envs: MetaALVectorEnv, rng: np.random.Gen
         if step in remembered:
             places, real = _candidates(pick, view.selectable, noise())
             items = torch.take_along_dim(features.items, places.unsqueeze(-1), 1) * real.unsqueeze(-1)
-            gain = gains(core, envs.state, places, real)
+            gain = one_step_advantages(core, envs.state, places, real)
             found.append(States(items.half(), features.episode, gain, real))
         if rng.random() < EXPLORATION:
-            spread = deviation(scores.masked_fill(~view.selectable, 0), view.selectable)
+            spread = masked_deviation(scores.masked_fill(~view.selectable, 0), view.selectable)
             pick = (scores + spread.unsqueeze(1) / 2 * noise()).argmax(1)
         envs.advance(pick)
     return States(*(part.cpu() for part in States.joined(found)))
@@ -123,8 +122,8 @@ def _candidates(pick: Tensor, selectable: Tensor, order: Tensor) -> tuple[Tensor
     return pad(places, (0, missing)), pad(real, (0, missing))
 
 
-def gains(core: Core, state: EpisodeState, places: Tensor, real: Tensor) -> Tensor:
-    """(B, C) rewards of labelling each candidate, less their mean; 0 where there is none.
+def one_step_advantages(core: Core, state: EpisodeState, places: Tensor, real: Tensor) -> Tensor:
+    """Returns (B, C) rewards of labelling each candidate, less their mean; 0 where there is none.
 
     Args:
         places: (B, C) pool positions; those that are `real` come first.
@@ -133,18 +132,7 @@ def gains(core: Core, state: EpisodeState, places: Tensor, real: Tensor) -> Tens
     width = int(real.sum(1).max())
     used, budget = (state.used + 1).unsqueeze(1), state.task.budget.unsqueeze(1)
     before = Metrics(*(metric.unsqueeze(1) for metric in state.metrics))
-    oracle = core.oracle(state)
-    parts = []
-    for part in places[:, :width].split(AT_ONCE, 1):
-        after = oracle.look_ahead(part)
-        parts.append(core.reward(before, after, used, budget, used >= budget))
-    gain = pad(torch.cat(parts, 1), (0, places.shape[1] - width))
+    after = core.oracle(state).look_ahead(places[:, :width])
+    gain = pad(core.reward(before, after, used, budget, used >= budget), (0, places.shape[1] - width))
     mean = (gain * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
     return (gain - mean) * real
-
-
-def deviation(values: Tensor, mask: Tensor) -> Tensor:
-    """(M, C) → (M,) standard deviation over `mask`."""
-    count = mask.sum(1).clamp(min=1)
-    mean = ((values * mask).sum(1) / count).unsqueeze(1)
-    return (((values - mean).square() * mask).sum(1) / count).sqrt()

@@ -21,8 +21,9 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from agents.policy.network import AcquisitionNetwork
-from agents.training.imitation.examples import States, deviation, recalled, states_file, visit
+from agents.training.imitation.examples import States, recalled, states_file, visit
 from agents.training.task_mixture import Mixture
+from metaal_env.batched import masked_deviation
 from metaal_env.errors import InputError
 from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
 from metaal_env.runtime.interrupts import put_off
@@ -166,7 +167,7 @@ def fit(network: AcquisitionNetwork, states: States, config: ImitationConfig) ->
     torch.manual_seed(config.seed)
     network.fit_context(states.episode)
     # In a unit that is the same for all rewards.
-    scale = deviation(states.gain, states.candidates).mean().clamp(min=1e-8)
+    scale = masked_deviation(states.gain, states.candidates).mean().clamp(min=1e-8)
     trained: list[nn.Parameter] = [network.rule_weights]
     if config.parts != "mixture":
         trained.append(network.gate)
@@ -198,7 +199,9 @@ def fit(network: AcquisitionNetwork, states: States, config: ImitationConfig) ->
 def _scale_logits(network: AcquisitionNetwork, states: States, config: ImitationConfig) -> None:
     """Gives the logits the deviation `config.temperature`, which says how much sampling explores."""
     spread = [
-        deviation(_logits(network, batch, config.parts).masked_fill(~batch.candidates, 0), batch.candidates)
+        masked_deviation(
+            _logits(network, batch, config.parts).masked_fill(~batch.candidates, 0), batch.candidates
+        )
         for batch in _batches(states, network.gate.device)
     ]
     network.scale_logits(config.temperature / max(1e-6, float(torch.cat(spread).mean())))

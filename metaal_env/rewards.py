@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from metaal_env.errors import Registry
 from metaal_env.metrics import Metrics
+from metaal_env.registry import Registry
 
 Reward = Callable[[Metrics, Metrics, Tensor, Tensor, Tensor], Tensor]
 """``(before, after, used, budget, terminated) -> (B,)``; `used` counts the action being rewarded, from 1."""

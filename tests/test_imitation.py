@@ -16,7 +16,7 @@ from agents.training.task_mixture import Mixture
 from agents.training.validation import validate
 from metaal_env.batched import masked_deviation
 from metaal_env.errors import InputError
-from metaal_env.features import N_EPISODE, N_ITEM
+from metaal_env.features import FeatureNames
 from metaal_env.make import make_core
 from metaal_env.rewards import REWARDS
 
@@ -59,7 +59,9 @@ def test_gains_are_what_a_step_would_pay() -> None:
 
 def test_what_is_remembered_has_one_shape_and_no_padding_counts() -> None:
     found = states(AcquisitionNetwork(width=8))
-    assert found.items.shape[1:] == (64, N_ITEM) and found.episode.shape[1] == N_EPISODE
+    names = FeatureNames.registered()
+    assert found.items.shape[1:] == (64, len(names.items))
+    assert found.episode.shape[1] == len(names.pool_features)
     assert found.candidates.sum(1).max() <= 20 and found.candidates.sum(1).min() >= 14
     assert not found.items[~found.candidates].any() and not found.gain[~found.candidates].any()
 

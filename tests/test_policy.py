@@ -181,7 +181,7 @@ def test_saved_policies_play_the_same_and_bad_files_are_refused(tmp_path):
     for change, says in [
         ({"kind": "learner"}, "does not describe"),
         ({"schema": 99}, "schema"),
-        ({"config": card["config"] | {"item_features": 3}}, "features"),
+        ({"config": {"network": {"width": 8}, "item_features": 44, "episode_features": 28}}, "does not name"),
         ({"config": card["config"] | {"network": {"width": 8, "depth": 1}}}, "unusable"),
         ({"config": card["config"] | {"network": {"width": 9}}}, "does not fit"),
     ]:

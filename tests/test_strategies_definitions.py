@@ -11,7 +11,7 @@ from strategy_pools import pool, view_of
 from agents.loading import load_strategy
 from agents.strategies.coverage import DCoM
 from agents.strategies.information import BAIT
-from metaal_env import rules
+from metaal_env.features import rules
 from metaal_env.pool.ball_cover import ball_gain, pure_radius
 from metaal_env.pool.clusters import k_means
 from metaal_env.pool.gaussian_mixture import gaussian_mixture

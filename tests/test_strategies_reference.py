@@ -15,7 +15,7 @@ from agents.strategies.committee import vote_entropy as our_vote_entropy
 from agents.strategies.diversity import DiscriminativeAL
 from agents.strategies.herding import MaxHerding
 from agents.strategies.information import McPAL, cost_reduction, label_frequencies
-from metaal_env import rules
+from metaal_env.features import rules
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.pool.ball_cover import ball_gain
 from metaal_env.pool.view import PoolView

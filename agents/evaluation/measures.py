@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from agents.evaluation.episodes import Episodes
-from metaal_env.errors import Registry
 from metaal_env.metrics import score_logits
+from metaal_env.registry import Registry
 
 CALIBRATION_BINS = 10
 

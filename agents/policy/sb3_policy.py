@@ -18,8 +18,7 @@ from torch.distributions import Categorical
 
 from agents.policy.network import AcquisitionNetwork, Output
 from agents.strategies.base import Strategy
-from metaal_env.errors import InputError
-from metaal_env.features import N_EPISODE, N_ITEM, extract
+from metaal_env.features import FeatureNames, extract
 from metaal_env.observation import PADDING
 from metaal_env.pool.view import PoolView
 from metaal_env.runtime.artifacts import affordable, load_artifact, load_weights, save_artifact
@@ -32,7 +31,7 @@ class SetPolicy(ActorCriticPolicy):
     """Actor and critic on the environment's observation; labelled items and padding have probability 0.
 
     Args:
-        network: keyword arguments of `AcquisitionNetwork`.
+        network: keyword arguments of `AcquisitionNetwork`, whose features must be among those of the observation.
     """
 
     def __init__(
@@ -48,6 +47,13 @@ class SetPolicy(ActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         self.network = AcquisitionNetwork(**self._network_options)
+        names, shown = self.network.names, FeatureNames.registered()
+        self._columns = None
+        if names != shown:
+            self._columns = (
+                [shown.items.index(name) for name in names.items],
+                [shown.pool_features.index(name) for name in names.pool_features],
+            )
         self.optimizer = self.optimizer_class(
             self.network.parameters(),
             lr=lr_schedule(1),  # type: ignore[call-arg]
@@ -59,7 +65,10 @@ class SetPolicy(ActorCriticPolicy):
 
     def run(self, obs: Observation) -> tuple[Categorical, Output]:
         """The distribution over items, and the network's output."""
-        output = self.network(obs["items"], obs["episode"], obs["labels"] != PADDING)
+        items, episode = obs["items"], obs["episode"]
+        if self._columns is not None:  # of a policy from before the others were added
+            items, episode = items[..., self._columns[0]], episode[..., self._columns[1]]
+        output = self.network(items, episode, obs["labels"] != PADDING)
         mask = obs["action_mask"].bool()
         # An episode without a selectable item never occurs; its row must be finite all the same.
         mask = mask | ~mask.any(1, keepdim=True)
@@ -112,12 +121,12 @@ class LearnedStrategy(Strategy):
     def score(self, view: PoolView) -> Tensor:
         if next(self.network.parameters()).device != view.device:  # even a move to the same place takes time
             self.network.to(view.device)
-        features = extract(view)
+        features = extract(view, self.network.names)
         return self.network(features.items, features.episode, view.valid).logits
 
     def save(self, stem: Path, summary: dict[str, Any]) -> None:
         """Writes ``<stem>.safetensors`` and ``<stem>.json``; `summary` says how it was trained."""
-        config = {"network": self.network.options, "item_features": N_ITEM, "episode_features": N_EPISODE}
+        config = {"network": self.network.options, "features": self.network.names.to_json()}
         save_artifact(stem, "policy", self.network, config, summary)
 
     @classmethod
@@ -125,19 +134,17 @@ class LearnedStrategy(Strategy):
         """A policy from a run folder, or from the path of its files without suffix.
 
         Raises:
-            InputError: missing, damaged or foreign files, or other features than this version's.
+            InputError: missing, damaged or foreign files, or features that are unknown here or out of order.
         """
         stem = Path(source)
         if stem.suffix in (".json", ".safetensors"):
             stem = stem.with_suffix("")
         stem = stem / "policy" if stem.is_dir() else stem
         card, tensors = load_artifact(stem, "policy")
-        config = card["config"]
-        if (config.get("item_features"), config.get("episode_features")) != (N_ITEM, N_EPISODE):
-            raise InputError(
-                f"policy={str(source)!r} was made for other features; train it with this version."
-            )
-        with affordable(tensors, f"policy={str(source)!r}"):
-            network = AcquisitionNetwork(**config["network"])
-        load_weights(network, tensors, f"policy={str(source)!r}")
+        config, what = card["config"], f"policy={str(source)!r}"
+        names = FeatureNames.read(config.get("features"), what)
+        names.check_counts(AcquisitionNetwork.feature_counts(tensors), what)
+        with affordable(tensors, what):
+            network = AcquisitionNetwork(**config["network"], names=names)
+        load_weights(network, tensors, what)
         return cls(network)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from metaal_env.batched import unit_range
 from metaal_env.core import Oracle
-from metaal_env.errors import InputError, Registry
+from metaal_env.errors import InputError
+from metaal_env.features.rules import HERDING_WIDTH
 from metaal_env.pool.view import PoolView
-from metaal_env.rules import HERDING_WIDTH
+from metaal_env.registry import Registry
 
 
 class Strategy(ABC):

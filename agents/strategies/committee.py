@@ -13,9 +13,9 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, random_if_cold, stack_picks
 from agents.strategies.lookahead import MAX_ELEMENTS, learner_of, support, tile
-from metaal_env import rules
 from metaal_env.batched import take_rows
 from metaal_env.core import Oracle
+from metaal_env.features import rules
 from metaal_env.pool.view import PoolView
 
 

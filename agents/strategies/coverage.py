@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, random_if_cold
-from metaal_env import rules
 from metaal_env.batched import as_tie_break
+from metaal_env.features import rules
 from metaal_env.pool.ball_cover import ball_gain, pure_radius
 from metaal_env.pool.view import PoolView
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
-from metaal_env import rules
 from metaal_env.batched import as_tie_break
+from metaal_env.features import rules
 from metaal_env.pool.clusters import Clusters, k_means, uncovered_first
 from metaal_env.pool.gaussian_mixture import gaussian_mixture
 from metaal_env.pool.remembered import remembered

@@ -18,7 +18,7 @@ from agents.strategies.lookahead import (
     tile,
     without_each,
 )
-from metaal_env import rules
+from metaal_env.features import rules
 from metaal_env.learners.columns import Columns
 from metaal_env.look_ahead import MAX_ELEMENTS
 from metaal_env.pool.view import PoolView

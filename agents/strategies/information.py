@@ -10,8 +10,8 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
 from agents.strategies.diversity import span
-from metaal_env import rules
 from metaal_env.batched import take_rows
+from metaal_env.features import rules
 from metaal_env.pool.view import PoolView
 
 

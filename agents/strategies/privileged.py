@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, PrivilegedStrategy
-from metaal_env import rules
 from metaal_env.batched import as_tie_break
 from metaal_env.core import Oracle
+from metaal_env.features import rules
 from metaal_env.metrics import Metrics
 from metaal_env.pool.view import PoolView
 

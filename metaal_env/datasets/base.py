@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaal_env.errors import InputError, Registry
+from metaal_env.errors import InputError
+from metaal_env.registry import Registry
 
 Modality = Literal["image", "vector"]
 Split = Literal["train", "validation", "test", "all"]

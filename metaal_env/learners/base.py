@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from metaal_env.errors import Registry
 from metaal_env.learners.bodies import Body, Kind
+from metaal_env.registry import Registry
 
 if TYPE_CHECKING:
     from metaal_env.learners.columns import Columns

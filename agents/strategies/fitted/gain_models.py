@@ -16,7 +16,7 @@ from agents.strategies.fitted.base import FITTED, FittedStrategy
 from agents.strategies.privileged import accuracy_first
 from metaal_env.core import Core
 from metaal_env.errors import InputError
-from metaal_env.features import N_EPISODE, N_ITEM, extract
+from metaal_env.features import FeatureNames, extract
 from metaal_env.pool.view import PoolView
 
 
@@ -27,15 +27,20 @@ class GainModel(FittedStrategy):
 
     Args:
         width: hidden units.
+        names: features that the network takes, by default all that are registered.
     """
 
-    def __init__(self, *, width: int = 32, seed: int = 0):
+    takes_features = True
+
+    def __init__(self, *, width: int = 32, names: FeatureNames | None = None, seed: int = 0):
         super().__init__(seed=seed)
         self.width = width
+        self.names = names = names or FeatureNames.registered()
         torch_state = torch.random.get_rng_state()
         torch.manual_seed(seed)  # the weights before fitting
         self.network = nn.Sequential(
-            *(nn.Linear(N_ITEM + N_EPISODE, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()),
+            *(nn.Linear(len(names.items) + len(names.pool_features), width), nn.ReLU()),
+            *(nn.Linear(width, width), nn.ReLU()),
             nn.Linear(width, 1),
         )
         torch.random.set_rng_state(torch_state)
@@ -46,7 +51,7 @@ class GainModel(FittedStrategy):
     @torch.no_grad()
     def score(self, view: PoolView) -> Tensor:
         self.network.to(view.device)
-        return self.network(inputs_of(view)).squeeze(-1)
+        return self.network(inputs_of(view, self.names)).squeeze(-1)
 
     @abstractmethod
     def targets(self, gain: Tensor, mask: Tensor) -> Tensor:
@@ -114,16 +119,16 @@ class GainModel(FittedStrategy):
             before = state.metrics
             gain = accuracy_first(core.oracle(state).look_ahead()) - accuracy_first(before).unsqueeze(1)
             target = self.targets(gain.float(), view.selectable)
-            x = inputs_of(view)
+            x = inputs_of(view, self.names)
             yield x[view.selectable].cpu(), target[view.selectable].cpu()
             chance = torch.from_numpy(np.stack([rng.random(x.shape[1]) for rng in rngs])).to(view.device)
             scores = chance if at_random else self.score(view)
             core.step(state, masked_scores(scores, view).argmax(1))
 
 
-def inputs_of(view: PoolView) -> Tensor:
-    """(B, N, N_ITEM + N_EPISODE) features of each item, the episode's repeated."""
-    features = extract(view)
+def inputs_of(view: PoolView, names: FeatureNames) -> Tensor:
+    """Returns the (B, N, F + P) features of each item, the pool's repeated."""
+    features = extract(view, names)
     episode = features.episode.unsqueeze(1).expand(-1, features.items.shape[1], -1)
     return torch.cat([features.items, episode], -1).float()
 
@@ -161,8 +166,10 @@ class MetaModel(GainModel):
 
     name = "meta_model"
 
-    def __init__(self, *, share: float = 0.1, width: int = 32, seed: int = 0):
-        super().__init__(width=width, seed=seed)
+    def __init__(
+        self, *, share: float = 0.1, width: int = 32, names: FeatureNames | None = None, seed: int = 0
+    ):
+        super().__init__(width=width, names=names, seed=seed)
         if not 0 < share < 1:
             raise InputError(f"share={share} must lie in (0, 1).")
         self.share = share

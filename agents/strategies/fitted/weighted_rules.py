@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
-from metaal_env import rules
 from metaal_env.batched import standardise
 from metaal_env.core import Core
 from metaal_env.errors import InputError
+from metaal_env.features import rules
 from metaal_env.pool.view import PoolView
 from metaal_env.tasks import TaskBatch
 

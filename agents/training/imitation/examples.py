@@ -15,9 +15,9 @@ from metaal_env.batched import masked_deviation
 from metaal_env.core import Core
 from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
-from metaal_env.features import extract
+from metaal_env.features import FeatureNames, extract
 from metaal_env.metrics import Metrics
-from metaal_env.runtime.checkpoints import read_checkpoint, restoring
+from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
 from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv
 
@@ -37,8 +37,8 @@ EXPLORATION = 0.3
 class States(NamedTuple):
     """M states, each with C candidates; all 0 where there are fewer."""
 
-    items: Tensor  # (M, C, N_ITEM) float16
-    episode: Tensor  # (M, N_EPISODE)
+    items: Tensor  # (M, C, F) float16
+    episode: Tensor  # (M, P)
     gain: Tensor  # (M, C) reward if the item were labelled, less the mean over the candidates
     candidates: Tensor  # (M, C) bool
 
@@ -52,19 +52,32 @@ def states_file(folder: Path, iteration: int) -> Path:
     return folder / f"states-{iteration:03d}.pt"
 
 
-def recalled(file: Path, config: DataclassInstance) -> States | None:
-    """What `file` holds, if it is there. Raises: `InputError` if it is damaged or belongs to other settings."""
+def recalled(file: Path, config: DataclassInstance, names: FeatureNames | None = None) -> States | None:
+    """Returns what `remember` wrote to `file`, or None if there is no such file.
+
+    Args:
+        names: the features that its columns must be, by default all that are registered.
+
+    Raises:
+        InputError: it is damaged, or belongs to other settings or features.
+    """
     if (saved := read_checkpoint(file, config)) is None:
         return None
+    (names or FeatureNames.registered()).check_same(saved.get("features"), f"checkpoint={str(file)!r}")
     with restoring(file):
         return States(*(saved[name] for name in States._fields))
+
+
+def remember(file: Path, config: DataclassInstance, names: FeatureNames, states: States) -> None:
+    """Writes the states of a roll-out, with the names of their features."""
+    write_checkpoint(file, config, states._asdict() | {"features": names.to_json()})
 
 
 def all_states(folder: Path, iterations: int, config: DataclassInstance) -> States:
     """All states of a finished imitation.
 
     Raises:
-        InputError: some are missing, damaged or belong to other settings.
+        InputError: some are missing, damaged or belong to other settings or features.
     """
     found = []
     for file in (states_file(folder, iteration) for iteration in range(iterations)):
@@ -96,7 +109,7 @@ def visit(network: AcquisitionNetwork, envs: MetaALVectorEnv, rng: np.random.Gen
     found = []
     for step in range(horizon):
         view = core.view(envs.state)
-        features = extract(view)
+        features = extract(view, network.names)
         scores = network(features.items, features.episode, view.valid).logits
         scores = scores.masked_fill(~view.selectable, -torch.inf)
         pick = scores.argmax(1)

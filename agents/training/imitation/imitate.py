@@ -21,7 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from agents.policy.network import AcquisitionNetwork
-from agents.training.imitation.examples import States, recalled, states_file, visit
+from agents.training.imitation.examples import States, recalled, remember, states_file, visit
 from agents.training.task_mixture import Mixture
 from metaal_env.batched import masked_deviation
 from metaal_env.errors import InputError
@@ -101,6 +101,7 @@ def imitate(
     checkpoint = folder / "imitation.pt"
     done = 0
     if (saved := read_checkpoint(checkpoint, config)) is not None:
+        network.names.check_same(saved.get("features"), f"checkpoint={str(checkpoint)!r}")
         with restoring(checkpoint):
             network.load_state_dict(saved["network"])
             done = int(saved["iteration"])
@@ -118,6 +119,7 @@ def imitate(
                 if writer is not None:
                     writer.add_scalar("imitation/expected_gain", gain, iteration + 1)
                 state = {"network": network.state_dict(), "iteration": iteration + 1}
+                state["features"] = network.names.to_json()
                 write_checkpoint(checkpoint, config, state)
             if stopping:
                 break
@@ -127,7 +129,7 @@ def _visited(
     network: AcquisitionNetwork, mixture: Mixture, config: ImitationConfig, iteration: int, folder: Path
 ) -> States:
     file = states_file(folder, iteration)
-    if (saved := recalled(file, config)) is not None:
+    if (saved := recalled(file, config, network.names)) is not None:
         return saved
     # Seeded by the iteration alone, so that a continued run needs no random state.
     rng = np.random.default_rng([config.seed, iteration])
@@ -136,7 +138,7 @@ def _visited(
         raise InputError(
             f"reward: imitation met a NaN or infinite gain at roll-out {iteration}; mend the reward or choose another."
         )
-    write_checkpoint(file, config, found._asdict())
+    remember(file, config, network.names, found)
     return found
 
 

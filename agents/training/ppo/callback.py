@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from agents.evaluation.report.pictures import pool_figure
+from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy, SetPolicy, entropy
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import BACK_OFF, EpisodePPO
@@ -70,11 +71,12 @@ class Trainer(BaseCallback):
 
     def continue_from_checkpoint(self, model: EpisodePPO) -> int:
         """Restores the saved state, if there is one; returns the number of finished iterations."""
-        network = model.policy.network
-        self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))  # type: ignore[arg-type]
+        network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
+        self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))
         saved = read_checkpoint(self.checkpoint, self.config)
         if saved is None:
             return 0
+        network.names.check_same(saved.get("features"), f"checkpoint={str(self.checkpoint)!r}")
         with restoring(self.checkpoint):
             model.policy.load_state_dict(saved["policy"])
             self.averaged.load_state_dict(saved["averaged"])
@@ -186,6 +188,7 @@ class Trainer(BaseCallback):
             self.config,
             {
                 "policy": policy.state_dict(),
+                "features": policy.network.names.to_json(),
                 "averaged": self.averaged.state_dict(),
                 "optimizer": policy.optimizer.state_dict(),
                 "torch_rng": torch.get_rng_state(),

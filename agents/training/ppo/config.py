@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metaal_env.errors import InputError, unknown_name
-from metaal_env.features import RULES
+from metaal_env.features import ITEM_SCORES
 
 
 @dataclass(frozen=True)
@@ -64,5 +64,5 @@ class PPOConfig:
             raise InputError(
                 f"paired={self.paired} times groups={self.groups} must divide n_envs={self.n_envs}."
             )
-        if self.prior not in RULES:
-            raise unknown_name("prior", self.prior, RULES)
+        if self.prior not in ITEM_SCORES:
+            raise unknown_name("prior", self.prior, ITEM_SCORES)

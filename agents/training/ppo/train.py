@@ -47,7 +47,7 @@ def make_ppo(mixture: Mixture, config: PPOConfig, logger: Logger | None = None) 
         ent_coef=config.entropy,
         vf_coef=config.value_weight,
         rollout_buffer_class=MixedRolloutBuffer,
-        policy_kwargs={"network": first.options},
+        policy_kwargs={"network": first.options | {"names": first.names}},
         seed=config.seed,
         device=mixture.families[0][0].device,
     )

@@ -27,7 +27,7 @@ from rich.progress import Progress
 
 from agents.evaluation.episodes import Episodes
 from agents.evaluation.protocol.cells import cells_of, core_of, pending
-from agents.evaluation.protocol.loading import data_digest, learner_digest, load_parts, strategy_digest
+from agents.evaluation.protocol.loading import learner_digest, load_parts, strategy_digest
 from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
 from agents.evaluation.protocol.rows import read_results
 from agents.evaluation.statistics.comparisons import ORACLE
@@ -145,7 +145,7 @@ def scenario(column: Column, wanted: TaskConfig, fixed: set[str]) -> Scenario | 
         TaskSampler(data, task)
     except InputError:
         return None
-    digests = data_digest(data), learner_digest(learner)
+    digests = data.fingerprint, learner_digest(column.learner, learner)
     return Scenario(column.source, column.split, task, column.learner, *digests)
 
 

@@ -26,7 +26,6 @@ from agents.evaluation.measures import aulc, coverage
 from agents.evaluation.paired import pair
 from agents.evaluation.protocol.cells import cells_of, pending
 from agents.evaluation.protocol.loading import (
-    data_digest,
     learner_digest,
     learner_fits,
     load_parts,
@@ -106,7 +105,8 @@ def plan(
                 raise InputError(f"the learner does not fit inputs of shape {whole.input_shape}")
             task, _ = fit_task(group.task, whole, set())
             TaskSampler(whole, task)
-            digests = data_digest(whole), learner_digest(load_parts(source, group.split, chosen)[1])
+            learned = load_parts(source, group.split, chosen)[1]
+            digests = whole.fingerprint, learner_digest(chosen, learned)
         except InputError as error:
             notes.append(str(error).replace(f"{data}/", ""))
             continue

@@ -22,10 +22,10 @@ class FileError(InputError, OSError):
     """A file or folder that cannot be written; also an `OSError`."""
 
 
-def brief(error: BaseException) -> str:
+def brief(error: BaseException | str, most: int = 200) -> str:
     """A library's message on one line and short enough for a sentence: some quote whole files."""
     text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def unknown_name(argument: str, value: object, known: Iterable[str]) -> InputError:

@@ -21,7 +21,7 @@ from agents.strategies.base import Strategy
 from metaal_env.features import FeatureNames, extract
 from metaal_env.observation import PADDING
 from metaal_env.pool.view import PoolView
-from metaal_env.runtime.artifacts import affordable, load_artifact, load_weights, save_artifact
+from metaal_env.runtime.artifacts import affordable, fingerprint, load_artifact, load_weights, save_artifact
 
 Observation = dict[str, Tensor]
 """As `metaal_env.observation.observe` makes it."""
@@ -136,11 +136,7 @@ class LearnedStrategy(Strategy):
         Raises:
             InputError: missing, damaged or foreign files, or features that are unknown here or out of order.
         """
-        stem = Path(source)
-        if stem.suffix in (".json", ".safetensors"):
-            stem = stem.with_suffix("")
-        stem = stem / "policy" if stem.is_dir() else stem
-        card, tensors = load_artifact(stem, "policy")
+        card, tensors = load_artifact(_stem(source), "policy")
         config, what = card["config"], f"policy={str(source)!r}"
         names = FeatureNames.read(config.get("features"), what)
         names.check_counts(AcquisitionNetwork.feature_counts(tensors), what)
@@ -148,3 +144,15 @@ class LearnedStrategy(Strategy):
             network = AcquisitionNetwork(**config["network"], names=names)
         load_weights(network, tensors, what)
         return cls(network)
+
+
+def policy_fingerprint(source: str | Path) -> str:
+    """Returns the fingerprint of a saved policy, wherever it lies. Raises: `InputError` as `LearnedStrategy.load`."""
+    return fingerprint(_stem(source), "policy")
+
+
+def _stem(source: str | Path) -> Path:
+    stem = Path(source)
+    if stem.suffix in (".json", ".safetensors"):
+        stem = stem.with_suffix("")
+    return stem / "policy" if stem.is_dir() else stem

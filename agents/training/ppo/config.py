@@ -13,7 +13,8 @@ class PPOConfig:
     """How the acquisition policy is trained.
 
     Attributes:
-        iterations: roll-outs, each of one whole episode per environment.
+        iterations: roll-outs, each of one whole episode per environment. May be raised, never lowered, when a
+            training is continued.
         n_envs: episodes per roll-out.
         groups: parts of a roll-out, each with one data set and one task shape of its own.
         paired: episodes that share a task and serve each other as baseline.

@@ -27,6 +27,9 @@ from agents.training.task_mixture import Mixture
 from metaal_env.core import Core
 from metaal_env.runtime.interrupts import put_off
 
+CHECKPOINT = Path("checkpoints") / "ppo.pt"
+"""Where a training's state lies in its folder."""
+
 
 def make_ppo(mixture: Mixture, config: PPOConfig, logger: Logger | None = None) -> EpisodePPO:
     """PPO on `mixture`, without discount: the return is the area under the learning curve."""
@@ -77,7 +80,7 @@ def train_ppo(
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the iteration and its checkpoint.
     """
     model = make_ppo(training, config, logger)
-    trainer = Trainer(config, validation, baselines, folder / "checkpoints" / "ppo.pt", folder / "policy")
+    trainer = Trainer(config, validation, baselines, folder / CHECKPOINT, folder / "policy")
     network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
     if imitation is not None and imitation.iterations and config.start is None:
         tasks = training.resized(imitation.n_envs, imitation.groups)

@@ -16,6 +16,7 @@ from metaal_env.metrics import Metrics, score_logits
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.view import PoolView
 from metaal_env.rewards import Reward
+from metaal_env.runtime.forks import use_one_thread_after_fork
 from metaal_env.sampler import TaskSampler
 from metaal_env.tasks import TaskBatch, TaskConfig
 
@@ -95,6 +96,7 @@ class Core:
     @torch.no_grad()
     def reset(self, task: TaskBatch) -> EpisodeState:
         """Starts B episodes with their initial labels."""
+        use_one_thread_after_fork()
         task = task.to(self.device)
         b, n = task.pool.shape
         features = self.features[task.pool]
@@ -129,6 +131,7 @@ class Core:
         Args:
             actions: (B,) int64 pool positions in [0, N).
         """
+        use_one_thread_after_fork()
         rows = torch.arange(len(actions), device=self.device)
         actions = actions.to(self.device)
         valid = (state.task.pool_mask & ~state.labelled)[rows, actions]
@@ -153,6 +156,7 @@ class Core:
 
     def view(self, state: EpisodeState) -> PoolView:
         """What a strategy may know now."""
+        use_one_thread_after_fork()
         geometry = state.geometry or Geometry(state.embeddings, state.task.pool_mask)
         if self.learner.static_embedding:
             state.geometry = geometry

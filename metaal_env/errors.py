@@ -22,6 +22,14 @@ class FileError(InputError, OSError):
     """A file or folder that cannot be written; also an `OSError`."""
 
 
+class OptionError(InputError, TypeError):
+    """An unknown option; also a `TypeError` in Python's words.
+
+    Clients such as TorchRL offer options of their own and withdraw them at a `TypeError` that says
+    "unexpected keyword argument".
+    """
+
+
 def brief(error: BaseException | str, most: int = 200) -> str:
     """A library's message on one line and short enough for a sentence: some quote whole files."""
     text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__

@@ -22,24 +22,14 @@ from agents.training.task_mixture import Mixture
 from metaal_env.core import Core, StepResult
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
-from metaal_env.vector_env import MetaALVectorEnv, to_numpy
+from metaal_env.sb3 import SB3VecEnv
+from metaal_env.vector_env import MetaALVectorEnv
 
 TASK = {"way": 3, "pool_size": 16, "budget": 4, "reward_per_class": 5, "test_per_class": 5}
 
 
 def tiny_core(**options) -> Core:
     return make_core(cluster_dataset(), **(TASK | options))
-
-
-class NumpyVecEnv(TensorVecEnv):
-    """What stable-baselines3 expects by default."""
-
-    def reset(self):
-        return to_numpy(super().reset())
-
-    def step_wait(self):
-        observation, *rest = super().step_wait()
-        return to_numpy(observation), *rest
 
 
 def test_the_tensor_path_equals_the_numpy_path_bit_for_bit():
@@ -55,7 +45,7 @@ def test_the_tensor_path_equals_the_numpy_path_bit_for_bit():
         return model.policy.state_dict()
 
     ours = parameters(TensorVecEnv, TensorRolloutBuffer)
-    theirs = parameters(NumpyVecEnv, DictRolloutBuffer)
+    theirs = parameters(SB3VecEnv, DictRolloutBuffer)
     for name, value in ours.items():
         assert torch.equal(value, theirs[name]), name
 

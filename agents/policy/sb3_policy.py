@@ -18,6 +18,7 @@ from torch.distributions import Categorical
 
 from agents.policy.network import AcquisitionNetwork, Output
 from agents.strategies.base import Strategy
+from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames, extract
 from metaal_env.observation import PADDING
 from metaal_env.pool.view import PoolView
@@ -42,6 +43,7 @@ class SetPolicy(ActorCriticPolicy):
         network: dict[str, Any] | None = None,
         **options: Any,
     ):
+        _refuse_former_keys(observation_space)
         self._network_options = network or {}
         super().__init__(observation_space, action_space, lr_schedule, **options)
 
@@ -65,10 +67,10 @@ class SetPolicy(ActorCriticPolicy):
 
     def run(self, obs: Observation) -> tuple[Categorical, Output]:
         """The distribution over items, and the network's output."""
-        items, episode = obs["items"], obs["episode"]
+        items, pool = obs["item_features"], obs["pool_features"]
         if self._columns is not None:  # of a policy from before the others were added
-            items, episode = items[..., self._columns[0]], episode[..., self._columns[1]]
-        output = self.network(items, episode, obs["labels"] != PADDING)
+            items, pool = items[..., self._columns[0]], pool[..., self._columns[1]]
+        output = self.network(items, pool, obs["labels"] != PADDING)
         mask = obs["action_mask"].bool()
         # An episode without a selectable item never occurs; its row must be finite all the same.
         mask = mask | ~mask.any(1, keepdim=True)
@@ -101,6 +103,17 @@ class SetPolicy(ActorCriticPolicy):
 
     def _predict(self, observation: Observation, deterministic: bool = False) -> Tensor:  # type: ignore[override]
         return self.forward(observation, deterministic)[0]
+
+
+def _refuse_former_keys(space: spaces.Space[Any]) -> None:
+    """Refuses the observation of models saved before its keys were renamed. Raises: `InputError`."""
+    former = {"items": "item_features", "episode": "pool_features"}
+    if isinstance(space, spaces.Dict) and former.keys() <= space.spaces.keys():
+        raise InputError(
+            f"the saved model's observation has the former keys {', '.join(map(repr, former))}, now "
+            f"{', '.join(map(repr, former.values()))}; its weights still fit: load it with "
+            "custom_objects={'observation_space': env.observation_space}."
+        )
 
 
 def entropy(distribution: Categorical) -> Tensor:

@@ -13,8 +13,9 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents.training.ppo.tensor_rollout import MixedRolloutBuffer, TensorVecEnv, episode_infos
+from agents.training.ppo.tensor_rollout import MixedRolloutBuffer, TensorVecEnv
 from agents.training.task_mixture import Mixture
+from metaal_env.sb3 import episode_infos
 from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv
 

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 
 from agents.evaluation.cluster import cluster_executor
 from agents.evaluation.paired import Paired
 from agents.evaluation.protocol.cells import cells_of, pending
-from agents.evaluation.protocol.planning import Plan, make_protocol, parse_setting, replay
+from agents.evaluation.protocol.planning import Plan, make_protocol, replay
 from agents.evaluation.protocol.rows import read_results
 from agents.evaluation.statistics.comparisons import pooled_difference
 from agents.evaluation.workers import run_cells
+from agents.training.config import TrainConfig
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
 from metaal_env.sampler import TaskSampler, fit_task
@@ -26,8 +28,8 @@ PLAN = Plan(
     dataset=("iris",),
     split="all",
     strategies=("random", "margin"),
-    pool_size=("20",),
-    budget=("3", "2-4"),
+    pool_size=(20,),
+    budget=(3, (2, 4)),
     n_tasks=70,
 )
 
@@ -87,7 +89,7 @@ def test_a_saved_protocol_is_played_again_with_the_same_rows(tmp_path: Path) -> 
 
 
 def test_a_matrix_varies_one_setting_at_a_time() -> None:
-    planned = make_protocol(replace(PLAN, matrix=True, budget=("3",), pool_size=()))
+    planned = make_protocol(replace(PLAN, matrix=True, budget=(3,), pool_size=()))
     base, *others = planned.protocol.scenarios
     assert {
         sum(a != b for a, b in zip(base.axes.values(), s.axes.values(), strict=True)) for s in others
@@ -104,12 +106,12 @@ def test_tasks_are_fitted_to_small_data_but_not_against_the_users_will() -> None
     assert kept.way == 10
 
 
-def test_settings_are_numbers_or_ranges() -> None:
-    assert parse_setting("way", "5-20") == (5, 20) and parse_setting("budget", "7") == 7
-    assert parse_setting("imbalance", "inf") == float("inf")
-    for name, text in (("way", "5-x"), ("label_noise", "some")):
-        with pytest.raises(InputError, match=text):
-            parse_setting(name, text)
+def test_a_setting_means_what_it_means_in_training_and_spans_scenarios_when_repeated() -> None:
+    words = ["--way", "5", "20", "--way", "7", "--class-concentration", "0.3", "--class-concentration", "inf"]
+    plan = tyro.cli(Plan, args=words)
+    assert plan.way == ((5, 20), 7) and plan.class_concentration == (0.3, float("inf"))
+    trained = tyro.cli(TrainConfig, args=[*words[:3], *words[-2:]]).task
+    assert (trained.way, trained.class_concentration) == (plan.way[0], plan.class_concentration[1])
 
 
 def test_several_policies_count_as_one_method() -> None:

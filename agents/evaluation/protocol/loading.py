@@ -104,7 +104,7 @@ def newest_run(root: Path = Path("runs")) -> Run:
     if not found and not shipped:
         raise InputError(
             f"policy: no finished run under {str(root)!r} and none shipped; "
-            "run `python train_policy.py` first, or name rules with --strategies."
+            "run `metaal train` first, or name rules with --strategies."
         )
     return read_run(found[-1].parent if found else shipped[0])
 

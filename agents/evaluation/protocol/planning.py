@@ -6,7 +6,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from agents.evaluation.protocol.loading import (
     DEFAULT_DATASET,
@@ -26,7 +28,7 @@ from agents.strategies import STRATEGIES
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 from metaal_env.sampler import TaskSampler, fit_task
-from metaal_env.tasks import TaskConfig
+from metaal_env.tasks import Range, TaskConfig
 
 RULES = (
     "random",
@@ -42,62 +44,63 @@ RULES = (
 )
 """Played beside a policy unless `strategies` says otherwise; names that are not registered are left out."""
 
-AXES: dict[str, tuple[str, ...]] = {
-    "way": ("5", "20"),
-    "pool_size": ("50", "200"),
-    "budget": ("10", "40"),
-    "imbalance": ("0.3", "inf"),
-    "label_noise": ("0.1",),
-    "initial_labels": ("5",),
+AXES: dict[str, tuple[Any, ...]] = {
+    "way": (5, 20),
+    "pool_size": (50, 200),
+    "budget": (10, 40),
+    "class_concentration": (0.3, float("inf")),
+    "label_noise": (0.1,),
+    "initial_labels": (5,),
 }
 """Task settings that `matrix` changes, one at a time."""
+
+Ranges = Annotated[tuple[Range, ...], tyro.conf.UseAppendAction]
+Numbers = Annotated[tuple[float, ...], tyro.conf.UseAppendAction]
 
 
 @dataclass
 class Plan:
-    """What to evaluate. Several values of one setting span a matrix of scenarios. Task settings left empty
-    come from the run of the (first) policy, else from the defaults; ranges are written 5-20.
-
-    Attributes:
-        dataset: names or files of data sets; the run's own one when left out.
-        split: classes (or items) from which tasks are drawn.
-        policy: folders of trained policies; the newest run when neither this nor --strategies is given.
-        strategies: rules to play, instead of the usual ones.
-        strategy: further strategies: a name, name@1 (another seed), or file.py:Name for one of your own or a
-            scikit-activeml query strategy.
-        learner: inner learners: registered names or saved weights; the run's own one when left out.
-        way: classes per task.
-        pool_size: unlabelled items per task.
-        budget: labels an episode may buy.
-        initial_labels: labels given at the start.
-        imbalance: concentration of the Dirichlet of class shares (inf = balanced).
-        label_noise: probabilities of a wrong label.
-        distractors: shares of the pool that belong to no class of the task.
-        test_per_class: test items per class.
-        reward_per_class: reward-set items per class (only privileged look-ahead sees them).
-        matrix: vary way, pool, budget, imbalance, noise and initial labels, one at a time.
-        n_tasks: tasks per scenario and seed.
-        seeds: streams of tasks.
-    """
+    """What to evaluate. A task option means what it means in training; given again, it spans another scenario:
+    --way 5 20 is a range, --way 5 --way 20 are two scenarios. Task options left out come from the run of the
+    (first) policy, else from the defaults."""
 
     dataset: tuple[str, ...] = ()
+    """Names or files of data sets; the run's own one when left out."""
     split: Literal["test", "validation", "train", "all"] = "test"
+    """Part of the data set whose classes (or items) tasks are drawn from."""
     policy: tuple[str, ...] = ()
+    """Folders of trained policies; the newest run when neither this nor --strategies is given."""
     strategies: tuple[str, ...] = ()
-    strategy: tuple[str, ...] = ()
+    """What is played beside the policies: names, name@1 (another seed), folders, or file.py:Name for a strategy of
+    your own or a scikit-activeml query strategy; the usual rules when left out."""
+    extra_strategies: tuple[str, ...] = ()
+    """Further strategies, played beside --strategies or the usual rules; named in the same way."""
     learner: tuple[str, ...] = ()
-    way: tuple[str, ...] = ()
-    pool_size: tuple[str, ...] = ()
-    budget: tuple[str, ...] = ()
-    initial_labels: tuple[str, ...] = ()
-    imbalance: tuple[str, ...] = ()
-    label_noise: tuple[str, ...] = ()
-    distractors: tuple[str, ...] = ()
+    """Inner learners: registered names or saved weights; the run's own one when left out."""
+    way: Ranges = ()
+    """Classes per task: one number, or a range as two."""
+    pool_size: Ranges = ()
+    """Unlabelled items per task: one number, or a range as two."""
+    budget: Ranges = ()
+    """Labels an episode may buy: one number, or a range as two."""
+    initial_labels: Ranges = ()
+    """Labels given at the start: one number, or a range as two."""
+    class_concentration: Numbers = ()
+    """Concentration of the Dirichlet distribution that draws class shares: small is unbalanced, inf is balanced."""
+    label_noise: Numbers = ()
+    """Probability that labelling an item reveals a wrong class."""
+    distractors: Numbers = ()
+    """Share of the pool that belongs to no class of the task."""
     test_per_class: int | None = None
+    """Test items per class."""
     reward_per_class: int | None = None
+    """Items per class of the reward set, which only privileged look-ahead sees."""
     matrix: bool = False
+    """Vary way, pool, budget, class concentration, noise and initial labels, one at a time."""
     n_tasks: int = 200
+    """Tasks per scenario and seed."""
     seeds: tuple[int, ...] = (0,)
+    """Streams of tasks."""
 
 
 @dataclass
@@ -175,7 +178,7 @@ def _runs(plan: Plan) -> list[Run]:
     try:
         return [newest_run()]
     except InputError:
-        if plan.strategy:
+        if plan.extra_strategies:
             return []  # one's own strategy can be compared with the rules alone
         raise
 
@@ -195,7 +198,7 @@ def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
         if runs_code(contestant.spec) and contestant.spec not in trusted:
             raise InputError(
                 f"protocol={str(path)!r} would run the code in {contestant.spec!r}; if you trust it, add: "
-                f"--strategy {contestant.spec}"
+                f"--extra-strategies {contestant.spec}"
             )
     scenarios, notes = [], []
     for scenario in saved.scenarios:
@@ -208,9 +211,7 @@ def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
             schema=SCHEMA,
         )
         for what in ("data", "learner"):
-            if scenario.schema == SCHEMA and getattr(now, f"{what}_digest") != getattr(
-                scenario, f"{what}_digest"
-            ):
+            if scenario.schema > 1 and getattr(now, f"{what}_digest") != getattr(scenario, f"{what}_digest"):
                 notes.append(f"{scenario.dataset}: the {what} differ(s) from when the protocol was saved")
         scenarios.append(now)
     contestants = []
@@ -220,7 +221,7 @@ def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
         if digest != contestant.digest:
             notes.append(f"{contestant.name} differs from when the protocol was saved")
         contestants.append(replace(contestant, digest=digest))
-    if saved.schema != SCHEMA:
+    if saved.schema == 1:
         notes.append(
             f"protocol of version {saved.schema}: whether data and learners differ from then is unknown"
         )
@@ -234,7 +235,7 @@ def _contestants(plan: Plan, runs: Sequence[Run]) -> tuple[Contestant, ...]:
     names = ["policy"] if len(runs) == 1 else [f"policy {run.folder.name}" for run in runs]
     specs = list(zip(names, [run.policy for run in runs], strict=True))
     rules = plan.strategies or tuple(name for name in RULES if name in STRATEGIES)
-    specs += [(_short(spec), spec) for spec in (*rules, *plan.strategy)]
+    specs += [(_short(spec), spec) for spec in (*rules, *plan.extra_strategies)]
     for _, spec in specs:
         load_strategy(spec)
     return tuple(Contestant(name, spec, strategy_digest(spec)) for name, spec in dict.fromkeys(specs))
@@ -258,28 +259,13 @@ def _tasks(plan: Plan, base: TaskConfig) -> Iterator[tuple[TaskConfig, set[str],
     given = {name: getattr(plan, name) for name in (*AXES, "distractors") if getattr(plan, name)}
     fixed |= set(given)
     for values in itertools.product(*given.values()):
-        chosen = {n: parse_setting(n, v) for n, v in zip(given, values, strict=True)}
+        chosen: dict[str, Any] = dict(zip(given, values, strict=True))
         yield replace(base, **chosen), fixed, False
         if plan.matrix:
             for name, alternatives in AXES.items():
-                for text in alternatives:
-                    varied = chosen | {name: parse_setting(name, text)}
+                for value in alternatives:
+                    varied = chosen | {name: value}
                     try:
                         yield replace(base, **varied), fixed | {name}, True
                     except InputError:
                         continue  # e.g. a budget beyond the pool: no such scenario
-
-
-def parse_setting(name: str, text: str) -> Any:
-    """One value of a task setting: ``"10"``, ``"5-20"`` or, for probabilities and shares, ``"0.1"``.
-
-    Raises:
-        InputError: neither a number nor a range.
-    """
-    try:
-        if name in ("imbalance", "label_noise", "distractors"):
-            return float(text)
-        low, dash, high = text.partition("-")
-        return (int(low), int(high)) if dash else int(low)
-    except ValueError:
-        raise InputError(f"{name}={text!r} is no number; write e.g. 10, or 5-20 for a range.") from None

@@ -33,7 +33,7 @@ def project(scenario: Scenario, seed: int, device: str = "cpu") -> dict[str, lis
 
 
 def read_examples(path: Path) -> dict[str, dict[str, list[float]]]:
-    """What `example_pools` made and `evaluate.py` keeps; nothing when the file is missing or unusable."""
+    """What `example_pools` made and `metaal evaluate` keeps; nothing when the file is missing or unusable."""
     try:
         found = read_json(path, "examples")
         for example in found.values():

@@ -134,7 +134,7 @@ START += [
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_evaluate(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but the playing and the drawing, which other tests cover."""
-    monkeypatch.setattr(evaluate, "run_cells", lambda *_, **__: None)
+    monkeypatch.setattr(evaluate, "play_missing", lambda *_, **__: None)
     monkeypatch.setattr(evaluate, "cluster_executor", lambda *_: None)
     monkeypatch.setattr(evaluate, "show", lambda *_: None)
     monkeypatch.setattr(evaluate, "example_pools", lambda *_: {})

@@ -24,32 +24,23 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from agents.evaluation.cluster import cluster_executor
 from agents.evaluation.measures import MEASURES
-from agents.evaluation.protocol.cells import Cell, cells_of, pending
+from agents.evaluation.play_protocol import PROTOCOL, Missing, find_missing, play_missing
 from agents.evaluation.protocol.planning import Plan, Planned, make_protocol, replay
 from agents.evaluation.protocol.protocol import Protocol
 from agents.evaluation.protocol.rows import read_results, to_csv
 from agents.evaluation.report.example_pools import example_pools, read_examples
 from agents.evaluation.report.report import outcome, write_figures, write_report
 from agents.evaluation.report.tensorboard import write_tensorboard
-from agents.evaluation.workers import run_cells
 from metaal_env.errors import InputError
 from metaal_env.make import check_device
 from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import read_json, write_atomic
 from metaal_env.runtime.locks import lock_folder
 
-PROTOCOL, NOTES = "protocol.json", "notes.json"
+NOTES = "notes.json"
 
 
 @dataclass
@@ -101,12 +92,11 @@ def evaluate(options: Options, command: str) -> Path:
 def complete(folder: Path, planned: Planned, options: Options, command: str, console: Console) -> None:
     """Plays what the folder lacks of the plan and shows it together with what was there."""
     protocol = planned.protocol
-    cells = cells_of(protocol, folder, options.device)
-    everything = protocol.joined_to(folder / PROTOCOL)
-    todo = pending(cells, protocol)
+    missing = find_missing(protocol, folder, options.device)
+    there = missing.total - len(missing.todo)
     for note in planned.notes:
         console.print(f"note: {note}", style="yellow", markup=False)
-    everything.save(folder / PROTOCOL)
+    missing.everything.save(folder / PROTOCOL)
     story = _read_story(folder / NOTES)
     for what, new in (("commands", [command]), ("notes", planned.notes)):
         story[what] = list(dict.fromkeys([*story.get(what, []), *new]))
@@ -114,13 +104,12 @@ def complete(folder: Path, planned: Planned, options: Options, command: str, con
     tasks = protocol.n_tasks * len(protocol.seeds)
     console.print(
         f"{tasks} paired tasks × {len(protocol.scenarios)} scenario(s) × {len(protocol.contestants)} "
-        f"strategies → {folder}"
-        + (f" ({len(cells) - len(todo)} of {len(cells)} cells are there)" if todo != cells else ""),
+        f"strategies → {folder}" + (f" ({there} of {missing.total} cells are there)" if there else ""),
         markup=False,
     )
-    play(todo, len(cells), options, console)
+    play(missing, options)
     write_atomic(folder / "examples.json", json.dumps(example_pools(protocol, options.device)).encode())
-    show(folder, everything, options, command, console)
+    show(folder, missing.everything, options, command, console)
 
 
 def default_folder(protocol: Protocol) -> Path:
@@ -131,29 +120,15 @@ def default_folder(protocol: Protocol) -> Path:
     return Path("results") / f"{data[:40]}-{digest}"
 
 
-def play(todo: Sequence[Cell], total: int, options: Options, console: Console) -> None:
-    """Plays the missing cells under a progress bar."""
-    if not todo:
-        return
+def play(missing: Missing, options: Options) -> None:
+    """Plays the missing cells in local processes, or as jobs of a cluster."""
     workers = options.workers or min(os.cpu_count() or 1, 8)
     if options.device != "cpu":
         workers = 1  # processes would share one GPU and its memory
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        line = bar.add_task("playing", total=total, completed=total - len(todo))
-
-        def done(cell: Cell) -> None:
-            bar.update(line, advance=1, description=f"{cell.contestant.name} on {cell.scenario.axes['data']}")
-
-        executor = cluster_executor(options.cluster, todo[0].folder) if options.cluster else None
-        run_cells(list(todo), workers=workers, done=done, executor=executor)
+    executor = None
+    if options.cluster and missing.todo:
+        executor = cluster_executor(options.cluster, missing.todo[0].folder)
+    play_missing(missing, workers=workers, executor=executor)
 
 
 def show(folder: Path, protocol: Protocol, options: Options, command: str, console: Console) -> None:

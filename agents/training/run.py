@@ -20,7 +20,7 @@ from agents.policy.sb3_policy import LearnedStrategy
 from agents.training.config import TrainConfig
 from agents.training.learner import check_learner, make_learner
 from agents.training.ppo.train import rollout_mixture, train_ppo
-from agents.training.run_record import FINISHED, fingerprints, settle
+from agents.training.run_record import FINISHED, fingerprints, record_run
 from agents.training.task_mixture import load_sources
 from agents.training.validation import validate
 from agents.training.verdict import BASELINES, LOOKAHEAD, give_verdict
@@ -96,7 +96,7 @@ def begin_run(config: TrainConfig, parts: Sequence[ClassDataset] = ()) -> FileLo
     prints = fingerprints(settings, parts)
     lock = lock_folder(config.folder, f"name={config.folder.name!r}")
     try:
-        notes = settle(config.folder, settings, prints)
+        notes = record_run(config.folder, settings, prints)
     except BaseException:
         lock.release()
         raise

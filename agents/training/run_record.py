@@ -60,7 +60,7 @@ def _source_fingerprint(spec: str) -> str:
     return f"{data}@{learner_fingerprint(learner or 'prototype')}"
 
 
-def settle(folder: Path, settings: Mapping[str, Any], prints: Mapping[str, Any]) -> list[str]:
+def record_run(folder: Path, settings: Mapping[str, Any], prints: Mapping[str, Any]) -> list[str]:
     """Records a run, or its continuation with settings that lead to the same weights; returns remarks.
 
     Only for who holds the folder alone. A finished training whose `ITERATIONS` are raised counts as unfinished again.

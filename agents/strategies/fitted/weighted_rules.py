@@ -13,6 +13,7 @@ from metaal_env.batched import standardise
 from metaal_env.core import Core
 from metaal_env.errors import InputError
 from metaal_env.features import rules
+from metaal_env.play_out import play_out
 from metaal_env.pool.view import PoolView
 from metaal_env.tasks import TaskBatch
 
@@ -116,9 +117,9 @@ class WeightedRules(Strategy):
         return WeightedRules(weights=(mean / np.linalg.norm(mean)).tolist(), seed=self.seed)
 
 
-@torch.no_grad()
 def _aulc(core: Core, strategy: Strategy, task: TaskBatch) -> float:
-    state = core.reset(task)
-    for _ in range(int(state.task.budget.max())):
-        core.step(state, strategy.select(core.view(state)))
-    return float((state.accuracy_sum / state.task.budget).mean())
+    """Returns the mean area under the reward set's learning curve."""
+    area = torch.zeros(len(task), device=core.device)
+    for moment in play_out(core, core.reset(task), lambda view, _: strategy.select(view)):
+        area[moment.running] = moment.state.accuracy_sum / moment.state.used
+    return float(area.mean())

@@ -180,8 +180,8 @@ class Protocol:
                 f"out={str(path.parent)!r} holds results of another protocol ({earlier.digest}, this one is "
                 f"{self.digest}); give another --out, or delete that folder."
             )
-        mine = {c.name for c in self.contestants}
-        others = tuple(c for c in earlier.contestants if c.name not in mine)
+        own = {c.name for c in self.contestants}
+        others = tuple(c for c in earlier.contestants if c.name not in own)
         return replace(self, contestants=self.contestants + others)
 
     def blocks(self) -> Iterable[tuple[int, int, list[int]]]:

@@ -26,7 +26,7 @@ from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
 from agents.training.validation import validate, validation_seeds
 from metaal_env.core import Core
 from metaal_env.errors import InputError
-from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
+from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
 
 AVERAGING = 0.9
 """Share of the running average of weights that an iteration keeps. The average is what is validated and kept, since
@@ -88,7 +88,7 @@ class Trainer(BaseCallback):
         if saved is None:
             return 0
         network.names.check_same(saved.get("features"), f"checkpoint={str(self.checkpoint)!r}")
-        with restoring(self.checkpoint):
+        with as_input_error(self.checkpoint):
             model.policy.load_state_dict(saved["policy"])
             self.averaged.load_state_dict(saved["averaged"])
             model.policy.optimizer.load_state_dict(saved["optimizer"])

@@ -27,11 +27,13 @@ from tqdm import tqdm
 from agents.evaluation import Episodes, play, verdict
 from agents.evaluation.report.pictures import verdict_figure
 from agents.evaluation.report.plots import rendered
+from agents.evaluation.report.tensorboard import StrategyCharts
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies import make_strategy
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.ppo.callback import validate
 from agents.training.ppo.train import PPOConfig, train_ppo
+from agents.training.run_card import write_run_card
 from agents.training.task_mixture import Mixture, load_sources
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
@@ -97,6 +99,7 @@ def main(config: TrainConfig) -> None:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     parts = check(config)
     with claim(config):
+        write_run_card(config.folder, asdict(config))
         policy, unseen = train(config, *parts)
         give_verdict(config, unseen, policy)
 
@@ -258,8 +261,9 @@ def give_verdict(config: TrainConfig, core: Core, policy: LearnedStrategy) -> di
     write_atomic(config.folder / "verdict.png", rendered(figure, "png"))
     with SummaryWriter(str(config.folder / "tensorboard")) as writer:
         writer.add_figure("verdict", figure)
-        for name, episodes in results.items():
-            writer.add_scalar(f"verdict/aulc_{name}", float(episodes.aulc.mean()))
+    charts = StrategyCharts(config.folder / "tensorboard")
+    charts.add("verdict/aulc", {name: float(episodes.aulc.mean()) for name, episodes in results.items()}, 0)
+    charts.close()
     console.print(f"policy: {config.folder}  ·  python evaluate.py  ·  tensorboard --logdir {config.out}")
     return results
 

@@ -112,6 +112,11 @@ class Paired:
             raise InputError(f"strategy={name!r} has no rows here; choose one of: {', '.join(self.names)}.")
         return self.values[:, self.names.index(name)]
 
+    def of_scenario(self, key: str) -> Paired:
+        """Returns the tasks of one scenario."""
+        here = self.strata == key
+        return Paired(self.names, self.values[here], self.strata[here], self.seeds[here])
+
 
 def pair(results: Mapping[str, Episodes], measure: Callable[[Episodes], np.ndarray] = aulc) -> Paired:
     """Aligns the tasks of several strategies by scenario and seed; what one of them lacks is NaN."""

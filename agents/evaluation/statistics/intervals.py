@@ -1,7 +1,7 @@
 """Statistics of paired results: intervals, differences and power. Missing values stay missing.
 
 Sources: interquartile mean and stratified bootstrap, Agarwal et al. 2021 (arXiv 2108.13264); Wilcoxon, Benavoli
-et al. 2016. Comparisons of many strategies at once are in `multiple.py`.
+et al. 2016. Comparisons of many strategies at once are in `rank_tests.py`.
 """
 
 from __future__ import annotations
@@ -71,9 +71,7 @@ def mean(values: np.ndarray) -> np.ndarray:
 
 def iqm(values: np.ndarray) -> np.ndarray:
     """(…, n) → (…) interquartile mean: the mean without the lowest and the highest quarter."""
-    n = values.shape[-1]
-    cut = int(0.25 * n)
-    return np.sort(values, -1)[..., cut : n - cut].mean(-1)
+    return stats.trim_mean(values, 0.25, axis=-1)
 
 
 def resamples(strata: np.ndarray, n_resamples: int = N_RESAMPLES, seed: int = 0) -> list[np.ndarray]:

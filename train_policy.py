@@ -25,16 +25,18 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from agents.evaluation import Episodes, play, verdict
+from agents.evaluation.measures import aulc
 from agents.evaluation.report.pictures import verdict_figure
 from agents.evaluation.report.plots import rendered
 from agents.evaluation.report.tensorboard import StrategyCharts
+from agents.loading import load_strategy
 from agents.policy.sb3_policy import LearnedStrategy
-from agents.strategies import make_strategy
 from agents.training.imitation.imitate import ImitationConfig
-from agents.training.ppo.callback import validate
-from agents.training.ppo.train import PPOConfig, train_ppo
+from agents.training.ppo.config import PPOConfig
+from agents.training.ppo.train import train_ppo
 from agents.training.run_card import write_run_card
 from agents.training.task_mixture import Mixture, load_sources
+from agents.training.validation import validate
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset
@@ -218,7 +220,7 @@ def make_policy(
     # On a mixture the look-ahead would take as long as a good part of the training.
     rules = [name for name in BASELINES if name != ORACLE or not config.also]
     baselines = {
-        name: validate(validating, make_strategy(name), config.ppo.validation_tasks)[0]
+        name: validate(validating, load_strategy(name), config.ppo.validation_tasks)[0]
         for name in tqdm(rules, desc="rules on validation tasks", unit="rule")
     }
     logger = configure(str(config.folder / "tensorboard"), ["tensorboard"])
@@ -246,7 +248,7 @@ def mixture_of(config: TrainConfig, families: list[list[Core]]) -> Mixture:
 
 def give_verdict(config: TrainConfig, core: Core, policy: LearnedStrategy) -> dict[str, Episodes]:
     """Plays policy and rules on the same unseen-class tasks and prints the comparison."""
-    strategies = {"policy": policy} | {name: make_strategy(name) for name in BASELINES}
+    strategies = {"policy": policy} | {name: load_strategy(name) for name in BASELINES}
     results = {}
     bar = tqdm(total=len(strategies) * config.verdict_tasks, desc="verdict", unit="task")
     for name, strategy in strategies.items():
@@ -262,7 +264,7 @@ def give_verdict(config: TrainConfig, core: Core, policy: LearnedStrategy) -> di
     with SummaryWriter(str(config.folder / "tensorboard")) as writer:
         writer.add_figure("verdict", figure)
     charts = StrategyCharts(config.folder / "tensorboard")
-    charts.add("verdict/aulc", {name: float(episodes.aulc.mean()) for name, episodes in results.items()}, 0)
+    charts.add("verdict/aulc", {name: float(aulc(played).mean()) for name, played in results.items()}, 0)
     charts.close()
     console.print(f"policy: {config.folder}  ·  python evaluate.py  ·  tensorboard --logdir {config.out}")
     return results

@@ -32,9 +32,10 @@ from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
 from agents.evaluation.protocol.rows import read_results
 from agents.evaluation.statistics.comparisons import ORACLE
 from agents.evaluation.workers import run_cells
-from metaal_env.core import Core, score_logits
+from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
+from metaal_env.metrics import score_logits
 from metaal_env.runtime.command_line import run_cli
 from metaal_env.runtime.files import write_atomic
 from metaal_env.sampler import TaskSampler, fit_task

@@ -8,23 +8,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import pad
 
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.learners.base import Adapted, InnerLearner
+from metaal_env.metrics import Metrics, score_logits
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.view import PoolView
 from metaal_env.rewards import Reward
 from metaal_env.sampler import TaskSampler
 from metaal_env.tasks import TaskBatch, TaskConfig
-
-
-class Metrics(NamedTuple):
-    """How good the adapted learner is on a balanced labelled set."""
-
-    accuracy: Tensor  # (B,) in [0, 1]
-    likelihood: Tensor  # (B,) mean probability of the true class
-    log_loss: Tensor  # (B,) nats
 
 
 @dataclass(eq=False)
@@ -266,17 +259,3 @@ class Core:
 
     def _metrics(self, adapted: Adapted, features: Tensor, labels: Tensor) -> Metrics:
         return score_logits(self.learner.predict(adapted, features), labels)
-
-
-def score_logits(logits: Tensor, labels: Tensor) -> Metrics:
-    """(B, n, K) logits and (B, n) labels (−1 = padding) → mean accuracy, likelihood and log-loss, (B,) each."""
-    mask = labels >= 0
-    count = mask.sum(1).clamp(min=1)
-    hit = (logits.argmax(-1) == labels) & mask
-    # Classes second: the softmax over a handful of classes is vectorised over items.
-    losses = cross_entropy(logits.transpose(1, 2).contiguous(), labels.clamp(min=0), reduction="none")
-    return Metrics(
-        accuracy=hit.sum(1) / count,
-        likelihood=(torch.exp(-losses) * mask).sum(1) / count,
-        log_loss=(losses * mask).sum(1) / count,
-    )

@@ -17,6 +17,10 @@ class InputError(ValueError):
     """
 
 
+class InputTypeError(InputError, TypeError):
+    """An argument of the wrong type; also a `TypeError`, as scikit-activeml raises."""
+
+
 class FileError(InputError, OSError):
     """A file or folder that cannot be written; also an `OSError`."""
 

@@ -17,11 +17,11 @@ from agents.acquisition.integrations.label_studio_http import make_server
 from agents.acquisition.query import select
 from agents.acquisition.why.figures import report_figure, why_figure
 from agents.acquisition.why.likeness import most_alike, policy_report, rank_correlations
+from agents.loading import load_strategy
 from agents.policy.attribution import explain, feature_names
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.reasons import MEANING, in_words, parts, reasons, words
 from agents.policy.sb3_policy import LearnedStrategy
-from agents.strategies import make_strategy
 from metaal_env.errors import InputError
 from metaal_env.features import N_ITEM, RULES, extract
 from metaal_env.pool.view import PoolView
@@ -139,7 +139,7 @@ def test_report_and_its_figure() -> None:
 def test_rank_correlation_of_a_rule_with_itself() -> None:
     x, y = pool()
     view = select(x, y, policy="margin").views[0]
-    found = rank_correlations(make_strategy("margin"), view)
+    found = rank_correlations(load_strategy("margin"), view)
     assert found["margin"] == pytest.approx(1) and abs(found["density"]) < 1
 
 

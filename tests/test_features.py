@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import generators
 
+from agents.loading import load_strategy
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
-from agents.strategies import make_strategy
 from metaal_env.features import RULES, extract, rule_scores, standardise
 from metaal_env.make import make_core
 from metaal_env.pool.distances import Geometry
@@ -108,7 +108,7 @@ def test_one_set_of_weights_serves_every_pool(network, n, d, k, labels):
 )
 def test_an_untrained_policy_plays_its_prior_exactly(rule):
     core = make_core("digits", split="all", way=5, pool_size=40, budget=8)
-    policy, strategy = LearnedStrategy(AcquisitionNetwork(prior=rule)), make_strategy(rule)
+    policy, strategy = LearnedStrategy(AcquisitionNetwork(prior=rule)), load_strategy(rule)
     state = core.reset(core.sampler.sample(generators(16)))
     core.step(state, torch.arange(16))
     for _ in range(6):

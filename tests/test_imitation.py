@@ -12,8 +12,8 @@ from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.training.imitation.examples import States, deviation, gains, visit
 from agents.training.imitation.imitate import ImitationConfig, fit, fit_mean, imitate
-from agents.training.ppo.callback import validate
 from agents.training.task_mixture import Mixture
+from agents.training.validation import validate
 from metaal_env.errors import InputError
 from metaal_env.features import N_EPISODE, N_ITEM
 from metaal_env.make import make_core

@@ -8,7 +8,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
 from agents.policy.sb3_policy import SetPolicy
-from agents.training.ppo.train import PPOConfig, make_ppo
+from agents.training.ppo.config import PPOConfig
+from agents.training.ppo.train import make_ppo
 from agents.training.task_mixture import Mixture, load_sources, one_shape, varied
 from metaal_env.errors import InputError
 from metaal_env.make import make_core

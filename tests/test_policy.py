@@ -15,8 +15,9 @@ from stable_baselines3.common.logger import configure
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy, SetPolicy
 from agents.training.ppo.callback import Trainer
+from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.tensor_rollout import TensorRolloutBuffer, TensorVecEnv
-from agents.training.ppo.train import PPOConfig, make_ppo, train_ppo
+from agents.training.ppo.train import make_ppo, train_ppo
 from agents.training.task_mixture import Mixture
 from metaal_env.core import Core, StepResult
 from metaal_env.errors import InputError

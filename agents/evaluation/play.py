@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.evaluation.episodes import Episodes, concatenate
-from agents.evaluation.measures import CURVES, quality
+from agents.evaluation.episodes import CURVES, Episodes, concatenate
+from agents.evaluation.measures import quality
 from agents.strategies.base import Strategy
 from metaal_env.core import Core, EpisodeState
 from metaal_env.errors import InputError

@@ -10,7 +10,8 @@ from torch import Tensor
 from agents.strategies.base import STRATEGIES, PrivilegedStrategy
 from agents.strategies.lookahead import MAX_ELEMENTS, Columns, has_prototypes
 from metaal_env import rules
-from metaal_env.core import Metrics, Oracle
+from metaal_env.core import Oracle
+from metaal_env.metrics import Metrics
 from metaal_env.pool.clusters import within
 from metaal_env.pool.view import PoolView
 

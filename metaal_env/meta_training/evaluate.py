@@ -6,21 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.learners.base import InnerLearner
 from metaal_env.meta_training.config import MetaTrainConfig
 from metaal_env.meta_training.few_shot_tasks import draw_items, draw_tasks
 from metaal_env.meta_training.loss import task_logits, task_loss
+from metaal_env.metrics import calibration_error
 from metaal_env.tasks import bounds
-
-
-def calibration_error(confidence: Tensor, hit: Tensor, bins: int = 10) -> float:
-    """Expected calibration error (Guo et al. 2017, eq. 5) of (n,) confidences and (n,) bool outcomes."""
-    index = (confidence * bins).long().clamp(max=bins - 1)
-    gap = torch.zeros(bins, device=index.device).index_add_(0, index, hit.float() - confidence)
-    return float(gap.abs().sum() / len(confidence))
 
 
 class Report(NamedTuple):

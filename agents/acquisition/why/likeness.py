@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
+from agents.acquisition.policies import PolicySpec, load_policy
 from agents.acquisition.query import select
-from agents.pretrained import PolicySpec, load_policy
 from agents.strategies.base import Strategy
 from metaal_env.errors import InputError
 from metaal_env.features import RULES, extract

@@ -9,8 +9,9 @@ from typing import cast
 
 import torch
 
-from agents.evaluation.protocol.external import runs_code
 from agents.evaluation.protocol.protocol import task_config
+from agents.loading import runs_code
+from agents.pretrained import shipped_policies
 from agents.strategies.fitted.base import FILE as FITTED_FILE
 from agents.strategies.fitted.base import is_fitted
 from metaal_env.datasets import load_dataset
@@ -22,7 +23,6 @@ from metaal_env.tasks import TaskConfig
 
 DEFAULT_DATASET = "glyphs"
 DEFAULT_LEARNER = "prototype"
-SHIPPED = Path(__file__).parents[2] / "pretrained"
 """Policies that come with the package, one folder each, laid out like a run."""
 
 
@@ -106,14 +106,14 @@ def newest_run(root: Path = Path("runs")) -> Run:
         return replace(
             read_run(finished[-1].parent), reason=f"{of} under {root}/; choose another with --policy"
         )
-    shipped = sorted(SHIPPED.glob("*/policy.json"))
+    shipped = list(shipped_policies().values())
     if not shipped:
         raise InputError(
             f"policy: no finished run under {str(root)!r} and none shipped; "
             "run `python train_policy.py` first, or name rules with --strategies."
         )
     return replace(
-        read_run(shipped[0].parent),
+        read_run(shipped[0]),
         reason=f"which ships with the package, as {root}/ holds no finished run; train_policy.py makes one",
     )
 
@@ -129,7 +129,7 @@ def read_run(spec: str | Path) -> Run:
     """
     stem = policy_stem(spec)
     if not stem.with_name(stem.name + ".json").is_file():
-        shipped = {file.parent.name: file.parent for file in sorted(SHIPPED.glob("*/policy.json"))}
+        shipped = shipped_policies()
         if str(spec) not in shipped:
             raise InputError(
                 f"policy={str(spec)!r} does not exist; give a folder under runs/ with a trained policy, or one of "

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 import tyro
 
-from agents.evaluation.protocol.external import load_strategy, runs_code
 from agents.evaluation.protocol.loading import (
     DEFAULT_DATASET,
     DEFAULT_LEARNER,
@@ -26,6 +25,7 @@ from agents.evaluation.protocol.loading import (
 )
 from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
 from agents.evaluation.protocol.task_grid import TaskGrid, grid_tasks
+from agents.loading import load_strategy, runs_code
 from agents.strategies import STRATEGIES
 from metaal_env.errors import InputError
 from metaal_env.sampler import TaskSampler, fit_task

@@ -8,8 +8,9 @@ from itertools import combinations
 
 import numpy as np
 
-from agents.evaluation.episodes import Episodes, Paired, is_policy, pair
+from agents.evaluation.episodes import Episodes, is_policy
 from agents.evaluation.measures import MEASURES
+from agents.evaluation.paired import Paired, pair
 from agents.evaluation.report.formats import bracketed, number, percent, show, show_p
 from agents.evaluation.report.glossary import MEASURE_TITLES
 from agents.evaluation.report.matrix import Matrix

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
-from agents.evaluation.episodes import Episodes, is_policy, pair
+from agents.evaluation.episodes import Episodes, is_policy
 from agents.evaluation.measures import Measure, aulc
+from agents.evaluation.paired import pair
 from agents.evaluation.report.glossary import CURVE_TITLES
 from agents.evaluation.statistics.comparisons import RANDOM, mean_of
 from metaal_env.runtime.files import write_atomic
@@ -39,7 +40,7 @@ class Looks:
 
     def __init__(self, results: Mapping[str, Episodes]):
         self.results = results
-        means = {name: mean_of(e.aulc) for name, e in results.items()}
+        means = {name: mean_of(aulc(e)) for name, e in results.items()}
         # Best first; what has no value at all comes last.
         self.order = sorted(results, key=lambda n: np.inf if np.isnan(means[n]) else -means[n])
         policies = [n for n in self.order if is_policy(n)]

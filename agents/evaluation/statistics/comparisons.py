@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.evaluation.episodes import Episodes, Paired, is_policy
+from agents.evaluation.episodes import Episodes, is_policy
 from agents.evaluation.measures import final_accuracy
+from agents.evaluation.paired import Paired
 from agents.evaluation.statistics.intervals import Difference, Interval, bootstrap, difference, resamples
 from agents.evaluation.statistics.rank_tests import holm
 

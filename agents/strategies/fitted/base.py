@@ -1,6 +1,6 @@
 """Strategies with weights: they work after `fit` only, so they have no registered name.
 
-``make_strategy("folder")`` loads what `save` wrote there; the kind stands in its JSON.
+``load_strategy("folder")`` loads what `save` wrote there; the kind stands in its JSON.
 """
 
 from __future__ import annotations

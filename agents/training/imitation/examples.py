@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from agents.policy.network import AcquisitionNetwork
-from metaal_env.core import Core, EpisodeState, Metrics
+from metaal_env.core import Core, EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.features import extract
+from metaal_env.metrics import Metrics
 from metaal_env.runtime.checkpoints import read_checkpoint, restoring
 from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv

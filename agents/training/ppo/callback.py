@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,20 +17,16 @@ from torch.distributions import Categorical
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from agents.evaluation.play import play
 from agents.evaluation.report.pictures import pool_figure
 from agents.evaluation.report.tensorboard import StrategyCharts
 from agents.policy.sb3_policy import LearnedStrategy, SetPolicy, entropy
-from agents.strategies.base import Strategy
+from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import BACK_OFF, EpisodePPO
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
+from agents.training.validation import validate, validation_seeds
 from metaal_env.core import Core
 from metaal_env.errors import InputError
 from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
-
-if TYPE_CHECKING:
-    from agents.training.ppo.train import PPOConfig
-
 
 AVERAGING = 0.9
 """Share of the running average of weights that an iteration keeps. The average is what is validated and kept, since
@@ -212,25 +208,6 @@ class Trainer(BaseCallback):
                 "recoveries": self.model.recoveries,
             },
         )
-
-
-def validation_seeds(n: int) -> range:
-    """Seeds of the fixed validation tasks; apart from the seeds of training and of evaluation."""
-    return range(10**6, 10**6 + n)
-
-
-def validate(families: Sequence[Sequence[Core]], strategy: Strategy, n_tasks: int) -> tuple[float, float]:
-    """Mean area under the learning curve on the reward sets, and share of classes found.
-
-    Every family counts alike; about `n_tasks` tasks are shared out evenly.
-    """
-    aulc, found = [], []
-    for family in families:
-        seeds = validation_seeds(max(1, n_tasks // len(families) // len(family)))
-        played = [play(core, strategy, seeds, measure_on="reward") for core in family]
-        aulc.append(np.mean([np.mean(episodes.aulc) for episodes in played]))
-        found.append(np.mean([np.nanmean(episodes.curves["coverage"][:, -1]) for episodes in played]))
-    return float(np.mean(aulc)), float(np.mean(found))
 
 
 def _kl(policy: Categorical, prior: Categorical) -> Tensor:

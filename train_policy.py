@@ -201,7 +201,7 @@ def make_learner(config: TrainConfig, train: ClassDataset, validation: ClassData
     torch.manual_seed(config.meta.seed)
     options = learner_options(config)
     learner = build_learner(config.learner, train.input_shape, **options).to(config.device)
-    writer = SummaryWriter(str(config.folder / "tensorboard"))
+    writer = SummaryWriter(str(config.folder / "tensorboard" / "learner"))
     summary = meta_train(
         learner, train, validation, config.meta, config.folder / "checkpoints" / "learner.pt", writer
     )

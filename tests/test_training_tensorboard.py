@@ -71,12 +71,20 @@ def test_no_line_runs_back_to_the_origin(run: Path) -> None:
             assert steps == [LABELS, 2 * LABELS, 3 * LABELS], tag
 
 
+def test_charts_grow_while_training(run: Path) -> None:
+    """TensorBoard follows the newest file of a folder alone: PPO's, with nothing written beside it."""
+    card, first, second = sorted(run.glob("events.out.tfevents.*"))
+    assert "rollout/aulc" in events(first).Tags()["scalars"]
+    assert events(card).Tags()["scalars"] == [] and events(second).Tags()["tensors"] == []
+
+
 def test_groups_name_their_axis_and_the_card_explains_every_group(run: Path) -> None:
     whole = events(run)
     tensor = whole.Tensors("about/text_summary")
     assert len(tensor) == 1
     card = tensor[0].tensor_proto.string_val[0].decode()
     assert "**tiny**" in card and "`clusters`" in card and '"iterations": 3' in card
-    groups = {tag.partition("/")[0] for tag in whole.Tags()["scalars"]}
-    assert "imitation_by_rollout" in groups
+    imitation = events(run / "imitation").Tags()["scalars"]
+    assert imitation == ["imitation_by_rollout/expected_gain"]
+    groups = {tag.partition("/")[0] for tag in (*whole.Tags()["scalars"], *imitation)}
     assert all(f" {group}/" in card for group in groups)

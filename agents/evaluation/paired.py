@@ -29,7 +29,7 @@ class Paired:
     seeds: np.ndarray
 
     def column(self, name: str) -> np.ndarray:
-        """(n,) values of one strategy. Raises: `InputError` when it was not evaluated."""
+        """Returns the (n,) values of one strategy. Raises: `InputError` when it was not evaluated."""
         if name not in self.names:
             raise InputError(f"strategy={name!r} has no rows here; choose one of: {', '.join(self.names)}.")
         return self.values[:, self.names.index(name)]

@@ -116,7 +116,7 @@ def _items(data: ClassDataset, items: torch.Tensor) -> tuple[list[str], list[str
 
 
 def _png(image: torch.Tensor) -> str:
-    """(C, H, W) uint8 → base64 PNG of at most `PIXELS` pixels a side."""
+    """Returns a (C, H, W) uint8 image as base64 PNG of at most `PIXELS` pixels a side."""
     channels = image.permute(1, 2, 0).numpy()
     shown = Image.fromarray(channels[..., 0] if channels.shape[2] in (1, 2) else channels[..., :3].copy())
     shown.thumbnail((PIXELS, PIXELS))

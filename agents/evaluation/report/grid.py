@@ -33,7 +33,7 @@ class Entry:
 
     @property
     def whole(self) -> str:
-        """The value with its interval."""
+        """Returns the value with its interval."""
         return f"{self.text} {self.interval}" if self.interval else self.text
 
 

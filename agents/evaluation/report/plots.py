@@ -110,13 +110,13 @@ def learning_curves(
     heights = [1.0, 0.75][:pairs] * blocks
     axes = figure.subplots(blocks * pairs, columns, squeeze=False, height_ratios=heights)
     looks = Looks(results)
-    for place in range(blocks * columns):
-        row, column = place // columns * pairs, place % columns
-        if place >= len(keys):
+    for position in range(blocks * columns):
+        row, column = position // columns * pairs, position % columns
+        if position >= len(keys):
             for panel in axes[row : row + pairs, column]:
                 panel.axis("off")
             continue
-        here = {name: e.rows(e.strata == keys[place]) for name, e in results.items()}
+        here = {name: e.rows(e.strata == keys[position]) for name, e in results.items()}
         upper, lower = axes[row, column], axes[row + pairs - 1, column]
         for name, episodes in here.items():
             if len(episodes) == 0:
@@ -124,7 +124,7 @@ def learning_curves(
             band(upper, episodes.curves[curve], looks.line(name))
             if pairs == 2 and name != floor and len(here[floor]):
                 band(lower, _paired_curve(here, name, floor, curve), looks.line(name))
-        upper.set_title(names[keys[place]], fontsize=10, wrap=True)
+        upper.set_title(names[keys[position]], fontsize=10, wrap=True)
         lower.set_xlabel("labels bought")
         for panel in (upper, lower):
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -138,7 +138,7 @@ def learning_curves(
 
 
 def _paired_curve(here: Mapping[str, Episodes], name: str, floor: str, curve: str) -> np.ndarray:
-    """(n, T+1) differences on the tasks that both have."""
+    """Computes (n, T+1) differences on the tasks that both have."""
     a, b = here[name], here[floor]
     _, left, right = np.intersect1d(a.seeds, b.seeds, return_indices=True)
     width = min(a.curves[curve].shape[1], b.curves[curve].shape[1])

@@ -13,7 +13,7 @@ from agents.evaluation.paired import Paired
 from agents.evaluation.statistics.intervals import Difference, Interval, bootstrap, difference, resamples
 from agents.evaluation.statistics.rank_tests import holm
 
-RANDOM, ORACLE = "random", "greedy_lookahead"
+RANDOM, LOOKAHEAD = "random", "greedy_lookahead"
 """Floor and privileged reference of the gap share, by registered name."""
 
 ALPHA = 0.05
@@ -62,15 +62,15 @@ def best_rule(results: Mapping[str, Episodes], paired: Paired) -> str:
 
 
 def reference_of(results: Mapping[str, Episodes], paired: Paired) -> str | None:
-    """Greedy look-ahead where it was played, else the privileged strategy with the highest mean, or None."""
-    if ORACLE in paired.names:
-        return ORACLE
+    """Returns greedy look-ahead where it was played, else the privileged strategy with the highest mean, or None."""
+    if LOOKAHEAD in paired.names:
+        return LOOKAHEAD
     candidates = [name for name in paired.names if results[name].privileged]
     return max(candidates, key=lambda name: mean_of(paired.column(name)), default=None)
 
 
 def gap_share(paired: Paired, name: str, floor: str | None, reference: str | None) -> Interval:
-    """(s − floor) / (reference − floor), a ratio of means; tasks are resampled together for its interval."""
+    """Computes (s − floor) / (reference − floor), a ratio of means; tasks are resampled together for its interval."""
     if floor not in paired.names or reference not in paired.names or floor is None or reference is None:
         return Interval(np.nan, np.nan, np.nan, 0, 0)
     columns = np.stack([paired.column(n) for n in (name, floor, reference)], 1)  # (n, 3)
@@ -121,7 +121,7 @@ def regret(results: Mapping[str, Episodes], paired: Paired) -> dict[str, float]:
 
 
 def targets(results: Mapping[str, Episodes], target: float | None = None) -> dict[str, float]:
-    """Scenario → accuracy to reach: `target`, else random's mean final accuracy there, else NaN."""
+    """Returns scenario → accuracy to reach: `target`, else random's mean final accuracy there, else NaN."""
     strata = dict.fromkeys(str(s) for e in results.values() for s in e.strata)
     if target is not None:
         return dict.fromkeys(strata, target)
@@ -132,6 +132,6 @@ def targets(results: Mapping[str, Episodes], target: float | None = None) -> dic
 
 
 def mean_of(values: np.ndarray) -> float:
-    """Mean of what is there; NaN when nothing is."""
+    """Computes the mean of the values that are not missing; NaN when all are."""
     there = values[~np.isnan(values)]
     return float(there.mean()) if len(there) else np.nan

@@ -28,7 +28,8 @@ class TaskConfig:
             unbalanced, ``inf`` is balanced.
         label_noise: probability that the oracle names a wrong class for an item.
         distractors: share of the pool that belongs to none of the task's classes.
-        reward_per_class, test_per_class: items per class in the balanced reward and test sets.
+        reward_per_class: items per class in the balanced reward set.
+        test_per_class: items per class in the balanced test set.
 
     Raises:
         InputError: any value out of range; names the argument, the value and the mend.

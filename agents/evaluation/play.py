@@ -127,7 +127,7 @@ def _record(
 
 
 def _coverage(state: EpisodeState) -> Tensor:
-    """(B,) share of the task's classes with at least one revealed label."""
+    """Computes the (B,) share of the task's classes with at least one revealed label."""
     classes = torch.arange(state.task.class_mask.shape[1], device=state.labels.device)
     seen = (state.labels.unsqueeze(2) == classes).any(1) & state.task.class_mask  # (B, K)
     return seen.sum(1) / state.task.class_mask.sum(1)

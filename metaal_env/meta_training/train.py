@@ -198,7 +198,7 @@ def meta_train(
                 bar.update()
                 if writer is not None:
                     for name, value in figures.items():
-                        writer.add_scalar(f"learner/{name}", value, training.step)
+                        writer.add_scalar(f"learner_by_update/{name}", value, training.step)
                 if training.step % config.validate_every and training.step < config.iterations:
                     continue
                 report = training.validate(validation)
@@ -216,7 +216,7 @@ def meta_train(
             if writer is not None:
                 for name in ("accuracy", "log_loss", "calibration_error"):
                     for n, value in zip(report.labels, getattr(report, name), strict=True):
-                        writer.add_scalar(f"learner_validation/{name}_at_{n}", value, training.step)
+                        writer.add_scalar(f"learner_validation_by_update/{name}_at_{n}", value, training.step)
             write_checkpoint(checkpoint, config, training.state())
         if stopping:
             write_checkpoint(checkpoint, config, training.state())

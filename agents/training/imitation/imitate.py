@@ -117,7 +117,7 @@ def imitate(
                 last = iteration + 1 == config.iterations
                 gain = (fit_mean if last else fit)(network, States.joined(states), config)
                 if writer is not None:
-                    writer.add_scalar("imitation/expected_gain", gain, iteration + 1)
+                    writer.add_scalar("imitation_by_rollout/expected_gain", gain, iteration + 1)
                 state = {"network": network.state_dict(), "iteration": iteration + 1}
                 state["features"] = network.names.to_json()
                 write_checkpoint(checkpoint, config, state)

@@ -84,7 +84,8 @@ def train_ppo(
     network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
     if imitation is not None and imitation.iterations and config.start is None:
         tasks = training.resized(imitation.n_envs, imitation.groups)
-        with SummaryWriter(str(folder / "tensorboard")) as writer:
+        # A run of its own: of the files in one folder TensorBoard follows the newest alone, which must be PPO's.
+        with SummaryWriter(str(folder / "tensorboard" / "imitation")) as writer:
             imitate(network, tasks, imitation, folder / "checkpoints", writer)
         forget(folder / "checkpoints")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill

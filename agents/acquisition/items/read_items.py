@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from agents.acquisition.items.items import Items, content_ids, row_contents
+from agents.acquisition.items.options import ReadOptions
 from metaal_env.datasets.readers.class_labels import strings
 from metaal_env.datasets.readers.image_folder import is_image
 from metaal_env.datasets.readers.npz import DAMAGE, read_arrays
@@ -28,45 +29,20 @@ ID_COLUMNS = ("id", "item", "name")
 TEXT_COLUMNS = ("text", "sentence", "utterance", "document")
 
 
-@dataclass(frozen=True)
-class Items:
-    """One's own pool before encoding. Exactly one of `vectors`, `texts`, `images` is given.
-
-    Attributes:
-        ids: what names an item: an id column, a file name, else its number from 1.
-        labels: the label of each item, None where unknown.
-        shown: what a person who labels sees.
-        scale: whether columns have units of their own and are to be standardised.
-    """
-
-    source: str
-    ids: list[str]
-    labels: list[str | None]
-    shown: list[str]
-    vectors: np.ndarray | None = None  # (N, D)
-    texts: list[str] | None = None
-    images: list[Path] | None = None
-    scale: bool = False
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-def read_items(path: Path, *, label_column: str | None = None, text_column: str | None = None) -> Items:
+def read_items(path: Path, options: ReadOptions | None = None) -> Items:
     """Reads ``*.npz``, ``*.npy``, ``*.csv``, ``*.txt`` (one text a line) or a folder of images.
 
     The first row of a CSV file is a header unless it holds numbers alone (0, 1, 2, … are names, as pandas writes
     them).
 
     Args:
-        label_column: of a CSV file; by default one called label, class, target or y, if there is one.
-        text_column: of a CSV file; by default one called text, sentence, utterance or document, or the only
-            column with many different texts.
+        options: What the user says about the file; the rest is recognised.
 
     Raises:
         InputError: nothing there, another kind of file, no items, or contents that cannot be used.
     """
-    path = Path(path)
+    path, options = Path(path), options or ReadOptions()
+    label_column, text_column = options.label_column, options.text_column
     if path.is_dir():
         return _folder(path)
     if not path.is_file():
@@ -93,7 +69,7 @@ def read_items(path: Path, *, label_column: str | None = None, text_column: str 
         return _arrays(path, x, [None] * len(x))
     if suffix == ".txt":
         texts = [line for line in _text(path).splitlines() if line.strip()]
-        return Items(str(path), _numbers(len(texts)), [None] * len(texts), texts, texts=_some(path, texts))
+        return Items(str(path), _text_ids(_some(path, texts)), [None] * len(texts), texts, texts=texts)
     raise InputError(
         f"data={str(path)!r} has the suffix {suffix!r}; give .npz, .npy, .csv, .txt or a folder."
     )
@@ -105,8 +81,8 @@ def _some(path: Path, items: list[str]) -> list[str]:
     return items
 
 
-def _numbers(n: int) -> list[str]:
-    return [str(i + 1) for i in range(n)]
+def _text_ids(texts: Sequence[str]) -> tuple[str, ...]:
+    return content_ids(text.strip().encode("utf-8", "surrogatepass") for text in texts)
 
 
 def _text(path: Path) -> str:
@@ -116,8 +92,8 @@ def _text(path: Path) -> str:
 def _arrays(path: Path, x: np.ndarray, labels: Sequence[str | None]) -> Items:
     if x.ndim < 2 or len(x) != len(labels) or not len(x):
         raise InputError(f"data={str(path)!r}: X has shape {x.shape} for {len(labels)} labels.")
-    ids = _numbers(len(x))
-    return Items(str(path), ids, list(labels), [f"item {i} of {path.name}" for i in ids], vectors=x)
+    shown = [f"item {i} of {path.name}" for i in range(1, len(x) + 1)]
+    return Items(str(path), content_ids(row_contents(x)), labels, shown, vectors=x)
 
 
 def _npz(path: Path) -> Items:
@@ -136,7 +112,7 @@ def _npz(path: Path) -> Items:
     texts = None if text is None else list(strings(what, "text", text))
     if x is None:
         assert texts is not None
-        return Items(str(path), _numbers(n), labels, texts, texts=_some(path, texts))
+        return Items(str(path), _text_ids(_some(path, texts)), labels, texts, texts=texts)
     items = _arrays(path, x, labels)
     return items if texts is None else Items(str(path), items.ids, labels, texts, vectors=x)
 
@@ -160,7 +136,8 @@ def _table(path: Path, label_column: str | None, text_column: str | None) -> Ite
 
     label, ident = column(label_column, LABEL_NAMES), column(None, ID_COLUMNS)
     text = column(text_column, TEXT_COLUMNS)
-    ids = _numbers(len(rows)) if ident is None else [row[ident].strip() for row in rows]
+    contents = (repr([cell.strip() for i, cell in enumerate(row) if i != label]).encode() for row in rows)
+    ids = list(content_ids(contents)) if ident is None else [row[ident].strip() for row in rows]
     if len(set(ids)) < len(ids):
         raise InputError(f"data={str(path)!r}: the column {header[ident or 0]!r} names two items alike.")
     labels = [

@@ -15,6 +15,7 @@ import tyro
 from agents.acquisition.integrations.label_studio import AcquisitionBackend
 from agents.acquisition.integrations.label_studio_http import make_server
 from agents.acquisition.items.encoders import EncoderName, encode
+from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.read_items import Items, read_items
 from agents.acquisition.query import select
 from agents.acquisition.tool.progress import NEXT, progress
@@ -44,7 +45,8 @@ class Common:
     """Column of a CSV file that holds the text to label."""
 
     def load(self) -> tuple[Items, np.ndarray, Session]:
-        items = read_items(self.data, label_column=self.label_column, text_column=self.text_column)
+        options = ReadOptions(label_column=self.label_column, text_column=self.text_column)
+        items = read_items(self.data, options)
         default = self.data.with_name(self.data.name + ".labels.csv")
         session = Session.open(self.labels or default, items)
         return items, encode(items, self.encoder), session

@@ -50,6 +50,14 @@ def run_cli(main: Callable[[], object]) -> int:
     return 0
 
 
+def say(line: object) -> None:
+    """Prints a line at once. When nobody reads the output any more, the work goes on in silence."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        discard_output()
+
+
 def discard_output() -> None:
     """Sends what is still printed nowhere. Call after a `BrokenPipeError`: Python would report it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from agents.acquisition.tool.outputs import as_csv
@@ -12,7 +12,6 @@ from metaal_env.errors import InputError
 
 COLUMNS = ["item", "label", "drawn", "number", "content", "shown"]
 """Columns that this tool writes, before those that a person added."""
-OLD_COLUMNS = ["item", "label"]
 CHOSEN, RANDOM = "chosen", "random"
 SHOWN = 200  # characters
 
@@ -50,13 +49,15 @@ class AnswerFile:
         rows: Item and answer, in the order in which they were given.
         further: Names of the columns that a person added.
         exact: Whether this tool wrote the file as it is; else a copy is kept before it is rewritten.
-        numbered: Whether a file of an earlier version may name items by their row in the data.
+        has_contents: Whether it tells contents; files of earlier versions and of others do not.
+        time: When it was written, in ns.
     """
 
     rows: list[tuple[str, Answer]]
     further: list[str]
     exact: bool
-    numbered: bool
+    has_contents: bool
+    time: int
 
 
 def read_answers(path: Path, what: str, *, skips: bool = True) -> AnswerFile:
@@ -71,7 +72,11 @@ def read_answers(path: Path, what: str, *, skips: bool = True) -> AnswerFile:
     """
     table = read_table(path, what)
     names = [name.strip().lower() for name in table.header]
-    if "item" not in names or "label" not in names or len(set(filter(None, names))) < len(list(filter(None, names))):
+    if (
+        "item" not in names
+        or "label" not in names
+        or len(set(filter(None, names))) < len(list(filter(None, names)))
+    ):
         raise InputError(
             f"{what} is no file of answers; its header must name item and label once, it is: "
             f"{', '.join(table.header)}."
@@ -80,10 +85,12 @@ def read_answers(path: Path, what: str, *, skips: bool = True) -> AnswerFile:
     others = [i for i, name in enumerate(names) if name not in COLUMNS and _is_used(table, i)]
     rows: dict[str, Answer] = {}
     for line, cells in enumerate(table.rows, start=2):
-        item, label = (cells[column[name]].strip() for name in ("item", "label"))
-        if not item:
+        item, label = cells[column["item"]], cells[column["label"]].strip()
+        if not item.strip():
             if label:
-                raise InputError(f"{what}: row {line} has the label {label!r} but no item; add the item or delete it.")
+                raise InputError(
+                    f"{what}: row {line} has the label {label!r} but no item; add the item or delete it."
+                )
             continue
         if not label and not skips:
             continue
@@ -97,7 +104,7 @@ def read_answers(path: Path, what: str, *, skips: bool = True) -> AnswerFile:
     further = [table.header[i].strip() or f"column {i + 1}" for i in others]
     found = list(rows.items())
     exact = table.data == written(found, further)
-    return AnswerFile(found, further, exact, numbered=names == OLD_COLUMNS)
+    return AnswerFile(found, further, exact, "content" in names, path.stat().st_mtime_ns)
 
 
 def written(rows: Sequence[tuple[str, Answer]], further: Sequence[str]) -> bytes:
@@ -105,23 +112,9 @@ def written(rows: Sequence[tuple[str, Answer]], further: Sequence[str]) -> bytes
     return as_csv([[*COLUMNS, *further], *(answer.row(item) for item, answer in rows)])
 
 
-def menu_numbers(rows: Sequence[Answer]) -> dict[str, int]:
-    """Returns the number of each class as the file gives it; of two classes with one number the first keeps it."""
-    numbers: dict[str, int] = {}
-    for answer in rows:
-        if answer.label is None or answer.number is None or answer.label in numbers:
-            continue
-        if answer.number not in numbers.values():
-            numbers[answer.label] = answer.number
-    return numbers
-
-
-def renumbered(answer: Answer, numbers: Mapping[str, int]) -> Answer:
-    """Returns the answer with the number of its class."""
-    return replace(answer, number=None if answer.label is None else numbers.get(answer.label))
-
-
-def _answer(cells: Sequence[str], column: Mapping[str, int], label: str | None, further: tuple[str, ...]) -> Answer:
+def _answer(
+    cells: Sequence[str], column: Mapping[str, int], label: str | None, further: tuple[str, ...]
+) -> Answer:
     def cell(name: str) -> str:
         return cells[column[name]].strip() if name in column else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import itertools
@@ -10,45 +11,47 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from agents.acquisition.tool.tables import read_table
 from metaal_env.datasets.readers.image_folder import is_image
 from metaal_env.errors import FileError, InputError, brief
 
 MARK = b"metaal"
 """Figures of this project name it in their metadata."""
 MAX_MARKED = 2**26  # bytes; no figure of ours is larger
+TABLES = ({"rank", "item", "score"}, {"labels", "rule", "correlation"})
+"""Columns of the tables that the commands write: suggestions and a policy's report."""
 
 
-def check_outputs(
-    outputs: Mapping[str, Path | None], reads: Iterable[Path], headers: Iterable[list[str]], overwrite: bool
-) -> None:
+def check_outputs(outputs: Mapping[str, Path | None], reads: Iterable[Path], overwrite: bool) -> None:
     """Refuses outputs that would destroy something. Call before the work.
 
     Args:
-        outputs: option → file that the command will write; None where it writes none.
-        reads: files and folders that the command reads.
-        headers: first rows by which tables of this tool are known.
-        overwrite: allow to replace files that this tool did not write.
+        outputs: Option → file that the command will write; None where it writes none.
+        reads: Files and folders that the command reads.
+        overwrite: Whether to replace files that this tool did not write.
 
     Raises:
-        InputError: an output is one of `reads`, lies in a folder of images and would be one of them, is named
+        InputError: an output is one of `reads`, lies in a folder of data and is or would be one of them, is named
             twice, or exists and was written by something else.
     """
-    reads, taken = list(reads), list[tuple[str, Path]]()
+    reads = list(reads)
+    taken: list[tuple[str, Path]] = []
     for option, path in outputs.items():
         if path is None:
             continue
+        what = f"{option}={str(path)!r}"
         for read in reads:
             if same_file(path, read):
-                raise InputError(f"{option}={str(path)!r} is a file that this command reads; give another name.")
-            if _inside(path, read) and (is_image(path) or path.exists() and not is_ours(path, headers)):
-                raise InputError(f"{option}={str(path)!r} lies among the data; write it to another folder.")
+                raise InputError(f"{what} is a file that this command reads; give another name.")
+            if _inside(path, read) and (is_image(path) or (_exists(path) and not is_ours(path))):
+                raise InputError(f"{what} lies among the data; write it to another folder.")
         for other, earlier in taken:
             if same_file(path, earlier):
-                raise InputError(f"{option}={str(path)!r} is the file of {other} too; give another name.")
+                raise InputError(f"{what} is the file of {other} too; give another name.")
         taken.append((option, path))
-        if _exists(path) and not is_ours(path, headers) and not overwrite:
+        if _exists(path) and not is_ours(path) and not overwrite:
             raise InputError(
-                f"{option}={str(path)!r} exists and was not written by this command; give another name, or --overwrite."
+                f"{what} exists and was not written by this command; give another name, or --overwrite."
             )
 
 
@@ -60,18 +63,17 @@ def same_file(a: Path, b: Path) -> bool:
         return False
 
 
-def is_ours(path: Path, headers: Iterable[list[str]]) -> bool:
-    """Returns whether this tool wrote the file: a table with one of the headers, or a figure that it signed."""
+def is_ours(path: Path) -> bool:
+    """Returns whether this tool wrote the file: a figure that it signed, or a table with one of its headers."""
     try:
         if not path.is_file() or path.stat().st_size > MAX_MARKED:
             return False
-        data = path.read_bytes()
+        if path.suffix.lower() in (".png", ".svg", ".pdf"):
+            return MARK in path.read_bytes()
+        names = {name.strip().lower() for name in read_table(path, "").header}
     except (OSError, ValueError):
         return False
-    if path.suffix.lower() in (".png", ".svg", ".pdf"):
-        return MARK in data
-    first = data.partition(b"\n")[0].decode("utf-8", "replace").strip()
-    return any(first == _line(header).strip() for header in headers)
+    return any(names >= columns for columns in TABLES)
 
 
 def _exists(path: Path) -> bool:
@@ -103,12 +105,19 @@ def keep_copy(path: Path) -> Path:
     return copy
 
 
-def as_csv(rows: Iterable[Iterable[object]]) -> bytes:
-    """Returns a table in UTF-8; characters of file names that are no text are escaped."""
+def as_csv(rows: Iterable[Iterable[object]], *, for_people: bool = False) -> bytes:
+    """Returns a table in UTF-8; what is no text in the name of a file is escaped.
+
+    Args:
+        for_people: Whether to begin other text than ASCII with a byte-order mark, without which spreadsheets
+            show it wrongly.
+    """
     buffer = io.StringIO()
     csv.writer(buffer).writerows(rows)
-    return buffer.getvalue().encode("utf-8", "backslashreplace")
+    data = buffer.getvalue().encode("utf-8", "backslashreplace")
+    return codecs.BOM_UTF8 + data if for_people and not data.isascii() else data
 
 
-def _line(header: list[str]) -> str:
-    return as_csv([header]).decode()
+def printable_name(name: str) -> str:
+    """Returns a name as a file can hold it: what is no text in the name of a file is escaped."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -93,7 +93,7 @@ def progress(
         features = head.prepare_all(z)
     windows = [n - WINDOW * k for k in range(WINDOWS, -1, -1) if n - WINDOW * k >= WINDOW]
     used = torch.arange(n).unsqueeze(0) < torch.tensor(windows).unsqueeze(1)
-    guesses = _predictions(head, features[:n], labels, used, features[n:])
+    guesses = predictions(head, features[:n], labels, used, features[n:])
     changed = (guesses[1:, m:] != guesses[:-1, m:]).double().mean(1).tolist()
     accuracy = interval = bound = None
     if test:
@@ -105,7 +105,7 @@ def progress(
         part = torch.from_numpy(np.sort(rng.permutation(n)[:MAX_LABELS]))
         count = len(part)
         left_out = ~torch.eye(count, dtype=torch.bool)
-        guessed = _predictions(head, features[part], labels[part], left_out, features[part])
+        guessed = predictions(head, features[part], labels[part], left_out, features[part])
         hits = int((guessed.diagonal() == labels[part]).sum())
         bound = float(
             binomtest(hits, count, alternative="greater").proportion_ci(CONFIDENCE, method="exact").low
@@ -119,10 +119,15 @@ def _ordered(positions: list[int], order: Sequence[int]) -> list[int]:
     return sorted(positions, key=lambda i: when.get(i, -1))
 
 
-def _predictions(
+def predictions(
     head: InnerLearner, support: torch.Tensor, labels: torch.Tensor, used: torch.Tensor, items: torch.Tensor
 ) -> torch.Tensor:
-    """(R, M) classes of the (M, F) items, predicted from the labels that each row of the (R, n) mask uses."""
+    """(R, M) classes of the (M, F) items, predicted from the labels that each row of the (R, n) mask uses.
+
+    Args:
+        support: (n, F) features of the labelled items, prepared by the head.
+        labels: (n,) classes.
+    """
     parts = []
     with torch.no_grad():
         for mask in used.split(16):

@@ -85,7 +85,7 @@ class Session:
                     "give another file with --labels."
                 )
             session.answers, session.gone, session.further = found.answers, found.gone, file.further
-            session.notes, session._foreign = found.notes(), not file.exact
+            session.notes, session._foreign = found.notes(), not file.exact or bool(found.respelled)
         elif os.path.lexists(session.path):
             raise InputError(f"{what} is no regular file; give another name.")
         session.menu = Menu.of(classes, items.labels, session.answers.values())

@@ -106,6 +106,11 @@ def content_ids(contents: Iterable[bytes]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def text_ids(texts: Iterable[str]) -> tuple[str, ...]:
+    """Returns names that depend on the texts alone, without the space around them."""
+    return content_ids(text.strip().encode("utf-8", "surrogatepass") for text in texts)
+
+
 def row_contents(x: np.ndarray) -> Iterable[bytes]:
     """Yields the bytes of each row of numbers, the same whatever the type in which they were saved."""
     for start in range(0, len(x), 4096):

@@ -56,13 +56,14 @@ def _lines(path: Path, options: ReadOptions) -> Items:
     """One text a line; a table where every line has the same number of tabs, as spreadsheets save text."""
     decoded = read_decoded(path, f"data={str(path)!r}", MAX_BYTES, options.encoding)
     # Not splitlines: it also splits at the separators that Unicode allows inside a text.
-    lines = [line.rstrip() for line in re.split(r"\r\n|\r|\n", decoded.text) if line.strip()]
+    lines = [line for line in re.split(r"\r\n|\r|\n", decoded.text) if line.strip()]
     tabs = {line.count("\t") for line in lines}
     if options.delimiter is not None or (len(tabs) == 1 and len(lines) > 1 and min(tabs) > 0):
         return table_items(path, decoded, options)
     no_columns(path, options)
     if not lines:
         raise InputError(f"data={str(path)!r} holds no items.")
+    lines = [line.rstrip() for line in lines]
     notes = () if decoded.encoding == "utf-8" else (f"encoding {decoded.encoding}",)
     return Items(
         str(path), text_ids(lines), (None,) * len(lines), lines, texts=lines, id_source="content", notes=notes

@@ -50,7 +50,7 @@ def table_items(path: Path, decoded: Decoded, options: ReadOptions) -> Items:
     vectors = as_vectors(roles.inputs, what)
     return Items(
         str(path), ids, labels.values, list(_shown(roles.inputs)), vectors=vectors, left_out=roles.left_out,
-        used=tuple(column.name or "unnamed" for column in roles.inputs), id_source=id_source,
+        used=tuple(column.name for column in roles.inputs), id_source=id_source,
         label_source=label_source, notes=(*notes, *_number_notes(roles.inputs)),
     )  # fmt: skip
 
@@ -70,8 +70,7 @@ def _ids(columns: Sequence[Column], roles: Roles) -> tuple[tuple[str, ...], str]
         key=lambda column: column.name,
     )
     rows = zip(*(_canonical(column) for column in kept), strict=True)
-    names = [column.name for column in kept]
-    return content_ids(repr((names, row)).encode("utf-8", "surrogatepass") for row in rows), "content"
+    return content_ids("\x1f".join(row).encode("utf-8", "surrogatepass") for row in rows), "content"
 
 
 def _canonical(column: Column) -> Iterator[str]:
@@ -82,11 +81,9 @@ def _canonical(column: Column) -> Iterator[str]:
 
 
 def _shown(inputs: Sequence[Column]) -> Iterator[str]:
+    prefixes = ["" if is_unnamed(column.name) else f"{column.name}=" for column in inputs]
     for row in zip(*(column.cells for column in inputs), strict=True):
-        yield ", ".join(
-            cell if is_unnamed(column.name) else f"{column.name}={cell}"
-            for column, cell in zip(inputs, row, strict=True)
-        )
+        yield ", ".join(map("".join, zip(prefixes, row, strict=True)))
 
 
 def _number_notes(inputs: Sequence[Column]) -> list[str]:

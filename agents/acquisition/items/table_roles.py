@@ -13,7 +13,7 @@ from metaal_env.datasets.readers.header import ID_NAMES, LABEL_NAMES, MORE_TEXT_
 from metaal_env.errors import InputError, unknown_name
 
 _ANNOTATORS = re.compile(r"(label|annotator|rater|coder)[ _.-]?(\d+|[a-z])", re.IGNORECASE)
-_ID_ENDINGS = re.compile(r"(.*[ _.-])?(id|uuid|guid)|.*[a-z](Id|ID)", re.ASCII)
+_ID_ENDINGS = re.compile(r"(.*[ _.-])?([Ii][Dd]|uuid|guid)|.*[a-z](Id|ID)")
 _REMARKS = {"note", "notes", "remark", "remarks", "comments", "annotation", "annotations"}
 MANY_NUMBERS = 3
 """More columns of numbers than this make it doubtful that a text beside them is what to label."""
@@ -48,7 +48,7 @@ def roles_of(columns: Sequence[Column], options: ReadOptions, what: str) -> Role
     label = _label([column for column in rest if column is not ident], named, options, what)
     rest = [column for column in rest if column is not ident and column is not label]
     for column in rest:
-        why = _no_input(column)
+        why = _no_input(column, rest)
         if why is not None:
             left_out[column.name] = why
     text = _text([column for column in rest if column.name not in left_out], rest, named, options, what)
@@ -98,13 +98,23 @@ def _identity(
                 )
             first[cell] = number
         return column
-    usual = [column for word in ID_NAMES for column in rest if column.name.lower() == word]
-    unnamed = [column for column in rest if is_unnamed(column.name) and column.kind != "counter"]
-    taken = (options.label_column, options.text_column)
-    for column in [*usual, *unnamed]:
-        unique = len(set(column.cells)) == len(column.cells) and all(column.cells)
-        if unique and column.name not in taken and (column.name.lower() == "id" or column.kind != "texts"):
-            return column
+    taken = {options.label_column, options.text_column}
+    unique = [
+        column
+        for column in rest
+        if column.name not in taken and all(column.cells) and len(set(column.cells)) == len(column.cells)
+    ]
+    endings = [column for column in unique if _ID_ENDINGS.fullmatch(column.name.strip())]
+    exact = [column for column in endings if column.name.strip().lower() == "id"]
+    usual = [
+        column for column in unique if column.name.strip().lower() in ID_NAMES and column.kind != "texts"
+    ]
+    unnamed = [
+        column for column in unique if is_unnamed(column.name) and column.kind in ("names", "categories")
+    ]
+    for fitting in (exact, endings, usual, unnamed):
+        if len(fitting) == 1:
+            return fitting[0]
     return None
 
 
@@ -139,7 +149,7 @@ def _may_be_label(column: Column, rest: Sequence[Column]) -> bool:
     return column.kind not in ("texts", "dates")
 
 
-def _no_input(column: Column) -> str | None:
+def _no_input(column: Column, rest: Sequence[Column]) -> str | None:
     """Why a column says nothing about what an item is like, whatever else the table holds."""
     if column.kind == "empty":
         return "empty"
@@ -152,6 +162,8 @@ def _no_input(column: Column) -> str | None:
         return "an id"
     if column.kind in ("texts", "names") and column.name.strip().lower() in _REMARKS:
         return "remarks"
+    if column.kind == "texts" and column.name.lower() in ID_NAMES and any(c.kind == "numbers" for c in rest):
+        return "names"
     if column.name.lower() == "id":
         return "an id, not unique"
     return None

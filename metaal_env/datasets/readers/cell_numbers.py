@@ -46,7 +46,8 @@ def has_decimal_commas(cells: Iterable[str], delimiter: str) -> bool:
 
     Where each comma could be either, it separates thousands only in a table whose cells it separates too.
     """
-    found = {bare for cell in cells if _DECIMAL_COMMA.fullmatch(bare := _SIGNS.sub("", cell.strip()).strip())}
+    bare = [_SIGNS.sub("", cell.strip()).strip() for cell in cells if "," in cell]
+    found = {cell for cell in bare if _DECIMAL_COMMA.fullmatch(cell)}
     if any(not _THOUSANDS.fullmatch(cell) or cell.lstrip("+-").startswith("0") for cell in found):
         return True
     return bool(found) and delimiter != ","

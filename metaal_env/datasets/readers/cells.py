@@ -86,11 +86,13 @@ def read_grid(text: str, what: str, delimiter: str | None = None, header: bool |
         notes.append(f"{len(rows) - 1 - len(items)} repeated header(s) left out")
     if has_numbers(rows[0]):
         notes.append("header of numbers")
-    return Grid(_unique([name.strip() for name in rows[0]], what), items, delimiter, tuple(notes))
+    # pandas' names for columns without one
+    names = [" ".join(name.split()) or f"Unnamed: {i}" for i, name in enumerate(rows[0])]
+    return Grid(_unique(names, what), items, delimiter, tuple(notes))
 
 
 def _unique(names: list[str], what: str) -> list[str]:
-    twice = next((name for name, count in Counter(names).items() if count > 1 and name), None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise InputError(f"{what} has two columns called {twice!r}; rename one.")
     return names

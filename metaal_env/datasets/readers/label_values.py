@@ -33,7 +33,7 @@ class Labels(NamedTuple):
         return sum(value is not None for value in self.values)
 
 
-def read_labels(cells: Sequence[str], what: str, missing: str | None = None) -> Labels:
+def read_labels(cells: Sequence[str], what: str, missing: str | None = None, partial: bool = True) -> Labels:
     """Returns class names.
 
     Empty cells and NaN are unlabelled. Where there are none, −1 is unlabelled if the others count from 0 or 1.
@@ -43,6 +43,7 @@ def read_labels(cells: Sequence[str], what: str, missing: str | None = None) -> 
     Args:
         what: How messages begin, e.g. ``"data='a.csv': the column 'label'"``.
         missing: What else is unlabelled; the empty string says that nothing else is.
+        partial: Whether some items may be unlabelled; else a −1 beside 0 and 1 is a class.
 
     Raises:
         InputError: targets of a regression, several classes in a cell, or a −1 that may be either.
@@ -60,7 +61,7 @@ def read_labels(cells: Sequence[str], what: str, missing: str | None = None) -> 
         ]
     values = _whole(values)
     if missing is None and not blank and "-1" in values:
-        values = _without_minus_one(values, what)
+        values = _without_minus_one(values, what, partial)
         notes += ["-1 is unlabelled"] if None in values else []
     if missing is None and not blank:
         doubtful = [name for name in dict.fromkeys(values) if name is not None and name.lower() in _DOUBTFUL]
@@ -97,7 +98,7 @@ def array_cells(y: np.ndarray, n_items: int, what: str, names: np.ndarray | None
     whole = [None if not cell else read_number(cell, False) for cell in cells]
     if any(v is not None and (v != int(v) or not -1 <= v < len(found)) for v in whole):
         raise InputError(f"{what}: y has labels outside its {len(found)} class names; count them from 0.")
-    return ["" if v is None else "-1" if v == -1 else found[int(v)] for v in whole]
+    return ["" if v is None or v == -1 else found[int(v)] for v in whole]
 
 
 def _equals(value: str, number: float | None) -> bool:
@@ -114,10 +115,12 @@ def _whole(values: list[str | None]) -> list[str | None]:
     return [None if value is None else value.removesuffix(".0") for value in values]
 
 
-def _without_minus_one(values: list[str | None], what: str) -> list[str | None]:
+def _without_minus_one(values: list[str | None], what: str, partial: bool) -> list[str | None]:
     others = {value for value in values if value != "-1"}
     if not all(value is not None and value.isdecimal() for value in others) or others == {"1"}:
         return values  # −1 and 1 are two classes
+    if others == {"0", "1"} and not partial:
+        return values
     if others == {"0", "1"}:
         raise InputError(
             f"{what} has the labels -1, 0 and 1; say whether -1 is unlabelled (--missing-label -1) or a class "
@@ -137,7 +140,7 @@ def _refuse_targets(known: Sequence[str], what: str) -> None:
     ):
         raise InputError(
             f"{what} has {different} different numbers in {n} labels: targets of a regression are no classes; "
-            "name the column of classes (--label-column) or say that there is none (--no-label)."
+            "choose another label column, or none."
         )
 
 

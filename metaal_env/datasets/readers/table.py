@@ -80,7 +80,7 @@ def _dataset(name: str, grid: Grid, label: int | None) -> ClassDataset:
                 "drop or encode it."
             )
     vectors = as_vectors(features, what)
-    read = read_labels(truth.cells, f"{what}: the label column {truth.name!r}")
+    read = read_labels(truth.cells, f"{what}: the label column {truth.name!r}", partial=False)
     unlabelled = next((i for i, value in enumerate(read.values) if value is None), None)
     if unlabelled is not None:
         raise InputError(

@@ -115,12 +115,12 @@ def test_bad_input_ends_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "others.csv").write_text("item,label\nrow999,ape\n")
     (tmp_path / "text.bin").write_text("x")
     (tmp_path / "empty.txt").write_text("\n")
-    (tmp_path / "gap.csv").write_text("a,b\n1,\n2,3\n")
+    (tmp_path / "dates.csv").write_text("day\n2024-01-02\n2024-01-03\n")
     for arguments, message in [
         (["suggest", str(tmp_path / "none.csv")], "no such file"),
         (["suggest", str(tmp_path / "text.bin")], "suffix"),
         (["suggest", str(tmp_path / "empty.txt")], "no items"),
-        (["suggest", str(tmp_path / "gap.csv")], "no value in 'b'"),
+        (["suggest", str(tmp_path / "dates.csv")], "no column besides"),
         (["suggest", str(data), "--k", "0"], "at least 1"),
         (["suggest", str(data), "--figure", "why.bmp"], "must end in .png"),
         (["suggest", str(data), "--policy", "uherdin"], "did you mean"),
@@ -146,10 +146,10 @@ def test_sources_and_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert texts.texts is not None and np.isfinite(encode(texts, "tfidf")).all()
     np.savez(tmp_path / "v.npz", X=np.eye(5), y=np.array([0.0, 1, np.nan, np.nan, 0]))
     arrays = read_items(tmp_path / "v.npz")
-    assert arrays.labels == ["0.0", "1.0", None, None, "0.0"] and encode(arrays).shape == (5, 5)
+    assert arrays.labels == ("0", "1", None, None, "0") and encode(arrays).shape == (5, 5)
     np.savez(tmp_path / "b.npz", text=np.array([b"a fox", b"a hen"]), y=np.array([[b"cat"], [b""]]))
     saved = read_items(tmp_path / "b.npz")
-    assert saved.texts == ["a fox", "a hen"] and saved.labels == ["cat", None]
+    assert saved.texts == ["a fox", "a hen"] and saved.labels == ("cat", None)
     (tmp_path / "bare.csv").write_text("1.5,2\n3,4\n5,6\n")
     (tmp_path / "pandas.csv").write_text("0,1\n3,4\n5,6\n")
     assert [len(read_items(tmp_path / name)) for name in ("bare.csv", "pandas.csv")] == [3, 2]

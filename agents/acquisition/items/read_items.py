@@ -62,7 +62,7 @@ def _lines(path: Path, options: ReadOptions) -> Items:
         return table_items(path, decoded, options)
     no_columns(path, options)
     if not lines:
-        raise InputError(f"data={str(path)!r} holds no items.")
+        raise InputError(f"data={str(path)!r} holds no items; give one text a line.")
     lines = [line.rstrip() for line in lines]
     notes = () if decoded.encoding == "utf-8" else (f"encoding {decoded.encoding}",)
     return Items(
@@ -74,7 +74,7 @@ def _folder(path: Path) -> Items:
     """Images at any depth; a file's folder below `path` is no label: folders often mean something else."""
     found = sorted(f for f in path.rglob("*") if is_image(f))
     if not found:
-        raise InputError(f"data={str(path)!r} holds no images.")
+        raise InputError(f"data={str(path)!r} holds no images; give a folder of png or jpg files.")
     ids = tuple(f.relative_to(path).as_posix() for f in found)
     shown = [str(f) for f in found]
     return Items(str(path), ids, (None,) * len(ids), shown, images=found, id_source="file names")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from agents.acquisition.items.image_items import read_image_items
 from agents.acquisition.items.items import Items, content_ids, row_contents
 from agents.acquisition.items.options import ReadOptions
 from metaal_env.datasets.readers.class_labels import strings
-from metaal_env.datasets.readers.image_folder import is_image
 from metaal_env.datasets.readers.npz import DAMAGE, read_arrays
 from metaal_env.datasets.readers.table import (
     LABEL_NAMES,
@@ -44,7 +44,7 @@ def read_items(path: Path, options: ReadOptions | None = None) -> Items:
     path, options = Path(path), options or ReadOptions()
     label_column, text_column = options.label_column, options.text_column
     if path.is_dir():
-        return _folder(path)
+        return read_image_items(path, options.skip_unreadable)
     if not path.is_file():
         raise InputError(f"data={str(path)!r}: there is no such file or folder; check the path.")
     suffix = path.suffix.lower()
@@ -115,14 +115,6 @@ def _npz(path: Path) -> Items:
         return Items(str(path), _text_ids(_some(path, texts)), labels, texts, texts=texts)
     items = _arrays(path, x, labels)
     return items if texts is None else Items(str(path), items.ids, labels, texts, vectors=x)
-
-
-def _folder(path: Path) -> Items:
-    """Images at any depth; a file's folder below `path` is no label: folders often mean something else."""
-    found = sorted(f for f in path.rglob("*") if is_image(f))
-    ids = [f.relative_to(path).as_posix() for f in found]
-    shown = [str(f) for f in found]
-    return Items(str(path), _some(path, ids), [None] * len(ids), shown, images=found)
 
 
 def _table(path: Path, label_column: str | None, text_column: str | None) -> Items:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Literal
 
 import numpy as np
@@ -79,7 +80,7 @@ class Items:
             parts.append(f"ids: {self.id_source}")
         counts = self.counts
         if self.label_source:
-            named = [f"{name!r} {count}" for name, count in counts.items()]
+            named = [f"{count} {name}" for name, count in counts.items()]
             classes = f", {len(counts)} classes ({_some(named, SHOWN_CLASSES)})" if counts else ""
             parts.append(f"labels: {self.label_source}, {sum(counts.values())} of {len(self)}{classes}")
         else:
@@ -88,8 +89,8 @@ class Items:
 
 
 def _some(names: Sequence[str], most: int) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+    shown = [shorten(name, 80, placeholder="…") for name in names[:most]]
+    return ", ".join([*shown, f"{len(names) - most} more"] if len(names) > most else shown)
 
 
 def content_ids(contents: Iterable[bytes]) -> tuple[str, ...]:
@@ -104,6 +105,11 @@ def content_ids(contents: Iterable[bytes]) -> tuple[str, ...]:
         seen[name] += 1
         names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return tuple(names)
+
+
+def text_ids(texts: Iterable[str]) -> tuple[str, ...]:
+    """Returns names that depend on the texts alone, without the space around them."""
+    return content_ids(text.strip().encode("utf-8", "surrogatepass") for text in texts)
 
 
 def row_contents(x: np.ndarray) -> Iterable[bytes]:

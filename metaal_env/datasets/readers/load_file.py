@@ -7,10 +7,10 @@ from pathlib import Path
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.datasets.readers.image_folder import load_image_folder
 from metaal_env.datasets.readers.npz import load_npz
-from metaal_env.datasets.readers.table import load_csv
+from metaal_env.datasets.readers.table import is_table, load_csv
 from metaal_env.errors import InputError, brief
 
-READERS = {".npz": load_npz, ".csv": load_csv}
+READERS = {".npz": load_npz, ".csv": load_csv, ".tsv": load_csv}
 """Suffix → reader. A reader takes the path and the name that messages use."""
 
 
@@ -28,7 +28,7 @@ def load_file(path: Path, name: str) -> ClassDataset:
         return load_image_folder(path, name)
     if not is_file:
         raise InputError(f"dataset={name!r}: there is no such file or folder; check the path.")
-    reader = READERS.get(path.suffix.lower())
+    reader = load_csv if is_table(path) else READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(
             f"dataset={name!r} has the suffix {path.suffix!r}; give a file ending in "

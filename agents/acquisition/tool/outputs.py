@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from agents.acquisition.tool.tables import read_table
-from metaal_env.datasets.readers.image_folder import is_image
+from metaal_env.datasets.readers.image_files import is_image
 from metaal_env.errors import FileError, InputError, brief
 
 MARK = b"metaal"

@@ -16,6 +16,7 @@ from agents.acquisition.items import text_encoders
 from agents.acquisition.items.encoders import ENCODERS, encode, encode_texts, resolve_encoder, with_embeddings
 from agents.acquisition.items.encoding_cache import cache_path, content_digest, encode_cached
 from agents.acquisition.items.read_items import read_items
+from agents.acquisition.tool.commands import main
 from metaal_env.errors import InputError
 
 
@@ -163,6 +164,24 @@ def test_own_embeddings_take_the_place_of_an_encoder(tmp_path: Path) -> None:
     named = with_embeddings(items, tmp_path / "e.npz")
     np.testing.assert_array_equal(encode(named), rows)
     assert named.shown == items.shown
+
+
+def test_commands_name_the_encoder_and_take_embeddings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no weights here"))
+    folder, out = str(pictures(tmp_path / "p")), str(tmp_path / "out.csv")
+    assert main(["suggest", folder, "--k", "1", "--out", out]) == 0
+    assert "vectors: pixels, thumbnails of 16×16 pixels" in "".join(capsys.readouterr())
+    np.save(tmp_path / "e.npy", np.array([[0.0, 0], [9, 0], [9, 1]]))
+    own = ["--embeddings", str(tmp_path / "e.npy")]
+    assert main(["suggest", folder, "--k", "1", "--out", out, "--policy", "k_center", *own]) == 0
+    assert "vectors: rows of" in "".join(capsys.readouterr())
+    assert main(["suggest", folder, "--out", out, "--encoder", "pixels", *own]) == 2
+    (tmp_path / "p" / "cut.png").write_bytes(b"no image")
+    assert main(["suggest", folder, "--k", "1", "--out", out]) == 2
+    with pytest.warns(UserWarning, match=r"left out: 'cut\.png'"):
+        assert main(["suggest", folder, "--k", "1", "--out", out, "--skip-unreadable", *own]) == 0
 
 
 @pytest.mark.parametrize(

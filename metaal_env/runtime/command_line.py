@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -9,17 +10,28 @@ from collections.abc import Callable
 from metaal_env.errors import InputError
 from metaal_env.runtime.interrupts import Terminated, handling, terminate
 
+PIPE = 13
+"""Number of SIGPIPE, which Windows lacks."""
+
 
 def run_cli(main: Callable[[], object]) -> int:
     """Runs `main` and returns the exit code.
 
-    It is 0, 2 after bad input or an unusable file, 130 after Ctrl-C, 143 after SIGTERM.
+    It is 0, 2 after bad input or an unusable file, 130 after Ctrl-C, 141 when nobody reads the output any more,
+    143 after SIGTERM. Characters that the terminal cannot show are replaced.
 
     Use as ``sys.exit(run_cli(main))``.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         with handling(terminate, signal.SIGTERM):
             main()
+            sys.stdout.flush()
+    except BrokenPipeError:  # e.g. ``| head``
+        discard_output()
+        return 128 + PIPE
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -36,3 +48,16 @@ def run_cli(main: Callable[[], object]) -> int:
         print("interrupted; run the same command again to continue.", file=sys.stderr)
         return 130
     return 0
+
+
+def say(line: object) -> None:
+    """Prints a line at once. When nobody reads the output any more, the work goes on in silence."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        discard_output()
+
+
+def discard_output() -> None:
+    """Sends what is still printed nowhere. Call after a `BrokenPipeError`: Python would report it again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -190,8 +190,10 @@ def save_figure(figure: Figure, folder: Path, name: str) -> bytes:
 
 
 def rendered(figure: Figure, kind: str) -> bytes:
-    """Returns the figure as a file's bytes; without a date, so that equal rows give equal files."""
+    """Returns a figure as a file's bytes, signed and without a date, so that equal rows give equal files."""
     out = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else None
+    metadata = {"svg": {"Date": None, "Creator": "metaal"}, "png": {"Software": "metaal"}}.get(
+        kind, {"CreationDate": None, "Creator": "metaal"}
+    )
     figure.savefig(out, format=kind, dpi=130, metadata=metadata)
     return out.getvalue()

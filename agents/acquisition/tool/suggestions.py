@@ -1,0 +1,110 @@
+"""The table of suggestions, which a person fills in with any spreadsheet and gives back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from agents.acquisition.batch import Selection
+from agents.acquisition.tool.answers import CHOSEN, RANDOM, AnswerFile, read_answers
+from agents.acquisition.tool.identity import matched
+from agents.acquisition.tool.menu import nearest
+from agents.acquisition.tool.outputs import is_ours
+from agents.acquisition.tool.session import Session
+from agents.policy.reasons import in_words, reasons
+from metaal_env.errors import InputError
+
+COLUMNS = ["rank", "item", "shown", "label", "why", "score", "drawn", "content"]
+
+
+def suggestion_rows(session: Session, drawn: list[int], found: Selection | None) -> list[list[object]]:
+    """Returns a row for each suggested item, under `COLUMNS`; the person fills in the labels.
+
+    Args:
+        drawn: Positions of items drawn at random for the yardstick.
+        found: The items that the policy chose.
+    """
+    items, contents = session.items, session.contents
+    rows: list[list[object]] = []
+    for i in drawn:
+        why = "drawn at random to measure the accuracy"
+        rows.append([len(rows) + 1, contents.names[i], items.shown[i], "", why, "", RANDOM, contents[i]])
+    for i, pick in enumerate([] if found is None else found.picks.tolist()):
+        assert found is not None
+        why = in_words(reasons(found.strategy, found.views[i], found.places[i]))
+        score = f"{found.scores[i]:.6g}"
+        rows.append(
+            [len(rows) + 1, contents.names[pick], items.shown[pick], "", why, score, CHOSEN, contents[pick]]
+        )
+    return rows
+
+
+def filled_in(path: Path) -> AnswerFile | None:
+    """Returns the answers in an earlier table of suggestions at `path`; None where no such table is there."""
+    if not is_ours(path):
+        return None
+    try:
+        return read_answers(path, f"out={str(path)!r}", skips=False)
+    except InputError:
+        if b"label" in path.read_bytes()[:200]:
+            raise
+        return None  # a table of an earlier version, without a column for labels
+
+
+def is_untouched(path: Path, file: AnswerFile) -> bool:
+    """Returns whether a table of suggestions holds nothing that a person entered."""
+    names = set(file.further) | {"item", "label", "shown", "drawn", "content"}
+    return not file.rows and names <= set(COLUMNS)
+
+
+def take_answers(
+    session: Session,
+    file: AnswerFile,
+    what: str,
+    *,
+    classes: tuple[str, ...],
+    same_ids: bool,
+    overwrite: bool,
+) -> list[str]:
+    """Takes labels from a table over into the session and writes its file.
+
+    Args:
+        what: How messages begin, e.g. ``"answers='a.csv'"``.
+        overwrite: Whether labels replace other labels of the same items.
+
+    Returns:
+        Sentences about what was taken.
+
+    Raises:
+        InputError: labels that contradict answers, labels outside `classes`, or names that may not tell the items.
+    """
+    if not file.rows:
+        return []
+    found = matched(file, session.contents, what, same_ids)
+    if not found.answers:
+        raise InputError(
+            f"{what} names no item of {session.items.source!r}, e.g. {file.rows[0][0]!r}; give its table."
+        )
+    before, known = session.labels(), list(session.counts())
+    given = {i: answer for i, answer in found.answers.items() if answer.label is not None}
+    for i, answer in given.items():
+        if classes and answer.label not in classes and answer.label not in known:
+            raise InputError(
+                f"{what} has the label {answer.label!r}, which is not among --classes; add it there."
+            )
+        if before[i] not in (None, answer.label) and not overwrite:
+            raise InputError(
+                f"{what}: {session.contents.names[i]!r} is {answer.label!r} there and {before[i]!r} among the "
+                "answers; make them equal, or --overwrite."
+            )
+    with session.locked():
+        for i, answer in given.items():
+            if before[i] != answer.label:
+                session.set(i, answer.label, answer.drawn)
+        session.save()
+    notes = [f"{len(given)} answers taken from {what.partition('=')[2]} into {session.path}.", *found.notes()]
+    new = Counter(a.label for a in given.values() if a.label is not None and a.label not in known)
+    for name, count in new.items():
+        near = nearest(name, known)
+        notes.append(f"new class {name!r}: {count}{f', near to {near!r}; is it the same?' if near else ''}")
+    return notes

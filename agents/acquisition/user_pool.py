@@ -11,8 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.acquisition.arrays import Labels, class_list
-from agents.acquisition.classifier import fitted, probabilities
+from agents.acquisition.arrays import Features
+from agents.acquisition.classifier import known_classes, predictions
+from agents.acquisition.labels import Labels, class_list
+from agents.acquisition.options import QueryOptions
+from agents.acquisition.pool_items import PoolItems
+from agents.strategies.base import Strategy
 from metaal_env.learners import build_learner
 from metaal_env.learners.base import InnerLearner
 from metaal_env.pool.distances import Geometry
@@ -22,6 +26,10 @@ MAX_SCORED = 4096
 """Unlabelled items that are scored; a larger pool is represented by this many, drawn uniformly."""
 MAX_SUPPORT = 1024
 """Labelled items that the view holds; of more, this many are drawn. A classifier sees them all."""
+MAX_COLUMNS = 2048
+"""Columns of sparse vectors up to which distances are exact."""
+SVD_DIMENSIONS = 256
+"""Dimensions to which an SVD brings sparse vectors of more columns."""
 HORIZON = 20
 """Labels still to buy where the caller does not say."""
 HEAD = "logistic"
@@ -46,43 +54,39 @@ class Pool:
 
 
 def build_pool(
-    x: np.ndarray,
+    items: PoolItems,
     labels: Labels,
+    options: QueryOptions,
+    strategy: Strategy,
     *,
-    clf: Any = None,
-    fit_clf: bool = True,
-    sample_weight: np.ndarray | None = None,
-    classes: Any = None,
-    seed: int = 0,
-    budget: int | None = None,
     batch_size: int = 1,
-    with_learner: bool = False,
+    seed: int = 0,
 ) -> Pool:
-    """The pool as strategies see it.
+    """Builds the pool as strategies see it.
 
     Args:
-        x: (N, D) checked features.
-        clf: a scikit-learn classifier for the probabilities, or None for metaal's own logistic regression.
-        budget: labels that will be bought in all; unknown by default.
-        with_learner: the strategy re-adapts a learner, so the view holds metaal's own head.
+        items: N checked items.
+        strategy: asked whether it re-adapts a learner, so that the view must hold metaal's own head.
 
     Raises:
         InputError, InputTypeError: see `agents.acquisition.query`.
     """
-    model = fitted(clf, fit_clf, x, labels, sample_weight)
-    known = [classes, getattr(clf, "classes", None), getattr(model, "classes_", None)]
-    if fit_clf and classes is None and known[1] is None:
-        known[2] = None  # fitted to these labels: it knows no further class
+    known = [options.classes, *known_classes(options.clf, options.fit_clf)]
     names, closed = class_list(labels.seen, *known)
+    n = len(items)
+    rows = _representatives(labels.known, np.random.default_rng([seed, n]))
+    predicted = predictions(items, labels, rows, options, names, closed)
+    if predicted is not None and not set(predicted[1]) <= set(names):  # a part of it was fitted before
+        names, closed = class_list(labels.seen, *known, predicted[1])
     k = max(2, len(names) + (not closed))
     code = {name: i for i, name in enumerate(names)}
-    rows = _representatives(labels.known, np.random.default_rng([seed, len(x)]))
-    y = np.full(len(x), -1)
+    y = np.full(n, -1)
     y[labels.known] = [code[value] for value in labels.values.tolist()]
-    z = scaled(x[rows])
-    probs = None if model is None else probabilities(model, x, rows, code, k)
-    view = _view(z, y[rows], k, seed, probs, with_learner)
+    probs = None if predicted is None else _in_order(*predicted, code, k)
+    z = scaled(dense(items.vectors[rows]))
+    view = _view(z, y[rows], k, seed, probs, strategy.needs_learner)
     n_labels = int(labels.known.sum())
+    budget = None if options.budget is None else int(options.budget)
     left = max(batch_size, HORIZON if budget is None else budget - n_labels)
     total = view.seed.new_tensor([left + n_labels if budget is None else max(budget, left)])
     view = replace(
@@ -92,6 +96,13 @@ def build_pool(
         geometry=_remembered(view.geometry),
     )
     return Pool(view, rows, names)
+
+
+def _in_order(raw: np.ndarray, columns: list[Any], code: dict[Any, int], k: int) -> np.ndarray:
+    """(M, C) probabilities of named columns → (M, K), 0 for classes that are not among them."""
+    probs = np.zeros((len(raw), k))
+    probs[:, [code[name] for name in columns]] = raw
+    return probs
 
 
 _last = threading.local()  # a geometry holds scratch memory, so threads must not share one
@@ -153,6 +164,21 @@ def centred(z: Tensor) -> Tensor:
     mean = z.mean(0)
     apart = z - mean
     return apart if float(mean.square().sum()) > CENTRE_ABOVE * float(apart.square().sum(1).mean()) else z
+
+
+def dense(x: Features) -> np.ndarray:
+    """(M, D) rows as an array; sparse ones of more than `MAX_COLUMNS` columns become (M, ≤ `MAX_COLUMNS`) by SVD.
+
+    The SVD keeps distances but for what the least of the directions hold.
+    """
+    if isinstance(x, np.ndarray):
+        return x
+    if x.shape[1] <= MAX_COLUMNS:
+        return x.toarray()
+    from sklearn.decomposition import TruncatedSVD
+
+    size = min(SVD_DIMENSIONS, x.shape[0])
+    return np.asarray(TruncatedSVD(size, random_state=0).fit_transform(x.astype(np.float64)))
 
 
 def scaled(x: np.ndarray) -> Tensor:

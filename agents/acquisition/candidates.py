@@ -81,10 +81,10 @@ def by_features(rows: Features, x: Features, known: np.ndarray) -> Candidates:
         raise InputError(f"candidates have {rows.shape[1]} features but X has {x.shape[1]}; make them equal.")
     if sparse.issparse(x) != sparse.issparse(rows):
         x, rows = sparse.csr_array(x), sparse.csr_array(rows)
-    names = list(_names(rows))
+    names = list(row_names(rows))
     wanted = set(names)
     where: dict[bytes, list[int]] = defaultdict(list)
-    for i, name in enumerate(_names(x)):
+    for i, name in enumerate(row_names(x)):
         if name in wanted and not known[i]:
             where[name].append(i)
     positions: list[int] = []
@@ -98,8 +98,8 @@ def by_features(rows: Features, x: Features, known: np.ndarray) -> Candidates:
     return Candidates(np.array(positions), np.array(new) if new else None, True)
 
 
-def _names(x: Features) -> Iterator[bytes]:
-    """Bytes that are equal for equal rows, whatever the number type."""
+def row_names(x: Features) -> Iterator[bytes]:
+    """Yields bytes that are equal for equal rows, whatever the number type."""
     for start in range(0, x.shape[0], CHUNK):
         part = x[start : start + CHUNK]
         if isinstance(part, np.ndarray):

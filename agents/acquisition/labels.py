@@ -38,13 +38,18 @@ def check_labels(y: Any, n: int, missing_label: Any) -> Labels:
     unknown = np.ndim(missing_label) == 0 and is_missing(missing_label)
     if not (unknown or isinstance(missing_label, (str, int, float, np.generic))):
         raise InputTypeError(f"missing_label={missing_label!r} must be nan, None, a number or a string.")
-    array = _one_column(y, n)
+    array = one_label_each(y, n)
     known = _known(array, None if unknown else missing_label)
     values = _of_one_kind(np.asarray(array)[known])
     return Labels(known, values, sorted(np.unique(values).tolist()) if len(values) else [])
 
 
-def _one_column(y: Any, n: int) -> np.ndarray:
+def one_label_each(y: Any, n: int) -> np.ndarray:
+    """(N,) or (N, 1) labels of any kind as an (N,) array.
+
+    Raises:
+        InputError: not one label per item.
+    """
     y = as_numpy(y)
     # Lists through objects: numpy would turn a nan among strings into the text "nan".
     array = np.asanyarray(y) if hasattr(y, "__array__") else np.array(list(y), dtype=object)

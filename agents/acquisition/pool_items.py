@@ -33,11 +33,7 @@ class PoolItems:
 
     def take(self, rows: np.ndarray) -> Any:
         """The items at (M,) positions, as the classifier reads them."""
-        if isinstance(self.given, np.ndarray):
-            return self.given[rows]
-        from sklearn.utils import _safe_indexing  # rows of every kind of table, matrix and list
-
-        return _safe_indexing(self.given, rows)
+        return take(self.given, rows)
 
     def in_my_order(self, others: Any) -> Any:
         """Returns a data frame with its columns in this pool's order; anything else as it is.
@@ -61,12 +57,12 @@ class PoolItems:
         """
         more = PoolItems.read(self.in_my_order(others), "candidates", self.encode)
         try:
-            given = _joined(self.given, more.take(rows))
+            given = joined(self.given, more.take(rows))
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"candidates cannot be put beside X ({brief(error)}); give their positions in X."
             ) from error
-        return PoolItems(_joined(self.vectors, more.vectors[rows]), given, self.encode)
+        return PoolItems(joined(self.vectors, more.vectors[rows]), given, self.encode)
 
     @classmethod
     def read(
@@ -122,7 +118,6 @@ def _has_items(X: Any) -> bool:
 def _fitted_steps(steps: Any, X: Any, labels: Labels) -> Any:
     """A copy fitted to all items; to the labelled ones where steps need labels."""
     from sklearn.base import clone
-    from sklearn.utils import _safe_indexing
 
     try:
         return clone(steps).fit(X)
@@ -130,12 +125,22 @@ def _fitted_steps(steps: Any, X: Any, labels: Labels) -> Any:
         if not len(labels.values):
             raise InputError(f"clf's steps cannot be fitted to X without labels ({brief(error)}).") from error
     try:
-        return clone(steps).fit(_safe_indexing(X, np.flatnonzero(labels.known)), labels.values)
+        return clone(steps).fit(take(X, np.flatnonzero(labels.known)), labels.values)
     except Exception as error:
         raise InputError(f"clf's steps cannot be fitted to X ({brief(error)}).") from error
 
 
-def _joined(first: Any, second: Any) -> Any:
+def take(items: Any, rows: np.ndarray) -> Any:
+    """Returns the rows at (M,) positions of an array, a data frame, a sparse matrix or a list."""
+    if isinstance(items, np.ndarray):
+        return items[rows]
+    from sklearn.utils import _safe_indexing
+
+    return _safe_indexing(items, rows)
+
+
+def joined(first: Any, second: Any) -> Any:
+    """Puts items of one kind one after the other: data frames, sparse matrices, lists or arrays."""
     if sparse.issparse(first) or sparse.issparse(second):
         return sparse.vstack([first, second], format="csr")
     if hasattr(first, "iloc"):

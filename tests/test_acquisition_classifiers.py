@@ -21,8 +21,8 @@ from sklearn.svm import LinearSVC
 
 from agents.acquisition import MetaALQuery, query
 from agents.acquisition import user_pool as pool_module
+from agents.acquisition.own_head import own_view, scaled, view_of_few_classes
 from agents.acquisition.query import select
-from agents.acquisition.user_pool import _few_classes, _own_view, scaled
 from metaal_env.errors import InputError
 
 N = 60
@@ -157,7 +157,7 @@ def test_rules_that_contain_margin_use_the_trained_classifier(policy: str) -> No
 @pytest.mark.parametrize("known", [0, 1, 20])
 def test_classes_without_a_label_share_a_column_of_the_own_head(known: int) -> None:
     z, y = scaled(X), np.where(np.arange(N) < known, 70 * TRUTH, -1)
-    view, whole = _few_classes(z, y, 150, 0), _own_view(z, y, 150, 0)
+    view, whole = view_of_few_classes(z, y, 150, 0), own_view(z, y, 150, 0)
     torch.testing.assert_close(view.probs, whole.probs, rtol=1e-4, atol=1e-6)
     for name in ("labels", "class_mask", "counts", "seen", "order", "labelled"):
         assert torch.equal(getattr(view, name), getattr(whole, name)), name
@@ -169,13 +169,3 @@ def test_heavy_strategies_score_fewer_items_of_many_classes(monkeypatch: pytest.
     for policy, scored in (("metaal-general", 20), ("eer_error", 20), ("uherding", N - 5)):
         view = select(X, labels(5), policy=policy, classes=np.arange(50)).views[0]
         assert int(view.selectable.sum()) == scored
-
-
-def test_fewer_steps_fit_the_own_head_to_many_labels_almost_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    truth = np.arange(300) % 100
-    x = scaled(rng.normal(size=(100, 16))[truth] + 0.3 * rng.normal(size=(300, 16)))
-    y = np.where(np.arange(300) < 200, truth, -1)
-    exact = _own_view(x, y, 100, 0).probs
-    monkeypatch.setattr(pool_module, "MAX_FIT", 1)
-    assert float((_own_view(x, y, 100, 0).probs - exact).abs().mean()) < 1e-3

@@ -38,26 +38,33 @@ def query(
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Chooses the items of a pool to label next. Nothing that is passed in is changed.
 
-    Pools of up to `pool.MAX_SCORED` unlabelled items are scored exactly. Of a larger one that many items,
-    drawn uniformly, are scored and picked from; asked for utilities or for given candidates, the others take
-    the utility of the scored item nearest to them.
+    Pools of up to `user_pool.MAX_SCORED` unlabelled items are scored exactly. Of a larger one that many items,
+    drawn uniformly, are scored and picked from. Asked for utilities or for given candidates, the others take
+    the utility of the scored item nearest to them. Strategies whose cost grows with items times classes score at most
+    `user_pool.MAX_CELLS` of these.
 
     Args:
-        X: (N, D) vectors or (N, H, W[, C]) images of any numeric type, possibly memory-mapped. Distances are
-            taken as they are: scale columns of different units first.
+        X: (N, D) vectors or (N, H, W[, C]) images of any numeric type, possibly memory-mapped; also a data frame, a
+            SciPy sparse matrix or a torch tensor. Distances are taken as they are: scale columns of different units
+            first. Where `clf` is a `Pipeline`, X may be anything that its steps read, e.g. texts or a data frame with
+            columns of text: distances are then those of its steps' output before the last.
         y: (N,) labels, `missing_label` where unknown.
-        clf: classifier with ``predict_proba`` whose uncertainty guides the choice; by default metaal's own
-            logistic regression, which also serves while fewer than two classes are known.
-        fit_clf: fit a copy of `clf` to the labels; else it is used as it is.
+        clf: classifier with ``predict_proba`` whose uncertainty guides the choice; it is given the rows of X as X
+            holds them. By default metaal's own logistic regression, which also serves, with a warning, while there are
+            too few labels to fit `clf`.
+        fit_clf: fit a copy of `clf` to the labels; else it is used as it is, also before any label is known.
         sample_weight: (N,) weights for fitting `clf`.
-        candidates: positions in X, or (C, D) features; all unlabelled items by default. Labelled items may be
-            named too; they come last.
+        candidates: positions in X, an (N,) mask, or (C, D) features; all unlabelled items by default. Labelled items
+            may be named too; they come last.
         batch_size: items to choose together; more than there are is reduced with a warning.
         return_utilities: also return utilities.
-        policy: see `policies.load_policy`; the default is ``"uherding"``. Learned ones want a `clf` and all `classes`.
-        random_state: seed; None counts as 0, so that equal calls give equal answers.
+        policy: see `agents.acquisition.load_policy`; the default is ``"uherding"``. Learned ones want a `clf` and all
+            `classes`.
+        random_state: seed, or a NumPy generator, which is not advanced; None counts as 0, so that equal calls give
+            equal answers.
         classes: all classes, where they are known in advance.
-        missing_label: what stands for «unknown» in `y`: nan, None, a number or a string.
+        missing_label: the mark of «unknown» in `y`: nan, None, a number or a string. Values that are None, NaN,
+            `pandas.NA` or masked are unknown in any case.
         budget: labels that will be bought in all, those known included; some rules plan with it, no learned policy.
 
     Returns:
@@ -68,7 +75,8 @@ def query(
 
     Raises:
         InputTypeError: an argument of the wrong type; it is a `TypeError` and an `InputError`.
-        InputError: unusable values, e.g. NaN in X (naming the place); an ordinary `ValueError`.
+        InputError: unusable values, e.g. NaN in X (naming the place), or a `clf` that cannot be fitted whatever the
+            labels; an ordinary `ValueError`.
     """
     options = QueryOptions(clf, fit_clf, sample_weight, classes, budget, missing_label, random_state, policy)
     selection = select(

@@ -75,6 +75,8 @@ class ModalStrategy:
             )
         if X_training is None:
             X_training, y_training = _training(classifier)
+        if X_training is not None and y_training is None:
+            raise InputError("y_training=None must hold a label for each item of X_training.")
         known = 0 if X_training is None else count(X_training, "X_training")
         items = as_numpy(X_pool) if not known else _stacked(X_training, X_pool)
         y = np.full(count(items, "X_pool"), None, dtype=object)
@@ -85,7 +87,7 @@ class ModalStrategy:
         model = None
         if fitted:
             model = RowClassifier(
-                lambda rows: classifier.predict_proba(take(items, rows), **predict_proba_options),
+                lambda rows: estimator.predict_proba(take(items, rows), **predict_proba_options),
                 estimator.classes_,
             )
         x = _vectors(classifier, estimator, fitted, items, check_labels(y, len(y), None))

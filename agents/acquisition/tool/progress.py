@@ -9,7 +9,7 @@ from math import sqrt
 import numpy as np
 import torch
 
-from agents.acquisition.user_pool import centred, head_for, scaled
+from agents.acquisition.own_head import centred, head_for, scaled
 from metaal_env.learners.base import InnerLearner
 
 Z95 = 1.96

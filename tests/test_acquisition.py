@@ -123,6 +123,7 @@ def test_label_kinds_give_the_same_answer(kind: str, missing: Any) -> None:
         {"random_state": "seed"},
         {"policy": 3},
         {"budget": "many"},
+        {"budget": True},
         {"sample_weight": ["a"] * N, "clf": GaussianNB()},
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,9 @@ def nullable(y: np.ndarray) -> Any:
         FRAME.astype(pd.SparseDtype("float", 0.0)),
         FRAME.set_index(pd.Index([f"id {i % 7}" for i in range(N)])),
         FRAME.astype(object),
+        FRAME.map(lambda value: Decimal(repr(value))),
+        pd.Series(list(X)),
+        pd.Series(X.tolist()),
         np.ma.masked_array(X, mask=False),
         np.asmatrix(X),
         X.astype(object),
@@ -99,6 +103,34 @@ def test_types_that_numpy_lacks_are_read() -> None:
 def test_every_kind_of_labels_gives_the_same_answer(y: Any, missing: Any) -> None:
     assert_same(ask(y=y, missing_label=missing), ask())
     assert_same(ask(FRAME, y, missing_label=missing, clf=LogisticRegression()), ask(clf=LogisticRegression()))
+
+
+@pytest.mark.parametrize("clf", [None, LogisticRegression()], ids=["own head", "clf"])
+def test_classes_may_be_what_unique_gives(clf: Any) -> None:
+    """The marks of the unknown among them are no classes."""
+    expected = ask(classes=[0, 1, 2], clf=clf)
+    whole = np.nan_to_num(Y, nan=-1).astype(int)
+    names = np.array(["ape", "bee", "cat", None], dtype=object)[whole]
+    for y, classes, missing in (
+        (Y, np.unique(Y), np.nan),
+        (nullable(Y), nullable(Y).unique(), pd.NA),
+        (whole, np.unique(whole), -1),
+        (names, {*names}, None),
+        (names, pd.Series(names).unique(), np.nan),
+    ):
+        assert_same(ask(y=y, classes=classes, missing_label=missing, clf=clf), expected)
+
+
+@pytest.mark.parametrize("clf", [None, LogisticRegression()], ids=["own head", "clf"])
+def test_polars(clf: Any) -> None:
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame(X, schema=list("abcde"))
+    y = pl.Series([None if np.isnan(value) else int(value) for value in Y])
+    assert_same(ask(frame, y, clf=clf), ask(clf=clf))
+    assert_same(ask(frame, y.to_frame(), clf=clf, candidates=y.is_null()), ask(clf=clf))
+    rows = np.vstack([X[20:30], X[:2] + 3])
+    some = frame[20:30].vstack(pl.DataFrame(X[:2] + 3, schema=list("abcde")))
+    assert_same(ask(frame, y, clf=clf, candidates=some), ask(clf=clf, candidates=rows))
 
 
 def test_text_labels_of_pandas() -> None:
@@ -200,6 +232,11 @@ def test_values_that_a_pipeline_imputes_need_not_be_there() -> None:
         ({"y": np.where(np.isnan(Y), Y, Y + 0.37)}, "0.37, a measurement"),
         ({"X": FRAME, "y": pd.Series(Y)[::-1]}, r"y has the index of X in another order"),
         ({"X": FRAME, "candidates": pd.Series(np.isnan(Y))[::-1]}, "candidates has the index of X"),
+        ({"y": np.nan_to_num(Y, nan=-1)}, r"if -1.0 stands for unknown, give missing_label=-1.0"),
+        ({"y": np.nan_to_num(Y, nan=-1).astype(int), "candidates": [20, 30]}, "all have a label; if -1 stands"),
+        ({"y": np.where(np.isnan(Y), "nan", TRUTH.astype(str))}, "if 'nan' stands for unknown"),
+        ({"y": np.where(np.isnan(Y), "", TRUTH.astype(str))}, "missing_label=''"),
+        ({"X": {"a": X}}, "X is dict; give an array"),
         ({"candidates": pd.Index([f"id {i}" for i in range(5)])}, "integer positions"),
         ({"candidates": sparse.csr_matrix(np.ones((2, 3)))}, "3 features but X has 5"),
         ({"clf": make_pipeline(make_column_transformer((StandardScaler(), ["z"])), LogisticRegression()),
@@ -212,6 +249,12 @@ def test_what_cannot_be_read_is_named(change: dict[str, Any], message: str) -> N
     with pytest.raises(InputError, match=message) as error:
         ask(**change)
     assert "\n" not in str(error.value)
+
+
+def test_minus_one_may_be_a_class() -> None:
+    signs = np.where(TRUTH == 0, -1, 1)
+    assert list(query(X, signs, candidates=[5])) == [5]
+    assert_same(ask(y=np.where(np.isnan(Y), np.nan, signs)), ask(y=np.where(np.isnan(Y), np.nan, signs > 0)))
 
 
 def test_a_text_pool_without_a_pipeline_is_a_type_error() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Number
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,7 +49,12 @@ def count(X: Any, name: str = "X") -> int:
         InputTypeError: nothing that holds items.
     """
     shape = getattr(X, "shape", None)
-    if X is None or isinstance(X, (str, bytes)) or shape == () or not (shape or hasattr(X, "__len__")):
+    if (
+        X is None
+        or isinstance(X, (str, bytes, Mapping))
+        or shape == ()
+        or not (shape or hasattr(X, "__len__"))
+    ):
         raise InputTypeError(f"{name} is {type(X).__name__}; give an array (N, D).")
     return int(shape[0]) if shape else len(X)
 
@@ -112,6 +119,8 @@ def _numbers(x: np.ndarray, X: Any, name: str) -> np.ndarray:
         return x
     if is_table(X):
         _check_columns(X, name)
+    if x.ndim == 1:  # a column of vectors
+        return np.array([as_numpy(row) for row in x])
     missing = np.frompyfunc(is_missing, 1, 1)(x).astype(bool)
     return np.where(missing, np.nan, x).astype(np.float64) if missing.any() else x.astype(np.float64)
 
@@ -133,7 +142,7 @@ def _check_columns(X: Any, name: str) -> None:
     for column in X.columns:
         values = np.asarray(X[column], dtype=object).ravel()
         for value in values:
-            if not is_missing(value) and not isinstance(value, (int, float, np.number, np.bool_)):
+            if not is_missing(value) and not isinstance(value, (Number, np.bool_)):
                 raise InputTypeError(
                     f"{name} holds {value!r:.40} in column {column!r}; encode text, dates and categories, or let clf "
                     "be a Pipeline that does."

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from agents.acquisition.arrays import CHUNK, Features, InputTypeError, as_numpy, count, is_missing
+from agents.acquisition.labels import Labels, hint
 from metaal_env.errors import InputError
 
 
@@ -21,15 +22,15 @@ class Candidates(NamedTuple):
     direct: bool  # given as features: the answer counts in candidates, not in X
 
 
-def all_unlabelled(known: np.ndarray) -> Candidates:
+def all_unlabelled(labels: Labels) -> Candidates:
     """Returns every item without a label.
 
     Raises:
         InputError: there is none.
     """
-    positions = np.flatnonzero(~known)
+    positions = np.flatnonzero(~labels.known)
     if not len(positions):
-        raise InputError("y has no missing label; there is nothing left to query.")
+        raise InputError(f"y has no missing label: there is nothing left to query{hint(labels.seen)}.")
     return Candidates(positions, None, False)
 
 

@@ -117,18 +117,30 @@ def _of_one_kind(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def class_list(seen: Sequence[Any], *given: Any) -> tuple[list[Any], bool]:
+MARKS = (-1, "-1", "", "?", "nan", "NaN", "None", "<NA>", "unlabeled", "unlabelled", "unknown")
+"""Values with which people mark an item without a label."""
+
+
+def hint(seen: Sequence[Any]) -> str:
+    """Asks for `missing_label` where a label looks like a mark of the unknown; empty where none does."""
+    marks = [
+        value for value in seen if value in MARKS and set(seen) != {-1, 1}
+    ]  # the two classes of many a data set
+    return f"; if {marks[0]!r} stands for unknown, give missing_label={marks[0]!r}" if marks else ""
+
+
+def class_list(seen: Sequence[Any], *given: Any, missing_label: Any = None) -> tuple[list[Any], bool]:
     """Returns all classes, sorted, and whether the list is closed because somebody knew the classes in advance.
 
     Args:
         seen: distinct labels.
-        given: lists of classes; None for one that is not known.
+        given: lists of classes; None for one that is not known. Marks of the unknown in them are no classes.
 
     Raises:
         InputTypeError: no list, or text beside numbers.
         InputError: a label outside the given classes.
     """
-    lists = [_class_names(classes) for classes in given if classes is not None]
+    lists = [_class_names(classes, missing_label) for classes in given if classes is not None]
     if not lists:
         return list(seen), False
     every = {value for classes in lists for value in classes}
@@ -145,13 +157,17 @@ def class_list(seen: Sequence[Any], *given: Any) -> tuple[list[Any], bool]:
         ) from error
 
 
-def _class_names(classes: Any) -> list[Any]:
+def _class_names(classes: Any, missing_label: Any) -> list[Any]:
     if isinstance(classes, (set, frozenset)):
         classes = list(classes)
     values = np.asarray(as_numpy(classes), dtype=object)
-    if values.ndim != 1 or not all(np.isscalar(value) for value in values):
+    if values.ndim != 1:
         raise InputTypeError(f"classes={classes!r} must be a list of labels.")
-    return np.asarray(as_numpy(classes)).tolist()
+    known = [value for value in values if not is_missing(value)]
+    if not all(np.isscalar(value) for value in known):
+        raise InputTypeError(f"classes={classes!r} must be a list of labels.")
+    names = (value.item() if isinstance(value, np.generic) else value for value in known)
+    return [name for name in names if is_missing(missing_label) or not _equal(name, missing_label)]
 
 
 def _some(classes: set[Any]) -> str:

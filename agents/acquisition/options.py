@@ -37,7 +37,8 @@ class QueryOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.fit_clf, (bool, np.bool_)):
             raise InputTypeError(f"fit_clf={self.fit_clf!r} must be True or False.")
-        if self.budget is not None and not isinstance(self.budget, numbers.Integral):
+        whole = isinstance(self.budget, numbers.Integral) and not isinstance(self.budget, bool)
+        if self.budget is not None and not whole:
             raise InputTypeError(f"budget={self.budget!r} must be a whole number of labels.")
         if self.sample_weight is not None and self.clf is None:
             raise InputError(

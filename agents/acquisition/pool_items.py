@@ -58,7 +58,7 @@ class PoolItems:
         more = PoolItems.read(self.in_my_order(others), "candidates", self.encode)
         try:
             given = joined(self.given, more.take(rows))
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # whatever the library of the items raises
             raise InputError(
                 f"candidates cannot be put beside X ({brief(error)}); give their positions in X."
             ) from error
@@ -149,6 +149,8 @@ def joined(first: Any, second: Any) -> Any:
         if not hasattr(second, "iloc"):
             second = pd.DataFrame(second, columns=first.columns)
         return pd.concat([first, second])
+    if is_table(first):
+        return first.vstack(second)  # polars
     if isinstance(first, list):
         return [*first, *second]
     return np.concatenate([first, second])

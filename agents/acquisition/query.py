@@ -13,7 +13,7 @@ from agents.acquisition.arrays import InputTypeError, check_same_order, count
 from agents.acquisition.batch import Selection, choose
 from agents.acquisition.candidates import Candidates, all_unlabelled, are_features, by_features, by_position
 from agents.acquisition.classifier import check_classifier
-from agents.acquisition.labels import Labels, check_labels
+from agents.acquisition.labels import Labels, check_labels, hint
 from agents.acquisition.options import QueryOptions, Seed
 from agents.acquisition.pool_items import PoolItems, read_pool
 from agents.acquisition.user_pool import build_pool
@@ -110,7 +110,7 @@ def select(
     check_classifier(options.clf, options.fit_clf)
     items = read_pool(X, labels, options.clf, options.fit_clf)
     check_same_order(X, candidates, "candidates")
-    chosen = _candidates(candidates, items, labels.known)
+    chosen = _candidates(candidates, items, labels)
     size = _batch_size(batch_size, len(chosen.positions))
     weight = options.weights(n)
     seed = options.seed + int(labels.known.sum())
@@ -141,13 +141,16 @@ def select(
     )
 
 
-def _candidates(candidates: Any, items: PoolItems, known: np.ndarray) -> Candidates:
+def _candidates(candidates: Any, items: PoolItems, labels: Labels) -> Candidates:
     if candidates is None:
-        return all_unlabelled(known)
+        return all_unlabelled(labels)
     if are_features(candidates):
         rows = items.encode(items.in_my_order(candidates), "candidates")
-        return by_features(rows, items.vectors, known)
-    return by_position(candidates, len(items))
+        return by_features(rows, items.vectors, labels.known)
+    chosen = by_position(candidates, len(items))
+    if labels.known.all() and hint(labels.seen):
+        raise InputError(f"candidates={chosen.positions[:5].tolist()}… all have a label{hint(labels.seen)}.")
+    return chosen
 
 
 def _batch_size(batch_size: Any, available: int) -> int:

@@ -63,14 +63,14 @@ def build_pool(
         InputError, InputTypeError: see `agents.acquisition.query`.
     """
     known = [options.classes, *known_classes(options.clf, options.fit_clf)]
-    names, closed = class_list(labels.seen, *known)
+    names, closed = class_list(labels.seen, *known, missing_label=options.missing_label)
     n = len(items)
     heavy = strategy.per_class or strategy.needs_learner
     most = max(MIN_SCORED, MAX_CELLS // max(1, len(names))) if heavy else MAX_SCORED
     rows = _representatives(labels.known, np.random.default_rng([seed, n]), min(most, MAX_SCORED))
     predicted = predictions(items, labels, rows, options, names, closed)
     if predicted is not None and not set(predicted[1]) <= set(names):  # a part of it was fitted before
-        names, closed = class_list(labels.seen, *known, predicted[1])
+        names, closed = class_list(labels.seen, names, predicted[1])
     k = max(2, len(names) + (not closed))
     code = {name: i for i, name in enumerate(names)}
     y = np.full(n, -1)

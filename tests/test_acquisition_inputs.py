@@ -166,6 +166,12 @@ def test_candidates_given_as_features(kind: Callable[..., Any], pool: Callable[.
     assert_same(ask(pool(X), candidates=kind(rows), clf=LogisticRegression()), expected)
 
 
+def test_half_precision_candidates_of_a_sparse_pool() -> None:
+    half = X.astype(np.float16)
+    found = ask(sparse.csr_array(half.astype(np.float32)), candidates=half[20:30])
+    assert_same(found, ask(half.astype(np.float32), candidates=half[20:30]))
+
+
 def test_columns_of_candidates_are_found_by_name() -> None:
     turned = FRAME.iloc[20:30][list("edcba")]
     assert_same(ask(FRAME, candidates=turned), ask(candidates=X[20:30]))

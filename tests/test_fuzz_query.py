@@ -191,10 +191,7 @@ def plain(value: Any) -> Any:
 
 
 def contents(arguments: dict[str, Any]) -> dict[str, Any]:
-    found = {
-        key: value if np.isscalar(value) or value is None else plain(value)
-        for key, value in arguments.items()
-    }
+    found = {key: plain(value) if hasattr(value, "shape") else value for key, value in arguments.items()}
     return {
         key: value.tobytes() if isinstance(value, np.ndarray) and value.dtype != object else repr(value)
         for key, value in found.items()

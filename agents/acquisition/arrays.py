@@ -175,3 +175,8 @@ def _check_sparse(X: Any, name: str) -> sparse.csr_array:
         row = int(np.searchsorted(x.indptr, bad[0], side="right")) - 1
         raise _not_finite(name, row, int(x.indices[bad[0]]), x.data[bad[0]], X)
     return x
+
+
+def as_sparse(x: Any) -> Any:
+    """Returns sparse features as they are, others as a sparse matrix of a number type that SciPy knows."""
+    return x if sparse.issparse(x) else sparse.csr_array(np.asarray(x, dtype=np.float64))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from agents.acquisition.arrays import CHUNK, Features, InputTypeError, as_numpy, count, is_missing
+from agents.acquisition.arrays import CHUNK, Features, InputTypeError, as_numpy, as_sparse, count, is_missing
 from agents.acquisition.labels import Labels, hint
 from metaal_env.errors import InputError
 
@@ -81,7 +81,7 @@ def by_features(rows: Features, x: Features, known: np.ndarray) -> Candidates:
     if rows.shape[1] != x.shape[1]:
         raise InputError(f"candidates have {rows.shape[1]} features but X has {x.shape[1]}; make them equal.")
     if sparse.issparse(x) != sparse.issparse(rows):
-        x, rows = sparse.csr_array(x), sparse.csr_array(rows)
+        x, rows = as_sparse(x), as_sparse(rows)
     names = list(row_names(rows))
     wanted = set(names)
     where: dict[bytes, list[int]] = defaultdict(list)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from agents.acquisition.arrays import Features, as_numpy, check_features, count, is_table
+from agents.acquisition.arrays import Features, as_numpy, as_sparse, check_features, count, is_table
 from agents.acquisition.labels import Labels
 from metaal_env.errors import InputError, brief
 
@@ -142,7 +142,7 @@ def take(items: Any, rows: np.ndarray) -> Any:
 def joined(first: Any, second: Any) -> Any:
     """Puts items of one kind one after the other: data frames, sparse matrices, lists or arrays."""
     if sparse.issparse(first) or sparse.issparse(second):
-        return sparse.vstack([first, second], format="csr")
+        return sparse.vstack([as_sparse(first), as_sparse(second)], format="csr")
     if hasattr(first, "iloc"):
         import pandas as pd
 

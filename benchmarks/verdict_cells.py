@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.evaluation.episodes import Episodes, Paired
+from agents.evaluation.episodes import Episodes
+from agents.evaluation.paired import Paired
 from agents.evaluation.statistics.comparisons import ORACLE, gap_share, mean_of, pooled_difference
 from agents.evaluation.statistics.intervals import Interval
 

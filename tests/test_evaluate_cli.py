@@ -184,7 +184,7 @@ def test_bad_input_is_one_sentence(
 def test_nothing_to_evaluate_names_the_command_that_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.evaluation.protocol.loading.SHIPPED", tmp_path / "nothing ships")
+    monkeypatch.setattr("agents.pretrained.SHIPPED", tmp_path / "nothing ships")
     _, err = _in_process([], tmp_path)
     assert "python train_policy.py" in err and err.count("\n") == 1
 

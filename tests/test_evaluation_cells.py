@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agents.evaluation.cluster import cluster_executor
-from agents.evaluation.episodes import Paired
+from agents.evaluation.paired import Paired
 from agents.evaluation.protocol.cells import cells_of, pending
 from agents.evaluation.protocol.planning import Plan, make_protocol, parse_setting, replay
 from agents.evaluation.protocol.rows import read_results

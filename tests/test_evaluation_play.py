@@ -8,7 +8,7 @@ import torch
 from evaluation_stubs import RandomStub, clusters, core
 
 from agents.evaluation import pair, play
-from agents.evaluation.measures import area, labels_to_target, quality
+from agents.evaluation.measures import area, aulc, labels_to_target, quality
 from agents.strategies.base import PrivilegedStrategy
 from metaal_env.core import Oracle
 from metaal_env.errors import InputError
@@ -50,7 +50,7 @@ def test_curves_end_with_each_episodes_own_budget() -> None:
             and (episodes.picks[row, budget:] < 0).all()
         )
     expected = [np.nanmean(row[1:]) for row in episodes.curves["accuracy"]]
-    np.testing.assert_allclose(episodes.aulc, expected)
+    np.testing.assert_allclose(aulc(episodes), expected)
 
 
 def test_privileged_strategy_gets_the_oracle_and_is_marked() -> None:

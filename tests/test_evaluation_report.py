@@ -12,7 +12,9 @@ import pytest
 from evaluation_stubs import made_up
 from rich.console import Console
 
-from agents.evaluation.episodes import Episodes, pair
+from agents.evaluation.episodes import Episodes
+from agents.evaluation.measures import aulc
+from agents.evaluation.paired import pair
 from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario, short_names
 from agents.evaluation.report.diagrams import _groups
 from agents.evaluation.report.formats import number, show_target
@@ -74,7 +76,7 @@ def test_regret_and_targets(results: dict[str, Episodes]) -> None:
     assert lost["policy"] == pytest.approx((-0.03 + 0.04) / 2, abs=0.006)
     goals = targets(results)
     for s in SCENARIOS:
-        assert goals[s.key] == pytest.approx(results["random"].aulc[s.key == STRATA].mean())
+        assert goals[s.key] == pytest.approx(aulc(results["random"])[s.key == STRATA].mean())
     assert set(targets(results, 0.9).values()) == {0.9}
     assert np.isnan(targets({"policy": results["policy"]})[SCENARIOS[0].key])
 
@@ -171,8 +173,8 @@ def test_tensorboard_gets_the_same_scalars(results: dict[str, Episodes], tmp_pat
     events.Reload()
     points = events.Scalars("accuracy_by_labels")
     assert [p.step for p in points] == [0, 1, 2, 3, 4]
-    assert points[-1].value == pytest.approx(results["policy"].aulc.mean(), abs=1e-6)
-    assert events.Scalars("score/aulc")[0].value == pytest.approx(results["policy"].aulc.mean(), abs=1e-6)
+    assert points[-1].value == pytest.approx(aulc(results["policy"]).mean(), abs=1e-6)
+    assert events.Scalars("score/aulc")[0].value == pytest.approx(aulc(results["policy"]).mean(), abs=1e-6)
 
 
 def test_unknown_measure(results: dict[str, Episodes]) -> None:

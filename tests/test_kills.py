@@ -24,8 +24,9 @@ from test_train_cli import TINY, command
 from agents.training.imitation import imitate as imitation_module
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.ppo.callback import RECOVERIES, Trainer
+from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import EpisodePPO
-from agents.training.ppo.train import PPOConfig, make_ppo, train_ppo
+from agents.training.ppo.train import make_ppo, train_ppo
 from agents.training.task_mixture import Mixture
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner

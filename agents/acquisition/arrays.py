@@ -10,17 +10,13 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from metaal_env.errors import InputError, brief
+from metaal_env.errors import InputError, InputTypeError, brief
 
 CHUNK = 16_384
 """Rows checked at a time, so that a memory-mapped array is never read whole."""
 
 Features: TypeAlias = "np.ndarray | sparse.csr_array"
 """(N, D) finite numbers."""
-
-
-class InputTypeError(InputError, TypeError):
-    """An argument of the wrong type; also a `TypeError`, as scikit-activeml raises."""
 
 
 def as_numpy(value: Any) -> Any:

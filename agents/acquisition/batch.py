@@ -13,7 +13,8 @@ import torch
 from agents.acquisition.arrays import Features
 from agents.acquisition.representatives import Representatives
 from agents.acquisition.user_pool import Pool
-from agents.strategies.base import Strategy, similarity_to, unit_range
+from agents.strategies.base import Strategy, similarity_to
+from metaal_env.batched import unit_range
 from metaal_env.pool.view import PoolView
 
 EXACT_BATCHES = 1024

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from agents.acquisition.arrays import CHUNK, Features, InputTypeError, as_numpy, as_sparse, count, is_missing
+from agents.acquisition.arrays import CHUNK, Features, as_numpy, as_sparse, count, is_missing
 from agents.acquisition.labels import Labels, hint
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, InputTypeError
 
 
 class Candidates(NamedTuple):

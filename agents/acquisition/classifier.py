@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from agents.acquisition.arrays import InputTypeError, as_numpy
+from agents.acquisition.arrays import as_numpy
 from agents.acquisition.labels import Labels, class_list
 from agents.acquisition.options import QueryOptions
 from agents.acquisition.pool_items import PoolItems
-from metaal_env.errors import InputError, brief
+from metaal_env.errors import InputError, InputTypeError, brief
 
 TRIALS = ((100, 10, 0), (1000, 20, 12))
 """Rows, rows per class and made-up classes with which a classifier is tried that cannot be fitted to the labels."""

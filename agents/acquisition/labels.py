@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents.acquisition.arrays import InputTypeError, as_numpy, is_missing
-from metaal_env.errors import InputError
+from agents.acquisition.arrays import as_numpy, is_missing
+from metaal_env.errors import InputError, InputTypeError
 
 
 class Labels(NamedTuple):

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from agents.acquisition.arrays import InputTypeError, as_numpy
-from agents.pretrained import PolicySpec
-from metaal_env.errors import InputError
+from agents.acquisition.arrays import as_numpy
+from agents.acquisition.policies import PolicySpec
+from metaal_env.errors import InputError, InputTypeError
 
 Seed = int | np.random.RandomState | np.random.Generator | None
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from agents.acquisition.arrays import InputTypeError, check_same_order, count
+from agents.acquisition.arrays import check_same_order, count
 from agents.acquisition.batch import Selection, choose
 from agents.acquisition.candidates import Candidates, all_unlabelled, are_features, by_features, by_position
 from agents.acquisition.classifier import check_classifier
 from agents.acquisition.labels import Labels, check_labels, hint
 from agents.acquisition.options import QueryOptions, Seed
+from agents.acquisition.policies import PolicySpec, load_policy
 from agents.acquisition.pool_items import PoolItems, read_pool
 from agents.acquisition.user_pool import build_pool
-from agents.pretrained import PolicySpec, load_policy
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, InputTypeError
 
 
 def query(

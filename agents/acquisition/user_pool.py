@@ -65,7 +65,7 @@ def build_pool(
     known = [options.classes, *known_classes(options.clf, options.fit_clf)]
     names, closed = class_list(labels.seen, *known, missing_label=options.missing_label)
     n = len(items)
-    heavy = strategy.per_class or strategy.needs_learner
+    heavy = strategy.grows_with_classes or strategy.needs_learner
     most = max(MIN_SCORED, MAX_CELLS // max(1, len(names))) if heavy else MAX_SCORED
     rows = _representatives(labels.known, np.random.default_rng([seed, n]), min(most, MAX_SCORED))
     predicted = predictions(items, labels, rows, options, names, closed)
@@ -125,7 +125,7 @@ def _view(
         own = view_of_few_classes(z, y, k, seed)
         geometry = Geometry(z.unsqueeze(0), own.valid)
         return replace(
-            own, embeddings=geometry.embeddings, geometry=geometry, learner=None, features=None, adapted=None
+            own, embeddings=geometry.embeddings, geometry=geometry, learner=None, prepared=None, adapted=None
         )
     own = own_view(z, y, k, seed)
     if probs is None:

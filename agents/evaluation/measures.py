@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from metaal_env.core import score_logits
-from metaal_env.errors import Registry
-
-if TYPE_CHECKING:
-    from agents.evaluation.episodes import Episodes
+from agents.evaluation.episodes import Episodes
+from metaal_env.metrics import score_logits
+from metaal_env.registry import Registry
 
 CALIBRATION_BINS = 10
-CURVES = ("accuracy", "balanced_accuracy", "log_loss", "ece", "coverage")
-"""What is recorded at every label count; the columns of the row files."""
 
 
 def quality(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -83,7 +78,7 @@ def labels_to_target(accuracy: np.ndarray, target: float | np.ndarray) -> np.nda
     return np.where(np.isnan(accuracy).all(1), np.nan, first)
 
 
-Measure = Callable[["Episodes"], np.ndarray]
+Measure = Callable[[Episodes], np.ndarray]
 MEASURES: Registry[Measure] = Registry("measure")
 """Name → one number per episode, (E,). Every measure here is oriented so that higher is better."""
 

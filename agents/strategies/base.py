@@ -8,10 +8,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from metaal_env.batched import unit_range
 from metaal_env.core import Oracle
-from metaal_env.errors import InputError, Registry
+from metaal_env.errors import InputError
+from metaal_env.features.rules import HERDING_WIDTH
 from metaal_env.pool.view import PoolView
-from metaal_env.rules import HERDING_WIDTH
+from metaal_env.registry import Registry
 
 SAME = 1e-6
 """Differences between probabilities below this are rounding."""
@@ -28,7 +30,7 @@ class Strategy(ABC):
             refused on a user's own pool.
         stochastic: True when scores depend on random numbers beyond the tie-breaking at a cold start.
         needs_learner: True when the rule re-adapts the inner learner, so the view must hold one.
-        per_class: True when time and memory grow with items times classes by more than the probabilities, so that
+        grows_with_classes: True when time and memory grow with items times classes by more than the probabilities, so that
             of a user's pool with hundreds of classes fewer items are scored.
         spreads: True when a picked item lowers the scores of those near it even before its label is known.
             Batches are then plain greedy re-scoring; otherwise `select_batch` penalises redundancy itself.
@@ -37,7 +39,7 @@ class Strategy(ABC):
     privileged: bool = False
     stochastic: bool = False
     needs_learner: bool = False
-    per_class: bool = False
+    grows_with_classes: bool = False
     spreads: bool = False
 
     def __init__(self, *, seed: int = 0):
@@ -119,15 +121,6 @@ def stack_picks(picks: list[Tensor], view: PoolView) -> Tensor:
 def masked_scores(scores: Tensor, view: PoolView) -> Tensor:
     """(B, N) scores with −inf at items that cannot be picked."""
     return scores.masked_fill(~view.selectable, -torch.inf)
-
-
-def unit_range(scores: Tensor, mask: Tensor) -> Tensor:
-    """(B, N) scores scaled so that those under `mask` span [0, 1]; constant scores become 1."""
-    low = scores.masked_fill(~mask, torch.inf).amin(1, keepdim=True)
-    high = scores.masked_fill(~mask, -torch.inf).amax(1, keepdim=True)
-    span = high - low
-    scaled = torch.where(span > 0, (scores - low) / span.clamp(min=1e-30), 1.0)
-    return scaled.masked_fill(~mask, 0).clamp(0, 1)
 
 
 def similarity_to(view: PoolView, pick: Tensor, width: float = HERDING_WIDTH) -> Tensor:

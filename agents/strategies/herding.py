@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
-from metaal_env import rules
+from metaal_env.features import rules
 from metaal_env.pool.view import PoolView
 
 

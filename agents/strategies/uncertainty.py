@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, random_if_cold
-from metaal_env import rules
+from metaal_env.features import rules
 from metaal_env.pool.view import PoolView
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from metaal_env.datasets.readers.load_file import READERS, load_file
 from metaal_env.datasets.sources import bundled, glyphs, languages, r_tables, synthetic, torchvision_images
 from metaal_env.errors import InputError, brief, unknown_name
 
-__all__ = ["DATASETS", "ClassDataset", "load_dataset"]
+__all__ = ["DATASETS", "ClassDataset", "data_fingerprint", "joint_fingerprint", "load_dataset"]
 
 _SOURCES = (bundled, glyphs, languages, torchvision_images)  # Imported because that registers their names.
 _KEPT = 8
@@ -46,6 +48,17 @@ def load_dataset(name_or_path: str) -> ClassDataset:
     if status is not None:
         return _file(path, name, status.st_mtime_ns, status.st_size)
     return load_file(path, name)
+
+
+def data_fingerprint(name_or_path: str) -> str:
+    """Returns the fingerprint of a data set's train, validation and test part. Raises: `InputError`."""
+    whole = load_dataset(name_or_path)
+    return joint_fingerprint([whole.split("train"), whole.split("validation"), whole.split("test")])
+
+
+def joint_fingerprint(parts: Iterable[ClassDataset]) -> str:
+    """Returns 16 hexadecimal digits of the content of several data sets and of their order."""
+    return hashlib.sha256("".join(part.fingerprint for part in parts).encode()).hexdigest()[:16]
 
 
 def _looks_like_path(name: str) -> bool:

@@ -125,10 +125,10 @@ class Training:
         if config.distortion:
             inputs = distorted(inputs, config.distortion, self.rng)
         with computing_in(learner, torch.bfloat16 if config.precision == "bfloat16" else None):
-            features = learner.prepare(inputs)
-            loss, logits = path_loss(learner, features, tasks)
+            prepared = learner.prepare(inputs)
+            loss, logits = path_loss(learner, prepared, tasks)
             if config.all_way:
-                loss = loss + config.all_way * all_way_loss(learner, features, items.shape, self.rng)
+                loss = loss + config.all_way * all_way_loss(learner, prepared, items.shape, self.rng)
         self.optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), 10.0)

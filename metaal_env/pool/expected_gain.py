@@ -12,9 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.pool.distances import Geometry
+from metaal_env.batched import take_rows
 from metaal_env.pool.partitions import Partitions, partitions
-from metaal_env.pool.sampled_clusterings import coordinates
+from metaal_env.pool.remembered import remembered
+from metaal_env.pool.sampled_clusterings import clusterings, coordinates
 from metaal_env.pool.view import PoolView
 
 TEMPERATURE = 2.0
@@ -130,7 +131,7 @@ def _expected(
     far = found.support.square().sum(-1, keepdim=True)  # (B, K, 1)
     far = far + 2 * found.support @ everyone.transpose(1, 2) + everyone.square().sum(-1).unsqueeze(1)
     far = far / (2 * after)  # (B, K, N)
-    product = _products(view, x)
+    product = _products(view)
     numbers = torch.arange(counts.shape[1], device=x.device).view(1, -1, 1)
     member = found.member[:, :, ::EVERY]
     share = member / (member.sum(1, keepdim=True).clamp(min=1) * view.way.view(-1, 1, 1, 1))
@@ -142,10 +143,10 @@ def _expected(
         stays = right(truth[..., m].unsqueeze(1)) * (1 - is_class)
         w, y = weight[..., m].unsqueeze(1), label[..., m]
         # In place, for fresh memory of this size costs more than the sums.
-        margin = Geometry.rows(near, y)  # (B, N, E)
+        margin = take_rows(near, y)  # (B, N, E)
         margin += torch.take_along_dim(far, y.unsqueeze(1), 1).transpose(1, 2)
         torch.sub(product, margin, out=margin)
-        won = Geometry.rows(w * (is_class - stays), y)
+        won = take_rows(w * (is_class - stays), y)
         if slope is None:
             won *= margin > 0
         else:
@@ -156,10 +157,7 @@ def _expected(
     return total / label.shape[2]
 
 
-def _products(view: PoolView, x: Tensor) -> Tensor:
-    """(B, N, E) inner products of all items with the partitioned ones; kept on the view's geometry."""
-    memo = view.geometry.memo
-    if "products" not in memo:
-        memo["products"] = coordinates(view.geometry) @ x.transpose(1, 2)
-    found: Tensor = memo["products"]
-    return found
+@remembered("pool")
+def _products(view: PoolView) -> Tensor:
+    """Returns (B, N, E) inner products of all items with the partitioned ones."""
+    return coordinates(view.geometry) @ clusterings(view).x.transpose(1, 2)

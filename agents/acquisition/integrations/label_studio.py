@@ -16,8 +16,8 @@ import torch
 
 from agents.acquisition.items.encoders import EncoderName, encode
 from agents.acquisition.items.read_items import Items
+from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import query
-from agents.pretrained import PolicySpec
 from metaal_env.errors import InputError
 from metaal_env.pool.clusters import k_means
 

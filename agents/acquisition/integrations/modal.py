@@ -12,9 +12,9 @@ from agents.acquisition.candidates import row_names
 from agents.acquisition.classifier import RowClassifier, check_classifier
 from agents.acquisition.labels import Labels, check_labels, one_label_each
 from agents.acquisition.options import QueryOptions, Seed
+from agents.acquisition.policies import PolicySpec
 from agents.acquisition.pool_items import joined, read_pool, take
 from agents.acquisition.query import select
-from agents.pretrained import PolicySpec
 from metaal_env.errors import InputError, brief
 
 

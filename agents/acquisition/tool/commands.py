@@ -16,13 +16,13 @@ from agents.acquisition.integrations.label_studio import AcquisitionBackend
 from agents.acquisition.integrations.label_studio_http import make_server
 from agents.acquisition.items.encoders import EncoderName, encode
 from agents.acquisition.items.read_items import Items, read_items
+from agents.acquisition.policies import load_policy
 from agents.acquisition.query import select
 from agents.acquisition.tool.progress import NEXT, progress
 from agents.acquisition.tool.session import Session, label_loop
 from agents.acquisition.why.figures import check_figure_path, report_figure, save_figure, why_figure
 from agents.acquisition.why.likeness import most_alike, policy_report
 from agents.policy.reasons import in_words, reasons
-from agents.pretrained import load_policy
 from metaal_env.errors import InputError
 from metaal_env.runtime.command_line import run_cli
 from metaal_env.runtime.files import write_atomic

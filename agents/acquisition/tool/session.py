@@ -13,9 +13,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from agents.acquisition.items.read_items import Items
+from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import select
 from agents.policy.reasons import in_words, reasons
-from agents.pretrained import PolicySpec
 from metaal_env.errors import InputError
 from metaal_env.runtime.files import write_atomic
 

@@ -9,20 +9,20 @@ from typing import cast
 
 import torch
 
-from agents.evaluation.protocol.external import runs_code
 from agents.evaluation.protocol.protocol import task_config
+from agents.loading import runs_code
+from agents.pretrained import shipped_policies
 from agents.strategies.fitted.base import FILE as FITTED_FILE
 from agents.strategies.fitted.base import is_fitted
-from metaal_env.datasets import load_dataset
+from metaal_env.datasets import data_fingerprint, load_dataset
 from metaal_env.datasets.base import ClassDataset, Split
 from metaal_env.errors import InputError
-from metaal_env.learners import InnerLearner, load_learner
+from metaal_env.learners import InnerLearner, learner_fingerprint, load_learner
 from metaal_env.runtime.files import read_json
 from metaal_env.tasks import TaskConfig
 
 DEFAULT_DATASET = "glyphs"
 DEFAULT_LEARNER = "prototype"
-SHIPPED = Path(__file__).parents[2] / "pretrained"
 """Policies that come with the package, one folder each, laid out like a run."""
 
 
@@ -38,15 +38,10 @@ def load_parts(dataset: str, split: str, learner: str) -> tuple[ClassDataset, In
     return data, load_learner(learner, data.input_shape)
 
 
-def data_digest(dataset: ClassDataset) -> str:
-    """Fingerprint of items and labels."""
-    digest = hashlib.sha256(dataset.inputs.contiguous().numpy().tobytes())
-    digest.update(dataset.labels.numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def learner_digest(learner: InnerLearner) -> str:
-    """Fingerprint of a learner's weights."""
+def learner_digest(spec: str, learner: InnerLearner) -> str:
+    """Returns the fingerprint of a saved learner, else of the weights that one given by name has drawn."""
+    if (saved := learner_fingerprint(spec)) != spec:
+        return saved
     digest = hashlib.sha256(type(learner).__name__.encode())
     for name, value in sorted(learner.state_dict().items()):
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
@@ -75,13 +70,27 @@ def policy_stem(spec: str | Path) -> Path:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained policy with what it was trained on."""
+    """A trained policy with what it was trained on.
+
+    Attributes:
+        data: fingerprint of the data set; empty where the run's record has none.
+    """
 
     folder: Path
     policy: str
     dataset: str
     learner: str
     task: TaskConfig
+    data: str = ""
+
+    def was_trained_on(self, dataset: str) -> bool:
+        """Whether that is the run's data set: by content, or by name where the run recorded no fingerprint."""
+        if not self.data:
+            return dataset == self.dataset
+        try:
+            return data_fingerprint(dataset) == self.data
+        except InputError:  # too few classes to be split as the run's are
+            return False
 
 
 def newest_run(root: Path = Path("runs")) -> Run:
@@ -91,13 +100,13 @@ def newest_run(root: Path = Path("runs")) -> Run:
         InputError: there is neither.
     """
     found = sorted(root.glob("*/policy.json"), key=lambda file: file.stat().st_mtime)
-    shipped = sorted(SHIPPED.glob("*/policy.json"))
+    shipped = list(shipped_policies().values())
     if not found and not shipped:
         raise InputError(
             f"policy: no finished run under {str(root)!r} and none shipped; "
             "run `python train_policy.py` first, or name rules with --strategies."
         )
-    return read_run(found[-1].parent if found else shipped[0].parent)
+    return read_run(found[-1].parent if found else shipped[0])
 
 
 def read_run(spec: str | Path) -> Run:
@@ -117,18 +126,21 @@ def read_run(spec: str | Path) -> Run:
         raw = read_json(config, f"config={str(config)!r}")
         try:
             dataset = str(raw.get("dataset", DEFAULT_DATASET))
+            prints = raw.get("fingerprints")
+            data = str(prints.get("dataset", "")) if isinstance(prints, dict) else ""
             task = task_config(raw["task"] if isinstance(raw.get("task"), dict) else raw)
         except InputError:
             raise
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"config={str(config)!r} is damaged ({error}); train again.") from error
     else:
-        dataset, task = DEFAULT_DATASET, TaskConfig()
+        dataset, task, data = DEFAULT_DATASET, TaskConfig(), ""
     own = (folder / "learner.json").is_file()
     spec_text = str(folder) if stem.name == "policy" else f"{stem}.json"
     if runs_code(spec_text):
         raise InputError(f"policy={str(spec)!r} looks like a Python file and a class; rename the folder.")
-    return Run(folder, spec_text, dataset, str(folder / "learner") if own else DEFAULT_LEARNER, task)
+    learner = str(folder / "learner") if own else DEFAULT_LEARNER
+    return Run(folder, spec_text, dataset, learner, task, data)
 
 
 def learner_fits(learner: str, data: ClassDataset) -> bool:

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from agents.evaluation.protocol.external import load_strategy, runs_code
 from agents.evaluation.protocol.loading import (
     DEFAULT_DATASET,
     DEFAULT_LEARNER,
     Run,
-    data_digest,
     learner_digest,
     learner_fits,
     load_parts,
@@ -22,8 +20,10 @@ from agents.evaluation.protocol.loading import (
     read_run,
     strategy_digest,
 )
-from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
+from agents.evaluation.protocol.protocol import SCHEMA, Contestant, Protocol, Scenario
+from agents.loading import load_strategy, runs_code
 from agents.strategies import STRATEGIES
+from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 from metaal_env.sampler import TaskSampler, fit_task
 from metaal_env.tasks import TaskConfig
@@ -122,8 +122,13 @@ def make_protocol(plan: Plan) -> Planned:
     scenarios: dict[str, Scenario] = {}
     datasets = plan.dataset or (run.dataset if run else DEFAULT_DATASET,)
     for dataset, learner in itertools.product(datasets, plan.learner or (None,)):
-        data = load_split(dataset, plan.split)
-        foreign = run is None or dataset != run.dataset
+        data = load_split(dataset, plan.split) if plan.dataset or run is None else _own_split(run, plan.split)
+        foreign = run is None or not run.was_trained_on(dataset)
+        if run is not None and foreign and dataset == run.dataset:
+            notes.append(
+                f"{dataset}: the content has changed since {run.folder.name} was trained on it, which may have "
+                "seen these classes"
+            )
         chosen = learner or (run.learner if run else DEFAULT_LEARNER)
         if learner is None and not learner_fits(chosen, data):
             notes.append(
@@ -131,7 +136,7 @@ def make_protocol(plan: Plan) -> Planned:
                 f"using {DEFAULT_LEARNER}"
             )
             chosen = DEFAULT_LEARNER
-        digests = data_digest(data), learner_digest(load_parts(dataset, plan.split, chosen)[1])
+        digests = data.fingerprint, learner_digest(chosen, load_parts(dataset, plan.split, chosen)[1])
         for task, fixed, is_variant in _tasks(plan, run.task if run else TaskConfig()):
             if foreign:
                 task, changes = fit_task(task, data, fixed)
@@ -148,6 +153,17 @@ def make_protocol(plan: Plan) -> Planned:
             scenarios.setdefault(scenario.key, scenario)
     protocol = Protocol(tuple(scenarios.values()), contestants, plan.n_tasks, tuple(plan.seeds))
     return Planned(protocol, notes)
+
+
+def _own_split(run: Run, split: str) -> ClassDataset:
+    """A part of the run's own data set. Raises: `InputError` if it lies elsewhere now."""
+    try:
+        return load_split(run.dataset, split)
+    except InputError as error:
+        raise InputError(
+            f"dataset={run.dataset!r}, which policy={run.policy!r} was trained on, cannot be used ({error}); "
+            "name the data with --dataset."
+        ) from error
 
 
 def _runs(plan: Plan) -> list[Run]:
@@ -185,9 +201,16 @@ def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
     for scenario in saved.scenarios:
         data, learner = load_parts(scenario.dataset, scenario.split, scenario.learner)
         TaskSampler(data, scenario.task)
-        now = replace(scenario, data_digest=data_digest(data), learner_digest=learner_digest(learner))
+        now = replace(
+            scenario,
+            data_digest=data.fingerprint,
+            learner_digest=learner_digest(scenario.learner, learner),
+            schema=SCHEMA,
+        )
         for what in ("data", "learner"):
-            if getattr(now, f"{what}_digest") != getattr(scenario, f"{what}_digest"):
+            if scenario.schema == SCHEMA and getattr(now, f"{what}_digest") != getattr(
+                scenario, f"{what}_digest"
+            ):
                 notes.append(f"{scenario.dataset}: the {what} differ(s) from when the protocol was saved")
         scenarios.append(now)
     contestants = []
@@ -197,7 +220,13 @@ def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
         if digest != contestant.digest:
             notes.append(f"{contestant.name} differs from when the protocol was saved")
         contestants.append(replace(contestant, digest=digest))
-    return Planned(replace(saved, scenarios=tuple(scenarios), contestants=tuple(contestants)), notes)
+    if saved.schema != SCHEMA:
+        notes.append(
+            f"protocol of version {saved.schema}: whether data and learners differ from then is unknown"
+        )
+    return Planned(
+        replace(saved, schema=SCHEMA, scenarios=tuple(scenarios), contestants=tuple(contestants)), notes
+    )
 
 
 def _contestants(plan: Plan, runs: Sequence[Run]) -> tuple[Contestant, ...]:

@@ -14,8 +14,12 @@ from metaal_env.errors import InputError, brief
 from metaal_env.runtime.files import read_json, write_atomic
 from metaal_env.tasks import TaskConfig
 
-SCHEMA = 1
-"""Version of the protocol and of the row files; raised when either changes its meaning."""
+SCHEMA = 2
+"""Version of the protocol and of the row files; raised when either changes its meaning.
+
+In version 1 scenarios were known by the paths of data and learner, so that the same command with other paths did not
+continue them. Such results can be drawn and their protocols played again, but nothing is added to them any more.
+"""
 
 T = TypeVar("T")
 
@@ -36,6 +40,7 @@ class Scenario:
         task: what tasks look like.
         learner: registered name, or path of saved weights.
         data_digest, learner_digest: fingerprints of what was loaded.
+        schema: version of the protocol that it belongs to.
     """
 
     dataset: str
@@ -44,6 +49,7 @@ class Scenario:
     learner: str
     data_digest: str = ""
     learner_digest: str = ""
+    schema: int = SCHEMA
 
     @property
     def axes(self) -> dict[str, str]:
@@ -66,7 +72,16 @@ class Scenario:
     def key(self) -> str:
         """Readable and unique: the stratum's name in row files."""
         readable = " ".join(f"{name}={value}" for name, value in self.axes.items())
-        return f"{readable} #{_digest(asdict(self))[:6]}"
+        return f"{readable} #{_digest(self.identity)[:6]}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the rows depend on: names and content of data and learner, but not the folders in which they lie."""
+        found = {name: value for name, value in asdict(self).items() if name != "schema"}
+        if self.schema > 1:
+            found |= {"dataset": self.axes["data"]} if self.data_digest else {}
+            found |= {"learner": self.axes["learner"]} if self.learner_digest else {}
+        return found
 
 
 def file_name(name: str) -> str:
@@ -143,7 +158,8 @@ class Protocol:
     @property
     def digest(self) -> str:
         """Identity of the tasks and of how they are measured."""
-        return _digest({k: v for k, v in asdict(self).items() if k != "contestants"})[:16]
+        found = {k: v for k, v in asdict(self).items() if k != "contestants"}
+        return _digest(found | {"scenarios": [scenario.identity for scenario in self.scenarios]})[:16]
 
     def joined_to(self, path: Path) -> Protocol:
         """This protocol with the strategies that an earlier run of it left at `path`, if any.
@@ -154,6 +170,11 @@ class Protocol:
         if not path.is_file():
             return self
         earlier = Protocol.load(path)
+        if earlier.schema != self.schema:
+            raise InputError(
+                f"out={str(path.parent)!r} holds results of version {earlier.schema}, this program adds to version "
+                f"{self.schema}; give another --out (--redraw still shows those)."
+            )
         if earlier.digest != self.digest:
             raise InputError(
                 f"out={str(path.parent)!r} holds results of another protocol ({earlier.digest}, this one is "
@@ -187,12 +208,13 @@ class Protocol:
             )
         what = f"protocol={str(path)!r}"
         raw = read_json(path, what)
-        if raw.get("schema") != SCHEMA:
-            raise InputError(
-                f"{what} has version {raw.get('schema')!r}, this program reads {SCHEMA}; evaluate again."
-            )
+        schema = raw.get("schema")
+        if type(schema) is not int or not 1 <= schema <= SCHEMA:
+            raise InputError(f"{what} has version {schema!r}, this program reads 1…{SCHEMA}; evaluate again.")
         try:
-            scenarios = tuple(_typed(Scenario, s | {"task": _task(s["task"])}) for s in raw["scenarios"])
+            scenarios = tuple(
+                _typed(Scenario, s | {"task": _task(s["task"]), "schema": schema}) for s in raw["scenarios"]
+            )
             contestants = tuple(_typed(Contestant, c) for c in raw["contestants"])
             lists = {"scenarios": scenarios, "contestants": contestants, "seeds": tuple(raw["seeds"])}
             return _typed(Protocol, raw | lists)

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.evaluation.episodes import Episodes, concatenate
-from agents.evaluation.measures import CURVES
+from agents.evaluation.episodes import CURVES, Episodes, concatenate
 from agents.evaluation.protocol.protocol import Protocol
 from metaal_env.errors import InputError, brief
 from metaal_env.runtime.files import read_json, write_atomic

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from agents.evaluation.episodes import Episodes, pair
+from agents.evaluation.episodes import Episodes
 from agents.evaluation.measures import Measure, aulc
+from agents.evaluation.paired import pair
 from agents.evaluation.report.matrix import Matrix
 from agents.evaluation.statistics.rank_tests import average_ranks, critical_difference
 

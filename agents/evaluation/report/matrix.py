@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.evaluation.episodes import Episodes, is_policy, pair
+from agents.evaluation.episodes import Episodes, is_policy
 from agents.evaluation.measures import Measure, aulc
+from agents.evaluation.paired import pair
 from agents.evaluation.statistics.intervals import Difference, difference
 
 BEST_RULE = "best rule"

@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from agents.evaluation.episodes import Episodes, is_policy, pair
+from agents.evaluation.episodes import Episodes, is_policy
+from agents.evaluation.paired import pair
 from metaal_env.runtime.files import write_atomic
 
 MAX_PANELS = 6

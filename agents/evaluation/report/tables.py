@@ -7,8 +7,9 @@ from itertools import combinations
 
 import numpy as np
 
-from agents.evaluation.episodes import Episodes, is_policy, pair
+from agents.evaluation.episodes import Episodes, is_policy
 from agents.evaluation.measures import Measure, area, aulc, final_accuracy, labels_to_target
+from agents.evaluation.paired import pair
 from agents.evaluation.report.formats import (
     comparison,
     number,

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from agents.evaluation.episodes import Episodes, Paired, is_policy
+from agents.evaluation.episodes import Episodes, is_policy
 from agents.evaluation.measures import final_accuracy
+from agents.evaluation.paired import Paired
 from agents.evaluation.statistics.intervals import Interval, bootstrap, resamples
 
 RANDOM, ORACLE = "random", "greedy_lookahead"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,19 +17,16 @@ from torch.distributions import Categorical
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from agents.evaluation.play import play
 from agents.evaluation.report.pictures import pool_figure
-from agents.policy.sb3_policy import LearnedStrategy, SetPolicy, entropy
-from agents.strategies.base import Strategy
+from agents.policy.network import AcquisitionNetwork
+from agents.policy.sb3_policy import LearnedStrategy, SetPolicy, entropy, policy_fingerprint
+from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import BACK_OFF, EpisodePPO
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
+from agents.training.validation import validate, validation_seeds
 from metaal_env.core import Core
 from metaal_env.errors import InputError
 from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
-
-if TYPE_CHECKING:
-    from agents.training.ppo.train import PPOConfig
-
 
 AVERAGING = 0.9
 """Share of the running average of weights that an iteration keeps. The average is what is validated and kept, since
@@ -37,6 +35,9 @@ the updates of a single iteration follow few tasks."""
 RECOVERIES = 3
 """Divergences after which a training goes on; at the next it gives up."""
 
+CHANGEABLE = ("iterations",)
+"""Settings of PPO that a continued training may change; see `Trainer`."""
+
 
 class Trainer(BaseCallback):
     """Validates, logs and checkpoints between iterations.
@@ -44,6 +45,11 @@ class Trainer(BaseCallback):
     At an iteration's start no episode is running and its tasks depend on its number alone, so weights,
     optimiser and random states are all there is to save: a run that continues from the checkpoint equals one
     that was never interrupted.
+
+    Once an iteration is finished, raising `config.iterations` from N to M is recorded in the checkpoint: whether it is
+    raised before iteration N or after, all N iterations follow the learning rate planned for N, and N + 1 … M the one
+    planned for M, which starts higher than N's ended. A raised run therefore equals every other run raised from N to M,
+    and an unraised one of M iterations in its tasks but not in its weights.
 
     Args:
         config: of the training.
@@ -64,6 +70,8 @@ class Trainer(BaseCallback):
     ):
         super().__init__()
         self.config, self.validation, self.baselines = config, validation, baselines
+        start = config.start and policy_fingerprint(config.start)
+        self.identity = asdict(config) | {"start": start}  # its weights count, not its place
         self.checkpoint, self.stem = checkpoint, stem
         self.best = -np.inf
         self.averaged: AveragedModel
@@ -74,11 +82,12 @@ class Trainer(BaseCallback):
 
     def continue_from_checkpoint(self, model: EpisodePPO) -> int:
         """Restores the saved state, if there is one; returns the number of finished iterations."""
-        network = model.policy.network
-        self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))  # type: ignore[arg-type]
-        saved = read_checkpoint(self.checkpoint, self.config)
+        network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
+        self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))
+        saved = read_checkpoint(self.checkpoint, self.identity, CHANGEABLE)
         if saved is None:
             return 0
+        network.names.check_same(saved.get("features"), f"checkpoint={str(self.checkpoint)!r}")
         with restoring(self.checkpoint):
             model.policy.load_state_dict(saved["policy"])
             self.averaged.load_state_dict(saved["averaged"])
@@ -90,7 +99,23 @@ class Trainer(BaseCallback):
             model.num_timesteps = saved["num_timesteps"]
             model._n_updates = saved["n_updates"]
             model.recoveries = saved.get("recoveries", 0)
+            model.plans = self._plans(saved)
+        if model.plans != saved.get("plans"):
+            write_checkpoint(self.checkpoint, self.identity, saved | {"plans": model.plans})
         return model.iteration
+
+    def _plans(self, saved: dict[str, Any]) -> list[int]:
+        """The ends that the learning rate falls to, this run's last. Raises: `InputError` if that was lowered."""
+        plans = [int(end) for end in saved.get("plans", [saved["config"]["iterations"]])]
+        now = self.config.iterations
+        if now < plans[-1]:
+            raise InputError(
+                f"iterations={now} is less than the {plans[-1]} that checkpoint={str(self.checkpoint)!r} was planned "
+                f"for; give at least {plans[-1]}, or choose another run name."
+            )
+        if not saved["iteration"]:
+            return [now]
+        return plans if now == plans[-1] else [*plans, now]
 
     def recover(self, error: FloatingPointError) -> None:
         """Back to the last checkpoint, with a lower learning rate from there on.
@@ -101,7 +126,7 @@ class Trainer(BaseCallback):
             InputError: it has recovered `RECOVERIES` times already.
         """
         at, config = self.model.iteration, self.config
-        saved = read_checkpoint(self.checkpoint, config)
+        saved = read_checkpoint(self.checkpoint, self.identity, CHANGEABLE)
         assert saved is not None  # written before the first roll-out
         recoveries = saved.get("recoveries", 0) + 1
         if recoveries > RECOVERIES:
@@ -109,7 +134,7 @@ class Trainer(BaseCallback):
                 f"learning_rate={config.learning_rate}: PPO diverged at iteration {at} ({error}), {RECOVERIES} lowered "
                 "rates included; choose a lower one, or another reward if it is to blame."
             ) from error
-        write_checkpoint(self.checkpoint, config, saved | {"recoveries": recoveries})
+        write_checkpoint(self.checkpoint, self.identity, saved | {"recoveries": recoveries})
         back = self.continue_from_checkpoint(self.model)
         self.bar.write(
             f"PPO diverged at iteration {at} ({error}): back to iteration {back} with {BACK_OFF**recoveries:g} times "
@@ -131,7 +156,7 @@ class Trainer(BaseCallback):
         iteration = self.model.iteration
         if self.averaged.n_averaged < iteration:  # not again after a checkpoint
             self.averaged.update_parameters(self.model.policy.network)  # type: ignore[arg-type]
-        due = iteration % self.config.validate_every == 0 or iteration == self.config.iterations
+        due = iteration % self.config.validate_every == 0 or iteration in self.model.plans
         if due:
             self._validate_and_save()
         self.model.ending = bool(self.stopping)
@@ -187,9 +212,10 @@ class Trainer(BaseCallback):
         name, keys, *rest = np.random.get_state()
         write_checkpoint(
             self.checkpoint,
-            self.config,
+            self.identity,
             {
                 "policy": policy.state_dict(),
+                "features": policy.network.names.to_json(),
                 "averaged": self.averaged.state_dict(),
                 "optimizer": policy.optimizer.state_dict(),
                 "torch_rng": torch.get_rng_state(),
@@ -199,27 +225,9 @@ class Trainer(BaseCallback):
                 "num_timesteps": self.model.num_timesteps,
                 "n_updates": self.model._n_updates,
                 "recoveries": self.model.recoveries,
+                "plans": self.model.plans,
             },
         )
-
-
-def validation_seeds(n: int) -> range:
-    """Seeds of the fixed validation tasks; apart from the seeds of training and of evaluation."""
-    return range(10**6, 10**6 + n)
-
-
-def validate(families: Sequence[Sequence[Core]], strategy: Strategy, n_tasks: int) -> tuple[float, float]:
-    """Mean area under the learning curve on the reward sets, and share of classes found.
-
-    Every family counts alike; about `n_tasks` tasks are shared out evenly.
-    """
-    aulc, found = [], []
-    for family in families:
-        seeds = validation_seeds(max(1, n_tasks // len(families) // len(family)))
-        played = [play(core, strategy, seeds, measure_on="reward") for core in family]
-        aulc.append(np.mean([np.mean(episodes.aulc) for episodes in played]))
-        found.append(np.mean([np.nanmean(episodes.curves["coverage"][:, -1]) for episodes in played]))
-    return float(np.mean(aulc)), float(np.mean(found))
 
 
 def _kl(policy: Categorical, prior: Categorical) -> Tensor:

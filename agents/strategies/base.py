@@ -30,8 +30,8 @@ class Strategy(ABC):
             refused on a user's own pool.
         stochastic: True when scores depend on random numbers beyond the tie-breaking at a cold start.
         needs_learner: True when the rule re-adapts the inner learner, so the view must hold one.
-        grows_with_classes: True when time and memory grow with items times classes by more than the probabilities, so that
-            of a user's pool with hundreds of classes fewer items are scored.
+        grows_with_classes: True when time and memory grow with items times classes, beyond the probabilities
+            themselves. Of a user's pool with hundreds of classes fewer items are then scored.
         spreads: True when a picked item lowers the scores of those near it even before its label is known.
             Batches are then plain greedy re-scoring; otherwise `select_batch` penalises redundancy itself.
     """

@@ -29,11 +29,13 @@ from agents.evaluation import Episodes, play, verdict
 from agents.evaluation.measures import aulc
 from agents.evaluation.report.pictures import verdict_figure
 from agents.evaluation.report.plots import rendered
+from agents.evaluation.report.tensorboard import StrategyCharts
 from agents.loading import load_strategy
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import train_ppo
+from agents.training.run_card import write_run_card
 from agents.training.run_record import FINISHED, fingerprints, settle
 from agents.training.task_mixture import Mixture, load_sources
 from agents.training.validation import validate
@@ -101,6 +103,7 @@ def main(config: TrainConfig) -> None:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     parts = check(config)
     with claim(config, parts):
+        write_run_card(config.folder, asdict(config))
         policy, unseen = train(config, *parts)
         give_verdict(config, unseen, policy)
 
@@ -202,7 +205,7 @@ def make_learner(config: TrainConfig, train: ClassDataset, validation: ClassData
     torch.manual_seed(config.meta.seed)
     options = learner_options(config)
     learner = build_learner(config.learner, train.input_shape, **options).to(config.device)
-    writer = SummaryWriter(str(config.folder / "tensorboard"))
+    writer = SummaryWriter(str(config.folder / "tensorboard" / "learner"))
     summary = meta_train(
         learner, train, validation, config.meta, config.folder / "checkpoints" / "learner.pt", writer
     )
@@ -264,8 +267,9 @@ def give_verdict(config: TrainConfig, core: Core, policy: LearnedStrategy) -> di
     write_atomic(config.folder / "verdict.png", rendered(figure, "png"))
     with SummaryWriter(str(config.folder / "tensorboard")) as writer:
         writer.add_figure("verdict", figure)
-        for name, episodes in results.items():
-            writer.add_scalar(f"verdict/aulc_{name}", float(aulc(episodes).mean()))
+    charts = StrategyCharts(config.folder / "tensorboard")
+    charts.add("verdict/aulc", {name: float(aulc(played).mean()) for name, played in results.items()}, 0)
+    charts.close()
     console.print(f"policy: {config.folder}  ·  python evaluate.py  ·  tensorboard --logdir {config.out}")
     return results
 

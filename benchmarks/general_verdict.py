@@ -30,7 +30,7 @@ from agents.evaluation.protocol.cells import cells_of, core_of, pending
 from agents.evaluation.protocol.loading import learner_digest, load_parts, strategy_digest
 from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
 from agents.evaluation.protocol.rows import read_results
-from agents.evaluation.statistics.comparisons import ORACLE
+from agents.evaluation.statistics.comparisons import LOOKAHEAD
 from agents.evaluation.workers import run_cells
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
@@ -208,7 +208,7 @@ def judge_setting(
         return play(folder, found, specs, n_tasks, options.workers)
 
     rules = plays("rules", {name: name for name in (*options.rivals, OWN_RULE)}, options.n_tasks)
-    oracle = plays("oracle", {ORACLE: ORACLE}, options.oracle_tasks)[ORACLE]
+    oracle = plays("oracle", {LOOKAHEAD: LOOKAHEAD}, options.oracle_tasks)[LOOKAHEAD]
     policies = plays("policies", {Path(p).name: p for p in options.policies}, options.played)
     full = float(np.mean([full_pool_accuracy(core_of(s), options.n_tasks) for s in found]))
     judged = []

@@ -27,7 +27,7 @@ class StepResult(NamedTuple):
     valid: Tensor  # (B,) bool: False where a labelled item or padding was picked
 
 
-class Oracle:
+class LabelOracle:
     """Holds the hidden labels. Only the core and privileged strategies may have one; never the test set."""
 
     def __init__(self, core: Core, state: EpisodeState):
@@ -177,8 +177,8 @@ class Core:
             adapted=state.adapted,
         )
 
-    def oracle(self, state: EpisodeState) -> Oracle:
-        return Oracle(self, state)
+    def oracle(self, state: EpisodeState) -> LabelOracle:
+        return LabelOracle(self, state)
 
     @torch.no_grad()
     def test_logits(self, state: EpisodeState) -> Tensor:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.core import Core, Oracle, StepResult
+from metaal_env.core import Core, LabelOracle, StepResult
 from metaal_env.episode import EpisodeState
 from metaal_env.pool.view import PoolView
 
-Pick = Callable[[PoolView, Oracle], Tensor]
+Pick = Callable[[PoolView, LabelOracle], Tensor]
 """What labels next: the view of R episodes and who knows their hidden labels → (R,) int64 pool positions."""
 
 

@@ -95,12 +95,12 @@ def score_rounds(
             with torch.no_grad():
                 raw = strategy.score(view)
         scores = raw
-        if step > 0 and not strategy.spreads:
+        if step > 0 and not strategy.diversifies:
             scores = (0.05 + 0.95 * unit_range(raw, view.selectable)) * penalty
         pick = yield _tidy(scores, view), view
         chosen = view.seed.new_tensor([pick])
         view = view.with_pending(chosen)
-        if not strategy.spreads and pick >= 0:
+        if not strategy.diversifies and pick >= 0:
             penalty = penalty * (1 - similarity_to(view, chosen)).clamp(min=0)
 
 
@@ -117,7 +117,7 @@ def _tidy(scores: torch.Tensor, view: PoolView) -> np.ndarray:
 
 def _rescore_every(strategy: Strategy, pool: Pool, size: int) -> int:
     """1, but for large batches from large pools by rules that look at single items, the learned ones included."""
-    if strategy.spreads or len(pool.rows) <= EXACT_BATCHES:
+    if strategy.diversifies or len(pool.rows) <= EXACT_BATCHES:
         return 1
     return -(-size // MAX_EVALUATIONS)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from agents.evaluation.episodes import CURVES, Episodes, concatenate
 from agents.evaluation.measures import quality
 from agents.strategies.base import Strategy
-from metaal_env.core import Core, Oracle
+from metaal_env.core import Core, LabelOracle
 from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.play_out import play_out
@@ -80,7 +80,7 @@ def _play_batch(
     picks = np.full((b, length), -1, dtype=np.int64)
     seconds = 0.0
 
-    def pick(view: PoolView, oracle: Oracle) -> Tensor:
+    def pick(view: PoolView, oracle: LabelOracle) -> Tensor:
         nonlocal seconds
         begin = time.perf_counter()
         action = strategy.select(view, oracle if strategy.privileged else None).cpu()  # an honest clock waits
@@ -127,7 +127,7 @@ def _record(
 
 
 def _coverage(state: EpisodeState) -> Tensor:
-    """(B,) share of the task's classes with at least one revealed label."""
+    """Computes the (B,) share of the task's classes with at least one revealed label."""
     classes = torch.arange(state.task.class_mask.shape[1], device=state.labels.device)
     seen = (state.labels.unsqueeze(2) == classes).any(1) & state.task.class_mask  # (B, K)
     return seen.sum(1) / state.task.class_mask.sum(1)

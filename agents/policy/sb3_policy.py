@@ -22,7 +22,13 @@ from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames, extract
 from metaal_env.observation import PADDING
 from metaal_env.pool.view import PoolView
-from metaal_env.runtime.artifacts import affordable, fingerprint, load_artifact, load_weights, save_artifact
+from metaal_env.runtime.artifacts import (
+    fingerprint,
+    limit_allocation,
+    load_artifact,
+    load_weights,
+    save_artifact,
+)
 
 Observation = dict[str, Tensor]
 """As `metaal_env.observation.observe` makes it."""
@@ -155,7 +161,7 @@ class LearnedStrategy(Strategy):
         config, what = card["config"], f"policy={str(source)!r}"
         names = FeatureNames.read(config.get("features"), what)
         names.check_counts(AcquisitionNetwork.feature_counts(tensors), what)
-        with affordable(tensors, what):
+        with limit_allocation(tensors, what):
             network = AcquisitionNetwork(**config["network"], names=names)
         load_weights(network, tensors, what)
         return cls(network)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metaal_env.batched import unit_range
-from metaal_env.core import Oracle
+from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.features.rules import HERDING_WIDTH
 from metaal_env.pool.view import PoolView
@@ -32,7 +32,7 @@ class Strategy(ABC):
         needs_learner: True when the rule re-adapts the inner learner, so the view must hold one.
         grows_with_classes: True when time and memory grow with items times classes, beyond the probabilities
             themselves. Of a user's pool with hundreds of classes fewer items are then scored.
-        spreads: True when a picked item lowers the scores of those near it even before its label is known.
+        diversifies: True when a picked item lowers the scores of those near it even before its label is known.
             Batches are then plain greedy re-scoring; otherwise `select_batch` penalises redundancy itself.
     """
 
@@ -40,7 +40,7 @@ class Strategy(ABC):
     stochastic: bool = False
     needs_learner: bool = False
     grows_with_classes: bool = False
-    spreads: bool = False
+    diversifies: bool = False
 
     def __init__(self, *, seed: int = 0):
         self.seed = seed
@@ -49,11 +49,11 @@ class Strategy(ABC):
     def score(self, view: PoolView) -> Tensor:
         """(B, N) scores, higher = label first. Values at unselectable items are ignored."""
 
-    def select(self, view: PoolView, oracle: Oracle | None = None) -> Tensor:
+    def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
         """(B,) int64 pool positions to label next; ties go to the first item."""
         return masked_scores(self.score(view), view).argmax(1)
 
-    def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
+    def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
         """(B, size) int64 pool positions to label together, before any of their labels returns.
 
         Greedy: after each pick the item counts as labelled without a class (the learner stays as it is) and
@@ -64,7 +64,7 @@ class Strategy(ABC):
         picks: list[Tensor] = []
         penalty = torch.ones_like(view.embeddings[..., 0])  # (B, N)
         for _ in range(size):
-            if self.spreads or not picks:
+            if self.diversifies or not picks:
                 pick = self.select(view, oracle)
             else:
                 # Above zero, so that even the last candidate comes before a copy of a pick.
@@ -73,14 +73,14 @@ class Strategy(ABC):
             left = view.selectable.any(1)
             picks.append(torch.where(left, pick, -1))
             view = self._with_pick(view, picks[-1], oracle)
-            if not self.spreads:
+            if not self.diversifies:
                 penalty = penalty * (1 - similarity_to(view, pick)).clamp(min=0)
         return stack_picks(picks, view)
 
-    def _batch_scores(self, view: PoolView, oracle: Oracle | None) -> Tensor:
+    def _batch_scores(self, view: PoolView, oracle: LabelOracle | None) -> Tensor:
         return self.score(view)
 
-    def _with_pick(self, view: PoolView, pick: Tensor, oracle: Oracle | None) -> PoolView:
+    def _with_pick(self, view: PoolView, pick: Tensor, oracle: LabelOracle | None) -> PoolView:
         return view.with_pending(pick)
 
 
@@ -96,18 +96,18 @@ class PrivilegedStrategy(Strategy):
         )
 
     @abstractmethod
-    def score_with(self, view: PoolView, oracle: Oracle) -> Tensor:
+    def score_with(self, view: PoolView, oracle: LabelOracle) -> Tensor:
         """(B, N) scores, given the hidden labels."""
 
-    def select(self, view: PoolView, oracle: Oracle | None = None) -> Tensor:
+    def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
         if oracle is None:
             return super().select(view)  # raises
         return masked_scores(self.score_with(view, oracle), view).argmax(1)
 
-    def _batch_scores(self, view: PoolView, oracle: Oracle | None) -> Tensor:
+    def _batch_scores(self, view: PoolView, oracle: LabelOracle | None) -> Tensor:
         return self.score(view) if oracle is None else self.score_with(view, oracle)
 
-    def _with_pick(self, view: PoolView, pick: Tensor, oracle: Oracle | None) -> PoolView:
+    def _with_pick(self, view: PoolView, pick: Tensor, oracle: LabelOracle | None) -> PoolView:
         if oracle is None:
             return view.with_pending(pick)
         return view.with_pending(pick, oracle.reveal(pick.clamp(min=0).unsqueeze(1)).squeeze(1))

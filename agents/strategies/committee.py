@@ -14,7 +14,7 @@ from torch import Tensor
 from agents.strategies.base import STRATEGIES, Strategy, random_if, stack_picks, unlabelled
 from agents.strategies.lookahead import MAX_ELEMENTS, learner_of, support, tile
 from metaal_env.batched import take_rows
-from metaal_env.core import Oracle
+from metaal_env.core import LabelOracle
 from metaal_env.features import rules
 from metaal_env.pool.view import PoolView
 
@@ -177,7 +177,7 @@ class BatchBALD(BALD):
         super().__init__(**committee)
         self.configurations = configurations
 
-    def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
+    def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
         probs = committee_probs(view, self)  # (B, M, N, K)
         conditional = rules.entropy_of(probs).mean(1)  # (B, N)
         b, m, _, k = probs.shape

@@ -17,14 +17,14 @@ from metaal_env.render import draw_pool, title
 
 
 def pool_figure(core: Core, strategy: Strategy, seed: int) -> Figure:
-    """The end of one episode: the pool, the picks numbered in order, classes coloured once revealed."""
+    """Draws the end of one episode: the pool, the picks numbered in order, classes coloured once revealed."""
     figure = Figure(figsize=(4, 4), layout="constrained")
     _draw_episode(figure.add_subplot(), core, strategy, seed)
     return figure
 
 
 def verdict_figure(core: Core, strategy: Strategy, seed: int, results: Mapping[str, Episodes]) -> Figure:
-    """One episode of `strategy`, and beside it the mean learning curve of every strategy with intervals."""
+    """Draws one episode of `strategy`, and beside it the mean learning curve of every strategy with intervals."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.4])
     _draw_episode(left, core, strategy, seed)

@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 from agents.strategies.base import masked_scores
 from agents.strategies.fitted.base import FITTED, FittedStrategy
 from agents.strategies.privileged import accuracy_first
-from metaal_env.core import Core, Oracle
+from metaal_env.core import Core, LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames, extract
 from metaal_env.play_out import play_out
@@ -116,7 +116,7 @@ class GainModel(FittedStrategy):
         """Returns inputs (M, F) and targets (M,) of every candidate, for every step of some episodes."""
         found: list[tuple[Tensor, Tensor]] = []
 
-        def pick(view: PoolView, oracle: Oracle) -> Tensor:
+        def pick(view: PoolView, oracle: LabelOracle) -> Tensor:
             before = accuracy_first(oracle.state.metrics).unsqueeze(1)
             gain = accuracy_first(oracle.look_ahead()) - before
             target = self.targets(gain.float(), view.selectable)

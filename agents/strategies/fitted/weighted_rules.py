@@ -32,7 +32,7 @@ MIXED: dict[str, Callable[[PoolView], Tensor]] = {
 DEFAULT_WEIGHTS: tuple[float, ...] = (0.0,) * (len(MIXED) - 1) + (1.0,) + (0.0,) * len(MIXED)
 
 
-@STRATEGIES.register("mixture")
+@STRATEGIES.register("weighted_rules")
 class WeightedRules(Strategy):
     """Σ_r (w_r + t v_r) z_r(x) with each rule's scores standardised over the candidates (Ebner et al. 2020).
 
@@ -47,7 +47,7 @@ class WeightedRules(Strategy):
         InputError: a wrong number of weights.
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(
         self, *, weights: Sequence[float] = DEFAULT_WEIGHTS, temperature: float = 0.0, seed: int = 0

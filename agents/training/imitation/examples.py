@@ -12,13 +12,13 @@ from torch.nn.functional import pad
 
 from agents.policy.network import AcquisitionNetwork
 from metaal_env.batched import masked_deviation
-from metaal_env.core import Oracle
+from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames, extract
 from metaal_env.metrics import Metrics
 from metaal_env.play_out import play_out
 from metaal_env.pool.view import PoolView
-from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
+from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
 from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv
 
@@ -65,7 +65,7 @@ def recalled(file: Path, config: DataclassInstance, names: FeatureNames | None =
     if (saved := read_checkpoint(file, config)) is None:
         return None
     (names or FeatureNames.registered()).check_same(saved.get("features"), f"checkpoint={str(file)!r}")
-    with restoring(file):
+    with as_input_error(file):
         return States(*(saved[name] for name in States._fields))
 
 
@@ -110,7 +110,7 @@ def visit(network: AcquisitionNetwork, envs: MetaALVectorEnv, rng: np.random.Gen
     found: list[States] = []
     steps = iter(range(horizon))
 
-    def pick(view: PoolView, oracle: Oracle) -> Tensor:
+    def pick(view: PoolView, oracle: LabelOracle) -> Tensor:
         features = extract(view, network.names)
         scores = network(features.items, features.episode, view.valid).logits
         scores = scores.masked_fill(~view.selectable, -torch.inf)
@@ -140,7 +140,7 @@ def _candidates(pick: Tensor, selectable: Tensor, order: Tensor) -> tuple[Tensor
     return pad(places, (0, missing)), pad(real, (0, missing))
 
 
-def one_step_advantages(oracle: Oracle, places: Tensor, real: Tensor) -> Tensor:
+def one_step_advantages(oracle: LabelOracle, places: Tensor, real: Tensor) -> Tensor:
     """Returns (B, C) rewards of labelling each candidate, less their mean; 0 where there is none.
 
     Args:

@@ -132,6 +132,8 @@ def entropy(distribution: Categorical) -> Tensor:
 class LearnedStrategy(Strategy):
     """A trained acquisition network behind ``score(view)``; greedy where it is asked to select."""
 
+    grows_with_classes = True
+
     def __init__(self, network: AcquisitionNetwork, *, seed: int = 0):
         super().__init__(seed=seed)
         self.network = network.eval()

@@ -15,6 +15,9 @@ from metaal_env.features.rules import HERDING_WIDTH
 from metaal_env.pool.view import PoolView
 from metaal_env.registry import Registry
 
+SAME = 1e-6
+"""Differences between probabilities below this are rounding."""
+
 
 class Strategy(ABC):
     """Ranks the items of B pools.
@@ -27,6 +30,8 @@ class Strategy(ABC):
             refused on a user's own pool.
         stochastic: True when scores depend on random numbers beyond the tie-breaking at a cold start.
         needs_learner: True when the rule re-adapts the inner learner, so the view must hold one.
+        grows_with_classes: True when time and memory grow with items times classes, beyond the probabilities
+            themselves. Of a user's pool with hundreds of classes fewer items are then scored.
         diversifies: True when a picked item lowers the scores of those near it even before its label is known.
             Batches are then plain greedy re-scoring; otherwise `select_batch` penalises redundancy itself.
     """
@@ -34,6 +39,7 @@ class Strategy(ABC):
     privileged: bool = False
     stochastic: bool = False
     needs_learner: bool = False
+    grows_with_classes: bool = False
     diversifies: bool = False
 
     def __init__(self, *, seed: int = 0):
@@ -124,21 +130,39 @@ def similarity_to(view: PoolView, pick: Tensor, width: float = HERDING_WIDTH) ->
     return torch.exp(-squared / (width * view.geometry.mean_sq_dist).unsqueeze(1))
 
 
-def cold_start(view: PoolView) -> Tensor:
-    """(B, 1) bool: episodes without any label, where the learner predicts every class alike."""
+def unlabelled(view: PoolView) -> Tensor:
+    """(B, 1) bool: episodes without any label."""
     return ~(view.labels >= 0).any(1, keepdim=True)
 
 
+def cold_start(view: PoolView) -> Tensor:
+    """(B, 1) bool: episodes without any label where the predictions are the same for every item.
+
+    metaal's learners predict every class alike there; a user's trained classifier knows more.
+    """
+    cold = unlabelled(view)
+    if not bool(cold.any()):
+        return cold
+    outside = ~view.valid.unsqueeze(-1)
+    high = view.probs.masked_fill(outside, -torch.inf).amax(1)
+    low = view.probs.masked_fill(outside, torch.inf).amin(1)
+    return cold & ((high - low).amax(1, keepdim=True) < SAME)
+
+
+def random_if(nothing: Tensor, scores: Tensor, view: PoolView, stream: int) -> Tensor:
+    """(B, N) scores, replaced by random numbers in the (B, 1) episodes where `nothing` is known."""
+    if not bool(nothing.any()):
+        return scores
+    n = view.valid.shape[1]
+    return torch.where(nothing, view.random(lambda rng: rng.random(n), stream).to(scores.dtype), scores)
+
+
 def random_if_cold(scores: Tensor, view: PoolView, stream: int) -> Tensor:
-    """(B, N) scores, replaced by random numbers in episodes without a label.
+    """(B, N) scores of the learner's uncertainty, replaced by random numbers at a cold start.
 
     Uncertainty is constant there; the field starts at random, and so do the rules that know nothing else.
     """
-    cold = cold_start(view)
-    if not bool(cold.any()):
-        return scores
-    n = view.valid.shape[1]
-    return torch.where(cold, view.random(lambda rng: rng.random(n), stream).to(scores.dtype), scores)
+    return random_if(cold_start(view), scores, view, stream)
 
 
 STRATEGIES: Registry[Callable[..., Strategy]] = Registry("strategy")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.strategies.base import STRATEGIES, Strategy, random_if_cold, stack_picks
+from agents.strategies.base import STRATEGIES, Strategy, random_if, stack_picks, unlabelled
 from agents.strategies.lookahead import MAX_ELEMENTS, learner_of, support, tile
 from metaal_env.batched import take_rows
 from metaal_env.core import LabelOracle
@@ -123,7 +123,8 @@ class Committee(Strategy):
         raise NotImplementedError
 
     def score(self, view: PoolView) -> Tensor:
-        return random_if_cold(self.disagreement(committee_probs(view, self)), view, self.seed)
+        disagreement = self.disagreement(committee_probs(view, self))
+        return random_if(unlabelled(view), disagreement, view, self.seed)  # its members know labels alone
 
 
 @STRATEGIES.register("vote_entropy")
@@ -184,7 +185,7 @@ class BatchBALD(BALD):
         weight = probs.new_ones(b, 1)  # (B, J)
         picks: list[Tensor] = []
         uniform = view.random(lambda rng: rng.random((size, self.configurations)), self.seed + 1)
-        cold = random_if_cold(torch.zeros_like(conditional), view, self.seed)
+        cold = random_if(unlabelled(view), torch.zeros_like(conditional), view, self.seed)
         for step in range(size):
             scores = batch_mutual_information(joint, weight, probs, conditional) + cold
             pick = scores.masked_fill(~view.selectable, -torch.inf).argmax(1)

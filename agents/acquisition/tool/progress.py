@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.stats import binomtest
 
-from agents.acquisition.user_pool import centred, head_for, scaled
+from agents.acquisition.own_head import centred, head_for, scaled
 from metaal_env.learners.base import InnerLearner
 
 WINDOW = 10

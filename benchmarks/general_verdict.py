@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import tyro
-from rich.progress import Progress
+from tqdm import tqdm
 
 from agents.evaluation.episodes import Episodes
 from agents.evaluation.protocol.cells import cells_of, core_of, pending
@@ -158,9 +158,8 @@ def play(
     everything = protocol.joined_to(folder / "protocol.json")
     cells = pending(cells_of(protocol, folder), protocol)
     everything.save(folder / "protocol.json")
-    with Progress() as bar:
-        line = bar.add_task(folder.name, total=len(cells))
-        run_cells(cells, workers=workers, done=lambda cell: bar.advance(line))
+    with tqdm(total=len(cells), desc=folder.name, unit="cell") as bar:
+        run_cells(cells, workers=workers, done=lambda cell: bar.update() and None)
     return {name: episodes for name, episodes in read_results(folder, everything).items() if name in specs}
 
 

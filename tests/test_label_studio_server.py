@@ -79,6 +79,40 @@ def test_the_protocol(capsys: pytest.CaptureFixture[str]) -> None:
         assert call(f"{url}/nowhere", {})[0] == 404 and call(f"{url}/nowhere")[0] == 404
 
 
+@pytest.mark.parametrize("route", ["setup", "predict", "webhook", "train", "validate", "versions"])
+def test_whatever_is_sent_is_answered(route: str) -> None:
+    odd: list[Any] = [
+        None,
+        0,
+        -1,
+        10**30,
+        1.5,
+        "x",
+        "\ud800",
+        [],
+        {},
+        [None],
+        {"id": 10**30, "data": {"text": "a"}},
+    ]
+    keys = (
+        "project",
+        "tasks",
+        "task",
+        "annotation",
+        "annotations",
+        "label_config",
+        "schema",
+        "config",
+        "action",
+    )
+    with running(make_server(AcquisitionBackend(policy="random", encoder="tfidf"), port=0)) as url:
+        for value in odd:
+            for key in keys:
+                body = event("ANNOTATION_CREATED", tasks=[], annotation={"id": 1, "task": 3}) | {key: value}
+                assert call(f"{url}/{route}", body)[0] in (200, 201, 400)
+        assert call(f"{url}/health")[0] == 200
+
+
 def png(shade: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.full((9, 9, 3), shade, np.uint8)).save(buffer, "PNG")

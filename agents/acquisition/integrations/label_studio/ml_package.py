@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise InputError(
         "label_studio_ml is not installed; `metaal serve` needs no such package. Its release 1.0.9 pins old "
-        "versions, so give it an environment of its own: pip install metaal label-studio-ml redis rq."
+        "versions, so give it an environment of its own: pip install -e . label-studio-ml redis rq."
     ) from error
 
 

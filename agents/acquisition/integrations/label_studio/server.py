@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,7 +14,7 @@ from metaal_env.errors import InputError
 
 MAX_REQUEST = 256 * 2**20
 """Bytes."""
-_REFUSED = (InputError, TypeError, ValueError, AttributeError, KeyError, RecursionError)
+_REFUSED = (InputError, TypeError, ValueError, AttributeError, KeyError, RecursionError, OverflowError)
 Reply = tuple[int, dict[str, Any]]
 
 
@@ -46,6 +47,9 @@ def make_server(
                 reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
                 print(f"{self.command} {route} refused: {reason}", file=sys.stderr, flush=True)
                 status, content = 400, {"error": reason}
+            except sqlite3.Error as error:  # a full disk, say
+                print(f"{self.command} {route} failed: {error}", file=sys.stderr, flush=True)
+                status, content = 500, {"error": f"tasks and labels cannot be kept ({error})."}
             self._reply(status, content)
 
         def _body(self) -> dict[str, Any]:

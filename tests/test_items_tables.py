@@ -170,6 +170,16 @@ def test_formats(case: str, name: str, tmp_path: Path) -> None:
     assert items.ids == plain.ids and items.labels == plain.labels and items.shown == plain.shown
 
 
+@pytest.mark.parametrize("delimiter", [";", "semicolon"])
+def test_a_delimiter_can_be_named(delimiter: str, tmp_path: Path) -> None:
+    """Both would do: rows of two cells by commas and by semicolons."""
+    content = "a,b;c\n1,5;2\n3,5;4\n"
+    assert read(tmp_path, content, delimiter=delimiter).used == ("a,b", "c")
+    assert read(tmp_path, content, delimiter=",").used == ("a", "b;c")
+    with pytest.raises(InputError, match="delimiter=';;' must be one character"):
+        read(tmp_path, content, delimiter=";;")
+
+
 def test_long_texts_and_bare_commas(tmp_path: Path) -> None:
     long = read(tmp_path, "text,label\n" + "word " * 40_000 + ",a\nshort one,b\n")
     assert long.texts is not None and len(long.texts[0]) == 199_999 and long.labels == ("a", "b")

@@ -15,7 +15,7 @@ from hostile import EXAMPLES, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.acquisition.items import encoders
+from agents.acquisition.items import text_encoders
 from agents.acquisition.tool.commands import main
 
 ROOT = Path(__file__).parents[1]
@@ -181,7 +181,7 @@ def test_data_that_commands_read_stay_as_they_are(
     Path("mine.labels.csv").write_text("item,label\nr7,a\nr8,b\n")
     Path("link.csv").symlink_to("items.csv")
     before = {name: Path(name).read_bytes() for name in INPUTS}
-    monkeypatch.setattr(encoders, "MINILM_MODULE", "no_such_module")  # the fuzz is about files
+    monkeypatch.setattr(text_encoders, "MINILM_MODULE", "no_such_module")  # the fuzz is about files
     monkeypatch.setattr("builtins.input", lambda *_: (_ for _ in ()).throw(EOFError))
     codes: list[int] = []
 

@@ -164,6 +164,6 @@ def test_dry_run_shows_and_does_nothing(work: Path, capsys: pytest.CaptureFixtur
     for command in (["suggest"], ["import", "--from", "mine.csv"], ["label"], ["status"], ["report"]):
         assert main([command[0], "pool.csv", *command[1:], "--dry-run"]) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert len(lines) == 2 and lines[0].startswith("pool.csv: a table, 30 items; inputs: weight, length")
-        assert lines[1].startswith("answers: none yet")
+        assert len(lines) == 3 and lines[0].startswith("pool.csv: a table, 30 items; inputs: weight, length")
+        assert lines[1].startswith("vectors: ") and lines[2].startswith("answers: none yet")
     assert {path: path.read_bytes() for path in work.iterdir()} == before

@@ -20,6 +20,7 @@ class ReadOptions:
         encoding: Python's name of a text file's encoding, e.g. ``"cp1251"``.
         delimiter: Character between the cells of a table.
         header: Whether the first row of a table holds the columns' names.
+        skip_unreadable: Whether damaged images are left out, with a warning that lists them.
     """
 
     id_column: str | None = None
@@ -31,3 +32,4 @@ class ReadOptions:
     encoding: str | None = None
     delimiter: str | None = None
     header: bool | None = None
+    skip_unreadable: bool = False

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 from agents.acquisition.items.array_items import npy_items, npz_items
+from agents.acquisition.items.image_items import read_image_items
 from agents.acquisition.items.items import Items as Items
 from agents.acquisition.items.items import text_ids
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.table_items import no_columns, table_items
 from metaal_env.datasets.readers.decode import read_decoded
-from metaal_env.datasets.readers.image_folder import is_image
 from metaal_env.datasets.readers.table import MAX_BYTES, PACKED, is_table
 from metaal_env.errors import InputError, brief
 
@@ -44,7 +44,7 @@ def read_items(path: Path, options: ReadOptions | None = None) -> Items:
         return _lines(path, options)
     no_columns(path, options)
     if is_folder:
-        return _folder(path)
+        return read_image_items(path, options.skip_unreadable)
     if suffix == ".npz":
         return npz_items(path, options)
     if suffix == ".npy":
@@ -62,19 +62,9 @@ def _lines(path: Path, options: ReadOptions) -> Items:
         return table_items(path, decoded, options)
     no_columns(path, options)
     if not lines:
-        raise InputError(f"data={str(path)!r} holds no items.")
+        raise InputError(f"data={str(path)!r} holds no items; give one text a line.")
     lines = [line.rstrip() for line in lines]
     notes = () if decoded.encoding == "utf-8" else (f"encoding {decoded.encoding}",)
     return Items(
         str(path), text_ids(lines), (None,) * len(lines), lines, texts=lines, id_source="content", notes=notes
     )
-
-
-def _folder(path: Path) -> Items:
-    """Images at any depth; a file's folder below `path` is no label: folders often mean something else."""
-    found = sorted(f for f in path.rglob("*") if is_image(f))
-    if not found:
-        raise InputError(f"data={str(path)!r} holds no images.")
-    ids = tuple(f.relative_to(path).as_posix() for f in found)
-    shown = [str(f) for f in found]
-    return Items(str(path), ids, (None,) * len(ids), shown, images=found, id_source="file names")

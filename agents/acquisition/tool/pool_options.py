@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from agents.acquisition.items.encoders import EncoderName, encode
+from agents.acquisition.items.encoders import (
+    ENCODERS,
+    EncoderName,
+    encode,
+    resolve_encoder,
+    with_embeddings,
+)
 from agents.acquisition.items.items import Items
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.read_items import read_items
@@ -24,11 +30,16 @@ class PoolOptions:
     """Options that every command about a pool takes."""
 
     data: tyro.conf.Positional[Path]
-    """Your items: .npz (X, optional y), .npy, .csv, .txt with one text a line, or a folder of images."""
+    """Your items: .npz (X, optional y), .npy, .csv, .tsv, .txt with one text a line, or a folder of images."""
     labels: Path | None = None
     """CSV of answers; by default <data>.labels.csv beside the data. Labels in the data itself count too."""
     encoder: EncoderName = "auto"
     """How items become vectors; auto takes the best that is installed."""
+    embeddings: Path | None = None
+    """Your own vectors instead of an encoder's: .npy with a row per item in the data's order (files by name), or
+    .npz with X and ids."""
+    skip_unreadable: bool = False
+    """Leave out damaged images of a folder, and list them."""
     id_column: str | None = None
     """Column of a table that names each item."""
     label_column: str | None = None
@@ -80,6 +91,8 @@ class PoolOptions:
         labels = self.labels_file()
         check_figure_path(outputs.get("figure"))
         reads = [self.data, labels, *self.further_reads()]
+        if self.embeddings is not None:
+            reads.append(self.embeddings)
         if policy is not None:
             reads += [Path(policy), Path(policy.rpartition(":")[0] or policy)]
         check_outputs({"labels": labels}, [self.data], overwrite=True)
@@ -101,19 +114,32 @@ class PoolOptions:
             encoding=self.encoding,
             delimiter=self.delimiter,
             header=self.header,
+            skip_unreadable=self.skip_unreadable,
         )
         items = read_items(self.data, options)
         file = self.labels_file()
         session = Session.open(file, items, classes=self.class_names(), same_ids=self.same_ids)
         say(items.understood)
+        say(f"vectors: {self.described_encoder(items)}.")
         say(f"answers: {describe(session)}")
         for note in session.notes:
             say(note)
         return session
 
     def encoded(self, items: Items) -> np.ndarray:
-        """(N, D) vectors of the items."""
+        """Returns (N, D) vectors of the items."""
+        if self.embeddings is not None:
+            items = with_embeddings(items, self.embeddings)
         return encode(items, self.encoder)
+
+    def described_encoder(self, items: Items) -> str:
+        """Returns the encoder's name and what it does. Raises: `InputError` for one of another kind of items."""
+        if self.embeddings is not None:
+            if self.encoder not in ("auto", "raw"):
+                raise InputError(f"encoder={self.encoder!r} and embeddings exclude each other; give one.")
+            return f"rows of {self.embeddings}"
+        name = resolve_encoder(items, self.encoder)
+        return f"{name}, {ENCODERS[name]}"
 
 
 def describe(session: Session) -> str:

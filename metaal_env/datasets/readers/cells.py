@@ -16,6 +16,7 @@ MAX_CELLS = 2**25
 """Cells of a file, and numbers that they become: texts take up to `MAX_CATEGORIES` each."""
 _DELIMITERS = ",;\t|"
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SPELT = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|", "space": " "}
 _ONE_COLUMN = "\x1f"
 _SAMPLE = 2**16
 _MAX_TITLES = 20
@@ -50,6 +51,10 @@ def read_grid(text: str, what: str, delimiter: str | None = None, header: bool |
     Raises:
         InputError: no rows, rows of unequal length, an open quote, more than `MAX_CELLS` cells.
     """
+    if delimiter is not None:
+        delimiter = _SPELT.get(delimiter.lower(), delimiter)
+        if len(delimiter) != 1 or delimiter in '"\r\n':
+            raise InputError(f"delimiter={delimiter!r} must be one character, or tab; e.g. ';'.")
     first, _, rest = text.partition("\n")
     if first.lower().startswith("sep=") and len(first.strip()) == 5:
         delimiter, text = delimiter or first.strip()[4], rest

@@ -97,12 +97,16 @@ def take_answers(
                 f"{what}: {session.contents.names[i]!r} is {answer.label!r} there and {before[i]!r} among the "
                 "answers; make them equal, or --overwrite."
             )
-    with session.locked():
-        for i, answer in given.items():
-            if before[i] != answer.label:
+    changed = {i: answer for i, answer in given.items() if before[i] != answer.label}
+    if changed:
+        with session.locked():
+            for i, answer in changed.items():
                 session.set(i, answer.label, answer.drawn)
-        session.save()
-    notes = [f"{len(given)} answers taken from {what.partition('=')[2]} into {session.path}.", *found.notes()]
+            session.save()
+    notes = [
+        f"{len(changed)} new answers of {len(given)} taken from {what.partition('=')[2]} into {session.path}.",
+        *found.notes(),
+    ]
     new = Counter(a.label for a in given.values() if a.label is not None and a.label not in known)
     for name, count in new.items():
         near = nearest(name, known)

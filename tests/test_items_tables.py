@@ -249,7 +249,7 @@ def test_understood_names_all_that_was_recognised(tmp_path: Path) -> None:
     line = read(tmp_path, content.replace("ape", "âne").encode("latin-1")).understood
     assert line.removeprefix(str(tmp_path / "pool.csv")) == (
         ": a table, 60 items; inputs: a, b; left out: day (dates); ids: content; labels: column 'label', 9 of 60, "
-        "3 classes (3 âne, 3 bird, 3 mouse); encoding cp1252; cells between semicolons; decimal commas in a."
+        "3 classes (âne: 3, bird: 3, mouse: 3); encoding cp1252; cells between semicolons; decimal commas in a."
     )
 
 

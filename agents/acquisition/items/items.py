@@ -80,7 +80,7 @@ class Items:
             parts.append(f"ids: {self.id_source}")
         counts = self.counts
         if self.label_source:
-            named = [f"{count} {name}" for name, count in counts.items()]
+            named = [f"{name}: {count}" for name, count in counts.items()]
             classes = f", {len(counts)} classes ({_some(named, SHOWN_CLASSES)})" if counts else ""
             parts.append(f"labels: {self.label_source}, {sum(counts.values())} of {len(self)}{classes}")
         else:

@@ -88,6 +88,25 @@ def test_import_takes_any_table_with_item_and_label(work: Path) -> None:
     assert answers() == {"r3": "x", "r5": "y"}
 
 
+def test_a_users_column_called_content_is_no_fingerprint(work: Path) -> None:
+    Path("mine.csv").write_text("item,label,content\nr3,0.0,a text\nr4,,another\nr5,1.0,third\n")
+    assert main(["import", "pool.csv", "--from", "mine.csv"]) == 0
+    assert answers() == {"r3": "0", "r5": "1"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "labels", "copied"),
+    [("rank,item,score,why,shown", None, False), ("rank,item,score,why,label", "x", True),
+     ("rank,item,score,why,notes", None, True)],
+)  # fmt: skip
+def test_suggestions_of_earlier_versions(work: Path, columns: str, labels: str | None, copied: bool) -> None:
+    old = f"{columns}\n1,r3,0.5,it is far from every label,{labels or 'shown'}\n"
+    Path("suggestions.csv").write_text(old)
+    assert main(["suggest", "pool.csv", "--k", "2"]) == 0
+    assert answers() == ({"r3": labels} if labels else {})
+    assert [path.read_text() for path in work.glob("suggestions.1.csv")] == ([old] if copied else [])
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [

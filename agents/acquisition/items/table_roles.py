@@ -9,6 +9,7 @@ from agents.acquisition.items.column_choice import (
     ID_ENDINGS,
     identity_column,
     label_column,
+    named_column,
     text_column,
 )
 from agents.acquisition.items.options import ReadOptions

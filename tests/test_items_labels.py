@@ -9,6 +9,7 @@ import pytest
 
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.read_items import read_items
+from metaal_env.datasets import load_dataset
 from metaal_env.datasets.readers.label_values import read_labels
 from metaal_env.datasets.readers.load_file import load_file
 from metaal_env.errors import InputError
@@ -160,7 +161,7 @@ def test_tables_as_data_sets(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kind,sex,a\n" + "x,m,1\ny,f,2\n" * 4, "'kind', 'sex' may hold the classes; name the right one 'label'"),
+        ("kind,sex,a\n" + "x,m,1\ny,f,2\n" * 4, "'kind', 'sex' may hold the classes; call one 'label'"),
         ("a,label\n" + "1,0\n2,-1\n3,1\n4,2\n" * 3, r"item 2 has no value \('-1'\).*drop what is unlabelled"),
         ("day,a,label\n" + "2024-01-02,1,x\n2024-01-03,2,y\n" * 4, "column 'day' .*drop or encode"),
     ],
@@ -169,3 +170,11 @@ def test_bad_data_sets(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(InputError, match=message):
         load_file(tmp_path / "t.csv", "t")
+
+
+def test_the_label_column_of_a_data_set_can_be_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("kind,sex,a\n" + "x,m,1\ny,m,2\ny,f,3\n" * 4)
+    assert load_dataset(f"{tmp_path}/t.csv#kind").class_names == ("x", "y")
+    assert load_dataset(f"{tmp_path}/t.csv#sex").class_names == ("f", "m")
+    with pytest.raises(InputError, match="'sexx' is unknown; did you mean 'sex'"):
+        load_dataset(f"{tmp_path}/t.csv#sexx")

@@ -170,6 +170,16 @@ def test_formats(case: str, name: str, tmp_path: Path) -> None:
     assert items.ids == plain.ids and items.labels == plain.labels and items.shown == plain.shown
 
 
+@pytest.mark.parametrize("delimiter", [";", "semicolon"])
+def test_a_delimiter_can_be_named(delimiter: str, tmp_path: Path) -> None:
+    """Both would do: rows of two cells by commas and by semicolons."""
+    content = "a,b;c\n1,5;2\n3,5;4\n"
+    assert read(tmp_path, content, delimiter=delimiter).used == ("a,b", "c")
+    assert read(tmp_path, content, delimiter=",").used == ("a", "b;c")
+    with pytest.raises(InputError, match="delimiter=';;' must be one character"):
+        read(tmp_path, content, delimiter=";;")
+
+
 def test_long_texts_and_bare_commas(tmp_path: Path) -> None:
     long = read(tmp_path, "text,label\n" + "word " * 40_000 + ",a\nshort one,b\n")
     assert long.texts is not None and len(long.texts[0]) == 199_999 and long.labels == ("a", "b")
@@ -239,7 +249,7 @@ def test_understood_names_all_that_was_recognised(tmp_path: Path) -> None:
     line = read(tmp_path, content.replace("ape", "âne").encode("latin-1")).understood
     assert line.removeprefix(str(tmp_path / "pool.csv")) == (
         ": a table, 60 items; inputs: a, b; left out: day (dates); ids: content; labels: column 'label', 9 of 60, "
-        "3 classes (3 âne, 3 bird, 3 mouse); encoding cp1252; cells between semicolons; decimal commas in a."
+        "3 classes (âne: 3, bird: 3, mouse: 3); encoding cp1252; cells between semicolons; decimal commas in a."
     )
 
 

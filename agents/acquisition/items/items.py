@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ class Items:
             parts.append(f"ids: {self.id_source}")
         counts = self.counts
         if self.label_source:
-            named = [f"{count} {name}" for name, count in counts.items()]
+            named = [f"{name}: {count}" for name, count in counts.items()]
             classes = f", {len(counts)} classes ({_some(named, SHOWN_CLASSES)})" if counts else ""
             parts.append(f"labels: {self.label_source}, {sum(counts.values())} of {len(self)}{classes}")
         else:
@@ -110,6 +111,11 @@ def content_ids(contents: Iterable[bytes]) -> tuple[str, ...]:
 def text_ids(texts: Iterable[str]) -> tuple[str, ...]:
     """Returns names that depend on the texts alone, without the space around them."""
     return content_ids(text.strip().encode("utf-8", "surrogatepass") for text in texts)
+
+
+def is_content_id(name: str) -> bool:
+    """Returns whether a text may be a name that `content_ids` gave."""
+    return re.fullmatch(r"h[0-9a-f]{16}(-\d+)?", name) is not None
 
 
 def row_contents(x: np.ndarray) -> Iterable[bytes]:

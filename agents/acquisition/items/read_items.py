@@ -62,7 +62,7 @@ def _lines(path: Path, options: ReadOptions) -> Items:
         return table_items(path, decoded, options)
     no_columns(path, options)
     if not lines:
-        raise InputError(f"data={str(path)!r} holds no items.")
+        raise InputError(f"data={str(path)!r} holds no items; give one text a line.")
     lines = [line.rstrip() for line in lines]
     notes = () if decoded.encoding == "utf-8" else (f"encoding {decoded.encoding}",)
     return Items(

@@ -13,7 +13,7 @@ from agents.acquisition.integrations.label_studio.serve import Serve
 from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.label import label_loop
 from agents.acquisition.tool.outputs import as_csv
-from agents.acquisition.tool.pool_options import PoolOptions
+from agents.acquisition.tool.pool_options import PoolOptions, check_budget
 from agents.acquisition.tool.progress import progress, status_lines
 from agents.acquisition.tool.suggest_commands import Import, Suggest
 from agents.acquisition.why.figures import report_figure, save_figure
@@ -41,6 +41,7 @@ class Label(PoolOptions):
         self.check(self.policy)
         if self.yardstick < 0:
             raise InputError(f"yardstick={self.yardstick} must be at least 0.")
+        check_budget(self.budget)
         load_policy(self.policy)
         session = self.read()
         if self.dry_run:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from agents.acquisition.tool.tables import read_table
-from metaal_env.datasets.readers.image_files import is_image
+from metaal_env.datasets.readers.image_files import SUFFIXES as IMAGE_SUFFIXES
 from metaal_env.errors import FileError, InputError, brief
 
 MARK = b"metaal"
@@ -43,7 +43,9 @@ def check_outputs(outputs: Mapping[str, Path | None], reads: Iterable[Path], ove
         for read in reads:
             if same_file(path, read):
                 raise InputError(f"{what} is a file that this command reads; give another name.")
-            if _inside(path, read) and (is_image(path) or (_exists(path) and not is_ours(path))):
+            if _inside(path, read) and (
+                path.suffix.lower() in IMAGE_SUFFIXES or (_exists(path) and not is_ours(path))
+            ):
                 raise InputError(f"{what} lies among the data; write it to another folder.")
         for other, earlier in taken:
             if same_file(path, earlier):

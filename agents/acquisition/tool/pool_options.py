@@ -30,7 +30,7 @@ class PoolOptions:
     """Options that every command about a pool takes."""
 
     data: tyro.conf.Positional[Path]
-    """Your items: .npz (X, optional y), .npy, .csv, .txt with one text a line, or a folder of images."""
+    """Your items: .npz (X, optional y), .npy, .csv, .tsv, .txt with one text a line, or a folder of images."""
     labels: Path | None = None
     """CSV of answers; by default <data>.labels.csv beside the data. Labels in the data itself count too."""
     encoder: EncoderName = "auto"
@@ -152,3 +152,9 @@ def describe(session: Session) -> str:
     parts = [f"{given} labels", f"{len(answers) - given} skipped"]
     parts += [f"{yardstick} of the labels drawn at random"] if yardstick else []
     return f"{session.path}: {', '.join(parts)}, {len(session.counts())} classes."
+
+
+def check_budget(budget: int | None) -> None:
+    """Refuses a budget that allows no label. Raises: `InputError`."""
+    if budget is not None and budget < 1:
+        raise InputError(f"budget={budget} must be at least 1.")

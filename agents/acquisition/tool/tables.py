@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from metaal_env.datasets.readers.cells import numbered_rows
+from metaal_env.datasets.readers.decode import decode
 from metaal_env.errors import InputError, brief
 from metaal_env.runtime.files import read_bytes
 
 MAX_BYTES = 2**29
 DELIMITERS = ",;\t|"
-MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,13 @@ def read_table(path: Path, what: str) -> Table:
         InputError: no readable table, or a row with more cells than the header.
     """
     data = read_bytes(path, what, MAX_BYTES)
-    text = decoded(data, what)
+    text = decode(data, what).text
     first, _, rest = text.partition("\n")
-    delimiter = max(DELIMITERS, key=first.count)
     if first.strip().lower().startswith("sep="):  # what spreadsheets write so that others know
-        delimiter, text = first.strip()[4:5] or "\t", rest
+        text = rest
+    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        rows = [row for row in reader if any(cell.strip() for cell in row)]
+        rows = [row for _, row in numbered_rows(text, delimiter)]
     except csv.Error as error:
         raise InputError(f"{what} is no readable CSV file ({brief(error)}); save it again.") from error
     if not rows:
@@ -55,20 +53,3 @@ def read_table(path: Path, what: str) -> Table:
             )
     padded = [[*row, *[""] * width][:width] for row in rows]
     return Table(padded[0], padded[1:], data)
-
-
-def decoded(data: bytes, what: str) -> str:
-    """Returns the text of UTF-8, UTF-16 or Windows-1252 bytes.
-
-    Raises:
-        InputError: bytes in none of them.
-    """
-    encodings = [encoding for mark, encoding in MARKS.items() if data.startswith(mark)] or ["utf-8", "cp1252"]
-    for encoding in encodings:
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text
-    raise InputError(f"{what} is text in no known encoding; save it as UTF-8.")

@@ -14,8 +14,11 @@ READERS = {".npz": load_npz, ".csv": load_csv, ".tsv": load_csv}
 """Suffix → reader. A reader takes the path and the name that messages use."""
 
 
-def load_file(path: Path, name: str) -> ClassDataset:
-    """Reads ``*.npz``, ``*.csv`` or a folder with one sub-folder of images per class.
+def load_file(path: Path, name: str, label: str | None = None) -> ClassDataset:
+    """Reads ``*.npz``, ``*.csv``, ``*.tsv`` or a folder with one sub-folder of images per class.
+
+    Args:
+        label: Column of a table that holds the classes, if it is known.
 
     Raises:
         InputError: nothing there, another kind of file, or contents that cannot be used.
@@ -28,7 +31,9 @@ def load_file(path: Path, name: str) -> ClassDataset:
         return load_image_folder(path, name)
     if not is_file:
         raise InputError(f"dataset={name!r}: there is no such file or folder; check the path.")
-    reader = load_csv if is_table(path) else READERS.get(path.suffix.lower())
+    if is_table(path):
+        return load_csv(path, name, label)
+    reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(
             f"dataset={name!r} has the suffix {path.suffix!r}; give a file ending in "

@@ -14,18 +14,21 @@ from metaal_env.datasets.readers.columns import Column, as_vectors, columns_of
 from metaal_env.datasets.readers.decode import read_decoded
 from metaal_env.datasets.readers.header import LABEL_NAMES
 from metaal_env.datasets.readers.label_values import read_labels
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, unknown_name
 
 MAX_BYTES = 2**29
 TABLES = (".csv", ".tsv", ".tab")
 PACKED = (".gz", ".bz2", ".xz")
 
 
-def load_csv(path: Path, name: str) -> ClassDataset:
+def load_csv(path: Path, name: str, label: str | None = None) -> ClassDataset:
     """Reads a table as vectors: numeric columns standardised, columns of text one-hot.
 
     The label column is called ``label``, ``class``, ``target`` or ``y``, else it is the only one that can hold
     classes. Row numbers under no name, as pandas writes them, are left out. See `read_grid` for the format.
+
+    Args:
+        label: Name of the label column, if it is known.
 
     Raises:
         InputError: no table, rows of unequal length, missing or infinite values (with row and column), a column
@@ -33,7 +36,9 @@ def load_csv(path: Path, name: str) -> ClassDataset:
     """
     what = f"dataset={name!r}"
     grid = read_grid(read_decoded(path, what, MAX_BYTES).text, what)
-    return _dataset(name, grid, None)
+    if label is not None and label not in grid.header:
+        raise unknown_name(f"{what}: column", label, grid.header)
+    return _dataset(name, grid, None if label is None else grid.header.index(label))
 
 
 def is_table(path: Path) -> bool:
@@ -92,7 +97,7 @@ def _dataset(name: str, grid: Grid, label: int | None) -> ClassDataset:
         raise InputError(
             f"{what}: the label column {truth.name!r} has {len(class_names)} different "
             f"value(s) in {len(labels)} items; at least 2 classes of 2 items are needed: "
-            "name the right column 'label'."
+            "name the right column 'label' or append #COLUMN to the path."
         )
     names = tuple(str(value) for value in class_names)
     return ClassDataset(
@@ -115,7 +120,9 @@ def _label_column(what: str, columns: Sequence[Column]) -> Column:
     fitting = texts or whole
     if len(fitting) > 1:
         names = ", ".join(repr(column.name) for column in fitting)
-        raise InputError(f"{what}: the columns {names} may hold the classes; name the right one 'label'.")
+        raise InputError(
+            f"{what}: the columns {names} may hold the classes; call one 'label' or append #COLUMN to the path."
+        )
     return fitting[0] if fitting else columns[-1]
 
 

@@ -132,7 +132,8 @@ def predictions(
     with torch.no_grad():
         for mask in used.split(16):
             b = len(mask)
-            classes = torch.ones(b, int(labels.max()) + 1, dtype=torch.bool)
+            of_class = torch.nn.functional.one_hot(labels).to(torch.bool)  # (n, C)
+            classes = (mask.unsqueeze(-1) & of_class).any(1)  # a class without label is never predicted
             adapted = head.adapt(support.expand(b, *support.shape), labels.expand(b, -1), mask, classes)
             parts.append(head.predict(adapted, items.expand(b, *items.shape)).argmax(-1))
     return torch.cat(parts)

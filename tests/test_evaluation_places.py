@@ -74,7 +74,7 @@ def test_moved_files_and_absolute_paths_are_the_same_protocol(here: Path) -> Non
     shutil.move("results", "moved")
     joined = second.joined_to(here / "moved" / "protocol.json")
     assert not pending(cells_of(second, here / "moved"), second)
-    assert set(read_results(here / "moved", joined)) == {"policy", "margin"}
+    assert set(read_results(here / "moved", joined)) == {"policy a", "margin"}
 
 
 def test_changed_data_and_learners_are_another_protocol(here: Path) -> None:

@@ -1,9 +1,10 @@
 """Evaluates acquisition strategies on tasks that none of them has seen, and says how sure the figures are.
 
     python evaluate.py                                     # the newest run, on its own data's unseen classes
+    python evaluate.py --policy metaal-general             # a policy that ships with the package
     python evaluate.py --dataset omniglot.npz              # the same policy on other data
     python evaluate.py --strategies random margin --dataset digits
-    python evaluate.py --strategy my_rule.py:MyRule        # your own rule, or a scikit-activeml object
+    python evaluate.py --extra-strategies my_rule.py:MyRule  # your own rule, or a scikit-activeml object
     python evaluate.py --way 5 10 20 --imbalance 0.3 inf   # a matrix of scenarios
     python evaluate.py --redraw results/NAME               # tables, figures and report again, from the rows
 
@@ -12,193 +13,20 @@ Finished parts are kept: run the same command again after an interruption and it
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
 # Several workers with several threads each would fight for the cores; read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import tyro
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
-from agents.evaluation.cluster import cluster_executor
-from agents.evaluation.measures import MEASURES
-from agents.evaluation.protocol.cells import Cell, cells_of, pending
-from agents.evaluation.protocol.planning import Plan, Planned, make_protocol, replay
-from agents.evaluation.protocol.protocol import Protocol
-from agents.evaluation.protocol.rows import read_results, to_csv
-from agents.evaluation.report.example_pools import example_pools, read_examples
-from agents.evaluation.report.report import outcome, write_figures, write_report
-from agents.evaluation.report.tensorboard import write_tensorboard
-from agents.evaluation.workers import run_cells
-from metaal_env.errors import InputError
-from metaal_env.make import check_device
-from metaal_env.runtime.command_line import run_cli
-from metaal_env.runtime.files import read_json, write_atomic
-from metaal_env.runtime.locks import claimed
-
-PROTOCOL, NOTES = "protocol.json", "notes.json"
-
-
-@dataclass
-class Options:
-    """Evaluate acquisition strategies on paired, unseen tasks."""
-
-    plan: Annotated[Plan, tyro.conf.arg(name="")]
-    out: Path | None = None
-    """Folder of the results; results/<data>-<digest> when left out."""
-    workers: int = 0
-    """Local processes; 0 = one per core."""
-    cluster: str | None = None
-    """Play cells as jobs instead: slurm, local or debug (extra cluster)."""
-    device: str = "cpu"
-    """Where tensors live: cpu or cuda."""
-    measure: str = "aulc"
-    """What tables compare: one of agents.evaluation.MEASURES."""
-    target: float | None = None
-    """Accuracy for "labels to target"; what random reaches at its budget when left out."""
-    report: bool = True
-    """Write report.html."""
-    protocol: Path | None = None
-    """Play a saved protocol (a file, or a folder of results) again; everything that describes tasks and
-    strategies is then ignored, but that --strategy says which file.py:Name of the protocol you trust."""
-    redraw: Path | None = None
-    """Draw the results of this folder again; nothing is played."""
-
-
-def evaluate(options: Options, command: str) -> Path:
-    """Plays what is missing, then shows everything; returns the folder of the results."""
-    MEASURES[options.measure]  # refuses an unknown one before hours of work
-    check_device(options.device)
-    console = Console()
-    if options.redraw is not None:
-        protocol = Protocol.load(options.redraw / PROTOCOL)
-        with claimed(options.redraw, f"redraw={str(options.redraw)!r}"):
-            show(options.redraw, protocol, options, command, console)
-        return options.redraw
-    plan = options.plan
-    planned = make_protocol(plan) if options.protocol is None else replay(options.protocol, plan.strategy)
-    folder = options.out or default_folder(planned.protocol)
-    with claimed(folder, f"out={str(folder)!r}"):
-        complete(folder, planned, options, command, console)
-    return folder
-
-
-def complete(folder: Path, planned: Planned, options: Options, command: str, console: Console) -> None:
-    """Plays what the folder lacks of the plan and shows it together with what was there."""
-    protocol = planned.protocol
-    cells = cells_of(protocol, folder, options.device)
-    everything = protocol.joined_to(folder / PROTOCOL)
-    todo = pending(cells, protocol)
-    for note in planned.notes:
-        console.print(f"note: {note}", style="yellow", markup=False)
-    everything.save(folder / PROTOCOL)
-    story = _read_story(folder / NOTES)
-    for what, new in (("commands", [command]), ("notes", planned.notes)):
-        story[what] = list(dict.fromkeys([*story.get(what, []), *new]))
-    write_atomic(folder / NOTES, json.dumps(story).encode())
-    tasks = protocol.n_tasks * len(protocol.seeds)
-    console.print(
-        f"{tasks} paired tasks × {len(protocol.scenarios)} scenario(s) × {len(protocol.contestants)} "
-        f"strategies → {folder}"
-        + (f" ({len(cells) - len(todo)} of {len(cells)} cells are there)" if todo != cells else ""),
-        markup=False,
-    )
-    play(todo, len(cells), options, console)
-    write_atomic(folder / "examples.json", json.dumps(example_pools(protocol, options.device)).encode())
-    show(folder, everything, options, command, console)
-
-
-def default_folder(protocol: Protocol) -> Path:
-    """Named after the data, and after everything that determines the rows: it never mixes two protocols."""
-    data = "+".join(dict.fromkeys(s.axes["data"] for s in protocol.scenarios))
-    strategies = "".join(c.name + c.digest for c in protocol.contestants)
-    digest = hashlib.sha256((protocol.digest + strategies).encode()).hexdigest()[:8]
-    return Path("results") / f"{data[:40]}-{digest}"
-
-
-def play(todo: Sequence[Cell], total: int, options: Options, console: Console) -> None:
-    """Plays the missing cells under a progress bar."""
-    if not todo:
-        return
-    workers = options.workers or min(os.cpu_count() or 1, 8)
-    if options.device != "cpu":
-        workers = 1  # processes would share one GPU and its memory
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        line = bar.add_task("playing", total=total, completed=total - len(todo))
-
-        def done(cell: Cell) -> None:
-            bar.update(line, advance=1, description=f"{cell.contestant.name} on {cell.scenario.axes['data']}")
-
-        executor = cluster_executor(options.cluster, todo[0].folder) if options.cluster else None
-        run_cells(list(todo), workers=workers, done=done, executor=executor)
-
-
-def show(folder: Path, protocol: Protocol, options: Options, command: str, console: Console) -> None:
-    """Tables on the terminal; figures, TensorBoard and report in the folder: all from the rows."""
-    results = read_results(folder, protocol)
-    story = _read_story(folder / NOTES)
-    shown = outcome(
-        protocol,
-        results,
-        measure=options.measure,
-        target=options.target,
-        examples=read_examples(folder / "examples.json"),
-    )
-    write_atomic(folder / "rows.csv.gz", gzip.compress(to_csv(list(results.values())).encode(), mtime=0))
-    images = write_figures(shown, folder / "figures")
-    write_tensorboard(protocol, results, folder / "tensorboard")
-    for grid in shown.grids:
-        console.print(grid)
-    if options.report:
-        commands = "\n".join(story.get("commands", [command]))
-        notes = list(story.get("notes", []))
-        write_report(shown.grids, images, protocol, notes, commands, folder / "report.html")
-        console.print(f"report: {folder / 'report.html'}", markup=False)
-    console.print(
-        f"rows: {folder / 'rows.csv.gz'} · figures: {folder / 'figures'} · tensorboard --logdir {folder}",
-        markup=False,
-    )
-
-
-def _read_story(path: Path) -> dict[str, list[str]]:
-    """Commands and notes so far; nothing where the file is missing or unusable, for it only decorates."""
-    try:
-        found = read_json(path, "notes")
-    except InputError:
-        return {}
-    lists = {what: lines for what, lines in found.items() if isinstance(lines, list)}
-    return {what: [line for line in lines if isinstance(line, str)] for what, lines in lists.items()}
+from agents.evaluation.run import run_command_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Runs the command line; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = tyro.cli(Options, args=given, description=__doc__)
-    return run_cli(lambda: evaluate(options, " ".join(["python evaluate.py", *given])))
+    return run_command_line(given, program="python evaluate.py", description=__doc__)
 
 
 if __name__ == "__main__":

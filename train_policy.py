@@ -1,7 +1,7 @@
 """Trains an acquisition policy: inner learner → environment → imitation → PPO → verdict on classes it has never seen.
 
-``python train_policy.py`` needs no download and no GPU. Run it again to continue after an interruption, and
-``tensorboard --logdir runs`` to watch it.
+``python train_policy.py`` needs no download and no GPU. Run it again to continue after an interruption, also with
+more --ppo.iterations or other --verdict-tasks, and ``tensorboard --logdir runs`` to watch it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -25,14 +26,19 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from agents.evaluation import Episodes, play, verdict
+from agents.evaluation.measures import aulc
 from agents.evaluation.report.pictures import verdict_figure
 from agents.evaluation.report.plots import rendered
+from agents.evaluation.report.tensorboard import StrategyCharts
+from agents.loading import load_strategy
 from agents.policy.sb3_policy import LearnedStrategy
-from agents.strategies import make_strategy
 from agents.training.imitation.imitate import ImitationConfig
-from agents.training.ppo.callback import validate
-from agents.training.ppo.train import PPOConfig, train_ppo
+from agents.training.ppo.config import PPOConfig
+from agents.training.ppo.train import train_ppo
+from agents.training.run_card import write_run_card
+from agents.training.run_record import FINISHED, fingerprints, settle
 from agents.training.task_mixture import Mixture, load_sources
+from agents.training.validation import validate
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset
@@ -96,7 +102,8 @@ def main(config: TrainConfig) -> None:
     """Runs the stages that are not finished yet."""
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     parts = check(config)
-    with claim(config):
+    with claim(config, parts):
+        write_run_card(config.folder, asdict(config))
         policy, unseen = train(config, *parts)
         give_verdict(config, unseen, policy)
 
@@ -160,24 +167,26 @@ def learner_options(config: TrainConfig) -> dict[str, object]:
     return options
 
 
-def claim(config: TrainConfig) -> FileLock:
+def claim(config: TrainConfig, parts: Sequence[ClassDataset] = ()) -> FileLock:
     """Makes the run folder this process's own and records the configuration.
 
+    Args:
+        parts: train, validation and test classes, where they are loaded already.
+
     Raises:
-        InputError: another process is at work there, or the folder holds a run with other settings or
-            a link that leads out of it.
+        InputError: another process is at work there, or the folder holds a link that leads out of it or a run that
+            these settings would not continue; see `agents.training.run_record`.
     """
-    folder = config.folder
-    lock = claimed(folder, f"name={folder.name!r}")
-    record = json.dumps(asdict(config), indent=2, default=str)
-    file = folder / "config.json"
-    if file.is_file() and file.read_bytes() != record.encode():
+    settings = asdict(config)
+    prints = fingerprints(settings, parts)
+    lock = claimed(config.folder, f"name={config.folder.name!r}")
+    try:
+        notes = settle(config.folder, settings, prints)
+    except BaseException:
         lock.release()
-        raise InputError(
-            f"name={folder.name!r} holds a run with other settings ({file}); "
-            "give the same settings to continue it, or another --name."
-        )
-    write_atomic(file, record.encode())
+        raise
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     return lock
 
 
@@ -196,7 +205,7 @@ def make_learner(config: TrainConfig, train: ClassDataset, validation: ClassData
     torch.manual_seed(config.meta.seed)
     options = learner_options(config)
     learner = build_learner(config.learner, train.input_shape, **options).to(config.device)
-    writer = SummaryWriter(str(config.folder / "tensorboard"))
+    writer = SummaryWriter(str(config.folder / "tensorboard" / "learner"))
     summary = meta_train(
         learner, train, validation, config.meta, config.folder / "checkpoints" / "learner.pt", writer
     )
@@ -209,13 +218,13 @@ def make_policy(
     config: TrainConfig, families: list[list[Core]], validating: list[list[Core]]
 ) -> LearnedStrategy:
     """Trains the policy, or loads it when its training is finished."""
-    done = config.folder / "training_finished"
+    done = config.folder / FINISHED
     if done.is_file():
         return LearnedStrategy.load(config.folder)
     # On a mixture the look-ahead would take as long as a good part of the training.
     rules = [name for name in BASELINES if name != ORACLE or not config.also]
     baselines = {
-        name: validate(validating, make_strategy(name), config.ppo.validation_tasks)[0]
+        name: validate(validating, load_strategy(name), config.ppo.validation_tasks)[0]
         for name in tqdm(rules, desc="rules on validation tasks", unit="rule")
     }
     logger = configure(str(config.folder / "tensorboard"), ["tensorboard"])
@@ -243,7 +252,7 @@ def mixture_of(config: TrainConfig, families: list[list[Core]]) -> Mixture:
 
 def give_verdict(config: TrainConfig, core: Core, policy: LearnedStrategy) -> dict[str, Episodes]:
     """Plays policy and rules on the same unseen-class tasks and prints the comparison."""
-    strategies = {"policy": policy} | {name: make_strategy(name) for name in BASELINES}
+    strategies = {"policy": policy} | {name: load_strategy(name) for name in BASELINES}
     results = {}
     bar = tqdm(total=len(strategies) * config.verdict_tasks, desc="verdict", unit="task")
     for name, strategy in strategies.items():
@@ -258,8 +267,9 @@ def give_verdict(config: TrainConfig, core: Core, policy: LearnedStrategy) -> di
     write_atomic(config.folder / "verdict.png", rendered(figure, "png"))
     with SummaryWriter(str(config.folder / "tensorboard")) as writer:
         writer.add_figure("verdict", figure)
-        for name, episodes in results.items():
-            writer.add_scalar(f"verdict/aulc_{name}", float(episodes.aulc.mean()))
+    charts = StrategyCharts(config.folder / "tensorboard")
+    charts.add("verdict/aulc", {name: float(aulc(played).mean()) for name, played in results.items()}, 0)
+    charts.close()
     console.print(f"policy: {config.folder}  ·  python evaluate.py  ·  tensorboard --logdir {config.out}")
     return results
 

@@ -29,15 +29,16 @@ from rich.table import Table
 
 import train_policy
 from agents.evaluation import play
-from agents.evaluation.episodes import Paired
+from agents.evaluation.measures import aulc
+from agents.evaluation.paired import Paired
 from agents.evaluation.statistics.comparisons import pooled_difference
+from agents.loading import load_strategy
 from agents.policy.sb3_policy import LearnedStrategy
-from agents.strategies import make_strategy
 from agents.strategies.base import Strategy
 from agents.strategies.fitted.lal_rl import LALRL
 from agents.training.imitation.examples import all_states
 from agents.training.imitation.imitate import ImitationConfig, Parts, fit
-from agents.training.ppo.train import PPOConfig
+from agents.training.ppo.config import PPOConfig
 from metaal_env.make import make_core
 from metaal_env.runtime.command_line import run_cli
 from train_policy import TrainConfig
@@ -106,7 +107,7 @@ def lal_rl(options: Options, seed: int) -> Strategy:
         strategy.fit([first_source(base(options, "lal_rl", seed))], tasks=32, seed=seed)
         folder.mkdir(parents=True, exist_ok=True)
         strategy.save(folder)
-    return make_strategy(str(folder))
+    return load_strategy(str(folder))
 
 
 KINDS: dict[str, Callable[[Options, int], Strategy]] = {
@@ -123,11 +124,11 @@ KINDS: dict[str, Callable[[Options, int], Strategy]] = {
 def main(options: Options) -> None:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     test = make_core("glyphs", split="test", learner=GLYPHS)
-    columns = {RULE: play(test, make_strategy(RULE), range(options.n_tasks)).aulc}
+    columns = {RULE: aulc(play(test, load_strategy(RULE), range(options.n_tasks)))}
     console = Console()
     for kind, make in KINDS.items():
         for seed in range(options.seeds):
-            found = play(test, make(options, seed), range(options.n_tasks)).aulc
+            found = aulc(play(test, make(options, seed), range(options.n_tasks)))
             columns[f"{kind} {seed}"] = found
             console.print(f"{kind} {seed}: {found.mean():.4f}")
     console.print(table(columns, options))

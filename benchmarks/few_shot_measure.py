@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.learners import InnerLearner
-from metaal_env.meta_training.evaluate import calibration_error
 from metaal_env.meta_training.few_shot_tasks import FewShotTasks, draw_tasks
 from metaal_env.meta_training.loss import task_logits
+from metaal_env.metrics import calibration_error
 
 
 class Score(NamedTuple):

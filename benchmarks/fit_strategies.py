@@ -16,9 +16,10 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from agents.evaluation.measures import aulc
 from agents.evaluation.play import play
 from agents.evaluation.protocol.loading import load_split
-from agents.strategies import make_strategy
+from agents.loading import load_strategy
 from agents.strategies.fitted.base import FITTED
 from metaal_env.core import Core
 from metaal_env.make import make_core
@@ -58,9 +59,9 @@ def main() -> None:
     for dataset, learner in pairs:
         core = core_of(dataset, learner, "validation")
         for name, one in (("random", "random"), ("uherding", "uherding"), (arguments.name, "")):
-            chosen = make_strategy(one) if one else strategy
+            chosen = load_strategy(one) if one else strategy
             episodes = play(core, chosen, range(arguments.validation_tasks), measure_on="reward")
-            reached[f"{Path(dataset).stem} {name}"] = round(float(episodes.aulc.mean()), 4)
+            reached[f"{Path(dataset).stem} {name}"] = round(float(aulc(episodes).mean()), 4)
     print(*(f"{name}: {value:.4f}" for name, value in reached.items()), sep="\n")
     strategy.save(arguments.out, {"history": history, "validation_aulc": reached, "data": arguments.dataset})
 

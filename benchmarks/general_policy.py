@@ -29,7 +29,7 @@ from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.training.imitation.examples import States, all_states
 from agents.training.imitation.imitate import ImitationConfig, fit_mean, imitate
-from agents.training.ppo.train import PPOConfig
+from agents.training.ppo.config import PPOConfig
 from agents.training.task_mixture import Mixture, load_sources
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset

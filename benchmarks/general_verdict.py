@@ -27,14 +27,15 @@ from rich.progress import Progress
 
 from agents.evaluation.episodes import Episodes
 from agents.evaluation.protocol.cells import cells_of, core_of, pending
-from agents.evaluation.protocol.loading import data_digest, learner_digest, load_parts, strategy_digest
+from agents.evaluation.protocol.loading import learner_digest, load_parts, strategy_digest
 from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
 from agents.evaluation.protocol.rows import read_results
-from agents.evaluation.statistics.comparisons import ORACLE
+from agents.evaluation.statistics.comparisons import LOOKAHEAD
 from agents.evaluation.workers import run_cells
-from metaal_env.core import Core, score_logits
+from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
+from metaal_env.metrics import score_logits
 from metaal_env.runtime.command_line import run_cli
 from metaal_env.runtime.files import write_atomic
 from metaal_env.sampler import TaskSampler, fit_task
@@ -144,7 +145,7 @@ def scenario(column: Column, wanted: TaskConfig, fixed: set[str]) -> Scenario | 
         TaskSampler(data, task)
     except InputError:
         return None
-    digests = data_digest(data), learner_digest(learner)
+    digests = data.fingerprint, learner_digest(column.learner, learner)
     return Scenario(column.source, column.split, task, column.learner, *digests)
 
 
@@ -168,8 +169,8 @@ def full_pool_accuracy(core: Core, n_tasks: int) -> float:
     task = core.sampler.sample([np.random.default_rng(seed) for seed in range(n_tasks)])
     with torch.no_grad():
         known = task.pool_mask & (task.pool_labels >= 0)
-        adapted = core.learner.adapt(core.features[task.pool], task.pool_labels, known, task.class_mask)
-        logits = core.learner.predict(adapted, core.features[task.test])
+        adapted = core.learner.adapt(core.prepared[task.pool], task.pool_labels, known, task.class_mask)
+        logits = core.learner.predict(adapted, core.prepared[task.test])
     return float(score_logits(logits, task.test_labels).accuracy.mean())
 
 
@@ -207,7 +208,7 @@ def judge_setting(
         return play(folder, found, specs, n_tasks, options.workers)
 
     rules = plays("rules", {name: name for name in (*options.rivals, OWN_RULE)}, options.n_tasks)
-    oracle = plays("oracle", {ORACLE: ORACLE}, options.oracle_tasks)[ORACLE]
+    oracle = plays("oracle", {LOOKAHEAD: LOOKAHEAD}, options.oracle_tasks)[LOOKAHEAD]
     policies = plays("policies", {Path(p).name: p for p in options.policies}, options.played)
     full = float(np.mean([full_pool_accuracy(core_of(s), options.n_tasks) for s in found]))
     judged = []

@@ -28,7 +28,7 @@ import tyro
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import train_policy
 from agents.training.imitation.imitate import ImitationConfig
-from agents.training.ppo.train import PPOConfig
+from agents.training.ppo.config import PPOConfig
 from metaal_env.errors import InputError
 from metaal_env.meta_training.config import MetaTrainConfig
 from metaal_env.runtime.command_line import run_cli

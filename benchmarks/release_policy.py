@@ -14,8 +14,8 @@ from pathlib import Path
 
 import tyro
 
-from agents.evaluation.protocol.loading import SHIPPED
 from agents.policy.sb3_policy import LearnedStrategy
+from agents.pretrained import SHIPPED
 from metaal_env.errors import InputError
 from metaal_env.runtime.command_line import run_cli
 from metaal_env.runtime.files import write_atomic

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from strategy_table import replace_section
 
-from agents.strategies import Strategy, make_strategy
+from agents.loading import load_strategy
+from agents.strategies import Strategy
 from metaal_env.learners import LEARNERS, InnerLearner
 from metaal_env.pool.view import PoolView
 
@@ -133,7 +134,7 @@ def main() -> None:
         for name, (theirs, slow) in references(x, y, not arguments.fitted).items():
             if (slow and size > arguments.slow_limit) or (arguments.only and name not in arguments.only):
                 continue
-            strategy = make_strategy(name)
+            strategy = load_strategy(name)
 
             repeats = 1 if slow and size >= 1000 else arguments.repeats
             needed = None if name in GEOMETRIC else learner

@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from strategy_table import GROUPS, plan, replace_section
 
+from agents.evaluation.measures import aulc
 from agents.evaluation.play import play
 from agents.evaluation.report.formats import number
 from agents.evaluation.statistics.comparisons import mean_of
@@ -77,7 +78,7 @@ def main() -> None:
     print("\n".join(lines))
     for title, options in CHOICES.items():
         for option, build in options.items():
-            found = [mean_of(play(core, build(), range(arguments.tasks)).aulc) for core in cores.values()]
+            found = [mean_of(aulc(play(core, build(), range(arguments.tasks)))) for core in cores.values()]
             cells = [number(value, 3) for value in [*found, sum(found) / len(found)]]
             lines.append(f"| {title}: {option} | " + " | ".join(cells) + " |")
             print(lines[-1], flush=True)

@@ -21,11 +21,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from tqdm import tqdm
 
-from agents.evaluation.episodes import Episodes, pair
-from agents.evaluation.measures import coverage
+from agents.evaluation.episodes import Episodes
+from agents.evaluation.measures import aulc, coverage
+from agents.evaluation.paired import pair
 from agents.evaluation.protocol.cells import cells_of, pending
 from agents.evaluation.protocol.loading import (
-    data_digest,
     learner_digest,
     learner_fits,
     load_parts,
@@ -105,7 +105,8 @@ def plan(
                 raise InputError(f"the learner does not fit inputs of shape {whole.input_shape}")
             task, _ = fit_task(group.task, whole, set())
             TaskSampler(whole, task)
-            digests = data_digest(whole), learner_digest(load_parts(source, group.split, chosen)[1])
+            learned = load_parts(source, group.split, chosen)[1]
+            digests = whole.fingerprint, learner_digest(chosen, learned)
         except InputError as error:
             notes.append(str(error).replace(f"{data}/", ""))
             continue
@@ -133,7 +134,7 @@ def column(results: Mapping[str, Episodes]) -> dict[str, str]:
     best = max((n for n in means if n in STRATEGIES and not results[n].privileged), key=lambda n: means[n])
     cells = {}
     for name in paired.names:
-        cells[name] = show(bootstrap(results[name].aulc, results[name].strata))
+        cells[name] = show(bootstrap(aulc(results[name]), results[name].strata))
         behind = difference(paired.column(best), paired.column(name), paired.strata).interval
         if name == best:
             cells[name] = f"**{cells[name]}**"
@@ -147,7 +148,7 @@ def markdown(found: Mapping[str, Mapping[str, Episodes]], notes: Sequence[str], 
     columns = {title: column(results) for title, results in found.items()}
     names = list(dict.fromkeys(name for results in found.values() for name in results))
     values = np.array(
-        [[mean_of(r[n].aulc) if n in r else np.nan for n in names] for r in found.values()]
+        [[mean_of(aulc(r[n])) if n in r else np.nan for n in names] for r in found.values()]
     )  # (columns, strategies)
     order = np.argsort(np.argsort(-np.nan_to_num(values, nan=-1.0), 1), 1).mean(0)
     privileged = [any(n in r and r[n].privileged for r in found.values()) for n in names]

@@ -3,75 +3,22 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, pad
 
 from metaal_env.datasets.base import ClassDataset
+from metaal_env.episode import EpisodeState
 from metaal_env.learners.base import Adapted, InnerLearner
+from metaal_env.look_ahead import look_ahead
+from metaal_env.metrics import Metrics, score_logits
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.view import PoolView
 from metaal_env.rewards import Reward
+from metaal_env.runtime.forks import use_one_thread_after_fork
 from metaal_env.sampler import TaskSampler
 from metaal_env.tasks import TaskBatch, TaskConfig
-
-
-class Metrics(NamedTuple):
-    """How good the adapted learner is on a balanced labelled set."""
-
-    accuracy: Tensor  # (B,) in [0, 1]
-    likelihood: Tensor  # (B,) mean probability of the true class
-    log_loss: Tensor  # (B,) nats
-
-
-@dataclass(eq=False)
-class EpisodeState:
-    """Everything about B running episodes; each tensor has the leading dimension B."""
-
-    task: TaskBatch
-    features: Tensor  # (B, N, *F) prepared pool items
-    reward_features: Tensor  # (B, R, *F) prepared reward items
-    labelled: Tensor  # (B, N) bool
-    labels: Tensor  # (B, N) int64 revealed class; −1 if unknown or a distractor
-    order: Tensor  # (B, S) int64 pool positions in the order of labelling; −1 at padding
-    used: Tensor  # (B,) int64 actions taken
-    adapted: Adapted
-    embeddings: Tensor  # (B, N, D)
-    logits: Tensor  # (B, N, K)
-    metrics: Metrics
-    accuracy_sum: Tensor  # (B,) sum of the reward-set accuracy after each action, for the running AULC
-    geometry: Geometry | None = None  # kept while embeddings are static
-
-    def replace_rows(self, index: Tensor, other: EpisodeState) -> None:
-        """Overwrites the episodes at `index` (int64) with those of `other`, in order."""
-        for f in fields(self):
-            _put(getattr(self, f.name), index, getattr(other, f.name))
-        self.geometry = None
-
-
-def _put(target: object, index: Tensor, source: object) -> None:
-    if isinstance(target, Tensor) and isinstance(source, Tensor):
-        target[index] = source
-    elif isinstance(target, TaskBatch):
-        for f in fields(target):
-            _put(getattr(target, f.name), index, getattr(source, f.name))
-    elif isinstance(target, dict) and isinstance(source, dict):
-        for key in target:
-            widest = torch.maximum(torch.tensor(target[key].shape[1:]), torch.tensor(source[key].shape[1:]))
-            target[key] = _padded(target[key], widest)
-            _put(target[key], index, _padded(source[key], widest))
-    elif isinstance(target, tuple) and isinstance(source, tuple):
-        for mine, theirs in zip(target, source, strict=True):
-            _put(mine, index, theirs)
-
-
-def _padded(x: Tensor, sizes: Tensor) -> Tensor:
-    """`x` with zeros behind, so that its dimensions after the first have `sizes`."""
-    missing = sizes - torch.tensor(x.shape[1:])
-    return pad(x, [n for size in missing.flip(0).tolist() for n in (0, size)]) if missing.any() else x
 
 
 class StepResult(NamedTuple):
@@ -80,7 +27,7 @@ class StepResult(NamedTuple):
     valid: Tensor  # (B,) bool: False where a labelled item or padding was picked
 
 
-class Oracle:
+class LabelOracle:
     """Holds the hidden labels. Only the core and privileged strategies may have one; never the test set."""
 
     def __init__(self, core: Core, state: EpisodeState):
@@ -96,9 +43,16 @@ class Oracle:
         flat = positions.reshape(len(positions), -1)
         return torch.take_along_dim(self.state.task.oracle_labels, flat, 1).reshape(positions.shape)
 
-    def look_ahead(self, positions: Tensor) -> Metrics:
-        """Reward-set metrics after labelling one further item, for each of (B, C) candidates: (B, C) each."""
-        return self.core.look_ahead(self.state, positions, self.reveal(positions))
+    def look_ahead(self, positions: Tensor | None = None, *, exact: bool = True) -> Metrics:
+        """Returns reward-set metrics after labelling one further item, (B, C) each; see `Core.look_ahead`.
+
+        Args:
+            positions: (B, C) candidates; the whole pool when left out.
+        """
+        if positions is None:
+            b, n = self.state.labelled.shape
+            positions = torch.arange(n, device=self.core.device).expand(b, n)
+        return self.core.look_ahead(self.state, positions, self.reveal(positions), exact=exact)
 
 
 class Core:
@@ -131,10 +85,10 @@ class Core:
         self.device = torch.device(device)
         self.learner = learner.to(self.device).eval().requires_grad_(False)
         # Embedded once per learner, not per episode: tasks only gather rows.
-        self.features = self.learner.prepare_all(dataset.inputs)  # (M, *F)
+        self.prepared = self.learner.prepare_all(dataset.inputs)  # (M, *F)
 
     def with_task(self, config: TaskConfig) -> Core:
-        """The same data, learner and reward for tasks of another shape; embedded features are shared."""
+        """The same data, learner and reward for tasks of another shape; prepared items are shared."""
         other = copy(self)
         other.sampler, other.config = TaskSampler(self.dataset, config), config
         return other
@@ -142,17 +96,18 @@ class Core:
     @torch.no_grad()
     def reset(self, task: TaskBatch) -> EpisodeState:
         """Starts B episodes with their initial labels."""
+        use_one_thread_after_fork()
         task = task.to(self.device)
         b, n = task.pool.shape
-        features = self.features[task.pool]
+        prepared = self.prepared[task.pool]
         order = torch.full((b, self.config.max_labels), -1, dtype=torch.long, device=self.device)
         order[:, : task.initial.shape[1]] = task.initial
         labelled = (task.initial.unsqueeze(2) == torch.arange(n, device=self.device)).any(1)
         labels = torch.where(labelled, task.oracle_labels, -1)
         state = EpisodeState(
             task=task,
-            features=features,
-            reward_features=self.features[task.reward],
+            prepared=prepared,
+            prepared_reward=self.prepared[task.reward],
             labelled=labelled,
             labels=labels,
             order=order,
@@ -164,7 +119,7 @@ class Core:
             accuracy_sum=torch.zeros(b, device=self.device),
         )
         self._adapt(state)
-        state.metrics = self._metrics(state.adapted, state.reward_features, task.reward_labels)
+        state.metrics = self._metrics(state.adapted, state.prepared_reward, task.reward_labels)
         return state
 
     @torch.no_grad()
@@ -176,6 +131,7 @@ class Core:
         Args:
             actions: (B,) int64 pool positions in [0, N).
         """
+        use_one_thread_after_fork()
         rows = torch.arange(len(actions), device=self.device)
         actions = actions.to(self.device)
         valid = (state.task.pool_mask & ~state.labelled)[rows, actions]
@@ -189,7 +145,7 @@ class Core:
 
         before = state.metrics
         self._adapt(state)
-        after = self._metrics(state.adapted, state.reward_features, state.task.reward_labels)
+        after = self._metrics(state.adapted, state.prepared_reward, state.task.reward_labels)
         state.metrics = Metrics(*(torch.where(valid, a, b) for a, b in zip(after, before, strict=True)))
         state.accuracy_sum = state.accuracy_sum + state.metrics.accuracy
         terminated = (state.used >= state.task.budget) | ~(state.task.pool_mask & ~state.labelled).any(1)
@@ -200,6 +156,7 @@ class Core:
 
     def view(self, state: EpisodeState) -> PoolView:
         """What a strategy may know now."""
+        use_one_thread_after_fork()
         geometry = state.geometry or Geometry(state.embeddings, state.task.pool_mask)
         if self.learner.static_embedding:
             state.geometry = geometry
@@ -216,67 +173,34 @@ class Core:
             seed=state.task.seed + state.used,
             geometry=geometry,
             learner=self.learner,
-            features=state.features,
+            prepared=state.prepared,
             adapted=state.adapted,
         )
 
-    def oracle(self, state: EpisodeState) -> Oracle:
-        return Oracle(self, state)
+    def oracle(self, state: EpisodeState) -> LabelOracle:
+        return LabelOracle(self, state)
 
     @torch.no_grad()
     def test_logits(self, state: EpisodeState) -> Tensor:
         """(B, S, K) logits on the test set; for evaluation alone, never for reward, policy or selection."""
-        return self.learner.predict(state.adapted, self.features[state.task.test])
+        return self.learner.predict(state.adapted, self.prepared[state.task.test])
 
     @torch.no_grad()
-    def look_ahead(self, state: EpisodeState, positions: Tensor, labels: Tensor) -> Metrics:
-        """Reward-set metrics if (B, C) candidates were labelled with (B, C) `labels`: (B, C) each."""
-        b, c = positions.shape
-        support, support_labels, mask = self._support(state)
-        extra = torch.take_along_dim(
-            state.features, positions.view(b, c, *[1] * (state.features.dim() - 2)), 1
-        ).unsqueeze(2)  # (B, C, 1, *F)
+    def look_ahead(
+        self, state: EpisodeState, positions: Tensor, labels: Tensor, *, exact: bool = True
+    ) -> Metrics:
+        """Returns reward-set metrics if (B, C) candidates were labelled with (B, C) `labels`: (B, C) each.
 
-        def repeat(x: Tensor) -> Tensor:  # (B, …) → (B·C, …)
-            return x.repeat_interleave(c, 0)
-
-        adapted = self.learner.adapt(
-            torch.cat([repeat(support), extra.flatten(0, 1)], 1),
-            torch.cat([repeat(support_labels), labels.reshape(-1, 1)], 1),
-            torch.cat([repeat(mask), labels.reshape(-1, 1) >= 0], 1),
-            repeat(state.task.class_mask),
-        )
-        logits = self.learner.predict_each(adapted, state.reward_features)
-        metrics = score_logits(logits, repeat(state.task.reward_labels))
-        return Metrics(*(m.view(b, c) for m in metrics))
-
-    def _support(self, state: EpisodeState) -> tuple[Tensor, Tensor, Tensor]:
-        """Labelled items in the order of labelling: features (B, S, *F), labels (B, S), mask (B, S)."""
-        longest = int((state.order >= 0).sum(1).max()) if state.order.numel() else 0
-        order = state.order[:, :longest]
-        support = Geometry.rows(state.features, order)
-        labels = torch.take_along_dim(state.labels, order.clamp(min=0), 1)
-        return support, labels, (order >= 0) & (labels >= 0)
+        Args:
+            exact: take the learner's closed form where it has one; False re-adapts always.
+        """
+        return look_ahead(self.learner, state, positions, labels, exact=exact)
 
     def _adapt(self, state: EpisodeState) -> None:
-        state.adapted = self.learner.adapt(*self._support(state), state.task.class_mask)
+        state.adapted = self.learner.adapt(*state.support, state.task.class_mask)
         if state.used.max() == 0 or not self.learner.static_embedding:
-            state.embeddings = self.learner.embed(state.adapted, state.features)
-        state.logits = self.learner.predict(state.adapted, state.features)
+            state.embeddings = self.learner.embed(state.adapted, state.prepared)
+        state.logits = self.learner.predict(state.adapted, state.prepared)
 
-    def _metrics(self, adapted: Adapted, features: Tensor, labels: Tensor) -> Metrics:
-        return score_logits(self.learner.predict(adapted, features), labels)
-
-
-def score_logits(logits: Tensor, labels: Tensor) -> Metrics:
-    """(B, n, K) logits and (B, n) labels (−1 = padding) → mean accuracy, likelihood and log-loss, (B,) each."""
-    mask = labels >= 0
-    count = mask.sum(1).clamp(min=1)
-    hit = (logits.argmax(-1) == labels) & mask
-    # Classes second: the softmax over a handful of classes is vectorised over items.
-    losses = cross_entropy(logits.transpose(1, 2).contiguous(), labels.clamp(min=0), reduction="none")
-    return Metrics(
-        accuracy=hit.sum(1) / count,
-        likelihood=(torch.exp(-losses) * mask).sum(1) / count,
-        log_loss=(losses * mask).sum(1) / count,
-    )
+    def _metrics(self, adapted: Adapted, prepared: Tensor, labels: Tensor) -> Metrics:
+        return score_logits(self.learner.predict(adapted, prepared), labels)

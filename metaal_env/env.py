@@ -20,9 +20,9 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
     that adapts to the labelled items after every label.
 
     Observation (`Dict`; N = largest pool size, shorter pools are padded):
-        - ``items`` (N, F) float32: uncertainty, coverage and novelty of every item, absolute and relative to
+        - ``item_features`` (N, F) float32: uncertainty, coverage and novelty of every item, absolute and relative to
           the pool (`metaal_env.features`).
-        - ``episode`` (G,) float32: budget left, classes seen, evenness of label counts, pool statistics.
+        - ``pool_features`` (G,) float32: budget left, classes seen, evenness of label counts, pool statistics.
         - ``embeddings`` (N, D) float32: the items under the adapted learner.
         - ``labels`` (N,) int64: −2 padding, −1 unlabelled, 0…K − 1 revealed class, K revealed distractor.
         - ``action_mask`` (N,) int8: 1 where an item can be labelled. Also in ``info``.
@@ -49,6 +49,11 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
     def __init__(self, render_mode: str | None = None, **options: Any):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise InputError(f"render_mode={render_mode!r} is unknown; choose 'ansi', 'rgb_array' or None.")
+        for name in ("num_envs", "autoreset_mode"):
+            if name in options:
+                raise InputError(
+                    f"{name}={options[name]!r} is an option of the vector environment; use gymnasium.make_vec."
+                )
         self.render_mode = render_mode
         self.batch = MetaALVectorEnv(1, **options)
         self.observation_space = self.batch.single_observation_space
@@ -77,6 +82,14 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
             outcome = self.batch.outcome(torch.tensor([0]))
             info |= {key: value.item() for key, value in outcome.items()}
         return observation, float(result.reward), terminated, False, info
+
+    def action_masks(self) -> np.ndarray:
+        """Returns which items can be labelled now, (N,) bool; sb3-contrib's `MaskablePPO` asks for it.
+
+        Raises:
+            gymnasium.error.ResetNeeded: no episode has been started.
+        """
+        return self.batch.action_masks()[0]
 
     def _info(self, observation: dict[str, np.ndarray], valid: bool) -> dict[str, Any]:
         return {

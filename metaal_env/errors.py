@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
@@ -17,14 +14,26 @@ class InputError(ValueError):
     """
 
 
+class InputTypeError(InputError, TypeError):
+    """An argument of the wrong type; also a `TypeError`, as scikit-activeml raises."""
+
+
 class FileError(InputError, OSError):
     """A file or folder that cannot be written; also an `OSError`."""
 
 
-def brief(error: BaseException) -> str:
+class OptionError(InputError, TypeError):
+    """An unknown option; also a `TypeError` in Python's words.
+
+    Clients such as TorchRL offer options of their own and withdraw them at a `TypeError` that says
+    "unexpected keyword argument".
+    """
+
+
+def brief(error: BaseException | str, most: int = 200) -> str:
     """A library's message on one line and short enough for a sentence: some quote whole files."""
     text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def unknown_name(argument: str, value: object, known: Iterable[str]) -> InputError:
@@ -39,25 +48,3 @@ def unknown_name(argument: str, value: object, known: Iterable[str]) -> InputErr
     near = difflib.get_close_matches(str(value).lower(), names, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"{argument}={value!r} is unknown; {hint}choose one of: {', '.join(names)}.")
-
-
-class Registry(dict[str, T]):
-    """Names of one kind of thing; looking up an unknown name raises `InputError` with the nearest."""
-
-    def __init__(self, kind: str):
-        super().__init__()
-        self.kind = kind
-
-    def register(self, name: str) -> Callable[[T], T]:
-        """Decorator: ``@LEARNERS.register("maml")``. Raises `ValueError` when the name is taken."""
-
-        def add(value: T) -> T:
-            if name in self:
-                raise ValueError(f"{self.kind} {name!r} is registered already")
-            self[name] = value
-            return value
-
-        return add
-
-    def __missing__(self, name: str) -> T:
-        raise unknown_name(self.kind, name, self)

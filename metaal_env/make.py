@@ -12,9 +12,10 @@ import torch
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset, Split
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, OptionError
 from metaal_env.learners import InnerLearner, load_learner
 from metaal_env.rewards import REWARDS, Reward
+from metaal_env.runtime.forks import use_one_thread_after_fork
 from metaal_env.sampler import fit_task
 from metaal_env.tasks import TaskConfig
 
@@ -45,10 +46,12 @@ def make_core(
     Raises:
         InputError: anything unknown, out of range or not fitting together.
     """
+    use_one_thread_after_fork()
     known = {f.name for f in fields(TaskConfig)}
     if unknown := sorted(set(task_options) - known):
-        raise InputError(
-            f"{unknown[0]}={task_options[unknown[0]]!r} is no option of tasks: {', '.join(sorted(known))}."
+        raise OptionError(
+            f"{unknown[0]}={task_options[unknown[0]]!r} is an unexpected keyword argument {unknown[0]!r}; "
+            f"tasks have the options {', '.join(sorted(known))}."
         )
     config = replace(task or TaskConfig(), **task_options)
     if target_accuracy is not None and not (
@@ -75,6 +78,11 @@ def check_device(device: str | torch.device) -> torch.device:
         checked = torch.device(device)
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"device={device!r} is unknown; use 'cpu' or 'cuda'.") from error
+    if checked.type == "cuda" and torch.cuda._is_in_bad_fork():  # as torch itself asks before it refuses
+        raise InputError(
+            f"device={device!r} cannot be used in a process that was forked after the GPU's first use; start the "
+            'workers with context="spawn".'
+        )
     if checked.type == "cuda" and not torch.cuda.is_available():
         raise InputError(
             f"device={device!r} was asked for, but this machine has no usable GPU; use device='cpu'."

@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from metaal_env.features import N_EPISODE, N_ITEM, extract
+from metaal_env.features import FeatureNames, extract
 from metaal_env.pool.view import PoolView
 from metaal_env.tasks import TaskConfig
 
@@ -16,12 +16,17 @@ PADDING, UNKNOWN = -2, -1
 
 
 def observation_space(config: TaskConfig, embedding_dim: int) -> spaces.Dict:
-    """Shapes of one episode's observation; see `observe`."""
+    """Returns the space of one episode's observation; see `observe`.
+
+    No key may be an attribute of `torch.nn.ModuleDict` (``items``, ``keys``, ``values``, ``type``, …):
+    stable-baselines3 and others keep one extractor per key in such a dictionary.
+    """
     n, k = config.max_pool, config.max_way
+    names = FeatureNames.registered()
     return spaces.Dict(
         {
-            "items": spaces.Box(-np.inf, np.inf, (n, N_ITEM), np.float32),
-            "episode": spaces.Box(-np.inf, np.inf, (N_EPISODE,), np.float32),
+            "item_features": spaces.Box(-np.inf, np.inf, (n, len(names.items)), np.float32),
+            "pool_features": spaces.Box(-np.inf, np.inf, (len(names.pool_features),), np.float32),
             "embeddings": spaces.Box(-np.inf, np.inf, (n, embedding_dim), np.float32),
             "labels": spaces.Box(PADDING, k, (n,), np.int64),
             "action_mask": spaces.Box(0, 1, (n,), np.int8),
@@ -34,8 +39,8 @@ def observe(view: PoolView) -> dict[str, Tensor]:
     """What an agent is shown of B pools.
 
     Returns:
-        items: (B, N, N_ITEM) features of `metaal_env.features`.
-        episode: (B, N_EPISODE).
+        item_features: (B, N, F) `FeatureNames.items` of all registered features.
+        pool_features: (B, P) `FeatureNames.pool_features`.
         embeddings: (B, N, D), scaled to a mean squared distance of 1 between items; 0 at padding.
         labels: (B, N) int64: `PADDING`, `UNKNOWN`, a class in 0…K − 1, or K for a revealed distractor.
         action_mask: (B, N) int8, 1 where an item may be labelled.
@@ -47,8 +52,8 @@ def observe(view: PoolView) -> dict[str, Tensor]:
         memo["scaled"] = view.embeddings * scale * view.valid.unsqueeze(-1)
     labels = torch.where(view.labelled & (view.labels < 0), view.class_mask.shape[1], view.labels)
     return {
-        "items": features.items,
-        "episode": features.episode,
+        "item_features": features.items,
+        "pool_features": features.episode,
         "embeddings": memo["scaled"],
         "labels": torch.where(view.valid, labels, PADDING),
         "action_mask": view.selectable.to(torch.int8),

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from metaal_env.errors import Registry
+from metaal_env.metrics import Metrics
+from metaal_env.registry import Registry
 
-if TYPE_CHECKING:
-    from metaal_env.core import Metrics
-
-Reward = Callable[["Metrics", "Metrics", Tensor, Tensor, Tensor], Tensor]
+Reward = Callable[[Metrics, Metrics, Tensor, Tensor, Tensor], Tensor]
 """``(before, after, used, budget, terminated) -> (B,)``; `used` counts the action being rewarded, from 1."""
 
 REWARDS: Registry[Reward] = Registry("reward")

@@ -28,7 +28,8 @@ class TaskConfig:
             unbalanced, ``inf`` is balanced.
         label_noise: probability that the oracle names a wrong class for an item.
         distractors: share of the pool that belongs to none of the task's classes.
-        reward_per_class, test_per_class: items per class in the balanced reward and test sets.
+        reward_per_class: items per class in the balanced reward set.
+        test_per_class: items per class in the balanced test set.
 
     Raises:
         InputError: any value out of range; names the argument, the value and the mend.
@@ -109,7 +110,7 @@ class TaskBatch:
     """B tasks as indices into one data set, padded to common sizes; items are never copied.
 
     `pool`, `reward` and `test` are disjoint. Classes are numbered 0…way − 1 within the task, in random
-    order. The label fields are hidden from every strategy: only `core.Oracle` may read them.
+    order. The label fields are hidden from every strategy: only `core.LabelOracle` may read them.
     """
 
     pool: Tensor  # (B, N) int64 indices into the data set; 0 at padding

@@ -13,7 +13,9 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from metaal_env.core import Core, EpisodeState, StepResult
+from metaal_env.autoreset import parse_autoreset_mode, parse_reset_mask
+from metaal_env.core import Core, StepResult
+from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
 from metaal_env.observation import observation_space, observe
@@ -25,11 +27,19 @@ MAX_ENVS = 2**16
 class MetaALVectorEnv(gym.vector.VectorEnv):
     """Many active-learning episodes at once; see `MetaALEnv` for the decision process.
 
-    Episodes are reset in the step that ends them (`AutoresetMode.SAME_STEP`): the observation is the new
-    episode's, the old one's last is in ``info["final_obs"]`` and its outcome in ``info["final_info"]``.
+    What follows the end of an episode depends on `autoreset_mode`:
+
+    - ``SAME_STEP``: the step that ends an episode starts the next. The observation is the new episode's, the old
+      one's last is in ``info["final_obs"]`` and its outcome in ``info["final_info"]``. stable-baselines3 and the
+      tensor interface want this.
+    - ``NEXT_STEP``: the next step starts the next episode, ignores that environment's action and gives reward 0.
+      The outcome is in the ``info`` of the step that ends the episode. Most of Gymnasium's wrappers want this.
+    - ``DISABLED``: the caller starts the next episode by ``reset(options={"reset_mask": mask})``, where `mask` holds
+      a boolean for each environment. The outcome is in ``info``, as for ``NEXT_STEP``.
 
     Args:
         num_envs: episodes at once, B.
+        autoreset_mode: a `gymnasium.vector.AutoresetMode` or its value, such as ``"NextStep"``.
         paired: this many consecutive environments play the same task; for paired roll-outs.
         core: a core to play instead of one made from `options`, which then count for nothing.
         **options: as for `MetaALEnv`.
@@ -40,12 +50,22 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012 (Gymnasium's)
 
-    def __init__(self, num_envs: int = 1, *, paired: int = 1, core: Core | None = None, **options: Any):
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+        paired: int = 1,
+        core: Core | None = None,
+        **options: Any,
+    ):
         whole = type(num_envs) is int and type(paired) is int
         if not whole or not 0 < paired <= num_envs <= MAX_ENVS or num_envs % paired:
             raise InputError(
                 f"num_envs={num_envs!r} must be a multiple of paired={paired!r}, at least 1, at most {MAX_ENVS:,}."
             )
+        self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         options.pop("render_mode", None)
         self.core = core or make_core(**options)
         self.num_envs, self.paired = num_envs, paired
@@ -57,12 +77,19 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.generators: list[np.random.Generator] = []
         self._returns = torch.zeros(num_envs)
+        self._ended = torch.zeros(num_envs, dtype=torch.bool)
+        """(B,) episodes that ended in the step before and were not reset since."""
         self.state: EpisodeState
 
     # -- the tensor interface, which training uses ---------------------------------------------------------
 
-    def seed_episodes(self, seed: int | Sequence[int | None] | None) -> None:
-        """One generator per environment: an integer seeds them seed, seed + 1, …, as Gymnasium does."""
+    def seed_episodes(
+        self, seed: int | Sequence[int | None] | None, rows: Sequence[int] | None = None
+    ) -> None:
+        """Gives every environment, or those at `rows`, a generator of its own.
+
+        An integer seeds them with seed, seed + 1, …, as in Gymnasium.
+        """
         if seed is None or isinstance(seed, (int, np.integer)):
             seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
         elif isinstance(seed, (list, tuple, np.ndarray)):
@@ -71,14 +98,17 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             raise InputError(f"seed={seed!r} must be a whole number, one for each environment, or None.")
         if len(seeds) != self.num_envs:
             raise InputError(f"seed has {len(seeds)} entries for num_envs={self.num_envs}; give one each.")
-        self.generators = [np_random(s)[0] for s in seeds]
+        if rows is None:
+            self.generators = [np_random(s)[0] for s in seeds]
+        else:
+            for row in rows:
+                self.generators[row] = np_random(seeds[row])[0]
 
     def begin(self) -> None:
         """Starts an episode in every environment."""
         if not self.generators:
             self.seed_episodes(None)
-        self.state = self._new_episodes(torch.arange(self.num_envs))
-        self._returns = torch.zeros(self.num_envs)
+        self._restart(torch.arange(self.num_envs))
 
     def reset_tensors(self) -> dict[str, Tensor]:
         """Starts an episode in every environment and returns the batched observation."""
@@ -86,29 +116,56 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         return self.observe()
 
     def step_tensors(self, actions: Tensor) -> tuple[dict[str, Tensor], StepResult, dict[str, Any]]:
-        """One step of every episode.
+        """Takes one step of every episode.
 
         Returns:
-            The observation after autoreset, the step's result, and for ended episodes their outcome:
-            ``{"rows", "final_obs", "final_info"}``, empty when none ended.
+            The observation after any autoreset, the step's result, and for ended episodes their outcome:
+            ``{"rows", "final_info"}``, with ``"final_obs"`` for ``SAME_STEP``; empty when none ended.
         """
-        result = self.advance(actions)
-        ended = torch.nonzero(result.terminated.cpu()).squeeze(1)
-        if len(ended) == 0:
-            return self.observe(), result, {}
-        last = self.observe()
-        final = {
-            "rows": ended,
-            "final_obs": {key: value[ended] for key, value in last.items()},
-            "final_info": self.outcome(ended),
-        }
-        self._returns[ended] = 0.0
-        fresh = self._new_episodes(ended)
-        if len(ended) == self.num_envs:
+        result = self._advance_or_restart(actions)
+        rows = torch.nonzero(result.terminated.cpu()).squeeze(1)
+        observation = self.observe()
+        if len(rows) == 0:
+            return observation, result, {}
+        final: dict[str, Any] = {"rows": rows, "final_info": self.outcome(rows)}
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            final["final_obs"] = {key: value[rows] for key, value in observation.items()}
+            self._restart(rows)
+            observation = self.observe()
+        else:
+            self._ended[rows] = True
+        return observation, result, final
+
+    def _advance_or_restart(self, actions: Tensor) -> StepResult:
+        """Steps every running episode; starts the next one where the step before ended it."""
+        ended = self._ended.to(self.core.device)
+        if not self._ended.any():
+            return self.advance(actions)
+        if self.autoreset_mode is AutoresetMode.DISABLED:
+            raise gym.error.ResetNeeded(
+                f"episodes {torch.nonzero(self._ended).squeeze(1).tolist()} have ended; "
+                "call reset(options={'reset_mask': mask}) before step()"
+            )
+        if self._ended.all():
+            zeros = torch.zeros(self.num_envs, device=self.core.device)
+            result = StepResult(zeros, zeros.bool(), ~zeros.bool())
+        else:  # ended episodes repeat an action of theirs, which changes nothing, until they are replaced
+            taken = (~self.core.view(self.state).selectable).to(torch.int8).argmax(1)
+            result = self.advance(torch.where(ended, taken, actions.to(self.core.device)))
+            reward = torch.where(ended, 0.0, result.reward)
+            result = StepResult(reward, result.terminated & ~ended, result.valid | ended)
+        self._restart(torch.nonzero(self._ended).squeeze(1))
+        return result
+
+    def _restart(self, rows: Tensor) -> None:
+        """Starts a new episode in the environments at `rows` (int64, on the CPU)."""
+        fresh = self._new_episodes(rows)
+        if len(rows) == self.num_envs:
             self.state = fresh
         else:
-            self.state.replace_rows(ended.to(self.core.device), fresh)
-        return self.observe(), result, final
+            self.state.replace_rows(rows.to(self.core.device), fresh)
+        self._returns[rows] = 0.0
+        self._ended[rows] = False
 
     def _new_episodes(self, rows: Tensor) -> EpisodeState:
         """New tasks for `rows`; paired environments are given the same one."""
@@ -117,7 +174,8 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         leaders = rows[rows % self.paired == 0]
         if not torch.equal(leaders.repeat_interleave(self.paired), rows - rows % self.paired):
             raise InputError(
-                f"paired={self.paired} needs episodes of one task to end together; leave target_accuracy unset."
+                f"paired={self.paired} needs episodes of one task to start and end together; leave target_accuracy "
+                "unset, and reset them together."
             )
         tasks = self.core.sampler.sample([self.generators[i] for i in leaders.tolist()])
         return self.core.reset(tasks.rows(torch.arange(len(leaders)).repeat_interleave(self.paired)))
@@ -143,20 +201,43 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             "return": self._returns[rows],
         }
 
+    def action_masks(self) -> np.ndarray:
+        """Returns which items can be labelled now, (B, N) bool; False at padding.
+
+        Raises:
+            gymnasium.error.ResetNeeded: no episode has been started.
+        """
+        self._require_episodes("action_masks()")
+        return self.core.view(self.state).selectable.cpu().numpy()
+
+    def _require_episodes(self, call: str) -> None:
+        if not hasattr(self, "state"):
+            raise gym.error.ResetNeeded(f"call reset() before {call}")
+
     # -- Gymnasium's interface -----------------------------------------------------------------------------
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         super().reset(seed=None)
-        if seed is not None or not self.generators:
-            self.seed_episodes(seed)
-        observation = to_numpy(self.reset_tensors())
-        return observation, self._info(observation, np.ones(self.num_envs, dtype=bool))
+        mask = parse_reset_mask(options, self.num_envs)
+        if mask.all():
+            if seed is not None or not self.generators:
+                self.seed_episodes(seed)
+            self.begin()
+        else:
+            self._require_episodes("a reset of some environments")
+            rows = np.flatnonzero(mask)
+            if seed is not None:
+                self.seed_episodes(seed, rows.tolist())
+            self._restart(torch.from_numpy(rows))
+        observation = to_numpy(self.observe())
+        return observation, self._info(observation, np.ones(self.num_envs, dtype=bool), mask)
 
     def step(
         self, actions: np.ndarray
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        self._require_episodes("step()")
         positions = check_actions(actions, self.num_envs, self.core.config.max_pool)
         tensors, result, final = self.step_tensors(positions)
         observation = to_numpy(tensors)
@@ -164,26 +245,34 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         terminated = result.terminated.cpu().numpy()
         if final:
             rows = final["rows"].numpy()
-            info["final_obs"] = np.full(self.num_envs, None, dtype=object)
-            for place, row in enumerate(rows):
-                info["final_obs"][row] = {k: v[place].cpu().numpy() for k, v in final["final_obs"].items()}
             outcome: dict[str, Any] = {}
             for key, value in final["final_info"].items():
                 outcome[key] = np.zeros(self.num_envs, dtype=value.cpu().numpy().dtype)
                 outcome[key][rows] = value.cpu().numpy()
                 outcome[f"_{key}"] = terminated.copy()
-            info["final_info"] = outcome
-            info["_final_obs"] = info["_final_info"] = terminated.copy()
+            if "final_obs" not in final:
+                info = outcome | info
+            else:
+                info["final_obs"] = np.full(self.num_envs, None, dtype=object)
+                for place, row in enumerate(rows):
+                    info["final_obs"][row] = {
+                        k: v[place].cpu().numpy() for k, v in final["final_obs"].items()
+                    }
+                info["final_info"] = outcome
+                info["_final_obs"], info["_final_info"] = terminated.copy(), terminated.copy()
         reward = result.reward.cpu().numpy().astype(np.float64)
         return observation, reward, terminated, np.zeros_like(terminated), info
 
-    def _info(self, observation: dict[str, np.ndarray], valid: np.ndarray) -> dict[str, Any]:
-        every = np.ones(self.num_envs, dtype=bool)
+    def _info(
+        self, observation: dict[str, np.ndarray], valid: np.ndarray, about: np.ndarray | None = None
+    ) -> dict[str, Any]:
+        """Returns Gymnasium's batched ``info``; `about` (B,) bool says which environments it describes."""
         values = {
             "action_mask": observation["action_mask"].copy(),
             "valid": valid,
             "accuracy": self.state.metrics.accuracy.cpu().numpy().copy(),
         }
+        every = np.ones(self.num_envs, dtype=bool) if about is None else about
         return values | {f"_{key}": every.copy() for key in values}
 
 

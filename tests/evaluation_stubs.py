@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.evaluation.episodes import Episodes
-from agents.evaluation.measures import CURVES
+from agents.evaluation.episodes import CURVES, Episodes
 from agents.strategies.base import Strategy
 from metaal_env.core import Core
 from metaal_env.datasets.base import ClassDataset

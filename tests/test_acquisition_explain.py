@@ -11,13 +11,13 @@ import torch
 from agents.acquisition.query import select
 from agents.acquisition.why.figures import report_figure, why_figure
 from agents.acquisition.why.likeness import most_alike, policy_report, rank_correlations
-from agents.policy.attribution import explain, feature_names
+from agents.loading import load_strategy
+from agents.policy.attribution import explain
 from agents.policy.network import AcquisitionNetwork
-from agents.policy.reasons import MEANING, in_words, parts, reasons, words
+from agents.policy.reasons import in_words, parts, reasons, words
 from agents.policy.sb3_policy import LearnedStrategy
-from agents.strategies import make_strategy
 from metaal_env.errors import InputError
-from metaal_env.features import N_ITEM, RULES, extract
+from metaal_env.features import ITEM_SCORES, FeatureNames, extract
 from metaal_env.pool.view import PoolView
 
 
@@ -54,7 +54,6 @@ def score_with(network: AcquisitionNetwork, view: PoolView, position: int, item:
 def test_attributions_sum_to_the_difference_of_scores() -> None:
     network = trained_network()
     view, best = view_of(network)
-    assert len(feature_names()) == N_ITEM == len(set(feature_names()))
     features = extract(view)
     average = features.items[0][view.selectable[0]].mean(0)
     for position in (best, 20, 33):
@@ -64,6 +63,7 @@ def test_attributions_sum_to_the_difference_of_scores() -> None:
         )
         assert found.difference == pytest.approx(difference, abs=1e-4)
         assert abs(found.residual) <= 2e-3
+        assert tuple(found.values) == FeatureNames.registered().items
         assert sum(found.total.values()) == pytest.approx(difference, abs=3e-3)
 
 
@@ -76,7 +76,7 @@ def test_prior_is_exact_and_an_untrained_correction_is_nothing() -> None:
     assert found.prior["uherding"] == pytest.approx(2 * float(beyond), abs=1e-5)
     assert all(value == 0 for name, value in found.prior.items() if name != "uherding")
     assert all(value == 0 for value in found.correction.values())
-    assert reasons(LearnedStrategy(network), view, best)[0][2] == MEANING["uherding"][0]
+    assert reasons(LearnedStrategy(network), view, best)[0][2] == ITEM_SCORES["uherding"].high
 
 
 def test_reasons_of_a_rule_and_words() -> None:
@@ -85,9 +85,10 @@ def test_reasons_of_a_rule_and_words() -> None:
     for view, place in zip(found.views, found.places, strict=True):
         told = reasons(found.strategy, view, place)
         assert 1 <= len(told) <= 3 and all(weight > 0 for _, weight, _ in told)
-    assert MEANING["margin"][0] in in_words(reasons(found.strategy, found.views[0], found.places[0], most=12))
+    assert ITEM_SCORES["margin"].high in in_words(
+        reasons(found.strategy, found.views[0], found.places[0], most=12)
+    )
     assert in_words([]) == "no feature stands out"
-    assert {name.removesuffix("_absolute") for name in feature_names()} == set(MEANING)
 
 
 @pytest.mark.parametrize("policy", ["margin", LearnedStrategy(AcquisitionNetwork("uherding"))])
@@ -122,7 +123,7 @@ def test_report_and_its_figure() -> None:
     axis = figure.axes[0]
     rules = [label.get_text() for label in axis.get_yticklabels()]
     shown = axis.images[0].get_array()
-    assert rules[0] == "uherding" and shown.shape == (len(RULES), 6)
+    assert rules[0] == "uherding" and shown.shape == (len(ITEM_SCORES), 6)
     margin = [point.correlation for point in found if point.rule == "margin"]
     np.testing.assert_allclose(shown[rules.index("margin")].filled(np.nan), margin)
     for wrong in ([None, *truth[1:]], truth[:8]):
@@ -133,5 +134,5 @@ def test_report_and_its_figure() -> None:
 def test_rank_correlation_of_a_rule_with_itself() -> None:
     x, y = pool()
     view = select(x, y, policy="margin").views[0]
-    found = rank_correlations(make_strategy("margin"), view)
+    found = rank_correlations(load_strategy("margin"), view)
     assert found["margin"] == pytest.approx(1) and abs(found["density"]) < 1

@@ -5,9 +5,10 @@ import pytest
 import torch
 from conftest import cluster_dataset, generators
 
-from metaal_env.core import Core, score_logits
+from metaal_env.core import Core
 from metaal_env.learners import build_learner
 from metaal_env.make import make_core
+from metaal_env.metrics import score_logits
 from metaal_env.rewards import REWARDS
 from metaal_env.tasks import TaskConfig
 

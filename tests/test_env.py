@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from conftest import cluster_dataset
+from conftest import cluster_dataset, options_of
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
@@ -15,22 +15,10 @@ from metaal_env.learners import build_learner
 from metaal_env.vector_env import MetaALVectorEnv
 
 SMALL = {"way": 4, "pool_size": 24, "budget": 6, "reward_per_class": 5, "test_per_class": 5}
-NEEDS_FILES = {"MetaAL-Omniglot-v0", "MetaAL-CIFAR100-v0"}
 
 
 def small(**options):
     return {"dataset": cluster_dataset()} | SMALL | options
-
-
-def options_of(env_id):
-    """Data sets that need a download are replaced by a stand-in of images, so their ids are checked too."""
-    if env_id not in NEEDS_FILES:
-        return {}
-    data = cluster_dataset(classes=40)
-    images = (data.inputs.clamp(-2, 2) * 60 + 128).to(torch.uint8).view(-1, 1, 2, 4)
-    from dataclasses import replace
-
-    return {"dataset": replace(data, inputs=images, modality="image")}
 
 
 @pytest.mark.parametrize("env_id", sorted(metaal_env.VARIANTS))
@@ -90,7 +78,9 @@ def test_vector_env_equals_single_envs_through_autoreset(learner):
             assert rewards[i] == pytest.approx(reward, abs=1e-6) and terminated[i] == done
             if done:
                 endings += 1
-                np.testing.assert_allclose(info["final_obs"][i]["items"], alone[i]["items"], atol=2e-4)
+                np.testing.assert_allclose(
+                    info["final_obs"][i]["item_features"], alone[i]["item_features"], atol=2e-4
+                )
                 assert info["final_info"]["aulc"][i] == pytest.approx(single_info["aulc"], abs=1e-6)
                 assert info["_final_info"][i]
                 alone[i], _ = env.reset()

@@ -128,17 +128,19 @@ def test_more_strategies_join_the_same_tasks(small: Path, data: Path) -> None:
         "    def score(self, view):\n"
         "        return -view.logits.amax(-1)\n"
     )
-    theirs = ["own.py:Confused"]
+    external = ["own.py:Confused"]
     if importlib.util.find_spec("skactiveml"):
         (small / "foreign.py").write_text(
             "from skactiveml.pool import UncertaintySampling\nqs = UncertaintySampling(method='entropy')\n"
         )
-        theirs.append("foreign.py:qs")
-    out, _ = evaluate([*command, "--strategies", "random", "random@1", "--strategy", *theirs], small)
+        external.append("foreign.py:qs")
+    out, _ = evaluate(
+        [*command, "--strategies", "random", "random@1", "--extra-strategies", *external], small
+    )
     after = rows(small / "results" / "a")
     assert {name: after[name] for name in before} == before
-    assert len(after) == len(before) + 1 + len(theirs)
-    for name in ("margin", "random@1", *(spec.partition(":")[2] for spec in theirs)):
+    assert len(after) == len(before) + 1 + len(external)
+    for name in ("margin", "random@1", *(spec.partition(":")[2] for spec in external)):
         assert name in out
 
 
@@ -154,7 +156,7 @@ def test_more_strategies_join_the_same_tasks(small: Path, data: Path) -> None:
         (["--strategies", "random", "--dataset", "DATA", "--learner", "mmal"], "learner"),
         (["--policy", "runs/none", "--dataset", "DATA"], "runs/none"),
         (["--policy", "FOREIGN", "--dataset", "DATA"], "policy"),
-        (["--strategies", "random", "--strategy", "gone.py:X", "--dataset", "DATA"], "gone.py"),
+        (["--strategies", "random", "--extra-strategies", "gone.py:X", "--dataset", "DATA"], "gone.py"),
         (["--strategies", "random", "random", "--n-tasks", "0", "--dataset", "DATA"], "n_tasks=0"),
         (["--strategies", "random", "--device", "abacus", "--dataset", "DATA"], "abacus"),
         (["--protocol", "OLD"], "version 0"),
@@ -184,7 +186,7 @@ def test_bad_input_is_one_sentence(
 def test_nothing_to_evaluate_names_the_command_that_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.evaluation.protocol.loading.SHIPPED", tmp_path / "nothing ships")
+    monkeypatch.setattr("agents.pretrained.SHIPPED", tmp_path / "nothing ships")
     _, err = _in_process([], tmp_path)
     assert "python train_policy.py" in err and err.count("\n") == 1
 
@@ -213,7 +215,7 @@ def test_a_failing_strategy_keeps_the_others_rows(data: Path, tmp_path: Path) ->
         "        raise RuntimeError('nothing works')\n"
     )
     command = ["--dataset", str(data), *TINY, "--n-tasks", "5", "--strategies", "random", "--out", "r"]
-    _, err = evaluate([*command, "--strategy", "own.py:Broken"], tmp_path, code=2)
+    _, err = evaluate([*command, "--extra-strategies", "own.py:Broken"], tmp_path, code=2)
     assert "nothing works" in err and "Traceback" not in err
     assert len(rows(tmp_path / "r")) == 1
     assert json.loads((tmp_path / "r" / "protocol.json").read_text())["contestants"][1]["name"] == "Broken"
@@ -241,12 +243,13 @@ def test_without_arguments_the_newest_run_is_judged_on_its_own_terms(data: Path,
     out, _ = evaluate(
         ["--n-tasks", "6", "--split", "all", "--workers", "1", "--test-per-class", "5"], tmp_path
     )
-    assert "Verdict on policy" in out and "greedy_lookahead*" in out
+    assert "judged: policy newer, the newest of 2 runs under runs/" in out
+    assert "policy newer" in out.split("Verdict on policy newer")[0] and "greedy_lookahead*" in out
     [results] = (tmp_path / "results").iterdir()
     protocol = json.loads((results / "protocol.json").read_text())
     assert protocol["contestants"][0] == {
         **protocol["contestants"][0],
-        "name": "policy",
+        "name": "policy newer",
         "spec": "runs/newer",
     }
     [scenario] = protocol["scenarios"]

@@ -10,8 +10,9 @@ import torch
 from evaluation_stubs import clusters, core
 
 from agents.evaluation import pair, play
-from agents.evaluation.protocol.external import QueryStrategyAdapter, load_strategy
 from agents.evaluation.statistics.intervals import difference
+from agents.loading import load_strategy
+from agents.strategies.scikit_activeml import QueryStrategyAdapter
 from metaal_env.errors import InputError
 
 OWN = """

@@ -8,9 +8,9 @@ import torch
 from evaluation_stubs import RandomStub, clusters, core
 
 from agents.evaluation import pair, play
-from agents.evaluation.measures import area, labels_to_target, quality
+from agents.evaluation.measures import area, aulc, labels_to_target, quality
 from agents.strategies.base import PrivilegedStrategy
-from metaal_env.core import Oracle
+from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.pool.view import PoolView
 
@@ -23,7 +23,7 @@ class First(RandomStub):
 class NewClass(PrivilegedStrategy):
     """Takes an item of a class without a label."""
 
-    def score_with(self, view: PoolView, oracle: Oracle) -> torch.Tensor:
+    def score_with(self, view: PoolView, oracle: LabelOracle) -> torch.Tensor:
         return 1 - torch.take_along_dim(view.seen.float(), oracle.true_labels.clamp(min=0), 1)
 
 
@@ -50,7 +50,7 @@ def test_curves_end_with_each_episodes_own_budget() -> None:
             and (episodes.picks[row, budget:] < 0).all()
         )
     expected = [np.nanmean(row[1:]) for row in episodes.curves["accuracy"]]
-    np.testing.assert_allclose(episodes.aulc, expected)
+    np.testing.assert_allclose(aulc(episodes), expected)
 
 
 def test_privileged_strategy_gets_the_oracle_and_is_marked() -> None:

@@ -12,6 +12,7 @@ import pytest
 from evaluation_stubs import RandomStub, core
 
 from agents.evaluation.episodes import concatenate
+from agents.evaluation.measures import aulc
 from agents.evaluation.play import play
 from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario, short_names, task_config
 from agents.evaluation.protocol.rows import check_header, read_results, read_rows, write_rows
@@ -102,7 +103,7 @@ def test_concatenation_pads_shorter_budgets() -> None:
     parts = [play(core(budget=b), RandomStub(), range(3), stratum=str(b)) for b in (2, 5)]
     both = concatenate(parts)
     assert both.picks.shape == (6, 5) and both.curves["ece"].shape == (6, 6)
-    np.testing.assert_allclose(both.aulc, np.concatenate([p.aulc for p in parts]))
+    np.testing.assert_allclose(aulc(both), np.concatenate([aulc(p) for p in parts]))
     assert (both.picks[:3, 2:] == -1).all()
 
 

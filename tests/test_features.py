@@ -7,10 +7,11 @@ import pytest
 import torch
 from conftest import generators
 
+from agents.loading import load_strategy
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
-from agents.strategies import make_strategy
-from metaal_env.features import RULES, extract, rule_scores, standardise
+from metaal_env.batched import standardise
+from metaal_env.features import ITEM_SCORES, extract, standardised_scores
 from metaal_env.make import make_core
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.view import PoolView
@@ -108,7 +109,7 @@ def test_one_set_of_weights_serves_every_pool(network, n, d, k, labels):
 )
 def test_an_untrained_policy_plays_its_prior_exactly(rule):
     core = make_core("digits", split="all", way=5, pool_size=40, budget=8)
-    policy, strategy = LearnedStrategy(AcquisitionNetwork(prior=rule)), make_strategy(rule)
+    policy, strategy = LearnedStrategy(AcquisitionNetwork(prior=rule)), load_strategy(rule)
     state = core.reset(core.sampler.sample(generators(16)))
     core.step(state, torch.arange(16))
     for _ in range(6):
@@ -141,7 +142,7 @@ def test_hidden_labels_are_unreachable_and_unread(network):
         if id(item) in seen or isinstance(item, (str, int, float, type)):
             continue
         seen.add(id(item))
-        assert type(item).__name__ not in ("TaskBatch", "Oracle", "EpisodeState", "Core")
+        assert type(item).__name__ not in ("TaskBatch", "LabelOracle", "EpisodeState", "Core")
         todo += list(vars(item).values()) if hasattr(item, "__dict__") else []
         todo += list(item.values()) if isinstance(item, dict) else []
 
@@ -151,7 +152,7 @@ def test_features_are_finite_in_degenerate_pools():
     view = build(same, torch.zeros(2, 6, 2), torch.full((2, 6), -1), torch.zeros(2, 0, dtype=torch.long))
     features = extract(view)
     assert torch.isfinite(features.items).all() and torch.isfinite(features.episode).all()
-    relative = features.items[..., : len(RULES)]
+    relative = features.items[..., : len(ITEM_SCORES)]
     assert (relative.abs() < 1e-3).all(), "identical items are told apart by nothing"
 
 
@@ -160,8 +161,8 @@ def test_one_far_item_does_not_outweigh_the_others():
     x = torch.randn(1, 200, 4)
     x[0, 0] = 100.0
     none = torch.full((1, 200), -1)
-    scores = rule_scores(build(x, torch.zeros(1, 200, 3), none, torch.zeros(1, 0, dtype=torch.long)))
-    density = scores[0, :, list(RULES).index("density")]
+    scores = standardised_scores(build(x, torch.zeros(1, 200, 3), none, torch.zeros(1, 0, dtype=torch.long)))
+    density = scores[0, :, list(ITEM_SCORES).index("density")]
     assert density.argmin() == 0 and density.abs().max() < 4, "14 deviations before the arsinh"
 
 

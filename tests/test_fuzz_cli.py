@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from agents.acquisition.integrations.label_studio import serve
 from agents.acquisition.tool import commands as acquisition
+from agents.evaluation import run as evaluation
 from metaal_env.runtime.command_line import run_cli
 
 ROOT = Path(__file__).parents[1]
@@ -100,7 +101,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 EVALUATE = {
     "--dataset": ("clusters.npz", "iris"), "--split": ("all", "test", "train"), "--policy": (),
-    "--strategies": ("random",), "--strategy": ("margin", "random@1"), "--learner": ("prototype",),
+    "--strategies": ("random",), "--extra-strategies": ("margin", "random@1"), "--learner": ("prototype",),
     "--way": ("2", "2-3"), "--pool-size": ("12",),
     "--budget": ("3", "2-3"), "--initial-labels": ("1",), "--imbalance": ("1", "inf"), "--label-noise": ("0.1",),
     "--distractors": ("0.1",), "--test-per-class": ("3",), "--reward-per-class": ("3",), "--n-tasks": ("2",),
@@ -137,10 +138,10 @@ START += [
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_evaluate(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but the playing and the drawing, which other tests cover."""
-    monkeypatch.setattr(evaluate, "run_cells", lambda *_, **__: None)
-    monkeypatch.setattr(evaluate, "cluster_executor", lambda *_: None)
-    monkeypatch.setattr(evaluate, "show", lambda *_: None)
-    monkeypatch.setattr(evaluate, "example_pools", lambda *_: {})
+    monkeypatch.setattr(evaluation, "run_cells", lambda *_, **__: None)
+    monkeypatch.setattr(evaluation, "cluster_executor", lambda *_: None)
+    monkeypatch.setattr(evaluation, "show", lambda *_: None)
+    monkeypatch.setattr(evaluation, "example_pools", lambda *_: {})
     codes = []
 
     @fuzz(examples * 3 // 10)

@@ -10,12 +10,13 @@ from conftest import cluster_dataset
 
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
-from agents.training.imitation.examples import States, deviation, gains, visit
+from agents.training.imitation.examples import States, one_step_advantages, visit
 from agents.training.imitation.imitate import ImitationConfig, fit, fit_mean, imitate
-from agents.training.ppo.callback import validate
 from agents.training.task_mixture import Mixture
+from agents.training.validation import validate
+from metaal_env.batched import masked_deviation
 from metaal_env.errors import InputError
-from metaal_env.features import N_EPISODE, N_ITEM
+from metaal_env.features import FeatureNames
 from metaal_env.make import make_core
 from metaal_env.rewards import REWARDS
 
@@ -51,14 +52,16 @@ def test_gains_are_what_a_step_would_pay() -> None:
     places = torch.arange(1, 20).expand(8, -1)
     real = torch.ones_like(places, dtype=torch.bool)
     paid = torch.stack([env.step(deepcopy(state), places[:, place]).reward for place in range(19)], 1)
-    gain = gains(env, state, places, real)
+    gain = one_step_advantages(env.oracle(state), places, real)
     torch.testing.assert_close(gain, paid - paid.mean(1, keepdim=True), atol=1e-5, rtol=0)
     assert paid.std() > 0.01
 
 
 def test_what_is_remembered_has_one_shape_and_no_padding_counts() -> None:
     found = states(AcquisitionNetwork(width=8))
-    assert found.items.shape[1:] == (64, N_ITEM) and found.episode.shape[1] == N_EPISODE
+    names = FeatureNames.registered()
+    assert found.items.shape[1:] == (64, len(names.items))
+    assert found.episode.shape[1] == len(names.pool_features)
     assert found.candidates.sum(1).max() <= 20 and found.candidates.sum(1).min() >= 14
     assert not found.items[~found.candidates].any() and not found.gain[~found.candidates].any()
 
@@ -90,7 +93,9 @@ def test_logits_end_at_the_temperature_asked_for(tmp_path) -> None:
     imitate(network, mixture(), CONFIG, tmp_path)
     found = states(network)
     logits = network(found.items.float(), found.episode, found.candidates).logits.detach()
-    assert float(deviation(logits, found.candidates).mean()) == pytest.approx(CONFIG.temperature, rel=0.3)
+    assert float(masked_deviation(logits, found.candidates).mean()) == pytest.approx(
+        CONFIG.temperature, rel=0.3
+    )
 
 
 @pytest.mark.parametrize(

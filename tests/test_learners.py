@@ -13,10 +13,10 @@ from metaal_env.errors import InputError
 from metaal_env.learners import LEARNERS, MAML, build_learner, load_learner, save_learner
 from metaal_env.learners.base import EXCLUDED_LOGIT, InnerLearner
 from metaal_env.meta_training.config import MetaTrainConfig
-from metaal_env.meta_training.evaluate import calibration_error
 from metaal_env.meta_training.few_shot_tasks import draw_items, draw_tasks
 from metaal_env.meta_training.loss import task_logits, task_loss
 from metaal_env.meta_training.train import meta_train
+from metaal_env.metrics import calibration_error
 
 IMAGE, VECTOR = (1, 14, 14), (8,)
 VARIANTS = [

@@ -8,8 +8,9 @@ from stable_baselines3.common.logger import configure
 from agents.evaluation import pair
 from agents.evaluation.play import play
 from agents.evaluation.statistics.intervals import difference
-from agents.strategies import make_strategy
-from agents.training.ppo.train import PPOConfig, train_ppo
+from agents.loading import load_strategy
+from agents.training.ppo.config import PPOConfig
+from agents.training.ppo.train import train_ppo
 from agents.training.task_mixture import Mixture
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
@@ -46,7 +47,7 @@ def test_a_short_training_beats_its_prior_on_unseen_classes(tmp_path):
     seeds = range(5000, 5320)
     results = {
         "policy": play(validation, LearnedStrategy(network), seeds),
-        "prior": play(validation, make_strategy(config.prior), seeds),
+        "prior": play(validation, load_strategy(config.prior), seeds),
     }
     paired = pair(results)
     gain = difference(paired.column("policy"), paired.column("prior"), paired.strata)

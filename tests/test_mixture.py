@@ -8,7 +8,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
 from agents.policy.sb3_policy import SetPolicy
-from agents.training.ppo.train import PPOConfig, make_ppo
+from agents.training.ppo.config import PPOConfig
+from agents.training.ppo.train import make_ppo
 from agents.training.task_mixture import Mixture, load_sources, one_shape, varied
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
@@ -95,7 +96,7 @@ def test_long_episodes_do_not_drown_short_ones():
     mixture = Mixture([[core(budget=2)], [core(pool_size=90, budget=60)]], n_envs=8, paired=2, groups=2)
     model = ppo(mixture, batch_size=1000)
     model.learn(1, callback=Silent())
-    sizes = [len(o["items"]) for batch in model.rollout_buffer.get(1000) for o in batch.observations]
+    sizes = [len(o["item_features"]) for batch in model.rollout_buffer.get(1000) for o in batch.observations]
     assert sorted(sizes) == [4 * 2, 4 * model.rollout_buffer.most_steps]
     for part in model.rollout_buffer.parts:
         assert part.advantages.std() == pytest.approx(1, abs=1e-3) or part.advantages.std() == 0

@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from test_features import build, make_view
 
-from agents.strategies import make_strategy
+from agents.loading import load_strategy
 from metaal_env.make import make_core
 from metaal_env.pool import expected_gain as expectation
 from metaal_env.pool import partitions, sampled_clusterings
@@ -112,7 +112,7 @@ def brute_force(view: PoolView, likelihood: bool) -> torch.Tensor:
     b, n, m, k = everyone.shape
     x = sampled_clusterings.coordinates(view.geometry).double().numpy()
     named, within = everyone.argmax(-1).numpy(), found.clusterings.within.mean(1).double().numpy()
-    slope = found.clusterings.sharpness.double().numpy() / (2 * expectation.TEMPERATURE * within)
+    slope = found.clusterings.sharpness.double().numpy() / (2 * expectation.SOFTNESS * within)
     out = np.zeros((b, n))
     for row, i, part in np.ndindex(b, n, m):
         z = named[row, :, part]
@@ -148,7 +148,7 @@ def test_look_ahead_equals_brute_force(labels: int, likelihood: bool) -> None:
 def test_first_picks_meet_every_class_of_clear_clusters(rule: str) -> None:
     core = make_core("digits", split="all", way=5, pool_size=80, budget=10, imbalance=float("inf"))
     state = core.reset(core.sampler.sample([np.random.default_rng(i) for i in range(32)]))
-    random, strategy = make_strategy("random"), make_strategy(rule)
+    random, strategy = load_strategy("random"), load_strategy(rule)
     other = core.reset(core.sampler.sample([np.random.default_rng(i) for i in range(32)]))
     for _ in range(5):
         core.step(state, strategy.select(core.view(state)))

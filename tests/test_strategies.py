@@ -10,16 +10,17 @@ import torch
 from strategy_pools import pool, view_of
 from test_strategies_contract import make_core, sample
 
-from agents.strategies import STRATEGIES, Strategy, make_strategy
+from agents.loading import load_strategy
+from agents.strategies import STRATEGIES, Strategy
 from metaal_env.errors import InputError
 from metaal_env.pool.view import PoolView
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'margin'"):
-        make_strategy("margn")
+        load_strategy("margn")
     with pytest.raises(InputError, match="neither a registered name nor an existing path"):
-        make_strategy("runs/nothing_here")
+        load_strategy("runs/nothing_here")
 
 
 def test_a_users_class_is_loaded_from_its_file(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_a_users_class_is_loaded_from_its_file(tmp_path: Path) -> None:
         "class Other:\n    pass\n"
     )
     x, probs, labels = pool()
-    strategy = make_strategy(f"{file}:Last", seed=4)
+    strategy = load_strategy(f"{file}:Last", seed=4)
     assert strategy.seed == 4
     assert int(strategy.select(view_of(x, probs, labels))) == int(np.flatnonzero(labels < 0).max())
     for spec, message in (
@@ -48,16 +49,16 @@ def test_a_users_class_is_loaded_from_its_file(tmp_path: Path) -> None:
         (f"{tmp_path / 'absent.py'}:Last", "no file"),
     ):
         with pytest.raises(InputError, match=message):
-            make_strategy(spec)
+            load_strategy(spec)
     broken = tmp_path / "broken.py"
     broken.write_text("import nothing_of_that_name\n")
     with pytest.raises(InputError, match="nothing_of_that_name"):
-        make_strategy(f"{broken}:Last")
+        load_strategy(f"{broken}:Last")
 
 
 def test_every_strategy_says_what_it_is() -> None:
     for name, strategy in STRATEGIES.items():
-        assert isinstance(make_strategy(name), Strategy)
+        assert isinstance(load_strategy(name), Strategy)
         assert strategy.__doc__, name
 
 
@@ -87,7 +88,7 @@ def test_a_batch_is_not_the_top_scores() -> None:
     labels = np.array([-1, -1, -1, -1, -1, 0])
     view = view_of(x, probs, labels)
     for name in ("margin", "entropy", "least_confident", "gradient_length", "information_density"):
-        picks = make_strategy(name).select_batch(view, 3)[0].tolist()
+        picks = load_strategy(name).select_batch(view, 3)[0].tolist()
         assert len({0, 1, 2} & set(picks)) == 1, name
 
 
@@ -100,7 +101,7 @@ def test_power_margin_draws_in_proportion() -> None:
         np.repeat(labels[None], draws, 0),
     )
     view.seed = torch.arange(draws)
-    picks = make_strategy("power_margin").select(view)
+    picks = load_strategy("power_margin").select(view)
     expected = np.array([1, 0.8, 0.4]) ** 4
     frequency = np.bincount(picks.numpy(), minlength=3) / draws
     np.testing.assert_allclose(frequency, expected / expected.sum(), atol=0.04)
@@ -110,14 +111,14 @@ def test_without_labels_uncertainty_starts_at_random() -> None:
     core = make_core(initial_labels=0)
     view = core.view(core.reset(sample(core, 8)))
     for name in ("margin", "entropy", "least_confident", "bald"):
-        first = make_strategy(name, seed=0).select(view)
-        assert not torch.equal(first, make_strategy(name, seed=1).select(view))
+        first = load_strategy(name, seed=0).select(view)
+        assert not torch.equal(first, load_strategy(name, seed=1).select(view))
 
 
 def test_tcm_turns_from_covering_to_margin() -> None:
     x, probs, labels = pool(labelled=2)
     view = view_of(x, probs, labels)
-    assert torch.equal(make_strategy("tcm").select(view), make_strategy("typiclust").select(view))
+    assert torch.equal(load_strategy("tcm").select(view), load_strategy("typiclust").select(view))
     x, probs, labels = pool(labelled=3)
     view = view_of(x, probs, labels)
-    assert torch.equal(make_strategy("tcm").select(view), make_strategy("margin").select(view))
+    assert torch.equal(load_strategy("tcm").select(view), load_strategy("margin").select(view))

@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from agents.strategies import STRATEGIES, PrivilegedStrategy, Strategy, make_strategy
-from metaal_env.core import Core, EpisodeState
+from agents.loading import load_strategy
+from agents.strategies import STRATEGIES, PrivilegedStrategy, Strategy
+from metaal_env.core import Core
 from metaal_env.datasets.base import ClassDataset
+from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.learners import LEARNERS
 from metaal_env.pool.view import PoolView
@@ -80,16 +82,16 @@ def test_a_batch_equals_its_episodes_alone(name: str, learner: str) -> None:
     task = sample(core, 4)
     state = core.reset(task)
     label(core, state, 2)
-    together = scores_of(make_strategy(name), core, state)
+    together = scores_of(load_strategy(name), core, state)
     for row in range(len(task)):
         alone = core.reset(task.rows(torch.tensor([row])))
         label(core, alone, 2)
-        assert_same(scores_of(make_strategy(name), core, alone)[0], together[row])
+        assert_same(scores_of(load_strategy(name), core, alone)[0], together[row])
 
 
 # `best_of_rules` asks rules for one pick; of equals, as the two items of a pair cluster, they take the first.
 @pytest.mark.parametrize(
-    "name", [n for n in NAMES if not make_strategy(n).stochastic and n != "best_of_rules"]
+    "name", [n for n in NAMES if not load_strategy(n).stochastic and n != "best_of_rules"]
 )
 @pytest.mark.parametrize("learner", ["prototype", "maml"])
 def test_scores_follow_a_permutation_of_the_pool(name: str, learner: str) -> None:
@@ -111,14 +113,14 @@ def test_scores_follow_a_permutation_of_the_pool(name: str, learner: str) -> Non
         core.step(state, action)
         core.step(other, place[action])
     assert_same(
-        scores_of(make_strategy(name), core, other), scores_of(make_strategy(name), core, state)[:, order]
+        scores_of(load_strategy(name), core, other), scores_of(load_strategy(name), core, state)[:, order]
     )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_masked_items_are_never_picked_from_the_first_label_to_the_last(name: str) -> None:
     core = make_core(pool_size=(6, 9), budget=5, initial_labels=0, way=(2, 3))
-    strategy = make_strategy(name)
+    strategy = load_strategy(name)
     state = core.reset(sample(core, 3))
     while True:  # up to N − 1 labels, with padding and distractors
         view = core.view(state)
@@ -136,7 +138,7 @@ def test_every_label_count_up_to_the_last(name: str) -> None:
     state = core.reset(sample(core, 2))
     for labels in range(7):
         assert int(state.labelled.sum(1).min()) == labels
-        scores_of(make_strategy(name), core, state)
+        scores_of(load_strategy(name), core, state)
         label(core, state, 1)
 
 
@@ -145,10 +147,10 @@ def test_the_seed_decides(name: str) -> None:
     core = make_core()
     state = core.reset(sample(core, 4))
     label(core, state, 2)
-    first = scores_of(make_strategy(name, seed=3), core, state)
-    assert torch.equal(first, scores_of(make_strategy(name, seed=3), core, state))
-    if make_strategy(name).stochastic:
-        other = [scores_of(make_strategy(name, seed=seed), core, state) for seed in range(4, 8)]
+    first = scores_of(load_strategy(name, seed=3), core, state)
+    assert torch.equal(first, scores_of(load_strategy(name, seed=3), core, state))
+    if load_strategy(name).stochastic:
+        other = [scores_of(load_strategy(name, seed=seed), core, state) for seed in range(4, 8)]
         assert any(not torch.equal(first, scores) for scores in other)
 
 
@@ -158,7 +160,7 @@ def test_hidden_labels_are_out_of_reach(name: str) -> None:
     task = sample(core, 3)
     state = core.reset(task)
     label(core, state, 3)
-    strategy = make_strategy(name)
+    strategy = load_strategy(name)
     if strategy.privileged:
         with pytest.raises(InputError, match="hidden labels"):
             strategy.score(core.view(state))
@@ -170,7 +172,7 @@ def test_hidden_labels_are_out_of_reach(name: str) -> None:
         labels[~state.labelled] = 0
     state.task.reward_labels.zero_()
     state.task.test_labels.zero_()
-    assert torch.equal(before, scores_of(make_strategy(name), core, state))
+    assert torch.equal(before, scores_of(load_strategy(name), core, state))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -180,15 +182,15 @@ def test_a_batch_holds_different_selectable_items(name: str) -> None:
     label(core, state, 1)
     view = core.view(state)
     size = 12
-    picks = make_strategy(name).select_batch(view, size, core.oracle(state))
+    picks = load_strategy(name).select_batch(view, size, core.oracle(state))
     assert picks.shape == (len(view), size)
     for row in range(len(view)):
         chosen = picks[row][picks[row] >= 0]
         assert len(chosen) == len(set(chosen.tolist())) == min(size, int(view.selectable[row].sum()))
         assert bool(view.selectable[row, chosen].all())
-    single = make_strategy(name).select_batch(view, 1, core.oracle(state))
+    single = load_strategy(name).select_batch(view, 1, core.oracle(state))
     assert single.shape == (len(view), 1)
-    assert make_strategy(name).select_batch(view, 0, core.oracle(state)).shape == (len(view), 0)
+    assert load_strategy(name).select_batch(view, 0, core.oracle(state)).shape == (len(view), 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -204,19 +206,19 @@ def test_pool_sizes(name: str, size: int) -> None:
         distractors=0.0,
     )
     state = core.reset(sample(core, 1))
-    scores_of(make_strategy(name), core, state)
+    scores_of(load_strategy(name), core, state)
     label(core, state, 1)
-    scores_of(make_strategy(name), core, state)
+    scores_of(load_strategy(name), core, state)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if not make_strategy(n).privileged])
+@pytest.mark.parametrize("name", [n for n in NAMES if not load_strategy(n).privileged])
 def test_a_users_pool_needs_a_learner_only_where_it_is_said(name: str) -> None:
     rng = np.random.default_rng(0)
     x, probs = rng.normal(size=(12, 3)), rng.dirichlet(np.ones(3), size=12)
     labels = np.full(12, -1)
     labels[:3] = range(3)
     view = PoolView.from_arrays(x, probs, labels, budget=4)
-    strategy = make_strategy(name)
+    strategy = load_strategy(name)
     if strategy.needs_learner:
         with pytest.raises(InputError, match="learner"):
             strategy.score(view)
@@ -239,7 +241,7 @@ def test_scores_agree_between_devices(name: str) -> None:
     for core in (cpu, gpu):
         state = core.reset(task)
         label(core, state, 3)
-        results.append(scores_of(make_strategy(name), core, state).cpu())
+        results.append(scores_of(load_strategy(name), core, state).cpu())
     scale = max(float(results[0].abs().max()), 1e-6)
     torch.testing.assert_close(results[1] / scale, results[0] / scale, atol=1e-3, rtol=1e-3)
 
@@ -247,7 +249,7 @@ def test_scores_agree_between_devices(name: str) -> None:
 # Rules that ask others for one pick, or that draw, follow up to ties and random numbers only.
 @pytest.mark.parametrize(
     "name",
-    [n for n in NAMES if not make_strategy(n).stochastic and n != "best_of_rules"],
+    [n for n in NAMES if not load_strategy(n).stochastic and n != "best_of_rules"],
 )
 def test_large_pools_follow_a_permutation_too(name: str) -> None:
     """Beyond `MAX_LANDMARKS` items, where geometry is against landmarks."""
@@ -256,7 +258,7 @@ def test_large_pools_follow_a_permutation_too(name: str) -> None:
     labels[:6] = np.arange(6) % 3
     order = rng.permutation(1300)
     learner = LEARNERS["prototype"]((3,))
-    strategy = make_strategy(name)
+    strategy = load_strategy(name)
     if strategy.privileged:
         return
     scores = []

@@ -8,12 +8,13 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from strategy_pools import pool, view_of
 
-from agents.strategies import make_strategy
+from agents.loading import load_strategy
 from agents.strategies.coverage import DCoM
 from agents.strategies.information import BAIT
-from metaal_env import rules
+from metaal_env.features import rules
 from metaal_env.pool.ball_cover import ball_gain, pure_radius
-from metaal_env.pool.clusters import gaussian_mixture, k_means
+from metaal_env.pool.clusters import k_means
+from metaal_env.pool.gaussian_mixture import gaussian_mixture
 
 
 def test_herding_rules() -> None:
@@ -44,13 +45,13 @@ def test_density_and_gradient_length() -> None:
     squared = cdist(x, x, "sqeuclidean")
     density = np.exp(-squared / (rules.HERDING_WIDTH * squared.mean())).mean(1)
     entropy = -(probs * np.log(probs)).sum(1) / np.log(3)
-    np.testing.assert_allclose(make_strategy("information_density").score(view)[0], entropy * density)
+    np.testing.assert_allclose(load_strategy("information_density").score(view)[0], entropy * density)
     h = np.concatenate([(x - x.mean(0)) / squared.mean() ** 0.5, np.ones((25, 1))], 1)
     length = [
         sum(p[y] * np.linalg.norm(np.outer(p - np.eye(3)[y], row)) for y in range(3))
         for p, row in zip(probs, h, strict=True)
     ]
-    np.testing.assert_allclose(make_strategy("gradient_length").score(view)[0], length)
+    np.testing.assert_allclose(load_strategy("gradient_length").score(view)[0], length)
 
 
 def test_bait_is_the_drop_of_the_block_diagonal_trace() -> None:

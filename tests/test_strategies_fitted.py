@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_strategies_contract import label, make_core, sample
 
-from agents.strategies import make_strategy
+from agents.loading import load_strategy
 from agents.strategies.fitted.base import FITTED, FittedStrategy
 from agents.strategies.fitted.gain_models import LAL, GainModel, MetaModel
 from agents.strategies.fitted.lal_rl import ACTION, LALRL, STATE, QNetwork, Transitions, describe
@@ -45,7 +45,7 @@ def test_a_fitted_model_ranks_by_gain_on_new_tasks(
 ) -> None:
     core = make_core(reward_per_class=8, initial_labels=0)
     gains: dict[str, list[float]] = {"fitted": [], "random": []}
-    for name, one in (("fitted", fitted[strategy.name][0]), ("random", make_strategy("random"))):
+    for name, one in (("fitted", fitted[strategy.name][0]), ("random", load_strategy("random"))):
         state = core.reset(sample(core, 32, seed=9))
         for _ in range(4):
             core.step(state, one.select(core.view(state)))
@@ -104,7 +104,7 @@ def test_saved_and_loaded_by_path(
 ) -> None:
     strategy, _ = fitted[name]
     strategy.save(tmp_path, {"note": "tiny"})
-    loaded = make_strategy(str(tmp_path))
+    loaded = load_strategy(str(tmp_path))
     assert type(loaded) is type(strategy)
     core = make_core()
     state = core.reset(sample(core, 4))
@@ -116,7 +116,7 @@ def test_saved_and_loaded_by_path(
         label(core, state, 1)
     (tmp_path / "strategy.safetensors").write_bytes(b"none")
     with pytest.raises(InputError, match="damaged"):
-        make_strategy(str(tmp_path))
+        load_strategy(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", NAMES)

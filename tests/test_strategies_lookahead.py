@@ -15,14 +15,13 @@ from agents.strategies.expected import (
     ExpectedLogLossReduction,
     ExpectedModelChange,
 )
-from agents.strategies.privileged import look_ahead
 from metaal_env.pool.view import PoolView
 
 
 def brute_force_risk(view: PoolView, loss: str) -> np.ndarray:
     """Expected pool loss by adapting to one hypothetical support at a time."""
-    assert view.learner is not None and view.features is not None
-    x, labels = view.features[0], view.labels[0]
+    assert view.learner is not None and view.prepared is not None
+    x, labels = view.prepared[0], view.labels[0]
     known = torch.nonzero(labels >= 0).squeeze(1).tolist()
     rest = torch.nonzero(labels < 0).squeeze(1).tolist()
     risks = np.zeros(len(x))
@@ -73,7 +72,7 @@ def test_the_oracles_look_ahead_equals_re_adapting() -> None:
     state = core.reset(sample(core, 6))
     for _ in range(4):
         view, oracle = core.view(state), core.oracle(state)
-        exact, adapted = look_ahead(view, oracle), look_ahead(view, oracle, exact=False)
+        exact, adapted = oracle.look_ahead(), oracle.look_ahead(exact=False)
         for a, b in zip(exact, adapted, strict=True):
             torch.testing.assert_close(a[view.selectable], b[view.selectable], atol=1e-4, rtol=1e-3)
         label(core, state, 1)

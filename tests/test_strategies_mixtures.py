@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_strategies_contract import label, make_core, sample
 
-from agents.strategies import make_strategy
+from agents.loading import load_strategy
 from agents.strategies.adaptive import Tailor, history
 from agents.strategies.fitted.weighted_rules import MIXED, WeightedRules
 from metaal_env.errors import InputError
@@ -24,7 +24,7 @@ def test_history_replays_what_happened() -> None:
         view = core.view(state)  # its tensors belong to the running state: keep a copy
         seen.append(replace(view, labelled=view.labelled.clone()))
         label(core, state, 1)
-    steps = list(history(core.view(state), make_strategy("albl")))
+    steps = list(history(core.view(state), load_strategy("albl")))
     assert all(bool(real.any()) for *_, real in steps)
     for row in range(4):
         mine = [(before, taken, after) for before, taken, after, real in steps if bool(real[row])]
@@ -42,7 +42,7 @@ def test_thompson_sampling_comes_to_follow_the_rule_that_finds_classes() -> None
     state = core.reset(sample(core, 4))
     label(core, state, 3)
     view = core.view(state)
-    picks = make_strategy("tailor").select(view)
+    picks = load_strategy("tailor").select(view)
     candidates = Tailor().picks(view)
     assert bool((picks.unsqueeze(1) == candidates).any(1).all())
 
@@ -53,7 +53,7 @@ def test_the_mixture_of_one_rule_is_that_rule() -> None:
     label(core, state, 2)
     view = core.view(state)
     assert torch.equal(
-        WeightedRules(weights=UHERDING_ALONE).select(view), make_strategy("uherding").select(view)
+        WeightedRules(weights=UHERDING_ALONE).select(view), load_strategy("uherding").select(view)
     )
     with pytest.raises(InputError, match="weights has 2"):
         WeightedRules(weights=(1.0, 2.0))

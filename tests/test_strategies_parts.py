@@ -14,9 +14,10 @@ from agents.evaluation.protocol.loading import strategy_digest
 from agents.strategies.cluster_batch import Clue
 from agents.strategies.committee import BALD, committee_probs, guesses
 from agents.strategies.fitted.gain_models import LAL
-from agents.strategies.lookahead import hypotheses, predict_under, shares_items, tile
+from agents.strategies.lookahead import hypotheses, predict_under, tile
 from metaal_env.learners import LEARNERS
-from metaal_env.pool.clusters import k_means, typicality
+from metaal_env.pool.clusters import k_means
+from metaal_env.pool.typicality import typicality
 from metaal_env.pool.view import PoolView
 
 
@@ -36,15 +37,15 @@ def test_predicting_under_all_hypotheses_at_once_equals_one_by_one(name: str) ->
     state = core.reset(sample(core, 3))
     label(core, state, 2)
     view = core.view(state)
-    assert view.learner is not None and view.features is not None
-    items = view.features[:, :7]
+    assert view.learner is not None and view.prepared is not None
+    items = view.prepared[:, :7]
     k = view.class_mask.shape[1]
     for part, adapted, _ in hypotheses(view, None, items.shape[1]):
         copies = (part.stop - part.start) * k
         together = predict_under(view, view.learner, adapted, items)  # (B, E, K, c·K)
         alone = view.learner.predict(adapted, tile(items, copies)).unflatten(0, (len(view), copies))
         torch.testing.assert_close(together, alone.permute(0, 2, 3, 1), atol=1e-4, rtol=1e-4)
-    assert shares_items(view.learner) == (name in ("prototype", "maml"))
+    assert view.learner.shares_items == (name in ("prototype", "maml"))
 
 
 def test_members_guess_an_unlabelled_item_for_every_absent_class() -> None:
@@ -67,13 +68,13 @@ def test_a_committee_is_its_members_adapted_one_by_one() -> None:
     strategy = BALD(members=4, feature_share=1.0)
     found = committee_probs(view, strategy)
     guess, _ = guesses(view, 4, strategy.seed + 2)
-    assert view.learner is not None and view.features is not None
+    assert view.learner is not None and view.prepared is not None
     for member in range(4):
-        support = view.features[:, [0, 1, *guess[0, member, 2:].tolist()]]
+        support = view.prepared[:, [0, 1, *guess[0, member, 2:].tolist()]]
         adapted = view.learner.adapt(
             support, torch.arange(5).unsqueeze(0), torch.ones(1, 5, dtype=torch.bool), view.class_mask
         )
-        probs = torch.softmax(view.learner.predict(adapted, view.features), -1)
+        probs = torch.softmax(view.learner.predict(adapted, view.prepared), -1)
         torch.testing.assert_close(found[:, member], probs)
 
 

@@ -8,14 +8,14 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from agents.strategies import make_strategy
+from agents.loading import load_strategy
 from agents.strategies.committee import batch_mutual_information, mutual_information
 from agents.strategies.committee import variation_ratios as our_variation_ratios
 from agents.strategies.committee import vote_entropy as our_vote_entropy
 from agents.strategies.diversity import DiscriminativeAL
 from agents.strategies.herding import MaxHerding
 from agents.strategies.information import McPAL, cost_reduction, label_frequencies
-from metaal_env import rules
+from metaal_env.features import rules
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.pool.ball_cover import ball_gain
 from metaal_env.pool.view import PoolView
@@ -84,7 +84,7 @@ def test_uncertainty(make: object, name: str, method: str) -> None:
         x, y, clf, fit_clf=False, return_utilities=True
     )
     view = view_of(x, y, clf.predict_proba(x))
-    same_ranking(make_strategy(name).score(view), utilities[0], view)
+    same_ranking(load_strategy(name).score(view), utilities[0], view)
 
 
 @pytest.mark.parametrize("make", POOLS)
@@ -92,7 +92,7 @@ def test_k_center(make: object) -> None:
     x, y = make()  # type: ignore[operator]
     _, utilities = pool.CoreSet(random_state=0).query(x, y, return_utilities=True)
     view = view_of(x, y)
-    same_ranking(make_strategy("k_center").score(view), utilities[0], view)
+    same_ranking(load_strategy("k_center").score(view), utilities[0], view)
 
 
 @pytest.mark.parametrize("make", POOLS)
@@ -123,7 +123,7 @@ def test_typiclust() -> None:
     y[[0, 13, 22]] = 0, 1, 2  # one label in each of the first three clusters
     picks, utilities = pool.TypiClust(k=20, random_state=0).query(x, y, return_utilities=True)
     view = view_of(x, y)
-    ours = make_strategy("typiclust").score(view)
+    ours = load_strategy("typiclust").score(view)
     inside = np.isfinite(utilities[0])
     assert inside.sum() == 24
     np.testing.assert_array_equal(
@@ -229,8 +229,8 @@ def test_expected_error_reduction(make: object, name: str, method: str) -> None:
     reference = pool.MonteCarloEER(method=method, random_state=0)
     _, utilities = reference.query(x, y, clf, X_eval=x[np.isnan(y)], return_utilities=True)
     view = view_of(x, y, learner=Parzen(gamma))
-    assert not make_strategy(name).score(view).requires_grad
-    same_ranking(make_strategy(name).score(view), utilities[0], view, digits=6)
+    assert not load_strategy(name).score(view).requires_grad
+    same_ranking(load_strategy(name).score(view), utilities[0], view, digits=6)
 
 
 @pytest.mark.parametrize("make", POOLS)
@@ -257,7 +257,7 @@ def test_badge(make: object) -> None:
     clf = classifier().fit(x, y)
     _, utilities = pool.Badge(random_state=0).query(x, y, clf, fit_clf=False, return_utilities=True)
     view = view_of(x, y, clf.predict_proba(x))
-    same_ranking(make_strategy("badge").score(view), utilities[0], view)
+    same_ranking(load_strategy("badge").score(view), utilities[0], view)
 
 
 def test_clue() -> None:
@@ -273,7 +273,7 @@ def test_clue() -> None:
     clf = Fixed(classes=[0, 1, 2]).fit(x, y)
     picks = pool.Clue(method="entropy", random_state=0).query(x, y, clf, fit_estimator=False, batch_size=4)
     view = view_of(x, y, probs)
-    assert sorted(make_strategy("clue").select_batch(view, 4)[0].tolist()) == sorted(picks.tolist())
+    assert sorted(load_strategy("clue").select_batch(view, 4)[0].tolist()) == sorted(picks.tolist())
 
 
 def test_falcun() -> None:
@@ -291,6 +291,6 @@ def test_falcun() -> None:
         np.repeat(clf.predict_proba(x)[None], draws, 0),
     )
     view.seed = torch.arange(draws)
-    picks = make_strategy("falcun").select(view)
+    picks = load_strategy("falcun").select(view)
     frequency = np.bincount(picks.numpy(), minlength=len(x)) / draws
     assert np.abs(frequency - probability).max() < 4 * np.sqrt(0.25 / draws)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agents.acquisition.arrays import InputTypeError
 from agents.acquisition.integrations.modal import modal_strategy
+from agents.acquisition.policies import load_policy
 from agents.acquisition.query import query
-from agents.pretrained import load_policy, shipped_policies
+from agents.pretrained import shipped_policies
+from metaal_env.errors import InputTypeError
 
 if TYPE_CHECKING:
     from agents.acquisition.integrations.scikit_activeml import MetaALQuery as MetaALQuery

@@ -8,14 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, InputTypeError
 
 CHUNK = 16_384
 """Rows checked at a time, so that a memory-mapped array is never read whole."""
-
-
-class InputTypeError(InputError, TypeError):
-    """An argument of the wrong type; also a `TypeError`, as scikit-activeml raises."""
 
 
 class Labels(NamedTuple):

@@ -12,7 +12,8 @@ import torch
 
 from agents.acquisition.representatives import Spread
 from agents.acquisition.user_pool import Pool
-from agents.strategies.base import Strategy, similarity_to, unit_range
+from agents.strategies.base import Strategy, similarity_to
+from metaal_env.batched import unit_range
 from metaal_env.pool.view import PoolView
 
 EXACT_BATCHES = 1024
@@ -93,12 +94,12 @@ def score_rounds(
             with torch.no_grad():
                 raw = strategy.score(view)
         scores = raw
-        if step > 0 and not strategy.spreads:
+        if step > 0 and not strategy.diversifies:
             scores = (0.05 + 0.95 * unit_range(raw, view.selectable)) * penalty
         pick = yield _tidy(scores, view), view
         chosen = view.seed.new_tensor([pick])
         view = view.with_pending(chosen)
-        if not strategy.spreads and pick >= 0:
+        if not strategy.diversifies and pick >= 0:
             penalty = penalty * (1 - similarity_to(view, chosen)).clamp(min=0)
 
 
@@ -115,7 +116,7 @@ def _tidy(scores: torch.Tensor, view: PoolView) -> np.ndarray:
 
 def _rescore_every(strategy: Strategy, pool: Pool, size: int) -> int:
     """1, but for large batches from large pools by rules that look at single items, the learned ones included."""
-    if strategy.spreads or len(pool.rows) <= EXACT_BATCHES:
+    if strategy.diversifies or len(pool.rows) <= EXACT_BATCHES:
         return 1
     return -(-size // MAX_EVALUATIONS)
 

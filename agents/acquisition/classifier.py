@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from agents.acquisition.arrays import InputTypeError, Labels
-from metaal_env.errors import InputError
+from agents.acquisition.arrays import Labels
+from metaal_env.errors import InputError, InputTypeError
 
 
 class RowClassifier:

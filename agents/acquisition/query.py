@@ -17,8 +17,8 @@ from agents.acquisition.arrays import (
     check_labels,
 )
 from agents.acquisition.batch import Selection, choose
+from agents.acquisition.policies import PolicySpec, load_policy
 from agents.acquisition.user_pool import build_pool
-from agents.pretrained import PolicySpec, load_policy
 from metaal_env.errors import InputError
 
 

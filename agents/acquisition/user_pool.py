@@ -131,7 +131,7 @@ def _view(
     if not with_learner:  # only the head's probabilities; distances are those of the vectors as they are
         geometry = Geometry(z.unsqueeze(0), own.valid)
         return replace(
-            own, embeddings=geometry.embeddings, geometry=geometry, learner=None, features=None, adapted=None
+            own, embeddings=geometry.embeddings, geometry=geometry, learner=None, prepared=None, adapted=None
         )
     if probs is None:
         return own
@@ -143,9 +143,9 @@ def _own_view(z: Tensor, y: np.ndarray, k: int, seed: int) -> PoolView:
     z = centred(z)
     uniform = torch.full((len(z), k), 1 / k)
     view = PoolView.from_arrays(z, uniform, y, seed=seed, learner=head_for(z))
-    assert view.learner is not None and view.adapted is not None and view.features is not None
+    assert view.learner is not None and view.adapted is not None and view.prepared is not None
     with torch.no_grad():
-        return replace(view, logits=view.learner.predict(view.adapted, view.features))
+        return replace(view, logits=view.learner.predict(view.adapted, view.prepared))
 
 
 def centred(z: Tensor) -> Tensor:

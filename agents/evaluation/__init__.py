@@ -4,8 +4,9 @@
 `evaluate.py` adds a declarative `Protocol`, resumable cells, figures and a report.
 """
 
-from agents.evaluation.episodes import Episodes, Paired, concatenate, pair
+from agents.evaluation.episodes import Episodes, concatenate
 from agents.evaluation.measures import MEASURES
+from agents.evaluation.paired import Paired, pair
 from agents.evaluation.play import play
 from agents.evaluation.report.tables import verdict
 

@@ -15,7 +15,7 @@ MINUTES = 120
 
 
 def cluster_executor(cluster: str, folder: Path) -> Any:
-    """An executor for `pool.run_cells`: one job per cell, one core each.
+    """Returns an executor for `workers.run_cells`: one job per cell, one core each.
 
     Args:
         cluster: one of `CLUSTERS`.

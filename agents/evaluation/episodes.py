@@ -1,15 +1,15 @@
-"""`Episodes`: what a strategy did on a number of tasks, as arrays; the one data structure of evaluation."""
+"""`Episodes`: the picks and curves of one strategy on many tasks, as arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from agents.evaluation.measures import CURVES, aulc
-from metaal_env.errors import InputError
+CURVES = ("accuracy", "balanced_accuracy", "log_loss", "ece", "coverage")
+"""What is recorded at every label count; the columns of the row files."""
 
 
 @dataclass(eq=False)
@@ -43,16 +43,11 @@ class Episodes:
 
     @property
     def label(self) -> str:
-        """The name, with a star when privileged."""
+        """Returns the name, with a star when privileged."""
         return self.strategy + ("*" if self.privileged else "")
 
-    @property
-    def aulc(self) -> np.ndarray:
-        """(E,) normalised area under the learning curve."""
-        return aulc(self)
-
     def rows(self, index: np.ndarray) -> Episodes:
-        """The episodes at `index` (int or bool array)."""
+        """Returns the episodes at `index` (int or bool array)."""
         return replace(
             self,
             **{name: getattr(self, name)[index] for name in _PER_EPISODE},
@@ -64,12 +59,12 @@ _PER_EPISODE = ("strata", "seeds", "way", "pool", "budget", "picks", "seconds")
 
 
 def is_policy(name: str) -> bool:
-    """Whether a strategy of that name is a trained policy: ``policy``, or ``policy <run>`` among several."""
+    """Returns whether a strategy of that name is a trained policy: ``policy``, or ``policy <run>``."""
     return name == "policy" or name.startswith("policy ")
 
 
 def concatenate(parts: Sequence[Episodes]) -> Episodes:
-    """Episodes of one strategy, one after another; shorter curves are padded with NaN."""
+    """Joins episodes of one strategy, one after another; shorter curves are padded with NaN."""
     longest = max(part.picks.shape[1] for part in parts)
 
     def padded(array: np.ndarray, width: int, fill: float) -> np.ndarray:
@@ -88,41 +83,3 @@ def concatenate(parts: Sequence[Episodes]) -> Episodes:
     }
     joined["curves"] = {name: np.concatenate([part.curves[name] for part in parts]) for name in CURVES}
     return replace(parts[0], **joined)
-
-
-@dataclass(eq=False)
-class Paired:
-    """One number per task and strategy, tasks aligned.
-
-    Attributes:
-        names: the strategies, in order.
-        values: (n, k) one row per task, one column per strategy; NaN where a strategy has no such task.
-        strata: (n,) scenario of each task.
-        seeds: (n,) seed of each task.
-    """
-
-    names: tuple[str, ...]
-    values: np.ndarray
-    strata: np.ndarray
-    seeds: np.ndarray
-
-    def column(self, name: str) -> np.ndarray:
-        """(n,) values of one strategy. Raises: `InputError` when it was not evaluated."""
-        if name not in self.names:
-            raise InputError(f"strategy={name!r} has no rows here; choose one of: {', '.join(self.names)}.")
-        return self.values[:, self.names.index(name)]
-
-
-def pair(results: Mapping[str, Episodes], measure: Callable[[Episodes], np.ndarray] = aulc) -> Paired:
-    """Aligns the tasks of several strategies by scenario and seed; what one of them lacks is NaN."""
-    keys: dict[tuple[str, int], int] = {}
-    for episodes in results.values():
-        for stratum, seed in zip(episodes.strata, episodes.seeds, strict=True):
-            keys.setdefault((str(stratum), int(seed)), len(keys))
-    values = np.full((len(keys), len(results)), np.nan)
-    for column, episodes in enumerate(results.values()):
-        index = [keys[str(s), int(seed)] for s, seed in zip(episodes.strata, episodes.seeds, strict=True)]
-        values[index, column] = measure(episodes)
-    strata = np.array([stratum for stratum, _ in keys], dtype=object)
-    seeds = np.array([seed for _, seed in keys], dtype=np.int64)
-    return Paired(tuple(results), values, strata, seeds)

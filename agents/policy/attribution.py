@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from agents.policy.network import AcquisitionNetwork
-from metaal_env.features import ABSOLUTE, RULES, Features, extract
+from metaal_env.features import Features, extract
 from metaal_env.pool.view import PoolView
 
 TOLERANCE = 1e-3
@@ -31,11 +31,6 @@ class Explanation(NamedTuple):
         return {name: self.prior.get(name, 0.0) + value for name, value in self.correction.items()}
 
 
-def feature_names() -> list[str]:
-    """Names of the item features in order; an absolute feature that a rule repeats ends in ``_absolute``."""
-    return [*RULES, *(f"{name}_absolute" if name in RULES else name for name in ABSOLUTE)]
-
-
 def explain(network: AcquisitionNetwork, view: PoolView, position: int) -> Explanation:
     """Attributes the score of the item at `position` of pool 0 to its features.
 
@@ -44,11 +39,11 @@ def explain(network: AcquisitionNetwork, view: PoolView, position: int) -> Expla
     between the two, by the midpoint rule with steps doubled until contributions sum to the difference
     within `TOLERANCE` or `MAX_STEPS` is reached.
     """
-    features = extract(view)
+    features = extract(view, network.names)
     open_ = view.selectable[0]
     average = features.items[0][open_].mean(0)  # (F,)
     delta = features.items[0, position] - average
-    names = feature_names()
+    names = network.names.items
     weights = network.weights_of_rules(features.episode[:1])[0].detach()
     prior = delta[: len(weights)] * weights
     ends = _corrections(network, features, view, position, average, delta, torch.tensor([0.0, 1.0]))[0]

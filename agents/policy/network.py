@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from metaal_env.errors import unknown_name
-from metaal_env.features import N_CONTEXT, N_EPISODE, N_ITEM, RULES
+from metaal_env.features import FeatureNames
 
 CONTEXT_LIMIT = 2.0
 """Bound on every entry of a context, in deviations: gates are found where most episodes are, not far out."""
 
-CONTEXT_SCALE = 2 / N_CONTEXT**0.5
-"""With entries as large as the base's, a gate moves a rule's weight twice as far as the base does."""
+CONTEXT_SCALE = 2.0
+"""With entries as large as the base's, a gate moves a score's weight so many times as far as the base does."""
 
 
 class Output(NamedTuple):
@@ -34,41 +35,60 @@ class AcquisitionNetwork(nn.Module):
     an episode does.
 
     Args:
-        prior: rule of `metaal_env.features.RULES` that it starts from.
+        prior: item score that it starts from.
         temperature: initial weight of that rule's score; larger = closer to greedy.
         width: hidden units.
+        names: features that it takes, in the order of its inputs; by default all that are registered.
 
     Raises:
-        InputError: unknown rule.
+        InputError: `prior` is not among the item scores.
     """
 
-    def __init__(self, prior: str = "uherding", temperature: float = 1.5, width: int = 64):
+    def __init__(
+        self,
+        prior: str = "uherding",
+        temperature: float = 1.5,
+        width: int = 64,
+        names: FeatureNames | None = None,
+    ):
         super().__init__()
-        if prior not in RULES:
-            raise unknown_name("prior", prior, RULES)
+        self.names = names = names or FeatureNames.registered()
+        if prior not in names.item_scores:
+            raise unknown_name("prior", prior, names.item_scores)
         self.options: dict[str, Any] = {"prior": prior, "temperature": temperature, "width": width}
-        start = torch.tensor([temperature if name == prior else 0.0 for name in RULES])
+        start = torch.tensor([temperature if name == prior else 0.0 for name in names.item_scores])
         self.centre: Tensor
         self.whitening: Tensor
         self.lowest: Tensor
         self.highest: Tensor
+        self.context_columns: Tensor
+        self.budget_columns: Tensor
+        n_pool, n_context = len(names.pool_features), len(names.context)
+        # Which columns is known from the names: no weights, so not stored with them.
+        for part in ("context", "budget"):
+            columns = [names.pool_features.index(name) for name in getattr(names, part)]
+            self.register_buffer(f"{part}_columns", torch.tensor(columns, dtype=torch.long), persistent=False)
+        self.context_scale = CONTEXT_SCALE / max(1, n_context) ** 0.5
         self.rule_weights = nn.Parameter(start)
-        self.gate = nn.Parameter(torch.zeros(len(RULES), N_CONTEXT))
-        self.register_buffer("centre", torch.zeros(N_CONTEXT))
-        self.register_buffer("whitening", torch.eye(N_CONTEXT))
-        self.register_buffer("lowest", torch.full((N_CONTEXT,), -1e6))
-        self.register_buffer("highest", torch.full((N_CONTEXT,), 1e6))
-        self.items = nn.Linear(N_ITEM, width)
-        self.context = nn.Linear(N_CONTEXT, width, bias=False)
+        self.gate = nn.Parameter(torch.zeros(len(names.item_scores), n_context))
+        self.register_buffer("centre", torch.zeros(n_context))
+        self.register_buffer("whitening", torch.eye(n_context))
+        self.register_buffer("lowest", torch.full((n_context,), -1e6))
+        self.register_buffer("highest", torch.full((n_context,), 1e6))
+        self.items = nn.Linear(len(names.items), width)
+        self.context = nn.Linear(n_context, width, bias=False)
         self.embed = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU())
         self.correction = nn.Linear(width, 1)
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)
-        self.value = nn.Sequential(nn.Linear(2 * width + N_EPISODE, width), nn.ReLU(), nn.Linear(width, 1))
+        self.value = nn.Sequential(nn.Linear(2 * width + n_pool, width), nn.ReLU(), nn.Linear(width, 1))
 
     def fit_context(self, episode: Tensor) -> None:
-        """Takes range, mean and correlations of episode features from (M, N_EPISODE) examples; see `context_of`."""
-        episode = episode[:, :N_CONTEXT].double()  # the mean of what never changes must be that, exactly
+        """Takes range, mean and correlations of episode features from (M, P) examples; see `context_of`."""
+        if not len(self.context_columns):
+            return
+        # In double precision: the mean of what never changes must be that, exactly.
+        episode = episode[:, self.context_columns].double()
         ends = torch.quantile(episode, episode.new_tensor([0.001, 0.999]), 0)
         self.lowest.copy_(ends[0])
         self.highest.copy_(ends[1])
@@ -79,20 +99,20 @@ class AcquisitionNetwork(nn.Module):
         self.whitening.copy_(vectors / values.clamp(min=0.05).sqrt() / deviation.unsqueeze(1))
 
     def context_of(self, episode: Tensor) -> Tensor:
-        """(B, N_EPISODE) features → (B, N_CONTEXT) without correlation and of deviation 1 (over the examples).
+        """(B, P) features → (B, C) without correlation and of deviation 1 (over the examples).
 
         What lies beyond the examples counts as their extreme: on pools ten times as large as in training, rules'
         weights would otherwise be extrapolated to where nobody has tried them.
         """
-        inside = torch.minimum(torch.maximum(episode[:, :N_CONTEXT], self.lowest), self.highest)
+        inside = torch.minimum(torch.maximum(episode[:, self.context_columns], self.lowest), self.highest)
         return ((inside - self.centre) @ self.whitening).clamp(-CONTEXT_LIMIT, CONTEXT_LIMIT)
 
     def weights_of_rules(self, episode: Tensor) -> Tensor:
-        """(B, N_EPISODE) → (B, R) what each rule's score counts."""
-        return self.rule_weights + CONTEXT_SCALE * self.context_of(episode) @ self.gate.T
+        """(B, P) → (B, R) what each item score counts."""
+        return self.rule_weights + self.context_scale * self.context_of(episode) @ self.gate.T
 
     def prior(self, items: Tensor, episode: Tensor) -> Tensor:
-        """(B, N, N_ITEM), (B, N_EPISODE) → (B, N) logits without the correction."""
+        """(B, N, F), (B, P) → (B, N) logits without the correction."""
         weights = self.weights_of_rules(episode).unsqueeze(-1)
         return (items[..., : weights.shape[1]] @ weights).squeeze(-1)
 
@@ -100,8 +120,8 @@ class AcquisitionNetwork(nn.Module):
         """Logits of B pools' items, and the pools' values.
 
         Args:
-            items: (B, N, N_ITEM) rules' scores first.
-            episode: (B, N_EPISODE).
+            items: (B, N, F) item scores first; `names.items`.
+            episode: (B, P); `names.pool_features`.
             valid: (B, N) bool, False at padding.
         """
         context = self.context_of(episode)
@@ -109,8 +129,19 @@ class AcquisitionNetwork(nn.Module):
         prior = self.prior(items, episode)
         mask = valid.unsqueeze(-1)
         mean = (h * mask).sum(1) / mask.sum(1).clamp(min=1)
-        summary = torch.cat([mean, h.masked_fill(~mask, -1e4).amax(1), context, episode[:, N_CONTEXT:]], -1)
+        budget = episode[:, self.budget_columns]
+        summary = torch.cat([mean, h.masked_fill(~mask, -1e4).amax(1), context, budget], -1)
         return Output(prior + self.correction(h).squeeze(-1), self.value(summary).squeeze(-1), prior)
+
+    @staticmethod
+    def feature_counts(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+        """Returns how many features of each kind stored weights are made for; empty where they are no such weights."""
+        try:
+            n_scores, (width, n_items) = len(tensors["rule_weights"]), tensors["items.weight"].shape
+            n_pool = tensors["value.0.weight"].shape[1] - 2 * width
+        except (KeyError, IndexError, TypeError, ValueError):
+            return {}
+        return {"item_scores": n_scores, "item_features": n_items - n_scores, "pool_features": n_pool}
 
     @torch.no_grad()
     def drop_correction(self) -> None:

@@ -19,10 +19,16 @@ from torch.distributions import Categorical
 from agents.policy.network import AcquisitionNetwork, Output
 from agents.strategies.base import Strategy
 from metaal_env.errors import InputError
-from metaal_env.features import N_EPISODE, N_ITEM, extract
+from metaal_env.features import FeatureNames, extract
 from metaal_env.observation import PADDING
 from metaal_env.pool.view import PoolView
-from metaal_env.runtime.artifacts import affordable, load_artifact, load_weights, save_artifact
+from metaal_env.runtime.artifacts import (
+    fingerprint,
+    limit_allocation,
+    load_artifact,
+    load_weights,
+    save_artifact,
+)
 
 Observation = dict[str, Tensor]
 """As `metaal_env.observation.observe` makes it."""
@@ -32,7 +38,7 @@ class SetPolicy(ActorCriticPolicy):
     """Actor and critic on the environment's observation; labelled items and padding have probability 0.
 
     Args:
-        network: keyword arguments of `AcquisitionNetwork`.
+        network: keyword arguments of `AcquisitionNetwork`, whose features must be among those of the observation.
     """
 
     def __init__(
@@ -43,11 +49,19 @@ class SetPolicy(ActorCriticPolicy):
         network: dict[str, Any] | None = None,
         **options: Any,
     ):
+        _refuse_former_keys(observation_space)
         self._network_options = network or {}
         super().__init__(observation_space, action_space, lr_schedule, **options)
 
     def _build(self, lr_schedule: Schedule) -> None:
         self.network = AcquisitionNetwork(**self._network_options)
+        names, shown = self.network.names, FeatureNames.registered()
+        self._columns = None
+        if names != shown:
+            self._columns = (
+                [shown.items.index(name) for name in names.items],
+                [shown.pool_features.index(name) for name in names.pool_features],
+            )
         self.optimizer = self.optimizer_class(
             self.network.parameters(),
             lr=lr_schedule(1),  # type: ignore[call-arg]
@@ -59,7 +73,10 @@ class SetPolicy(ActorCriticPolicy):
 
     def run(self, obs: Observation) -> tuple[Categorical, Output]:
         """The distribution over items, and the network's output."""
-        output = self.network(obs["items"], obs["episode"], obs["labels"] != PADDING)
+        items, pool = obs["item_features"], obs["pool_features"]
+        if self._columns is not None:  # of a policy from before the others were added
+            items, pool = items[..., self._columns[0]], pool[..., self._columns[1]]
+        output = self.network(items, pool, obs["labels"] != PADDING)
         mask = obs["action_mask"].bool()
         # An episode without a selectable item never occurs; its row must be finite all the same.
         mask = mask | ~mask.any(1, keepdim=True)
@@ -94,6 +111,17 @@ class SetPolicy(ActorCriticPolicy):
         return self.forward(observation, deterministic)[0]
 
 
+def _refuse_former_keys(space: spaces.Space[Any]) -> None:
+    """Refuses the observation of models saved before its keys were renamed. Raises: `InputError`."""
+    former = {"items": "item_features", "episode": "pool_features"}
+    if isinstance(space, spaces.Dict) and former.keys() <= space.spaces.keys():
+        raise InputError(
+            f"the saved model's observation has the former keys {', '.join(map(repr, former))}, now "
+            f"{', '.join(map(repr, former.values()))}; its weights still fit: load it with "
+            "custom_objects={'observation_space': env.observation_space}."
+        )
+
+
 def entropy(distribution: Categorical) -> Tensor:
     """(B,) nats; torch's own turns 0 · −inf at masked items into a clamp with a gradient."""
     probs = distribution.probs
@@ -112,12 +140,12 @@ class LearnedStrategy(Strategy):
     def score(self, view: PoolView) -> Tensor:
         if next(self.network.parameters()).device != view.device:  # even a move to the same place takes time
             self.network.to(view.device)
-        features = extract(view)
+        features = extract(view, self.network.names)
         return self.network(features.items, features.episode, view.valid).logits
 
     def save(self, stem: Path, summary: dict[str, Any]) -> None:
         """Writes ``<stem>.safetensors`` and ``<stem>.json``; `summary` says how it was trained."""
-        config = {"network": self.network.options, "item_features": N_ITEM, "episode_features": N_EPISODE}
+        config = {"network": self.network.options, "features": self.network.names.to_json()}
         save_artifact(stem, "policy", self.network, config, summary)
 
     @classmethod
@@ -125,19 +153,25 @@ class LearnedStrategy(Strategy):
         """A policy from a run folder, or from the path of its files without suffix.
 
         Raises:
-            InputError: missing, damaged or foreign files, or other features than this version's.
+            InputError: missing, damaged or foreign files, or features that are unknown here or out of order.
         """
-        stem = Path(source)
-        if stem.suffix in (".json", ".safetensors"):
-            stem = stem.with_suffix("")
-        stem = stem / "policy" if stem.is_dir() else stem
-        card, tensors = load_artifact(stem, "policy")
-        config = card["config"]
-        if (config.get("item_features"), config.get("episode_features")) != (N_ITEM, N_EPISODE):
-            raise InputError(
-                f"policy={str(source)!r} was made for other features; train it with this version."
-            )
-        with affordable(tensors, f"policy={str(source)!r}"):
-            network = AcquisitionNetwork(**config["network"])
-        load_weights(network, tensors, f"policy={str(source)!r}")
+        card, tensors = load_artifact(_stem(source), "policy")
+        config, what = card["config"], f"policy={str(source)!r}"
+        names = FeatureNames.read(config.get("features"), what)
+        names.check_counts(AcquisitionNetwork.feature_counts(tensors), what)
+        with limit_allocation(tensors, what):
+            network = AcquisitionNetwork(**config["network"], names=names)
+        load_weights(network, tensors, what)
         return cls(network)
+
+
+def policy_fingerprint(source: str | Path) -> str:
+    """Returns the fingerprint of a saved policy, wherever it lies. Raises: `InputError` as `LearnedStrategy.load`."""
+    return fingerprint(_stem(source), "policy")
+
+
+def _stem(source: str | Path) -> Path:
+    stem = Path(source)
+    if stem.suffix in (".json", ".safetensors"):
+        stem = stem.with_suffix("")
+    return stem / "policy" if stem.is_dir() else stem

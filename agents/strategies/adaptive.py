@@ -17,6 +17,7 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
 from agents.strategies.lookahead import learner_of
+from metaal_env.batched import take_rows
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.view import PoolView
 
@@ -44,7 +45,7 @@ def history(view: PoolView, strategy: Strategy) -> Iterator[tuple[PoolView, Tens
         labels = torch.where(labelled, view.labels, -1)
         support_labels = torch.take_along_dim(labels, prefix.clamp(min=0), 1)
         mask = (prefix >= 0) & (support_labels >= 0)
-        adapted = learner.adapt(Geometry.rows(features, prefix), support_labels, mask, view.class_mask)
+        adapted = learner.adapt(take_rows(features, prefix), support_labels, mask, view.class_mask)
         static = learner.static_embedding
         embeddings = view.embeddings if static else learner.embed(adapted, features)
         ago = (total - step).clamp(min=0)

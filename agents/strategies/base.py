@@ -8,10 +8,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from metaal_env.core import Oracle
-from metaal_env.errors import InputError, Registry
+from metaal_env.batched import unit_range
+from metaal_env.core import LabelOracle
+from metaal_env.errors import InputError
+from metaal_env.features.rules import HERDING_WIDTH
 from metaal_env.pool.view import PoolView
-from metaal_env.rules import HERDING_WIDTH
+from metaal_env.registry import Registry
 
 
 class Strategy(ABC):
@@ -25,14 +27,14 @@ class Strategy(ABC):
             refused on a user's own pool.
         stochastic: True when scores depend on random numbers beyond the tie-breaking at a cold start.
         needs_learner: True when the rule re-adapts the inner learner, so the view must hold one.
-        spreads: True when a picked item lowers the scores of those near it even before its label is known.
+        diversifies: True when a picked item lowers the scores of those near it even before its label is known.
             Batches are then plain greedy re-scoring; otherwise `select_batch` penalises redundancy itself.
     """
 
     privileged: bool = False
     stochastic: bool = False
     needs_learner: bool = False
-    spreads: bool = False
+    diversifies: bool = False
 
     def __init__(self, *, seed: int = 0):
         self.seed = seed
@@ -41,11 +43,11 @@ class Strategy(ABC):
     def score(self, view: PoolView) -> Tensor:
         """(B, N) scores, higher = label first. Values at unselectable items are ignored."""
 
-    def select(self, view: PoolView, oracle: Oracle | None = None) -> Tensor:
+    def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
         """(B,) int64 pool positions to label next; ties go to the first item."""
         return masked_scores(self.score(view), view).argmax(1)
 
-    def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
+    def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
         """(B, size) int64 pool positions to label together, before any of their labels returns.
 
         Greedy: after each pick the item counts as labelled without a class (the learner stays as it is) and
@@ -56,7 +58,7 @@ class Strategy(ABC):
         picks: list[Tensor] = []
         penalty = torch.ones_like(view.embeddings[..., 0])  # (B, N)
         for _ in range(size):
-            if self.spreads or not picks:
+            if self.diversifies or not picks:
                 pick = self.select(view, oracle)
             else:
                 # Above zero, so that even the last candidate comes before a copy of a pick.
@@ -65,14 +67,14 @@ class Strategy(ABC):
             left = view.selectable.any(1)
             picks.append(torch.where(left, pick, -1))
             view = self._with_pick(view, picks[-1], oracle)
-            if not self.spreads:
+            if not self.diversifies:
                 penalty = penalty * (1 - similarity_to(view, pick)).clamp(min=0)
         return stack_picks(picks, view)
 
-    def _batch_scores(self, view: PoolView, oracle: Oracle | None) -> Tensor:
+    def _batch_scores(self, view: PoolView, oracle: LabelOracle | None) -> Tensor:
         return self.score(view)
 
-    def _with_pick(self, view: PoolView, pick: Tensor, oracle: Oracle | None) -> PoolView:
+    def _with_pick(self, view: PoolView, pick: Tensor, oracle: LabelOracle | None) -> PoolView:
         return view.with_pending(pick)
 
 
@@ -88,18 +90,18 @@ class PrivilegedStrategy(Strategy):
         )
 
     @abstractmethod
-    def score_with(self, view: PoolView, oracle: Oracle) -> Tensor:
+    def score_with(self, view: PoolView, oracle: LabelOracle) -> Tensor:
         """(B, N) scores, given the hidden labels."""
 
-    def select(self, view: PoolView, oracle: Oracle | None = None) -> Tensor:
+    def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
         if oracle is None:
             return super().select(view)  # raises
         return masked_scores(self.score_with(view, oracle), view).argmax(1)
 
-    def _batch_scores(self, view: PoolView, oracle: Oracle | None) -> Tensor:
+    def _batch_scores(self, view: PoolView, oracle: LabelOracle | None) -> Tensor:
         return self.score(view) if oracle is None else self.score_with(view, oracle)
 
-    def _with_pick(self, view: PoolView, pick: Tensor, oracle: Oracle | None) -> PoolView:
+    def _with_pick(self, view: PoolView, pick: Tensor, oracle: LabelOracle | None) -> PoolView:
         if oracle is None:
             return view.with_pending(pick)
         return view.with_pending(pick, oracle.reveal(pick.clamp(min=0).unsqueeze(1)).squeeze(1))
@@ -113,15 +115,6 @@ def stack_picks(picks: list[Tensor], view: PoolView) -> Tensor:
 def masked_scores(scores: Tensor, view: PoolView) -> Tensor:
     """(B, N) scores with −inf at items that cannot be picked."""
     return scores.masked_fill(~view.selectable, -torch.inf)
-
-
-def unit_range(scores: Tensor, mask: Tensor) -> Tensor:
-    """(B, N) scores scaled so that those under `mask` span [0, 1]; constant scores become 1."""
-    low = scores.masked_fill(~mask, torch.inf).amin(1, keepdim=True)
-    high = scores.masked_fill(~mask, -torch.inf).amax(1, keepdim=True)
-    span = high - low
-    scaled = torch.where(span > 0, (scores - low) / span.clamp(min=1e-30), 1.0)
-    return scaled.masked_fill(~mask, 0).clamp(0, 1)
 
 
 def similarity_to(view: PoolView, pick: Tensor, width: float = HERDING_WIDTH) -> Tensor:

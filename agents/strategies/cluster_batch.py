@@ -14,9 +14,10 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, masked_scores, random_if_cold, stack_picks
 from agents.strategies.lookahead import learner_of
-from metaal_env import rules
-from metaal_env.core import Oracle
-from metaal_env.pool.clusters import Clusters, k_means, static_clusters, within
+from metaal_env.batched import as_tie_break
+from metaal_env.core import LabelOracle
+from metaal_env.features import rules
+from metaal_env.pool.clusters import Clusters, class_clusters, k_means
 from metaal_env.pool.view import PoolView
 
 
@@ -48,7 +49,7 @@ class ClusterBatch(Strategy):
     def score(self, view: PoolView) -> Tensor:
         return turns(view, self.plan(view, self.horizon(view)), view.labelled & view.valid)
 
-    def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
+    def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
         plan = self.plan(view, torch.minimum(view.selectable.sum(1), view.seed.new_tensor(size)).clamp(min=1))
         before, picks = view.labelled, []
         for _ in range(size):
@@ -65,7 +66,9 @@ def turns(view: PoolView, plan: Plan, taken: Tensor) -> Tensor:
     order = (priority.unsqueeze(1) > priority.unsqueeze(2)).sum(-1).double()  # (B, K), 0 for the first
     n_clusters = plan.clusters.real.sum(1, keepdim=True)
     rank = -(asked * n_clusters + order)
-    ranked = torch.take_along_dim(rank, plan.clusters.assignment, 1) + within(plan.scores, view.selectable)
+    ranked = torch.take_along_dim(rank, plan.clusters.assignment, 1) + as_tie_break(
+        plan.scores, view.selectable
+    )
     last = n_clusters * (taken.sum(1, keepdim=True) + 2.0)
     return torch.where(plan.allowed, ranked, ranked - last)
 
@@ -158,7 +161,7 @@ class ClusterMargin(ClusterBatch):
         return super().horizon(view).clamp(max=5)
 
     def plan(self, view: PoolView, size: Tensor) -> Plan:
-        clusters = static_clusters(view, 2 * view.way)
+        clusters = class_clusters(view, per_class=2)
         unsure = random_if_cold(rules.margin(view), view, self.seed)
         rank = descending_rank(masked_scores(unsure, view))
         allowed = (rank < (self.excess * size).ceil().unsqueeze(1)) & view.selectable

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, random_if_cold, stack_picks
 from agents.strategies.lookahead import MAX_ELEMENTS, learner_of, support, tile
-from metaal_env import rules
-from metaal_env.core import Oracle
-from metaal_env.pool.distances import Geometry
+from metaal_env.batched import take_rows
+from metaal_env.core import LabelOracle
+from metaal_env.features import rules
 from metaal_env.pool.view import PoolView
 
 
@@ -41,7 +41,7 @@ def committee_probs(view: PoolView, strategy: Committee) -> Tensor:
     guess, absent = guesses(view, members, strategy.seed + 2)  # (B, M, K), (B, K)
     absent = absent & strategy.guess
     parts = ((items, nth), (features, guess))
-    sample = torch.cat([Geometry.rows(x, i.flatten(1)).unflatten(1, i.shape[1:]) for x, i in parts], 2)
+    sample = torch.cat([take_rows(x, i.flatten(1)).unflatten(1, i.shape[1:]) for x, i in parts], 2)
     drawn = torch.take_along_dim(labels, nth.flatten(1), 1).view(b * members, s)
     classes = torch.arange(guess.shape[2], device=view.device).expand(b * members, -1)
     adapted = learner.adapt(
@@ -176,7 +176,7 @@ class BatchBALD(BALD):
         super().__init__(**committee)
         self.configurations = configurations
 
-    def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
+    def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
         probs = committee_probs(view, self)  # (B, M, N, K)
         conditional = rules.entropy_of(probs).mean(1)  # (B, N)
         b, m, _, k = probs.shape

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, random_if_cold
-from metaal_env import rules
+from metaal_env.batched import as_tie_break
+from metaal_env.features import rules
 from metaal_env.pool.ball_cover import ball_gain, pure_radius
-from metaal_env.pool.clusters import within
 from metaal_env.pool.view import PoolView
 
 
@@ -20,7 +20,7 @@ class ProbCover(Strategy):
     k-means. Equal counts, which are the rule, go to the larger MaxHerding gain. Cost O(N·L).
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, purity: float = 0.95, seed: int = 0):
         super().__init__(seed=seed)
@@ -28,7 +28,7 @@ class ProbCover(Strategy):
 
     def score(self, view: PoolView) -> Tensor:
         gain, _ = ball_gain(view, pure_radius(view, self.purity))
-        return gain.double() + within(rules.herding_gain(view), view.valid)
+        return gain.double() + as_tie_break(rules.herding_gain(view), view.valid)
 
 
 @STRATEGIES.register("dcom")
@@ -39,7 +39,7 @@ class DCoM(Strategy):
     relative to their largest value in the pool; the radius is ProbCover's. Cost as ProbCover.
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, midpoint: float = 0.9, steepness: float = 30.0, seed: int = 0):
         super().__init__(seed=seed)
@@ -51,7 +51,7 @@ class DCoM(Strategy):
         top = torch.exp(torch.tensor(-k * (1 - a), dtype=torch.float64, device=view.device))
         competence = ((1 + top) / (1 + torch.exp(-k * (covered.double() - a)))).unsqueeze(1)  # (B, 1)
         unsure = random_if_cold(rules.margin(view), view, self.seed).double()
-        fresh = gain.double() + within(rules.herding_gain(view), view.valid)
+        fresh = gain.double() + as_tie_break(rules.herding_gain(view), view.valid)
         return competence * _relative(unsure, view) + (1 - competence) * _relative(fresh, view)
 
 

@@ -6,15 +6,12 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
-from metaal_env import rules
-from metaal_env.pool.clusters import (
-    gaussian_mixture,
-    k_means,
-    static_clusters,
-    typicality,
-    uncovered_first,
-    within,
-)
+from metaal_env.batched import as_tie_break
+from metaal_env.features import rules
+from metaal_env.pool.clusters import Clusters, k_means, uncovered_first
+from metaal_env.pool.gaussian_mixture import gaussian_mixture
+from metaal_env.pool.remembered import remembered
+from metaal_env.pool.typicality import typicality
 from metaal_env.pool.view import PoolView
 
 
@@ -26,15 +23,27 @@ class KCenter(Strategy):
     is no outlier. Cost O(N·S·D).
     """
 
-    spreads = True
+    diversifies = True
 
     def score(self, view: PoolView) -> Tensor:
         return rules.kcenter_distance(view)
 
 
-def total_labels(view: PoolView) -> Tensor:
-    """(B,) labels at the end of the episode: those there are and those still to buy."""
-    return view.labelled.sum(1) + view.budget_left
+def total_labels(view: PoolView) -> tuple[int, ...]:
+    """Returns B numbers of labels at the end of the episode: those there are and those still to buy."""
+    return tuple((view.labelled.sum(1) + view.budget_left).tolist())
+
+
+@remembered("pool")
+def _label_clusters(view: PoolView, clusters: tuple[int, ...]) -> Clusters:
+    weight = view.valid.to(view.embeddings.dtype)
+    return k_means(view.embeddings, weight, torch.tensor(clusters, device=view.device))
+
+
+@remembered("pool")
+def _label_mixture(view: PoolView, clusters: tuple[int, ...]) -> tuple[Clusters, Tensor]:
+    weight = view.valid.to(view.embeddings.dtype)
+    return gaussian_mixture(view.embeddings, weight, torch.tensor(clusters, device=view.device))
 
 
 @STRATEGIES.register("k_means_centers")
@@ -45,11 +54,11 @@ class KMeansCenters(Strategy):
     arXiv 2311.02879). Cost O(T·N·(C + D)) with T labels and C ≤ 128 starts.
     """
 
-    spreads = True
+    diversifies = True
 
     def score(self, view: PoolView) -> Tensor:
-        clusters = static_clusters(view, total_labels(view))
-        return uncovered_first(view, clusters) + within(-clusters.sq_dist, view.valid)
+        clusters = _label_clusters(view, total_labels(view))
+        return uncovered_first(view, clusters) + as_tie_break(-clusters.sq_dist, view.valid)
 
 
 @STRATEGIES.register("gmm_centers")
@@ -59,15 +68,11 @@ class GMMCenters(Strategy):
     One spherical Gaussian per label of the whole episode. Cost O(T·N·D) per EM iteration.
     """
 
-    spreads = True
+    diversifies = True
 
     def score(self, view: PoolView) -> Tensor:
-        key = ("gaussian_mixture", tuple(total_labels(view).tolist()))
-        if key not in view.geometry.memo:  # the same for the whole episode
-            weight = view.valid.to(view.embeddings.dtype)
-            view.geometry.memo[key] = gaussian_mixture(view.embeddings, weight, total_labels(view))
-        clusters, log_density = view.geometry.memo[key]
-        return uncovered_first(view, clusters) + within(log_density, view.valid)
+        clusters, log_density = _label_mixture(view, total_labels(view))
+        return uncovered_first(view, clusters) + as_tie_break(log_density, view.valid)
 
 
 @STRATEGIES.register("typiclust")
@@ -79,13 +84,13 @@ class TypiClust(Strategy):
     O(S·N·(C + D) + N·L).
     """
 
-    spreads = True
+    diversifies = True
 
     def score(self, view: PoolView) -> Tensor:
         weight = view.valid.to(view.embeddings.dtype)
         clusters = k_means(view.embeddings, weight, view.labelled.sum(1) + 1)
         typical = typicality(view, clusters.assignment)
-        return uncovered_first(view, clusters) + within(typical, view.valid)
+        return uncovered_first(view, clusters) + as_tie_break(typical, view.valid)
 
 
 @STRATEGIES.register("information_density")
@@ -118,7 +123,7 @@ class DiscriminativeAL(Strategy):
         tolerance: decrease of the loss, relative, below which they end.
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, c: float = 1.0, iterations: int = 12, tolerance: float = 1e-6, seed: int = 0):
         super().__init__(seed=seed)

@@ -10,16 +10,17 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
 from agents.strategies.lookahead import (
-    MAX_ELEMENTS,
-    Columns,
-    has_prototypes,
+    columns_of,
     hypotheses,
+    learner_logits,
     learner_of,
     predict_under,
     tile,
     without_each,
 )
-from metaal_env import rules
+from metaal_env.features import rules
+from metaal_env.learners.columns import Columns
+from metaal_env.look_ahead import MAX_ELEMENTS
 from metaal_env.pool.view import PoolView
 
 
@@ -42,9 +43,9 @@ class ExpectedRisk(Strategy):
 
     def score(self, view: PoolView) -> Tensor:
         learner_of(view, self)
-        risk = (
-            self._columns(view) if self.exact and has_prototypes(view) else self._readapted(view)
-        )  # (B, N, K)
+        evaluated = view.geometry.at_landmarks(view.embeddings)
+        columns = columns_of(view, evaluated) if self.exact else None
+        risk = self._readapted(view) if columns is None else self._exact(view, columns)  # (B, N, K)
         return -(view.probs * risk).sum(-1)
 
     def _weight(self, view: PoolView) -> Tensor:
@@ -67,13 +68,10 @@ class ExpectedRisk(Strategy):
             parts.append(torch.einsum("ber,be->br", loss, weight).view(b, -1, k))
         return torch.cat(parts, 1)
 
-    def _columns(self, view: PoolView) -> Tensor:
+    def _exact(self, view: PoolView, columns: Columns) -> Tensor:
         weight = self._weight(view)
-        columns = Columns(view, view.geometry.at_landmarks(view.embeddings))
-        rest, top, entropy = (
-            x.transpose(1, 2).unsqueeze(1)
-            for x in without_each(view.geometry.at_landmarks(columns.logits_now()))
-        )  # (B, 1, K, E)
+        now = view.geometry.at_landmarks(learner_logits(view, self))
+        rest, top, entropy = (x.transpose(1, 2).unsqueeze(1) for x in without_each(now))  # (B, 1, K, E)
         b, n = view.valid.shape
         step = max(1, MAX_ELEMENTS // (b * rest.shape[2] * rest.shape[3]))
         parts = []
@@ -129,7 +127,8 @@ class ExpectedEntropyReduction(Strategy):
 
     def score(self, view: PoolView) -> Tensor:
         learner_of(view, self)
-        after = self._columns(view) if self.exact and has_prototypes(view) else self._readapted(view)
+        columns = columns_of(view, view.embeddings[:, :0]) if self.exact else None
+        after = self._readapted(view) if columns is None else self._exact(view, columns)
         return rules.entropy_of(view.probs) - (view.probs * after).sum(-1)
 
     def _readapted(self, view: PoolView) -> Tensor:
@@ -141,9 +140,8 @@ class ExpectedEntropyReduction(Strategy):
             parts.append(rules.entropy_of(probs).view(b, -1, k))
         return torch.cat(parts, 1)
 
-    def _columns(self, view: PoolView) -> Tensor:
-        columns = Columns(view, view.embeddings[:, :0])
-        rest, _, entropy = without_each(columns.logits_now())  # (B, N, K)
+    def _exact(self, view: PoolView, columns: Columns) -> Tensor:
+        rest, _, entropy = without_each(learner_logits(view, self))  # (B, N, K)
         return entropy_after(columns.own() - rest, entropy)
 
 
@@ -163,13 +161,13 @@ class ExpectedModelChange(Strategy):
 
     def score(self, view: PoolView) -> Tensor:
         learner_of(view, self)
-        change = self._columns(view) if self.exact and has_prototypes(view) else self._readapted(view)
+        columns = columns_of(view, view.embeddings[:, :0]) if self.exact else None
+        change = self._readapted(view) if columns is None else self._exact(view, columns)
         return (view.probs * change).sum(-1)
 
     @staticmethod
-    def _columns(view: PoolView) -> Tensor:
+    def _exact(view: PoolView, columns: Columns) -> Tensor:
         """A label moves one prototype by λ(h − p) and one bias: (B, N, K) squared changes."""
-        columns = Columns(view, view.embeddings[:, :0])
         seen = (columns.counts > 0).unsqueeze(1)
         gap = torch.where(seen, columns.candidate_to_prototype, view.geometry.centre_sq_dist.unsqueeze(-1))
         return columns.share.square().unsqueeze(1) * gap + columns.bias_change.square().unsqueeze(1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
-from metaal_env import rules
+from metaal_env.features import rules
 from metaal_env.pool.view import PoolView
 
 
@@ -21,7 +21,7 @@ class MaxHerding(Strategy):
             every embedding space.
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, width: float = rules.HERDING_WIDTH, seed: int = 0):
         super().__init__(seed=seed)
@@ -38,7 +38,7 @@ class UHerding(Strategy):
     mean_l u(l) · max(k(i, l) − max_{j labelled} k(j, l), 0); see `rules.uherding_gain`.
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, width: float = rules.UHERDING_WIDTH, seed: int = 0):
         super().__init__(seed=seed)

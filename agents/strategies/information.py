@@ -10,8 +10,8 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
 from agents.strategies.diversity import span
-from metaal_env import rules
-from metaal_env.pool.distances import Geometry
+from metaal_env.batched import take_rows
+from metaal_env.features import rules
 from metaal_env.pool.view import PoolView
 
 
@@ -19,7 +19,7 @@ def label_frequencies(view: PoolView, width: float) -> Tensor:
     """(B, N) kernel-weighted number of labels around each item: Σ_{j labelled} k(x, x_j)."""
     if view.order.shape[1] == 0:
         return torch.zeros_like(view.embeddings[..., 0])
-    chosen = Geometry.rows(view.embeddings, view.order)
+    chosen = take_rows(view.embeddings, view.order)
     kernel = torch.exp(
         -(torch.cdist(view.embeddings, chosen).square() / (width * view.geometry.mean_sq_dist).view(-1, 1, 1))
     )
@@ -99,7 +99,7 @@ class BAIT(Strategy):
     first `components` principal components. Cost O(N·K·m²), m ≤ `components`.
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, components: int = 32, ridge: float = 1.0, seed: int = 0):
         super().__init__(seed=seed)

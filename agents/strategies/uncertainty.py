@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, random_if_cold
-from metaal_env import rules
+from metaal_env.features import rules
 from metaal_env.pool.view import PoolView
 
 
@@ -18,7 +18,7 @@ class Random(Strategy):
     """Uniformly at random: what every other strategy must beat."""
 
     stochastic = True
-    spreads = True  # independent draws: a batch is a plain random subset
+    diversifies = True  # independent draws: a batch is a plain random subset
 
     def score(self, view: PoolView) -> Tensor:
         n = view.valid.shape[1]
@@ -59,7 +59,7 @@ class PowerMargin(Strategy):
     """
 
     stochastic = True
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, power: float = 4.0, seed: int = 0):
         super().__init__(seed=seed)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from metaal_env.datasets.readers.table import is_table
 from metaal_env.datasets.sources import bundled, glyphs, languages, r_tables, synthetic, torchvision_images
 from metaal_env.errors import InputError, brief, unknown_name
 
-__all__ = ["DATASETS", "ClassDataset", "load_dataset"]
+__all__ = ["DATASETS", "ClassDataset", "data_fingerprint", "joint_fingerprint", "load_dataset"]
 
 _SOURCES = (bundled, glyphs, languages, torchvision_images)  # Imported because that registers their names.
 _KEPT = 8
@@ -55,6 +57,17 @@ def _label_of(name: str) -> tuple[str, str | None]:
     """``"a.csv#kind"`` → ``"a.csv"`` and ``"kind"``; other names stay whole."""
     file, _, label = name.rpartition("#")
     return (file, label) if label and is_table(Path(file)) else (name, None)
+
+
+def data_fingerprint(name_or_path: str) -> str:
+    """Returns the fingerprint of a data set's train, validation and test part. Raises: `InputError`."""
+    whole = load_dataset(name_or_path)
+    return joint_fingerprint([whole.split("train"), whole.split("validation"), whole.split("test")])
+
+
+def joint_fingerprint(parts: Iterable[ClassDataset]) -> str:
+    """Returns 16 hexadecimal digits of the content of several data sets and of their order."""
+    return hashlib.sha256("".join(part.fingerprint for part in parts).encode()).hexdigest()[:16]
 
 
 def _looks_like_path(name: str) -> bool:

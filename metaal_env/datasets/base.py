@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaal_env.errors import InputError, Registry
+from metaal_env.errors import InputError
+from metaal_env.registry import Registry
 
 Modality = Literal["image", "vector"]
 Split = Literal["train", "validation", "test", "all"]
@@ -62,6 +65,18 @@ class ClassDataset:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def fingerprint(self) -> str:
+        """Returns 16 hexadecimal digits that depend on the content alone, not on where it was read from.
+
+        The name and the texts are left out: nothing is learned from them.
+        """
+        classes = (self.class_names, self.groups, self.class_split)
+        digest = hashlib.sha256(json.dumps([str(self.inputs.dtype), self.inputs.shape, *classes]).encode())
+        for tensor in (self.inputs, self.labels):
+            digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()[:16]
 
     @property
     def splits_by(self) -> Literal["class", "item"]:

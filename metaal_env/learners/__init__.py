@@ -7,13 +7,14 @@ from metaal_env.learners import metric as _metric  # noqa: F401
 from metaal_env.learners import svm as _svm  # noqa: F401
 from metaal_env.learners.base import LEARNERS, InnerLearner
 from metaal_env.learners.maml import MAML
-from metaal_env.learners.storage import build_learner, load_learner, save_learner
+from metaal_env.learners.storage import build_learner, learner_fingerprint, load_learner, save_learner
 
 __all__ = [
     "LEARNERS",
     "MAML",
     "InnerLearner",
     "build_learner",
+    "learner_fingerprint",
     "load_learner",
     "save_learner",
 ]

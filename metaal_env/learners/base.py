@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from metaal_env.errors import Registry
 from metaal_env.learners.bodies import Body, Kind
+from metaal_env.registry import Registry
+
+if TYPE_CHECKING:
+    from metaal_env.learners.columns import Columns
 
 Adapted = dict[str, Tensor]
 """What adaptation produced; every tensor has the leading dimension B. One that grows with the support must take zeros
@@ -32,37 +36,49 @@ class InnerLearner(nn.Module, ABC):
     Attributes:
         static_embedding: True when `embed` does not depend on `adapted`, so geometry is computed once per
             episode.
+        shares_items: True when all hypotheses about a label see the same embeddings and a class's logit depends on
+            that class alone, so that look-ahead may predict the classes of all hypotheses as if of one task.
     """
 
     static_embedding: bool = True
+    shares_items: bool = False
 
     @abstractmethod
     def prepare(self, inputs: Tensor) -> Tensor:
-        """(M, *input_shape) raw inputs → (M, *F) features that adaptation does not change."""
+        """(M, *input_shape) raw inputs → (M, *F) prepared items, which adaptation does not change."""
 
     @abstractmethod
     def adapt(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> Adapted:
         """Fits each episode's labelled set.
 
         Args:
-            support: (B, S, *F) prepared features.
+            support: (B, S, *F) prepared items.
             labels: (B, S) int64 in [0, K); ignored where `mask` is False.
             mask: (B, S) bool, True at real labels.
             class_mask: (B, K) bool, True at the task's classes.
         """
 
     @abstractmethod
-    def predict(self, adapted: Adapted, features: Tensor) -> Tensor:
-        """(B, n, *F) prepared features → (B, n, K) logits; `EXCLUDED_LOGIT` outside `class_mask`."""
+    def predict(self, adapted: Adapted, prepared: Tensor) -> Tensor:
+        """(B, n, *F) prepared items → (B, n, K) logits; `EXCLUDED_LOGIT` outside `class_mask`."""
 
-    def predict_each(self, adapted: Adapted, features: Tensor) -> Tensor:
-        """(B, n, *F) prepared features, each under C adaptations (B·C, …) → (B·C, n, K) logits."""
-        each = len(next(iter(adapted.values()))) // len(features)
-        return self.predict(adapted, features.repeat_interleave(each, 0))
+    def predict_each(self, adapted: Adapted, prepared: Tensor) -> Tensor:
+        """(B, n, *F) prepared items, each under C adaptations (B·C, …) → (B·C, n, K) logits."""
+        each = len(next(iter(adapted.values()))) // len(prepared)
+        return self.predict(adapted, prepared.repeat_interleave(each, 0))
 
     @abstractmethod
-    def embed(self, adapted: Adapted, features: Tensor) -> Tensor:
-        """(B, n, *F) prepared features → (B, n, D) embeddings."""
+    def embed(self, adapted: Adapted, prepared: Tensor) -> Tensor:
+        """(B, n, *F) prepared items → (B, n, D) embeddings."""
+
+    def columns(self, adapted: Adapted, candidates: Tensor, evaluated: Tensor) -> Columns | None:
+        """Returns the closed form of look-ahead, or None where the learner has none.
+
+        Args:
+            candidates: (B, N, D) embeddings of the items that may be labelled.
+            evaluated: (B, E, D) embeddings of the items to predict.
+        """
+        return None
 
     def adapt_path(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> list[Adapted]:
         """What adaptation passes through; the last is `adapt`'s. Meta-training weighs their query losses."""
@@ -116,8 +132,8 @@ class BodyLearner(InnerLearner):
         x = self.body(self.body.preprocess(inputs)).flatten(1)
         return x / x.shape[1] ** 0.5 if len(self.body.blocks) else x
 
-    def embed(self, adapted: Adapted, features: Tensor) -> Tensor:
-        return features
+    def embed(self, adapted: Adapted, prepared: Tensor) -> Tensor:
+        return prepared
 
     def finish(self, logits: Tensor, adapted: Adapted) -> Tensor:
         """(B, n, K) logits with the label-less classes at their constant and foreign classes excluded."""

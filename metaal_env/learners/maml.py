@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metaal_env.learners.base import LEARNERS, Adapted, products
+from metaal_env.learners.columns import Columns, HeadScalars
 from metaal_env.learners.gradient import GradientLearner
 
 UNIT_NORM = (7.0, 0.75, 0.2, -5.5)
@@ -47,6 +48,7 @@ class MAML(GradientLearner):
         self.log_shrink = nn.Parameter(torch.tensor(math.log(shrink)))
         self.count_weight = nn.Parameter(torch.tensor(count_weight))
         self.unseen_logit.data.fill_(unseen)
+        self.shares_items = self.depth == "head"
 
     def head_shapes(self) -> dict[str, torch.Size]:
         return {"prototypes": torch.Size([self.size]), "bias": torch.Size([])}
@@ -76,10 +78,16 @@ class MAML(GradientLearner):
         precision = self.log_scale.exp() / (1 + self.log_shrink.exp() / counts.clamp(min=1))
         return adapted["bias"].unsqueeze(1) - precision * distance
 
-    def predict_each(self, adapted: Adapted, features: Tensor) -> Tensor:
+    def columns(self, adapted: Adapted, candidates: Tensor, evaluated: Tensor) -> Columns | None:
+        if self.steps:  # gradient steps move every prototype
+            return None
+        head = HeadScalars(self.log_scale.exp(), self.log_shrink.exp(), self.count_weight)
+        return Columns(head, adapted, candidates, evaluated)
+
+    def predict_each(self, adapted: Adapted, prepared: Tensor) -> Tensor:
         if not self.static_embedding:
-            return super().predict_each(adapted, features)
-        return self.predict(adapted, features)
+            return super().predict_each(adapted, prepared)
+        return self.predict(adapted, prepared)
 
 
 @LEARNERS.register("prototype")

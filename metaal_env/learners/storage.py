@@ -7,7 +7,13 @@ from typing import Any
 
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.learners.base import LEARNERS, InnerLearner
-from metaal_env.runtime.artifacts import affordable, load_artifact, load_weights, save_artifact
+from metaal_env.runtime.artifacts import (
+    fingerprint,
+    limit_allocation,
+    load_artifact,
+    load_weights,
+    save_artifact,
+)
 
 
 def save_learner(
@@ -50,13 +56,9 @@ def load_learner(source: str | Path, input_shape: tuple[int, ...]) -> InnerLearn
     Raises:
         InputError: unknown name, damaged files, or weights made for inputs of another shape.
     """
-    stem = Path(source)
-    if stem.is_dir():
-        stem = stem / "learner"
-    elif not stem.with_name(stem.name + ".json").is_file():
-        if str(source) in LEARNERS:
-            return build_learner(str(source), input_shape)
-        raise unknown_name("learner", str(source), LEARNERS)
+    stem = _stem(source)
+    if stem is None:
+        return build_learner(str(source), input_shape)
     card, tensors = load_artifact(stem, "learner")
     config, what = card["config"], f"learner={str(source)!r}"
     made_for = config.get("input_shape")
@@ -65,7 +67,29 @@ def load_learner(source: str | Path, input_shape: tuple[int, ...]) -> InnerLearn
             f"{what} was trained on inputs of shape {made_for}, the data has {list(input_shape)}; "
             "train one on this data or use learner='prototype'."
         )
-    with affordable(tensors, what):
+    with limit_allocation(tensors, what):
         learner = build_learner(config["name"], tuple(made_for), **config["options"])
     load_weights(learner, tensors, what)
     return learner.eval()
+
+
+def learner_fingerprint(source: str | Path) -> str:
+    """Returns the fingerprint of a saved learner, wherever it lies; of a registered one, its name.
+
+    Raises:
+        InputError: unknown name, or damaged files.
+    """
+    stem = _stem(source)
+    return str(source) if stem is None else fingerprint(stem, "learner")
+
+
+def _stem(source: str | Path) -> Path | None:
+    """Path without suffix of a saved learner; None for a registered name. Raises: `InputError` for neither."""
+    stem = Path(source)
+    if stem.is_dir():
+        return stem / "learner"
+    if stem.with_name(stem.name + ".json").is_file():
+        return stem
+    if str(source) in LEARNERS:
+        return None
+    raise unknown_name("learner", str(source), LEARNERS)

@@ -6,21 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.learners.base import InnerLearner
 from metaal_env.meta_training.config import MetaTrainConfig
 from metaal_env.meta_training.few_shot_tasks import draw_items, draw_tasks
 from metaal_env.meta_training.loss import task_logits, task_loss
+from metaal_env.metrics import calibration_error
 from metaal_env.tasks import bounds
-
-
-def calibration_error(confidence: Tensor, hit: Tensor, bins: int = 10) -> float:
-    """Expected calibration error (Guo et al. 2017, eq. 5) of (n,) confidences and (n,) bool outcomes."""
-    index = (confidence * bins).long().clamp(max=bins - 1)
-    gap = torch.zeros(bins, device=index.device).index_add_(0, index, hit.float() - confidence)
-    return float(gap.abs().sum() / len(confidence))
 
 
 class Report(NamedTuple):
@@ -42,7 +35,7 @@ def evaluate_learner(
     """
     rng = np.random.default_rng(seed)
     items = draw_items(dataset, rng, dataset.n_classes, config.items_per_class)
-    features = learner.prepare_all(dataset.inputs[items.ravel()])
+    prepared = learner.prepare_all(dataset.inputs[items.ravel()])
     most = bounds(config.shots)[1] if config.balanced else config.max_labels
     counts = sorted({1, 2, 5, 10, most} & set(range(1, most + 1)))
     columns: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "calibration_error": []}
@@ -56,8 +49,8 @@ def evaluate_learner(
             queries=config.queries_per_class,
             labels=n,
             shots=n if config.balanced else None,
-        ).to(features.device)
-        logits = task_logits(learner, features, tasks)
+        ).to(prepared.device)
+        logits = task_logits(learner, prepared, tasks)
         mask = tasks.query_labels >= 0
         probs = torch.softmax(logits[mask], -1)
         confidence, guess = probs.max(-1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaal_env.pool.clusters import static_clusters
-from metaal_env.pool.distances import Geometry, spread, squared_distances
+from metaal_env.batched import squared_distances, take_rows
+from metaal_env.pool.clusters import class_clusters
+from metaal_env.pool.distances import evenly_spaced
+from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
 
 QUANTILES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3)
@@ -17,26 +19,20 @@ RADIUS_ITEMS = 256
 """Items on which radii are judged; a quantile needs no more."""
 
 
+@remembered("pool")
 def pure_radius(view: PoolView, purity: float = 0.95) -> Tensor:
     """(B,) squared radius: the largest of `QUANTILES` at which a share `purity` of balls lies in one cluster.
 
     Clusters are k-means with one per class (ProbCover's rule for its radius); the smallest radius if none is pure.
-    Labels play no part: it is kept on the view's geometry.
+    Labels play no part.
     """
-    key = ("pure_radius", purity, tuple(view.way.tolist()))
-    if key not in view.geometry.memo:
-        view.geometry.memo[key] = _pure_radius(view, purity)
-    return view.geometry.memo[key]
-
-
-def _pure_radius(view: PoolView, purity: float) -> Tensor:
     size = min(view.valid.shape[1], RADIUS_ITEMS)
-    some = spread(view.embeddings, view.valid, size)
-    real = Geometry.rows(view.valid, some)  # (B, L)
-    items = Geometry.rows(view.embeddings, some)
+    some = evenly_spaced(view.embeddings, view.valid, size)
+    real = take_rows(view.valid, some)  # (B, L)
+    items = take_rows(view.embeddings, some)
     distance = squared_distances(items, items)  # (B, L, L)
     radii = _quantiles(distance, real)  # (B, Q)
-    assignment = torch.take_along_dim(static_clusters(view, view.way).assignment, some, 1)
+    assignment = torch.take_along_dim(class_clusters(view).assignment, some, 1)
     differ = (assignment.unsqueeze(1) != assignment.unsqueeze(2)) & real.unsqueeze(1)
     # A ball is pure up to the distance of the nearest item of another cluster.
     reach = distance.masked_fill_(~differ, torch.inf).amin(-1)  # (B, L)
@@ -75,7 +71,7 @@ def ball_gain(view: PoolView, radius: Tensor) -> tuple[Tensor, Tensor]:
     inside: Tensor = known[1]  # (B, N, L) 0 or 1
     open_ = geometry.landmark_mask.to(kind)
     if view.order.shape[1]:
-        covered = (Geometry.rows(inside, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
+        covered = (take_rows(inside, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
         open_ = open_ * (1 - covered)
     # Sums of whole numbers are exact in float32 up to 2²⁴.
     gain = (open_.unsqueeze(1) @ inside.transpose(1, 2)).squeeze(1)

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metaal_env.batched import squared_distances, take_rows
+from metaal_env.pool.remembered import remembered
+
 MAX_LANDMARKS = 1024
 """Pools up to this size are treated exactly; larger ones against this many landmarks."""
 
@@ -33,20 +36,17 @@ class Geometry:
         self.embeddings, self.valid = embeddings, valid
         self.exact = valid.shape[1] <= max_landmarks
         self.max_landmarks = max_landmarks
-        self._kernels: dict[float, Tensor] = {}
-        self._densities: dict[float, Tensor] = {}
-        self._attention: dict[float, Tensor] = {}
         self.memo: dict[Hashable, Any] = {}
-        """What strategies derive from the embeddings alone and want to keep for the episode."""
+        """Results of `remembered` functions, for as long as the embeddings stay the same."""
 
     def at_landmarks(self, values: Tensor) -> Tensor:
         """(B, N, …) → (B, L, …)."""
-        return values if self.exact else self.rows(values, self.landmarks)
+        return values if self.exact else take_rows(values, self.landmarks)
 
     @cached_property
     def landmarks(self) -> Tensor:
         """(B, L) positions."""
-        return spread(self.embeddings, self.valid, min(self.valid.shape[1], self.max_landmarks))
+        return evenly_spaced(self.embeddings, self.valid, min(self.valid.shape[1], self.max_landmarks))
 
     @cached_property
     def landmark_mask(self) -> Tensor:
@@ -74,11 +74,10 @@ class Geometry:
         count = self.valid.sum(1).clamp(min=1)
         return (2 * (self.centre_sq_dist * self.valid).sum(1) / count).clamp(min=1e-12)
 
+    @remembered("pool")
     def kernel(self, width: float) -> Tensor:
         """(B, N, L) Gaussian similarities ``exp(−d² / (width · mean d²))``; 0 at padded landmarks."""
-        if width not in self._kernels:
-            self._kernels[width] = self.gaussian(width * self.mean_sq_dist)
-        return self._kernels[width]
+        return self.gaussian(width * self.mean_sq_dist)
 
     def gaussian(self, radius: Tensor, out: Tensor | None = None) -> Tensor:
         """(B,) squared radii → (B, N, L) similarities ``exp(−d² / radius)``; 0 at padded landmarks."""
@@ -96,14 +95,11 @@ class Geometry:
         """Whether nothing has to be masked."""
         return bool(self.landmark_mask.all())
 
+    @remembered("pool")
     def density(self, width: float) -> Tensor:
         """(B, N) mean similarity to the pool."""
-        if width not in self._densities:
-            count = self.landmark_mask.sum(-1, keepdim=True).clamp(min=1)
-            known = self._kernels.get(width)
-            kernel = self.gaussian(width * self.mean_sq_dist, out=self.scratch) if known is None else known
-            self._densities[width] = kernel.sum(-1) / count
-        return self._densities[width]
+        count = self.landmark_mask.sum(-1, keepdim=True).clamp(min=1)
+        return self.gaussian(width * self.mean_sq_dist, out=self.scratch).sum(-1) / count
 
     @cached_property
     def contrast(self) -> Tensor:
@@ -131,29 +127,27 @@ class Geometry:
             others.masked_fill_(~self.landmark_mask.unsqueeze(1), torch.inf)
         return others.amin(-1).nan_to_num_(posinf=0.0)
 
-    def attention(self, temperature: float) -> Tensor:
+    @remembered("pool")
+    def attention(self, softness: float) -> Tensor:
         """(B, N, L) softmax over the *other* landmarks of −d², in units of its deviation over the pool.
 
         Unlike `kernel` it tells near from far where all distances are large and alike, as among embeddings of
         texts. Rows sum to 1, or are 0 for an item without others.
         """
-        if temperature not in self._attention:
-            scale = temperature * self.contrast * self.mean_sq_dist
-            # In place, for fresh memory of this size costs more than the sums; exp2 as in `gaussian`.
-            weights = torch.sub(self.nearest_other.unsqueeze(-1), self.sq_dist)
-            weights.mul_((LOG2_E / scale).view(-1, 1, 1)).exp2_()
-            if not self.all_landmarks_real:  # where they may have overflowed
-                weights.masked_fill_(~self.landmark_mask.unsqueeze(1), 0.0)
-            weights.scatter_(1, self.landmarks.unsqueeze(1), 0.0)  # not itself
-            weights.div_(weights.sum(-1, keepdim=True).clamp_(min=1e-30))
-            self._attention[temperature] = weights
-        return self._attention[temperature]
+        scale = softness * self.contrast * self.mean_sq_dist
+        # In place, for fresh memory of this size costs more than the sums; exp2 as in `gaussian`.
+        weights = torch.sub(self.nearest_other.unsqueeze(-1), self.sq_dist)
+        weights.mul_((LOG2_E / scale).view(-1, 1, 1)).exp2_()
+        if not self.all_landmarks_real:  # where they may have overflowed
+            weights.masked_fill_(~self.landmark_mask.unsqueeze(1), 0.0)
+        weights.scatter_(1, self.landmarks.unsqueeze(1), 0.0)  # not itself
+        return weights.div_(weights.sum(-1, keepdim=True).clamp_(min=1e-30))
 
     def sq_dist_from(self, positions: Tensor) -> Tensor:
         """(B, S) positions → (B, S, N) squared distances to every item; gathered where known already."""
         if self.exact and "sq_dist" in self.__dict__:
-            return self.rows(self.sq_dist, positions)
-        return squared_distances(self.rows(self.items, positions), self.items)
+            return take_rows(self.sq_dist, positions)
+        return squared_distances(take_rows(self.items, positions), self.items)
 
     @cached_property
     def _share(self) -> Tensor:
@@ -170,28 +164,9 @@ class Geometry:
         """(B, N) squared distance to the pool's mean."""
         return self.centred.square().sum(-1)
 
-    @staticmethod
-    def rows(values: Tensor, positions: Tensor) -> Tensor:
-        """(B, N, …) and (B, S) positions → (B, S, …); negative positions read item 0."""
-        batch = torch.arange(len(values), device=values.device).unsqueeze(1)
-        return values[batch, positions.clamp(min=0)]
 
-
-def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """(…, n, D) and (…, m, D) → (…, n, m), never negative.
-
-    Centred first: the expansion ‖a‖² + ‖b‖² − 2a·b loses digits when the common mean is large.
-    """
-    centre = b.mean(-2, keepdim=True)
-    a, b = a - centre, b - centre
-    distance = (-2 * a) @ b.transpose(-1, -2)
-    distance += a.square().sum(-1).unsqueeze(-1)
-    distance += b.square().sum(-1).unsqueeze(-2)
-    return distance.clamp_(min=0)
-
-
-def spread(items: Tensor, mask: Tensor, count: int) -> Tensor:
-    """(B, `count`) positions evenly spaced in the distance to the mean, from the nearest to the farthest.
+def evenly_spaced(items: Tensor, mask: Tensor, count: int) -> Tensor:
+    """Returns (B, `count`) positions evenly spaced in the distance to the mean, from the nearest to the farthest.
 
     They depend on what the items are, not on where they stand, so what is computed from them follows a
     permutation of the pool (but for items at equal distances). O(N·(D + log N)), in double precision, so that

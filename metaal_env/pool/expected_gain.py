@@ -12,12 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.pool.distances import Geometry
+from metaal_env.batched import take_rows
 from metaal_env.pool.partitions import Partitions, partitions
-from metaal_env.pool.sampled_clusterings import coordinates
+from metaal_env.pool.remembered import remembered
+from metaal_env.pool.sampled_clusterings import clusterings, coordinates
 from metaal_env.pool.view import PoolView
 
-TEMPERATURE = 2.0
+SOFTNESS = 2.0
 """Softness of the stand-in's probabilities."""
 
 EVERY = 2
@@ -54,9 +55,9 @@ def expected_accuracy(view: PoolView) -> Tensor:
     scores = model.now.masked_fill(~view.seen.unsqueeze(-1), NONE)
     best, second = _two_best(scores)
     numbers = torch.arange(scores.shape[1], device=scores.device).view(1, -1, 1)
-    mine = best.indices == numbers  # (B, K, E)
-    rival = torch.where(mine, second.values, best.values)
-    guess = torch.where(mine, second.indices, best.indices).masked_fill(rival <= NONE, -1)
+    own = best.indices == numbers  # (B, K, E)
+    rival = torch.where(own, second.values, best.values)
+    guess = torch.where(own, second.indices, best.indices).masked_fill(rival <= NONE, -1)
 
     def right(truth: Tensor) -> Tensor:  # without the new class's say
         return (guess == truth).to(scores)
@@ -73,7 +74,7 @@ def expected_likelihood(view: PoolView) -> Tensor:
     found = partitions(view)
     model = _classifier(view, found)
     within = found.clusterings.within.mean(1)
-    slope = (found.clusterings.sharpness / (2 * TEMPERATURE * within)).view(-1, 1, 1)
+    slope = (found.clusterings.sharpness / (2 * SOFTNESS * within)).view(-1, 1, 1)
     anywhere = (
         -slope
         * within.view(-1, 1, 1)
@@ -130,7 +131,7 @@ def _expected(
     far = found.support.square().sum(-1, keepdim=True)  # (B, K, 1)
     far = far + 2 * found.support @ everyone.transpose(1, 2) + everyone.square().sum(-1).unsqueeze(1)
     far = far / (2 * after)  # (B, K, N)
-    product = _products(view, x)
+    product = _products(view)
     numbers = torch.arange(counts.shape[1], device=x.device).view(1, -1, 1)
     member = found.member[:, :, ::EVERY]
     share = member / (member.sum(1, keepdim=True).clamp(min=1) * view.way.view(-1, 1, 1, 1))
@@ -142,10 +143,10 @@ def _expected(
         stays = right(truth[..., m].unsqueeze(1)) * (1 - is_class)
         w, y = weight[..., m].unsqueeze(1), label[..., m]
         # In place, for fresh memory of this size costs more than the sums.
-        margin = Geometry.rows(near, y)  # (B, N, E)
+        margin = take_rows(near, y)  # (B, N, E)
         margin += torch.take_along_dim(far, y.unsqueeze(1), 1).transpose(1, 2)
         torch.sub(product, margin, out=margin)
-        won = Geometry.rows(w * (is_class - stays), y)
+        won = take_rows(w * (is_class - stays), y)
         if slope is None:
             won *= margin > 0
         else:
@@ -156,10 +157,7 @@ def _expected(
     return total / label.shape[2]
 
 
-def _products(view: PoolView, x: Tensor) -> Tensor:
-    """(B, N, E) inner products of all items with the partitioned ones; kept on the view's geometry."""
-    memo = view.geometry.memo
-    if "products" not in memo:
-        memo["products"] = coordinates(view.geometry) @ x.transpose(1, 2)
-    found: Tensor = memo["products"]
-    return found
+@remembered("pool")
+def _products(view: PoolView) -> Tensor:
+    """Returns (B, N, E) inner products of all items with the partitioned ones."""
+    return coordinates(view.geometry) @ clusterings(view).x.transpose(1, 2)

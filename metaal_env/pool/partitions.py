@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from metaal_env.pool.distances import Geometry
+from metaal_env.batched import take_rows
 from metaal_env.pool.gibbs_sampler import Chains
+from metaal_env.pool.remembered import remembered
 from metaal_env.pool.sampled_clusterings import Clusterings, clusterings, coordinates
 from metaal_env.pool.view import PoolView
 
@@ -30,8 +31,9 @@ class Partitions(NamedTuple):
     support: Tensor  # (B, K, D) sums of the labelled items of each class
 
 
+@remembered("moment")
 def partitions(view: PoolView) -> Partitions:
-    """Partitions into the classes of the view that agree with its labels; once per moment.
+    """Partitions into the classes of the view that agree with its labels.
 
     A cluster with labels belongs to the class of most of them. The largest of the others stand for the classes
     without a label, as many as there are; the items of the rest go elsewhere. Then all items without a label settle
@@ -39,18 +41,11 @@ def partitions(view: PoolView) -> Partitions:
 
     An item whose label is under way, or that is of no class, counts as one without a label.
     """
-    if "partitions" not in view.memo:
-        view.memo["partitions"] = _conditioned(view, clusterings(view))
-    found: Partitions = view.memo["partitions"]
-    return found
-
-
-def _conditioned(view: PoolView, before: Clusterings) -> Partitions:
-    everyone = coordinates(view.geometry)
+    before, everyone = clusterings(view), coordinates(view.geometry)
     k = view.class_mask.shape[1]
     known = one_hot(view.labels.clamp(min=0), k).to(everyone) * (view.labels >= 0).unsqueeze(-1)  # (B, N, K)
-    named = Geometry.rows(known, view.order) * view.order_mask.unsqueeze(-1)  # (B, S, K)
-    support_items = Geometry.rows(everyone, view.order)  # (B, S, D)
+    named = take_rows(known, view.order) * view.order_mask.unsqueeze(-1)  # (B, S, K)
+    support_items = take_rows(everyone, view.order)  # (B, S, D)
     support = named.transpose(1, 2) @ support_items
     class_of = _class_of_clusters(view, before, support_items, named)  # (B, M, C, K)
     free = before.real & (torch.take_along_dim(view.labels, before.place, 1) < 0)
@@ -61,11 +56,11 @@ def _conditioned(view: PoolView, before: Clusterings) -> Partitions:
         chains.sweep(free)
     if everyone.shape[1] == before.x.shape[1]:
         back = before.place.argsort(dim=1)
-        whole = Geometry.rows(chains.member, back)
+        whole = take_rows(chains.member, back)
     else:
         whole = chains.likeliest(everyone) * (view.valid & (view.labels < 0))[:, :, None, None]
     whole = whole + known.unsqueeze(2)
-    member = chains.member + Geometry.rows(known, before.place).unsqueeze(2)
+    member = chains.member + take_rows(known, before.place).unsqueeze(2)
     return Partitions(before, member, whole, chains.mean_sq_dist(everyone, whole), support)
 
 
@@ -120,7 +115,7 @@ def partition_cover(view: PoolView) -> Tensor:
     size = (found.member * found.member.sum(1, keepdim=True)).sum((2, 3)) / m  # (B, E)
     weight = found.clusterings.real / size.clamp(min=1)
     if view.order.shape[1]:
-        covered = (Geometry.rows(together, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
+        covered = (take_rows(together, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
         together = (together - covered.unsqueeze(1)).clamp_(min=0)
     gain = (weight.unsqueeze(1) @ together.transpose(1, 2)).squeeze(1)
     spread_ = found.own_sq_dist + found.clusterings.within.mean(1, keepdim=True)

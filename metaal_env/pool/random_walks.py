@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.pool.distances import Geometry
+from metaal_env.batched import take_rows
+from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
 
 
@@ -22,33 +23,31 @@ class Ends(NamedTuple):
     reached: Tensor  # (B, N) to end at any labelled item; the rest is still under way
 
 
-def walk_ends(view: PoolView, temperature: float, steps: int) -> Ends:
-    """Ends of walks of at most `steps` steps. O(`steps` · N·L·K); once per moment."""
-    key = f"walk_ends {temperature} {steps}"
-    if key not in view.memo:
-        geometry = view.geometry
-        weights = geometry.attention(temperature)
-        between = geometry.at_landmarks(weights).transpose(1, 2)  # (B, L, L)
-        here, ends = _labels(view)
-        # Classes second and rows in memory one after another: a product with few such rows from the left takes a
-        # quarter of one with few columns, and a seventh of one with rows that are views of columns.
-        here, ends = here.unsqueeze(1), ends.transpose(1, 2).contiguous()
-        state = ends
-        for _ in range(steps - 1):
-            state = torch.where(here, ends, state @ between)
-        view.memo[key] = (state @ weights.transpose(1, 2)).transpose(1, 2)
-    found = view.memo[key]
+@remembered("moment")
+def walk_ends(view: PoolView, softness: float, steps: int) -> Ends:
+    """Ends of walks of at most `steps` steps. O(`steps` · N·L·K)."""
+    geometry = view.geometry
+    weights = geometry.attention(softness)
+    between = geometry.at_landmarks(weights).transpose(1, 2)  # (B, L, L)
+    here, ends = _labels(view)
+    # Classes second and rows in memory one after another: a product with few such rows from the left takes a
+    # quarter of one with few columns, and a seventh of one with rows that are views of columns.
+    here, ends = here.unsqueeze(1), ends.transpose(1, 2).contiguous()
+    state = ends
+    for _ in range(steps - 1):
+        state = torch.where(here, ends, state @ between)
+    found = (state @ weights.transpose(1, 2)).transpose(1, 2)
     return Ends(found[..., :-1], found[..., -1])
 
 
-def walk_visits(view: PoolView, weight: Tensor, temperature: float, steps: int) -> Tensor:
+def walk_visits(view: PoolView, weight: Tensor, softness: float, steps: int) -> Tensor:
     """(B, S, N) visits to each item by walks that start at the others with weight (B, S, N), until a label ends them.
 
     With the share that no label reaches as weight, it is the share that a label here would end. Beyond
     `Geometry`'s landmarks an item takes the mean of those around it. O(`steps` · N·L).
     """
     geometry = view.geometry
-    weights = geometry.attention(temperature)
+    weights = geometry.attention(softness)
     between = geometry.at_landmarks(weights)
     here, _ = _labels(view)
     open_ = (geometry.landmark_mask & ~here).to(weights).unsqueeze(1)
@@ -61,10 +60,10 @@ def walk_visits(view: PoolView, weight: Tensor, temperature: float, steps: int) 
     return visits if geometry.exact else visits @ weights.transpose(1, 2)
 
 
-def walk_gain(view: PoolView, temperature: float, steps: int) -> Tensor:
+def walk_gain(view: PoolView, softness: float, steps: int) -> Tensor:
     """(B, N) doubt that walks would bring to the item: what neither a label's class nor any label explains."""
-    ends = walk_ends(view, temperature, steps)
-    return walk_visits(view, (1 - certainty(ends)).unsqueeze(1), temperature, steps).squeeze(1)
+    ends = walk_ends(view, softness, steps)
+    return walk_visits(view, (1 - certainty(ends)).unsqueeze(1), softness, steps).squeeze(1)
 
 
 def certainty(ends: Ends) -> Tensor:
@@ -73,26 +72,22 @@ def certainty(ends: Ends) -> Tensor:
     return top[..., 0] - top[..., -1]
 
 
+@remembered("moment")
 def _labels(view: PoolView) -> tuple[Tensor, Tensor]:
     """(B, L) landmarks that end a walk, and (B, L, K + 1) where: at which class, and in the last column 1.
 
     A labelled item that is no landmark counts at the landmark next to it.
     """
-    if "walk_labels" not in view.memo:
-        geometry = view.geometry
-        n_landmarks, k = geometry.landmarks.shape[1], view.class_mask.shape[1]
-        ends = view.embeddings.new_zeros(len(view), n_landmarks, k + 1)
-        if view.order.shape[1]:
-            place = view.order.clamp(min=0)
-            if not geometry.exact:
-                place = Geometry.rows(geometry.sq_dist, place).argmin(-1)
-            label = torch.take_along_dim(view.labels, view.order.clamp(min=0), 1)
-            hot = torch.nn.functional.one_hot(label.clamp(min=0), k) * (label >= 0).unsqueeze(-1)
-            hot = torch.cat([hot, torch.ones_like(hot[..., :1])], -1) * view.order_mask.unsqueeze(-1)
-            ends.scatter_add_(1, place.unsqueeze(-1).expand_as(hot), hot.to(ends))
-        count = ends[..., -1:]
-        view.memo["walk_labels"] = torch.cat(
-            [(count[..., 0] > 0).unsqueeze(-1), ends / count.clamp(min=1)], -1
-        )
-    found = view.memo["walk_labels"]
-    return found[..., 0] > 0, found[..., 1:]
+    geometry = view.geometry
+    n_landmarks, k = geometry.landmarks.shape[1], view.class_mask.shape[1]
+    ends = view.embeddings.new_zeros(len(view), n_landmarks, k + 1)
+    if view.order.shape[1]:
+        place = view.order.clamp(min=0)
+        if not geometry.exact:
+            place = take_rows(geometry.sq_dist, place).argmin(-1)
+        label = torch.take_along_dim(view.labels, view.order.clamp(min=0), 1)
+        hot = torch.nn.functional.one_hot(label.clamp(min=0), k) * (label >= 0).unsqueeze(-1)
+        hot = torch.cat([hot, torch.ones_like(hot[..., :1])], -1) * view.order_mask.unsqueeze(-1)
+        ends.scatter_add_(1, place.unsqueeze(-1).expand_as(hot), hot.to(ends))
+    count = ends[..., -1:]
+    return count[..., 0] > 0, ends / count.clamp(min=1)

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from metaal_env.batched import squared_distances, take_rows
 from metaal_env.pool.clusters import MAX_CLUSTERS
-from metaal_env.pool.distances import Geometry, spread, squared_distances
+from metaal_env.pool.distances import Geometry, evenly_spaced
 from metaal_env.pool.gibbs_sampler import Chains
+from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
 
 N_CLUSTERINGS = 8
@@ -54,33 +56,28 @@ class Clusterings(NamedTuple):
     sharpness: Tensor  # (B,) dimension by which log-likelihoods count
 
 
+@remembered("pool")
 def coordinates(geometry: Geometry) -> Tensor:
     """(B, N, min(N, D)) items, centred and scaled to variance 1; their inner products are exact."""
-    if "coordinates" not in geometry.memo:
-        x = geometry.items / (geometry.mean_sq_dist / 2).sqrt().view(-1, 1, 1)
-        if x.shape[2] > x.shape[1]:
-            x = torch.linalg.qr(x.transpose(1, 2), mode="r").R.transpose(1, 2).contiguous()
-        geometry.memo["coordinates"] = x
-    found: Tensor = geometry.memo["coordinates"]
-    return found
+    x = geometry.items / (geometry.mean_sq_dist / 2).sqrt().view(-1, 1, 1)
+    if x.shape[2] > x.shape[1]:
+        x = torch.linalg.qr(x.transpose(1, 2), mode="r").R.transpose(1, 2).contiguous()
+    return x
 
 
+@remembered("pool")
 def clusterings(view: PoolView) -> Clusterings:
-    """Clusterings of every pool, with a cluster for each of its classes; kept on the view's geometry.
+    """Clusterings of every pool, with a cluster for each of its classes.
 
     O(`SWEEPS` · E·D·M·C).
     """
     geometry = view.geometry
-    key = ("clusterings", tuple(view.way.tolist()))
-    if key not in geometry.memo:
-        geometry.memo[key] = _draw(coordinates(geometry), geometry.valid, view.way.clamp(max=MAX_CLUSTERS))
-    found: Clusterings = geometry.memo[key]
-    return found
+    return _draw(coordinates(geometry), geometry.valid, view.way.clamp(max=MAX_CLUSTERS))
 
 
 def _draw(everyone: Tensor, valid: Tensor, clusters: Tensor) -> Clusterings:
     place = _by_distance(everyone, valid)
-    x, real = Geometry.rows(everyone, place), Geometry.rows(valid, place)
+    x, real = take_rows(everyone, place), take_rows(valid, place)
     count = int(clusters.max())
     covariance = x @ x.transpose(1, 2) if x.shape[1] < x.shape[2] else x.transpose(1, 2) @ x
     # The participation ratio: (Σ λ)² / Σ λ² for the eigenvalues λ of the covariance.
@@ -98,7 +95,7 @@ def _draw(everyone: Tensor, valid: Tensor, clusters: Tensor) -> Clusterings:
 def _by_distance(x: Tensor, valid: Tensor) -> Tensor:
     """(B, E) positions in the order of their distance to the pool's mean, which is 0."""
     if x.shape[1] > MAX_ITEMS:
-        return spread(x, valid, MAX_ITEMS)
+        return evenly_spaced(x, valid, MAX_ITEMS)
     return x.double().square().sum(-1).masked_fill(~valid, torch.inf).argsort(dim=1, stable=True)
 
 
@@ -138,17 +135,13 @@ def gumbel(number: int, items: int, clusters: int, stream: int = 0) -> Tensor:
     return _table(number, stream)[row % MAX_ITEMS].transpose(1, 2).contiguous()
 
 
+@remembered("pool")
 def agreement(view: PoolView) -> Tensor:
     """(B,) how sure it is that two items are of one class where any clustering says so: Σ P² / Σ P over pairs.
 
-    1 when all clusterings are the same. Kept on the view's geometry.
+    1 when all clusterings are the same.
     """
-    key = ("agreement", tuple(view.way.tolist()))
-    if key not in view.geometry.memo:
-        member = clusterings(view).member.flatten(2)
-        together = member @ member.transpose(1, 2) / N_CLUSTERINGS  # (B, E, E)
-        together.diagonal(dim1=1, dim2=2).zero_()
-        total = together.sum((1, 2)).clamp(min=1e-6)
-        view.geometry.memo[key] = together.square().sum((1, 2)) / total
-    found: Tensor = view.geometry.memo[key]
-    return found
+    member = clusterings(view).member.flatten(2)
+    together = member @ member.transpose(1, 2) / N_CLUSTERINGS  # (B, E, E)
+    together.diagonal(dim1=1, dim2=2).zero_()
+    return together.square().sum((1, 2)) / together.sum((1, 2)).clamp(min=1e-6)

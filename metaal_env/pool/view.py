@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaal_env.batched import take_rows
 from metaal_env.errors import InputError
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.pool.distances import Geometry
+from metaal_env.pool.remembered import remembered
 
 
 @dataclass(eq=False)
@@ -36,7 +38,7 @@ class PoolView:
     seed: Tensor  # (B,) int64, changes at every step
     geometry: Geometry
     learner: InnerLearner | None = None  # the adapted learner, for strategies that look ahead
-    features: Tensor | None = None  # (B, N, *F) prepared features of the pool
+    prepared: Tensor | None = None  # (B, N, *F) prepared items of the pool
     adapted: Adapted | None = None
 
     @classmethod
@@ -105,19 +107,19 @@ class PoolView:
         order = torch.where(torch.arange(longest, device=x.device) < labelled.sum(1, keepdim=True), order, -1)
         class_mask = torch.ones(b, k, dtype=torch.bool, device=x.device)
         adapted = None
-        features = None
+        prepared = None
         if learner is not None:
             learner = learner.to(x.device).eval().requires_grad_(False)
-            features = learner.prepare_all(x.flatten(0, 1)).unflatten(0, (b, n))
+            prepared = learner.prepare_all(x.flatten(0, 1)).unflatten(0, (b, n))
             support_labels = torch.take_along_dim(y, order.clamp(min=0), 1)
-            adapted = learner.adapt(Geometry.rows(features, order), support_labels, order >= 0, class_mask)
-            x = learner.embed(adapted, features)
+            adapted = learner.adapt(take_rows(prepared, order), support_labels, order >= 0, class_mask)
+            x = learner.embed(adapted, prepared)
         if probs is not None:
             # Probabilities need not sum to exactly one in the caller's arithmetic.
             logits = torch.log((p / p.sum(-1, keepdim=True).clamp(min=1e-30)).clamp(min=1e-30))
         else:
-            assert learner is not None and adapted is not None and features is not None
-            logits = learner.predict(adapted, features)
+            assert learner is not None and adapted is not None and prepared is not None
+            logits = learner.predict(adapted, prepared)
         valid = torch.ones(b, n, dtype=torch.bool, device=x.device)
         left = (~labelled).sum(1) if budget is None else torch.full((b,), budget, device=x.device)
         return cls(
@@ -133,7 +135,7 @@ class PoolView:
             seed=torch.full((b,), seed, device=x.device),
             geometry=Geometry(x, valid),
             learner=learner,
-            features=features,
+            prepared=prepared,
             adapted=adapted,
         )
 
@@ -217,17 +219,15 @@ class PoolView:
         return self.labelled_sq_dist.amin(1)
 
     @cached_property
-    def memo(self) -> dict[str, Any]:
-        """What rules and features derive from this moment more than once, by name."""
+    def memo(self) -> dict[Hashable, Any]:
+        """Results of `remembered` functions of this moment."""
         return {}
 
+    @remembered("moment")
     def nearest_similarity(self, width: float) -> Tensor:
         """(B, N) kernel similarity to the nearest labelled item; 0 before the first label."""
-        name = f"nearest {width}"
-        if name not in self.memo:
-            radius = width * self.geometry.mean_sq_dist
-            self.memo[name] = torch.exp(-self.nearest_sq_dist / radius.unsqueeze(1))
-        return self.memo[name]
+        radius = width * self.geometry.mean_sq_dist
+        return torch.exp(-self.nearest_sq_dist / radius.unsqueeze(1))
 
     def coverage(self, width: float) -> Tensor:
         """(B, L) similarity of every landmark to its nearest labelled item; 0 at padding."""

@@ -91,6 +91,22 @@ def load_artifact(stem: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tens
     return card, tensors
 
 
+def fingerprint(stem: Path, kind: str) -> str:
+    """Returns 16 hexadecimal digits of what an artifact computes: its configuration and tensors.
+
+    Neither its place nor the versions and the training that its description tells of count.
+
+    Raises:
+        InputError: as `load_artifact`.
+    """
+    card, tensors = load_artifact(stem, kind)
+    digest = hashlib.sha256(json.dumps([kind, card["config"]], sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
 def _files(stem: Path) -> tuple[Path, Path]:
     return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
 
@@ -155,7 +171,7 @@ class _Budget(TorchFunctionMode):
 
 
 @contextmanager
-def affordable(tensors: dict[str, Tensor], what: str) -> Iterator[None]:
+def limit_allocation(tensors: dict[str, Tensor], what: str) -> Iterator[None]:
     """Around building a module from a description that a stranger may have written.
 
     Whatever building raises ends in one sentence, and no more memory is taken than the weights at hand can

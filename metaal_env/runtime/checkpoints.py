@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -20,11 +20,13 @@ from metaal_env.runtime.files import read_bytes, write_atomic
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    Config = DataclassInstance | Mapping[str, Any]
+
 MAX_CHECKPOINT = 2**32
 """Bytes; a larger file is not read."""
 
 
-def write_checkpoint(path: Path, config: DataclassInstance, state: dict[str, Any]) -> None:
+def write_checkpoint(path: Path, config: Config, state: dict[str, Any]) -> None:
     """Writes the state of an unfinished training with the configuration it belongs to.
 
     The file is read back before it takes the place of the one before.
@@ -33,14 +35,17 @@ def write_checkpoint(path: Path, config: DataclassInstance, state: dict[str, Any
         FileError: it cannot be written; the checkpoint that was there before is intact.
     """
     buffer = io.BytesIO()
-    torch.save(state | {"config": json.dumps(asdict(config))}, buffer)
+    torch.save(state | {"config": json.dumps(_plain(config))}, buffer)
     write_atomic(path, buffer.getvalue(), check=_read_state)
 
 
-def read_checkpoint(path: Path, config: DataclassInstance) -> dict[str, Any] | None:
-    """What `write_checkpoint` wrote, or None when there is no such file.
+def read_checkpoint(path: Path, config: Config, changeable: Collection[str] = ()) -> dict[str, Any] | None:
+    """Returns what `write_checkpoint` wrote, its configuration included, or None when there is no such file.
 
     Only tensors and plain containers are unpickled (``weights_only``).
+
+    Args:
+        changeable: settings that need not be those of the checkpoint.
 
     Raises:
         InputError: damaged or foreign file, NaN or infinite tensors, or another configuration's checkpoint.
@@ -49,18 +54,36 @@ def read_checkpoint(path: Path, config: DataclassInstance) -> dict[str, Any] | N
         return None
     state = _read_state(path)
     # Through JSON, so that tuples and lists compare equal.
-    theirs, ours = json.loads(state.pop("config")), json.loads(json.dumps(asdict(config)))
-    if theirs != ours:
-        differing = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
+    state["config"] = json.loads(state["config"])
+    if differing := differences(state["config"], json.loads(json.dumps(_plain(config))), changeable):
         raise InputError(
-            f"checkpoint={str(path)!r} was made with other settings ({', '.join(differing)}); "
-            "choose another run name or delete it."
+            f"checkpoint={str(path)!r} was made with other settings ({'; '.join(differing)}); "
+            "give those, choose another run name or delete it."
         )
     if not _is_finite(state):
         raise InputError(
             f"checkpoint={str(path)!r} holds NaN or infinite numbers; delete it to start afresh."
         )
     return state
+
+
+def differences(theirs: dict[str, Any], ours: dict[str, Any], changeable: Collection[str] = ()) -> list[str]:
+    """Returns a phrase for each setting that differs, with both values: ``"clip is 0.1, was 0.2"``."""
+
+    def text(settings: dict[str, Any], name: str) -> str:
+        return brief(json.dumps(settings[name]), 60) if name in settings else "no setting"
+
+    names = sorted((theirs.keys() | ours.keys()) - set(changeable))
+    missing = object()
+    return [
+        f"{name} is {text(ours, name)}, was {text(theirs, name)}"
+        for name in names
+        if theirs.get(name, missing) != ours.get(name, missing)
+    ]
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    return asdict(config) if is_dataclass(config) else dict(cast("Mapping[str, Any]", config))
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -89,7 +112,7 @@ def _is_finite(value: Any) -> bool:
 
 
 @contextmanager
-def restoring(path: Path) -> Iterator[None]:
+def as_input_error(path: Path) -> Iterator[None]:
     """Around putting a checkpoint's state back: what does not fit ends in one sentence. Raises: `InputError`."""
     try:
         yield

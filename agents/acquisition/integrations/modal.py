@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import select
-from agents.pretrained import PolicySpec
 
 
 def modal_strategy(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import query
-from agents.pretrained import PolicySpec
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator as Base

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
-from agents.acquisition.arrays import InputTypeError
 from agents.acquisition.classifier import RowClassifier
 from agents.acquisition.items.encoders import EncoderName, encode
 from agents.acquisition.items.read_items import Items
 from agents.acquisition.items.text_encoders import reduced
+from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import query
-from agents.pretrained import PolicySpec
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, InputTypeError
 
 try:
     from small_text.query_strategies import QueryStrategy

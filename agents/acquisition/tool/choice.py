@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.acquisition.batch import Selection
+from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import select
 from agents.acquisition.tool.session import Session
-from agents.pretrained import PolicySpec
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from agents.acquisition.integrations.label_studio.serve import Serve
+from agents.acquisition.policies import load_policy
 from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.label import label_loop
 from agents.acquisition.tool.outputs import as_csv
@@ -18,7 +19,6 @@ from agents.acquisition.tool.progress import progress, status_lines
 from agents.acquisition.tool.suggest_commands import Import, Suggest
 from agents.acquisition.why.figures import report_figure, save_figure
 from agents.acquisition.why.likeness import most_alike, policy_report
-from agents.pretrained import load_policy
 from metaal_env.errors import InputError
 from metaal_env.runtime.command_line import run_cli, say
 from metaal_env.runtime.files import write_atomic

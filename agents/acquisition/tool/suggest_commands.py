@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from agents.acquisition.policies import load_policy
 from agents.acquisition.tool.answers import read_answers
 from agents.acquisition.tool.choice import Choice, choose_items
 from agents.acquisition.tool.menu import one_line
@@ -20,7 +21,6 @@ from agents.acquisition.tool.suggestions import (
     take_answers,
 )
 from agents.acquisition.why.figures import save_figure, why_figure
-from agents.pretrained import load_policy
 from metaal_env.errors import InputError
 from metaal_env.runtime.command_line import say
 from metaal_env.runtime.files import write_atomic

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
+from agents.acquisition.policies import PolicySpec, load_policy
 from agents.acquisition.query import select
-from agents.pretrained import PolicySpec, load_policy
 from agents.strategies.base import Strategy
 from metaal_env.errors import InputError
-from metaal_env.features import RULES, extract
+from metaal_env.features import ITEM_SCORES, standardised_scores
 from metaal_env.pool.view import PoolView
 
 SHOWN = (0, 0.1, 0.25, 0.5, 0.75, 1)
@@ -67,7 +67,7 @@ def rank_correlations(strategy: Strategy, view: PoolView) -> dict[str, float]:
     NaN where a rule is constant.
     """
     open_ = view.selectable[0]
-    items = extract(view).items[0][open_][:, : len(RULES)].double().numpy()
+    items = standardised_scores(view)[0][open_].double().numpy()
     with torch.no_grad():
         scores = strategy.score(view)[0][open_].double().numpy()
     ranks = np.apply_along_axis(rankdata, 0, np.column_stack([scores, items]))
@@ -75,7 +75,7 @@ def rank_correlations(strategy: Strategy, view: PoolView) -> dict[str, float]:
     length = np.sqrt(np.square(ranks).sum(0))
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = ranks[:, 1:].T @ ranks[:, 0] / (length[1:] * length[0])
-    return dict(zip(RULES, correlation.tolist(), strict=True))
+    return dict(zip(ITEM_SCORES, correlation.tolist(), strict=True))
 
 
 def most_alike(report: Sequence[Likeness], labels: int, most: int = 4) -> list[Likeness]:

@@ -1,52 +1,47 @@
-"""What evaluation loads: data, learners, trained runs, and the fingerprints of each."""
+"""Loads data, learners and trained runs for evaluation, with the fingerprints of each."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import torch
 
-from agents.evaluation.protocol.external import runs_code
 from agents.evaluation.protocol.protocol import task_config
+from agents.loading import runs_code
+from agents.pretrained import shipped_policies
 from agents.strategies.fitted.base import FILE as FITTED_FILE
 from agents.strategies.fitted.base import is_fitted
-from metaal_env.datasets import load_dataset
+from metaal_env.datasets import data_fingerprint, load_dataset
 from metaal_env.datasets.base import ClassDataset, Split
 from metaal_env.errors import InputError
-from metaal_env.learners import InnerLearner, load_learner
+from metaal_env.learners import InnerLearner, learner_fingerprint, load_learner
 from metaal_env.runtime.files import read_json
 from metaal_env.tasks import TaskConfig
 
 DEFAULT_DATASET = "glyphs"
 DEFAULT_LEARNER = "prototype"
-SHIPPED = Path(__file__).parents[2] / "pretrained"
 """Policies that come with the package, one folder each, laid out like a run."""
 
 
 def load_split(dataset: str, split: str) -> ClassDataset:
-    """One split of a data set, by name or path."""
+    """Returns one split of a data set, by name or path."""
     return load_dataset(dataset).split(cast(Split, split))
 
 
 def load_parts(dataset: str, split: str, learner: str) -> tuple[ClassDataset, InnerLearner]:
-    """The data and the learner of a scenario. Raises: `InputError` when they do not fit each other."""
+    """Loads the data and the learner of a scenario. Raises: `InputError` when they do not fit each other."""
     data = load_split(dataset, split)
     torch.manual_seed(0)  # a learner given by name alone starts from the same weights everywhere
     return data, load_learner(learner, data.input_shape)
 
 
-def data_digest(dataset: ClassDataset) -> str:
-    """Fingerprint of items and labels."""
-    digest = hashlib.sha256(dataset.inputs.contiguous().numpy().tobytes())
-    digest.update(dataset.labels.numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def learner_digest(learner: InnerLearner) -> str:
-    """Fingerprint of a learner's weights."""
+def learner_digest(spec: str, learner: InnerLearner) -> str:
+    """Returns the fingerprint of a saved learner, else of the weights that one given by name has drawn."""
+    if (saved := learner_fingerprint(spec)) != spec:
+        return saved
     digest = hashlib.sha256(type(learner).__name__.encode())
     for name, value in sorted(learner.state_dict().items()):
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
@@ -54,7 +49,7 @@ def learner_digest(learner: InnerLearner) -> str:
 
 
 def strategy_digest(spec: str) -> str:
-    """Fingerprint of the files behind a strategy; empty for a registered name."""
+    """Computes a fingerprint of the files behind a strategy; empty for a registered name."""
     file, _, name = spec.rpartition(":")
     if file.endswith(".py") and Path(file).is_file():
         return hashlib.sha256(Path(file).read_bytes() + name.encode()).hexdigest()[:16]
@@ -66,7 +61,7 @@ def strategy_digest(spec: str) -> str:
 
 
 def policy_stem(spec: str | Path) -> Path:
-    """Path without suffix of a policy given as a run folder, a file or already a stem."""
+    """Returns the path without suffix of a policy given as a run folder, a file or already a stem."""
     path = Path(spec)
     if path.is_dir():
         return path / "policy"
@@ -75,64 +70,103 @@ def policy_stem(spec: str | Path) -> Path:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained policy with what it was trained on."""
+    """A trained policy with what it was trained on.
+
+    Attributes:
+        folder: of the run.
+        policy: path that loads the policy.
+        dataset: it was trained on.
+        learner: saved weights, or a registered name.
+        task: what its tasks looked like.
+        data: fingerprint of the data set; empty where the run's record has none.
+        reason: why it is judged.
+    """
 
     folder: Path
     policy: str
     dataset: str
     learner: str
     task: TaskConfig
+    data: str = ""
+    reason: str = ""
+
+    def was_trained_on(self, dataset: str) -> bool:
+        """Returns whether that is the run's data set: by content, or by name where none was recorded."""
+        if not self.data:
+            return dataset == self.dataset
+        try:
+            return data_fingerprint(dataset) == self.data
+        except InputError:  # too few classes to be split as the run's are
+            return False
 
 
 def newest_run(root: Path = Path("runs")) -> Run:
-    """The run whose policy was written last, else the policy shipped with the package.
+    """Returns the run whose policy was written last, else the first policy shipped with the package.
 
     Raises:
         InputError: there is neither.
     """
-    found = sorted(root.glob("*/policy.json"), key=lambda file: file.stat().st_mtime)
-    shipped = sorted(SHIPPED.glob("*/policy.json"))
-    if not found and not shipped:
+    finished = sorted(root.glob("*/policy.json"), key=lambda file: file.stat().st_mtime)
+    if finished:
+        of = f"the newest of {len(finished)} runs" if len(finished) > 1 else "the only run"
+        return replace(
+            read_run(finished[-1].parent), reason=f"{of} under {root}/; choose another with --policy"
+        )
+    shipped = list(shipped_policies().values())
+    if not shipped:
         raise InputError(
             f"policy: no finished run under {str(root)!r} and none shipped; "
             "run `python train_policy.py` first, or name rules with --strategies."
         )
-    return read_run(found[-1].parent if found else shipped[0].parent)
+    return replace(
+        read_run(shipped[0]),
+        reason=f"which ships with the package, as {root}/ holds no finished run; train_policy.py makes one",
+    )
 
 
 def read_run(spec: str | Path) -> Run:
-    """The run that a policy belongs to; what its folder does not say takes the defaults.
+    """Returns the run that a policy belongs to; what its folder does not say takes the defaults.
+
+    Args:
+        spec: run folder, file of a policy, or name of a shipped policy.
 
     Raises:
         InputError: there is no policy at `spec`, or its config.json is damaged, or its name would run code.
     """
     stem = policy_stem(spec)
     if not stem.with_name(stem.name + ".json").is_file():
-        raise InputError(
-            f"policy={str(spec)!r} does not exist; give a folder under runs/ with a trained policy."
-        )
+        shipped = shipped_policies()
+        if str(spec) not in shipped:
+            raise InputError(
+                f"policy={str(spec)!r} does not exist; give a folder under runs/ with a trained policy, or one of "
+                f"the shipped ones: {', '.join(shipped) or 'none'}."
+            )
+        return read_run(shipped[str(spec)])
     folder = stem.parent
     config = folder / "config.json"
     if config.is_file():
         raw = read_json(config, f"config={str(config)!r}")
         try:
             dataset = str(raw.get("dataset", DEFAULT_DATASET))
+            prints = raw.get("fingerprints")
+            data = str(prints.get("dataset", "")) if isinstance(prints, dict) else ""
             task = task_config(raw["task"] if isinstance(raw.get("task"), dict) else raw)
         except InputError:
             raise
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"config={str(config)!r} is damaged ({error}); train again.") from error
     else:
-        dataset, task = DEFAULT_DATASET, TaskConfig()
+        dataset, task, data = DEFAULT_DATASET, TaskConfig(), ""
     own = (folder / "learner.json").is_file()
     spec_text = str(folder) if stem.name == "policy" else f"{stem}.json"
     if runs_code(spec_text):
         raise InputError(f"policy={str(spec)!r} looks like a Python file and a class; rename the folder.")
-    return Run(folder, spec_text, dataset, str(folder / "learner") if own else DEFAULT_LEARNER, task)
+    learner = str(folder / "learner") if own else DEFAULT_LEARNER
+    return Run(folder, spec_text, dataset, learner, task, data, reason=f"asked for as {spec}")
 
 
 def learner_fits(learner: str, data: ClassDataset) -> bool:
-    """Whether a saved learner was made for inputs of this shape; damaged files raise `InputError`."""
+    """Returns whether a saved learner was made for inputs of this shape; damaged files raise `InputError`."""
     card = Path(learner).with_name(Path(learner).name + ".json")
     if not card.is_file():
         return True  # a registered name adapts to any shape

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from agents.evaluation.protocol.external import load_strategy, runs_code
+import tyro
+
 from agents.evaluation.protocol.loading import (
     DEFAULT_DATASET,
     DEFAULT_LEARNER,
     Run,
-    data_digest,
     learner_digest,
     learner_fits,
     load_parts,
@@ -22,13 +22,16 @@ from agents.evaluation.protocol.loading import (
     read_run,
     strategy_digest,
 )
-from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
+from agents.evaluation.protocol.protocol import SCHEMA, Contestant, Protocol, Scenario
+from agents.evaluation.protocol.task_grid import TaskGrid, grid_tasks
+from agents.loading import load_strategy, runs_code
 from agents.strategies import STRATEGIES
+from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 from metaal_env.sampler import TaskSampler, fit_task
 from metaal_env.tasks import TaskConfig
 
-RULES = (
+DEFAULT_RULES = (
     "random",
     "least_confident",
     "entropy",
@@ -42,16 +45,6 @@ RULES = (
 )
 """Played beside a policy unless `strategies` says otherwise; names that are not registered are left out."""
 
-AXES: dict[str, tuple[str, ...]] = {
-    "way": ("5", "20"),
-    "pool_size": ("50", "200"),
-    "budget": ("10", "40"),
-    "imbalance": ("0.3", "inf"),
-    "label_noise": ("0.1",),
-    "initial_labels": ("5",),
-}
-"""Task settings that `matrix` changes, one at a time."""
-
 
 @dataclass
 class Plan:
@@ -61,20 +54,13 @@ class Plan:
     Attributes:
         dataset: names or files of data sets; the run's own one when left out.
         split: classes (or items) from which tasks are drawn.
-        policy: folders of trained policies; the newest run when neither this nor --strategies is given.
-        strategies: rules to play, instead of the usual ones.
-        strategy: further strategies: a name, name@1 (another seed), or file.py:Name for one of your own or a
-            scikit-activeml query strategy.
+        policy: folders of trained policies, or names of policies that ship with the package. When neither this nor
+            --strategies is given: the newest run, else a shipped one.
+        strategies: rules to play instead of the usual ones, by name, as name@1 (another seed), or as file.py:Name
+            for one of your own or a scikit-activeml query strategy.
+        extra_strategies: strategies to play beside the usual ones.
         learner: inner learners: registered names or saved weights; the run's own one when left out.
-        way: classes per task.
-        pool_size: unlabelled items per task.
-        budget: labels an episode may buy.
-        initial_labels: labels given at the start.
-        imbalance: concentration of the Dirichlet of class shares (inf = balanced).
-        label_noise: probabilities of a wrong label.
-        distractors: shares of the pool that belong to no class of the task.
-        test_per_class: test items per class.
-        reward_per_class: reward-set items per class (only privileged look-ahead sees them).
+        task: what tasks look like.
         matrix: vary way, pool, budget, imbalance, noise and initial labels, one at a time.
         n_tasks: tasks per scenario and seed.
         seeds: streams of tasks.
@@ -84,17 +70,9 @@ class Plan:
     split: Literal["test", "validation", "train", "all"] = "test"
     policy: tuple[str, ...] = ()
     strategies: tuple[str, ...] = ()
-    strategy: tuple[str, ...] = ()
+    extra_strategies: tuple[str, ...] = ()
     learner: tuple[str, ...] = ()
-    way: tuple[str, ...] = ()
-    pool_size: tuple[str, ...] = ()
-    budget: tuple[str, ...] = ()
-    initial_labels: tuple[str, ...] = ()
-    imbalance: tuple[str, ...] = ()
-    label_noise: tuple[str, ...] = ()
-    distractors: tuple[str, ...] = ()
-    test_per_class: int | None = None
-    reward_per_class: int | None = None
+    task: Annotated[TaskGrid, tyro.conf.arg(name="")] = field(default_factory=TaskGrid)
     matrix: bool = False
     n_tasks: int = 200
     seeds: tuple[int, ...] = (0,)
@@ -102,10 +80,17 @@ class Plan:
 
 @dataclass
 class Planned:
-    """A protocol, and remarks on how it came about: what was fitted to the data or left out."""
+    """A protocol, and remarks on how it came about.
+
+    Attributes:
+        protocol: what to play.
+        notes: what was fitted to the data or left out.
+        judged: one line per policy: its name in tables, where it comes from and why it is judged.
+    """
 
     protocol: Protocol
     notes: list[str] = field(default_factory=list)
+    judged: list[str] = field(default_factory=list)
 
 
 def make_protocol(plan: Plan) -> Planned:
@@ -122,8 +107,13 @@ def make_protocol(plan: Plan) -> Planned:
     scenarios: dict[str, Scenario] = {}
     datasets = plan.dataset or (run.dataset if run else DEFAULT_DATASET,)
     for dataset, learner in itertools.product(datasets, plan.learner or (None,)):
-        data = load_split(dataset, plan.split)
-        foreign = run is None or dataset != run.dataset
+        data = load_split(dataset, plan.split) if plan.dataset or run is None else _own_split(run, plan.split)
+        foreign = run is None or not run.was_trained_on(dataset)
+        if run is not None and foreign and dataset == run.dataset:
+            notes.append(
+                f"{dataset}: the content has changed since {run.folder.name} was trained on it, which may have "
+                "seen these classes"
+            )
         chosen = learner or (run.learner if run else DEFAULT_LEARNER)
         if learner is None and not learner_fits(chosen, data):
             notes.append(
@@ -131,27 +121,40 @@ def make_protocol(plan: Plan) -> Planned:
                 f"using {DEFAULT_LEARNER}"
             )
             chosen = DEFAULT_LEARNER
-        digests = data_digest(data), learner_digest(load_parts(dataset, plan.split, chosen)[1])
-        for task, fixed, is_variant in _tasks(plan, run.task if run else TaskConfig()):
+        digests = data.fingerprint, learner_digest(chosen, load_parts(dataset, plan.split, chosen)[1])
+        for wanted in grid_tasks(plan.task, run.task if run else TaskConfig(), plan.matrix):
+            task = wanted.task
             if foreign:
-                task, changes = fit_task(task, data, fixed)
-                if changes and not is_variant:
+                task, changes = fit_task(task, data, set(wanted.chosen))
+                if changes and not wanted.is_variation:
                     notes.append(f"{dataset}: settings fitted to the data: {', '.join(changes)}")
             try:
                 TaskSampler(data, task)
             except InputError as error:
-                if not is_variant:
+                if not wanted.is_variation:
                     raise
                 notes.append(f"left out: {error}")
                 continue
             scenario = Scenario(dataset, plan.split, task, chosen, *digests)
             scenarios.setdefault(scenario.key, scenario)
     protocol = Protocol(tuple(scenarios.values()), contestants, plan.n_tasks, tuple(plan.seeds))
-    return Planned(protocol, notes)
+    judged = [f"{_policy_name(run)}, {run.reason}" for run in runs]
+    return Planned(protocol, list(dict.fromkeys(notes)), judged)
+
+
+def _own_split(run: Run, split: str) -> ClassDataset:
+    """A part of the run's own data set. Raises: `InputError` if it lies elsewhere now."""
+    try:
+        return load_split(run.dataset, split)
+    except InputError as error:
+        raise InputError(
+            f"dataset={run.dataset!r}, which policy={run.policy!r} was trained on, cannot be used ({error}); "
+            "name the data with --dataset."
+        ) from error
 
 
 def _runs(plan: Plan) -> list[Run]:
-    """The policies asked for; the newest one when nothing was."""
+    """Returns the policies asked for; the newest one when nothing was."""
     if plan.policy:
         return [read_run(spec) for spec in plan.policy]
     if plan.strategies:
@@ -159,15 +162,16 @@ def _runs(plan: Plan) -> list[Run]:
     try:
         return [newest_run()]
     except InputError:
-        if plan.strategy:
+        if plan.extra_strategies:
             return []  # one's own strategy can be compared with the rules alone
         raise
 
 
 def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
-    """A saved protocol, to be played again here; says where data, learner or strategies differ from then.
+    """Takes a saved protocol, to be played again here; says where data, learner or strategies differ from then.
 
     Args:
+        path: file of a protocol, or folder of results.
         trusted: ``file.py:Name`` strategies that may be imported: a protocol may come from a stranger.
 
     Raises:
@@ -179,16 +183,23 @@ def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
         if runs_code(contestant.spec) and contestant.spec not in trusted:
             raise InputError(
                 f"protocol={str(path)!r} would run the code in {contestant.spec!r}; if you trust it, add: "
-                f"--strategy {contestant.spec}"
+                f"--trust {contestant.spec}"
             )
     scenarios, notes = [], []
     for scenario in saved.scenarios:
         data, learner = load_parts(scenario.dataset, scenario.split, scenario.learner)
         TaskSampler(data, scenario.task)
-        now = replace(scenario, data_digest=data_digest(data), learner_digest=learner_digest(learner))
-        for what in ("data", "learner"):
-            if getattr(now, f"{what}_digest") != getattr(scenario, f"{what}_digest"):
-                notes.append(f"{scenario.dataset}: the {what} differ(s) from when the protocol was saved")
+        now = replace(
+            scenario,
+            data_digest=data.fingerprint,
+            learner_digest=learner_digest(scenario.learner, learner),
+            schema=SCHEMA,
+        )
+        for part in ("data", "learner"):
+            if scenario.schema == SCHEMA and getattr(now, f"{part}_digest") != getattr(
+                scenario, f"{part}_digest"
+            ):
+                notes.append(f"{scenario.dataset}: the {part} differ(s) from when the protocol was saved")
         scenarios.append(now)
     contestants = []
     for contestant in saved.contestants:
@@ -197,60 +208,31 @@ def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
         if digest != contestant.digest:
             notes.append(f"{contestant.name} differs from when the protocol was saved")
         contestants.append(replace(contestant, digest=digest))
-    return Planned(replace(saved, scenarios=tuple(scenarios), contestants=tuple(contestants)), notes)
+    if saved.schema != SCHEMA:
+        notes.append(
+            f"protocol of version {saved.schema}: whether data and learners differ from then is unknown"
+        )
+    return Planned(
+        replace(saved, schema=SCHEMA, scenarios=tuple(scenarios), contestants=tuple(contestants)), notes
+    )
 
 
 def _contestants(plan: Plan, runs: Sequence[Run]) -> tuple[Contestant, ...]:
-    """Policies first, then rules; each is built once, so that bad ones are refused before anything runs."""
-    names = ["policy"] if len(runs) == 1 else [f"policy {run.folder.name}" for run in runs]
-    specs = list(zip(names, [run.policy for run in runs], strict=True))
-    rules = plan.strategies or tuple(name for name in RULES if name in STRATEGIES)
-    specs += [(_short(spec), spec) for spec in (*rules, *plan.strategy)]
+    """Returns policies, then rules; each is built once, so that bad ones are refused before anything runs."""
+    specs = [(_policy_name(run), run.policy) for run in runs]
+    rules = plan.strategies or tuple(name for name in DEFAULT_RULES if name in STRATEGIES)
+    specs += [(_short(spec), spec) for spec in (*rules, *plan.extra_strategies)]
     for _, spec in specs:
         load_strategy(spec)
     return tuple(Contestant(name, spec, strategy_digest(spec)) for name, spec in dict.fromkeys(specs))
 
 
+def _policy_name(run: Run) -> str:
+    """Returns what tables call the policy of a run."""
+    return f"policy {run.folder.name or run.folder.resolve().name}"
+
+
 def _short(spec: str) -> str:
-    """``path/to/file.py:Name`` → ``Name``; paths → their last part."""
+    """Returns ``Name`` for ``path/to/file.py:Name``, and the last part of a path."""
     file, _, name = spec.rpartition(":")
     return name if file.endswith(".py") else spec if spec in STRATEGIES else Path(spec).name
-
-
-def _tasks(plan: Plan, base: TaskConfig) -> Iterator[tuple[TaskConfig, set[str], bool]]:
-    """Task settings: the product of the values given, then the one-at-a-time variants of `matrix`.
-
-    Yields the settings, the names that were chosen explicitly, and whether it is such a variant.
-    """
-    for name in ("test_per_class", "reward_per_class"):
-        if getattr(plan, name) is not None:
-            base = replace(base, **{name: getattr(plan, name)})
-    fixed = {n for n in ("test_per_class", "reward_per_class") if getattr(plan, n) is not None}
-    given = {name: getattr(plan, name) for name in (*AXES, "distractors") if getattr(plan, name)}
-    fixed |= set(given)
-    for values in itertools.product(*given.values()):
-        chosen = {n: parse_setting(n, v) for n, v in zip(given, values, strict=True)}
-        yield replace(base, **chosen), fixed, False
-        if plan.matrix:
-            for name, alternatives in AXES.items():
-                for text in alternatives:
-                    varied = chosen | {name: parse_setting(name, text)}
-                    try:
-                        yield replace(base, **varied), fixed | {name}, True
-                    except InputError:
-                        continue  # e.g. a budget beyond the pool: no such scenario
-
-
-def parse_setting(name: str, text: str) -> Any:
-    """One value of a task setting: ``"10"``, ``"5-20"`` or, for probabilities and shares, ``"0.1"``.
-
-    Raises:
-        InputError: neither a number nor a range.
-    """
-    try:
-        if name in ("imbalance", "label_noise", "distractors"):
-            return float(text)
-        low, dash, high = text.partition("-")
-        return (int(low), int(high)) if dash else int(low)
-    except ValueError:
-        raise InputError(f"{name}={text!r} is no number; write e.g. 10, or 5-20 for a range.") from None

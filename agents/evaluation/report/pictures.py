@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,18 +12,19 @@ from agents.evaluation.episodes import Episodes
 from agents.evaluation.report.plots import Looks, band
 from agents.strategies.base import Strategy
 from metaal_env.core import Core
+from metaal_env.play_out import play_out
 from metaal_env.render import draw_pool, title
 
 
 def pool_figure(core: Core, strategy: Strategy, seed: int) -> Figure:
-    """The end of one episode: the pool, the picks numbered in order, classes coloured once revealed."""
+    """Draws the end of one episode: the pool, the picks numbered in order, classes coloured once revealed."""
     figure = Figure(figsize=(4, 4), layout="constrained")
     _draw_episode(figure.add_subplot(), core, strategy, seed)
     return figure
 
 
 def verdict_figure(core: Core, strategy: Strategy, seed: int, results: Mapping[str, Episodes]) -> Figure:
-    """One episode of `strategy`, and beside it the mean learning curve of every strategy with intervals."""
+    """Draws one episode of `strategy`, and beside it the mean learning curve of every strategy with intervals."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.4])
     _draw_episode(left, core, strategy, seed)
@@ -38,10 +38,9 @@ def verdict_figure(core: Core, strategy: Strategy, seed: int, results: Mapping[s
     return figure
 
 
-@torch.no_grad()
 def _draw_episode(axes: Axes, core: Core, strategy: Strategy, seed: int) -> None:
     state = core.reset(core.sampler.sample([np.random.default_rng(seed)]))
-    while not bool(core.step(state, strategy.select(core.view(state))).terminated):
+    for _ in play_out(core, state, lambda view, _: strategy.select(view)):
         pass
     view = core.view(state)
     draw_pool(axes, view)

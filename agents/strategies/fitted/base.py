@@ -1,6 +1,6 @@
 """Strategies with weights: they work after `fit` only, so they have no registered name.
 
-``make_strategy("folder")`` loads what `save` wrote there; the kind stands in its JSON.
+``load_strategy("folder")`` loads what `save` wrote there; the kind stands in its JSON.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from torch import nn
 
 from agents.strategies.base import Strategy
-from metaal_env.errors import Registry
-from metaal_env.runtime.artifacts import affordable, load_artifact, load_weights, save_artifact
+from metaal_env.features import FeatureNames
+from metaal_env.registry import Registry
+from metaal_env.runtime.artifacts import limit_allocation, load_artifact, load_weights, save_artifact
 
 FILE = "strategy"
 FITTED: Registry[type[FittedStrategy]] = Registry("fitted strategy")
@@ -23,15 +24,20 @@ class FittedStrategy(Strategy):
     """A strategy with a network; it is saved as ``strategy.safetensors`` and ``strategy.json`` in a folder."""
 
     name: ClassVar[str]
+    takes_features: ClassVar[bool] = False
+    """Whether the network takes features of `metaal_env.features`; then their `names` are an option, and are saved."""
+    names: FeatureNames
     network: nn.Module
 
     @abstractmethod
     def options(self) -> dict[str, Any]:
-        """What rebuilds the strategy, but for its weights."""
+        """Returns what rebuilds the strategy, but for its weights and `names`."""
 
     def save(self, folder: Path | str, summary: dict[str, Any] | None = None) -> None:
         """Writes weights and description; `summary` says how it was fitted."""
-        config = {"name": self.name, "options": self.options()}
+        config: dict[str, Any] = {"name": self.name, "options": self.options()}
+        if self.takes_features:
+            config["features"] = self.names.to_json()
         save_artifact(Path(folder) / FILE, "strategy", self.network, config, summary or {})
 
 
@@ -41,9 +47,18 @@ def is_fitted(spec: str) -> bool:
 
 
 def load_fitted(folder: Path | str, *, seed: int = 0) -> FittedStrategy:
-    """The strategy that was saved in `folder`. Raises: `InputError` when it is missing, damaged or foreign."""
+    """Returns the strategy that was saved in `folder`.
+
+    Raises:
+        InputError: it is missing, damaged or foreign, or its features are unknown here or out of order.
+    """
     card, tensors = load_artifact(Path(folder) / FILE, "strategy")
-    with affordable(tensors, f"strategy={str(folder)!r}"):
-        strategy = FITTED[card["config"]["name"]](**card["config"]["options"], seed=seed)
-    load_weights(strategy.network, tensors, f"strategy={str(folder)!r}")
+    config, what = card["config"], f"strategy={str(folder)!r}"
+    with limit_allocation(tensors, what):
+        kind, options = FITTED[config["name"]], dict(config["options"])
+    if kind.takes_features:
+        options["names"] = FeatureNames.read(config.get("features"), what)
+    with limit_allocation(tensors, what):
+        strategy = kind(**options, seed=seed)
+    load_weights(strategy.network, tensors, what)
     return strategy

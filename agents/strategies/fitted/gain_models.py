@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from agents.strategies.base import masked_scores
 from agents.strategies.fitted.base import FITTED, FittedStrategy
-from agents.strategies.privileged import accuracy_first, look_ahead
-from metaal_env.core import Core
+from agents.strategies.privileged import accuracy_first
+from metaal_env.core import Core, LabelOracle
 from metaal_env.errors import InputError
-from metaal_env.features import N_EPISODE, N_ITEM, extract
+from metaal_env.features import FeatureNames, extract
+from metaal_env.play_out import play_out
 from metaal_env.pool.view import PoolView
 
 
@@ -27,15 +28,20 @@ class GainModel(FittedStrategy):
 
     Args:
         width: hidden units.
+        names: features that the network takes, by default all that are registered.
     """
 
-    def __init__(self, *, width: int = 32, seed: int = 0):
+    takes_features = True
+
+    def __init__(self, *, width: int = 32, names: FeatureNames | None = None, seed: int = 0):
         super().__init__(seed=seed)
         self.width = width
+        self.names = names = names or FeatureNames.registered()
         torch_state = torch.random.get_rng_state()
         torch.manual_seed(seed)  # the weights before fitting
         self.network = nn.Sequential(
-            *(nn.Linear(N_ITEM + N_EPISODE, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()),
+            *(nn.Linear(len(names.items) + len(names.pool_features), width), nn.ReLU()),
+            *(nn.Linear(width, width), nn.ReLU()),
             nn.Linear(width, 1),
         )
         torch.random.set_rng_state(torch_state)
@@ -46,7 +52,7 @@ class GainModel(FittedStrategy):
     @torch.no_grad()
     def score(self, view: PoolView) -> Tensor:
         self.network.to(view.device)
-        return self.network(inputs_of(view)).squeeze(-1)
+        return self.network(inputs_of(view, self.names)).squeeze(-1)
 
     @abstractmethod
     def targets(self, gain: Tensor, mask: Tensor) -> Tensor:
@@ -86,7 +92,7 @@ class GainModel(FittedStrategy):
             fresh = []
             for number, core in enumerate(cores):
                 rngs = [np.random.default_rng([seed, iteration, number, i]) for i in range(tasks)]
-                fresh += list(self._episode(core, rngs, at_random=iteration == 0))
+                fresh += self._episode(core, rngs, at_random=iteration == 0)
             self.network.cpu()  # playing took it to the cores' device
             with torch.no_grad():
                 held = [self.loss(self.network(x).squeeze(-1), y) for x, y in fresh]
@@ -106,24 +112,27 @@ class GainModel(FittedStrategy):
     @torch.no_grad()
     def _episode(
         self, core: Core, rngs: Sequence[np.random.Generator], at_random: bool
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs (M, F) and targets (M,) of every candidate at every step of some episodes."""
-        state = core.reset(core.sampler.sample(list(rngs)))
-        for _ in range(int(state.task.budget.max())):
-            view = core.view(state)
-            before = state.metrics
-            gain = accuracy_first(look_ahead(view, core.oracle(state))) - accuracy_first(before).unsqueeze(1)
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Returns inputs (M, F) and targets (M,) of every candidate, for every step of some episodes."""
+        found: list[tuple[Tensor, Tensor]] = []
+
+        def pick(view: PoolView, oracle: LabelOracle) -> Tensor:
+            before = accuracy_first(oracle.state.metrics).unsqueeze(1)
+            gain = accuracy_first(oracle.look_ahead()) - before
             target = self.targets(gain.float(), view.selectable)
-            x = inputs_of(view)
-            yield x[view.selectable].cpu(), target[view.selectable].cpu()
-            chance = torch.from_numpy(np.stack([rng.random(x.shape[1]) for rng in rngs])).to(view.device)
-            scores = chance if at_random else self.score(view)
-            core.step(state, masked_scores(scores, view).argmax(1))
+            found.append((inputs_of(view, self.names)[view.selectable].cpu(), target[view.selectable].cpu()))
+            n = view.valid.shape[1]
+            scores = view.random(lambda rng: rng.random(n)) if at_random else self.score(view)
+            return masked_scores(scores, view).argmax(1)
+
+        for _ in play_out(core, core.reset(core.sampler.sample(list(rngs))), pick):
+            pass
+        return found
 
 
-def inputs_of(view: PoolView) -> Tensor:
-    """(B, N, N_ITEM + N_EPISODE) features of each item, the episode's repeated."""
-    features = extract(view)
+def inputs_of(view: PoolView, names: FeatureNames) -> Tensor:
+    """Returns the (B, N, F + P) features of each item, the pool's repeated."""
+    features = extract(view, names)
     episode = features.episode.unsqueeze(1).expand(-1, features.items.shape[1], -1)
     return torch.cat([features.items, episode], -1).float()
 
@@ -161,8 +170,10 @@ class MetaModel(GainModel):
 
     name = "meta_model"
 
-    def __init__(self, *, share: float = 0.1, width: int = 32, seed: int = 0):
-        super().__init__(width=width, seed=seed)
+    def __init__(
+        self, *, share: float = 0.1, width: int = 32, names: FeatureNames | None = None, seed: int = 0
+    ):
+        super().__init__(width=width, names=names, seed=seed)
         if not 0 < share < 1:
             raise InputError(f"share={share} must lie in (0, 1).")
         self.share = share

@@ -13,7 +13,8 @@ from torch.nn.functional import smooth_l1_loss
 
 from agents.strategies.base import masked_scores
 from agents.strategies.fitted.base import FITTED, FittedStrategy
-from metaal_env.core import Core, EpisodeState
+from metaal_env.core import Core
+from metaal_env.episode import EpisodeState
 from metaal_env.pool.view import PoolView
 
 STATE, ACTION = 30, 3

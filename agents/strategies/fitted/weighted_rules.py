@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy
-from metaal_env import rules
+from metaal_env.batched import standardise
 from metaal_env.core import Core
 from metaal_env.errors import InputError
+from metaal_env.features import rules
+from metaal_env.play_out import play_out
 from metaal_env.pool.view import PoolView
 from metaal_env.tasks import TaskBatch
 
@@ -30,7 +32,7 @@ MIXED: dict[str, Callable[[PoolView], Tensor]] = {
 DEFAULT_WEIGHTS: tuple[float, ...] = (0.0,) * (len(MIXED) - 1) + (1.0,) + (0.0,) * len(MIXED)
 
 
-@STRATEGIES.register("mixture")
+@STRATEGIES.register("weighted_rules")
 class WeightedRules(Strategy):
     """Σ_r (w_r + t v_r) z_r(x) with each rule's scores standardised over the candidates (Ebner et al. 2020).
 
@@ -45,7 +47,7 @@ class WeightedRules(Strategy):
         InputError: a wrong number of weights.
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(
         self, *, weights: Sequence[float] = DEFAULT_WEIGHTS, temperature: float = 0.0, seed: int = 0
@@ -64,7 +66,9 @@ class WeightedRules(Strategy):
         scores = torch.zeros_like(progress).expand(view.valid.shape).clone()
         for rule, start, slope in zip(MIXED.values(), w, v, strict=True):
             if start or slope:
-                scores += (start + slope * progress) * _standardise(rule(view).double(), view.selectable)
+                scores += (start + slope * progress) * standardise(
+                    rule(view).double().unsqueeze(-1), view.selectable
+                ).squeeze(-1)
         if self.temperature:
             n = view.valid.shape[1]
             scores += self.temperature * view.random(lambda rng: rng.gumbel(size=n), self.seed)
@@ -113,20 +117,9 @@ class WeightedRules(Strategy):
         return WeightedRules(weights=(mean / np.linalg.norm(mean)).tolist(), seed=self.seed)
 
 
-def _standardise(scores: Tensor, mask: Tensor) -> Tensor:
-    """(B, N) scores with mean 0 and deviation 1 over `mask`; constant scores become 0."""
-    count = mask.sum(1, keepdim=True).clamp(min=1)
-    scores = scores.masked_fill(~mask, 0)
-    centred = (scores - scores.sum(1, keepdim=True) / count).masked_fill(~mask, 0)
-    spread = (centred.square().sum(1, keepdim=True) / count).sqrt()
-    # Rounding noise of a constant score must not be blown up to a ranking.
-    scale = scores.abs().amax(1, keepdim=True)
-    return torch.where(spread > 1e-6 * scale, centred / spread.clamp(min=1e-300), 0.0)
-
-
-@torch.no_grad()
 def _aulc(core: Core, strategy: Strategy, task: TaskBatch) -> float:
-    state = core.reset(task)
-    for _ in range(int(state.task.budget.max())):
-        core.step(state, strategy.select(core.view(state)))
-    return float((state.accuracy_sum / state.task.budget).mean())
+    """Returns the mean area under the reward set's learning curve."""
+    area = torch.zeros(len(task), device=core.device)
+    for moment in play_out(core, core.reset(task), lambda view, _: strategy.select(view)):
+        area[moment.running] = moment.state.accuracy_sum / moment.state.used
+    return float(area.mean())

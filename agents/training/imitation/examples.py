@@ -11,10 +11,14 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from agents.policy.network import AcquisitionNetwork
-from metaal_env.core import Core, EpisodeState, Metrics
+from metaal_env.batched import masked_deviation
+from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
-from metaal_env.features import extract
-from metaal_env.runtime.checkpoints import read_checkpoint, restoring
+from metaal_env.features import FeatureNames, extract
+from metaal_env.metrics import Metrics
+from metaal_env.play_out import play_out
+from metaal_env.pool.view import PoolView
+from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
 from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv
 
@@ -30,15 +34,12 @@ PER_EPISODE = 12
 EXPLORATION = 0.3
 """Share of the steps at which picks are disturbed, so that states are more varied than the policy makes them."""
 
-AT_ONCE = 16
-"""Candidates for which the learner is adapted at once."""
-
 
 class States(NamedTuple):
     """M states, each with C candidates; all 0 where there are fewer."""
 
-    items: Tensor  # (M, C, N_ITEM) float16
-    episode: Tensor  # (M, N_EPISODE)
+    items: Tensor  # (M, C, F) float16
+    episode: Tensor  # (M, P)
     gain: Tensor  # (M, C) reward if the item were labelled, less the mean over the candidates
     candidates: Tensor  # (M, C) bool
 
@@ -52,19 +53,32 @@ def states_file(folder: Path, iteration: int) -> Path:
     return folder / f"states-{iteration:03d}.pt"
 
 
-def recalled(file: Path, config: DataclassInstance) -> States | None:
-    """What `file` holds, if it is there. Raises: `InputError` if it is damaged or belongs to other settings."""
+def recalled(file: Path, config: DataclassInstance, names: FeatureNames | None = None) -> States | None:
+    """Returns what `remember` wrote to `file`, or None if there is no such file.
+
+    Args:
+        names: the features that its columns must be, by default all that are registered.
+
+    Raises:
+        InputError: it is damaged, or belongs to other settings or features.
+    """
     if (saved := read_checkpoint(file, config)) is None:
         return None
-    with restoring(file):
+    (names or FeatureNames.registered()).check_same(saved.get("features"), f"checkpoint={str(file)!r}")
+    with as_input_error(file):
         return States(*(saved[name] for name in States._fields))
+
+
+def remember(file: Path, config: DataclassInstance, names: FeatureNames, states: States) -> None:
+    """Writes the states of a roll-out, with the names of their features."""
+    write_checkpoint(file, config, states._asdict() | {"features": names.to_json()})
 
 
 def all_states(folder: Path, iterations: int, config: DataclassInstance) -> States:
     """All states of a finished imitation.
 
     Raises:
-        InputError: some are missing, damaged or belong to other settings.
+        InputError: some are missing, damaged or belong to other settings or features.
     """
     found = []
     for file in (states_file(folder, iteration) for iteration in range(iterations)):
@@ -90,25 +104,29 @@ def visit(network: AcquisitionNetwork, envs: MetaALVectorEnv, rng: np.random.Gen
     envs.begin()
     generator = torch.Generator(core.device).manual_seed(int(rng.integers(2**62)))
 
-    def noise() -> Tensor:
-        return torch.randn(envs.state.labelled.shape, generator=generator, device=core.device)
+    def noise(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator, device=core.device)
 
-    found = []
-    for step in range(horizon):
-        view = core.view(envs.state)
-        features = extract(view)
+    found: list[States] = []
+    steps = iter(range(horizon))
+
+    def pick(view: PoolView, oracle: LabelOracle) -> Tensor:
+        features = extract(view, network.names)
         scores = network(features.items, features.episode, view.valid).logits
         scores = scores.masked_fill(~view.selectable, -torch.inf)
-        pick = scores.argmax(1)
-        if step in remembered:
-            places, real = _candidates(pick, view.selectable, noise())
+        best = scores.argmax(1)
+        if next(steps) in remembered:
+            places, real = _candidates(best, view.selectable, noise(scores))
             items = torch.take_along_dim(features.items, places.unsqueeze(-1), 1) * real.unsqueeze(-1)
-            gain = gains(core, envs.state, places, real)
+            gain = one_step_advantages(oracle, places, real)
             found.append(States(items.half(), features.episode, gain, real))
-        if rng.random() < EXPLORATION:
-            spread = deviation(scores.masked_fill(~view.selectable, 0), view.selectable)
-            pick = (scores + spread.unsqueeze(1) / 2 * noise()).argmax(1)
-        envs.advance(pick)
+        if rng.random() >= EXPLORATION:
+            return best
+        spread = masked_deviation(scores.masked_fill(~view.selectable, 0), view.selectable)
+        return (scores + spread.unsqueeze(1) / 2 * noise(scores)).argmax(1)
+
+    for _ in play_out(core, envs.state, pick):
+        pass
     return States(*(part.cpu() for part in States.joined(found)))
 
 
@@ -122,28 +140,18 @@ def _candidates(pick: Tensor, selectable: Tensor, order: Tensor) -> tuple[Tensor
     return pad(places, (0, missing)), pad(real, (0, missing))
 
 
-def gains(core: Core, state: EpisodeState, places: Tensor, real: Tensor) -> Tensor:
-    """(B, C) rewards of labelling each candidate, less their mean; 0 where there is none.
+def one_step_advantages(oracle: LabelOracle, places: Tensor, real: Tensor) -> Tensor:
+    """Returns (B, C) rewards of labelling each candidate, less their mean; 0 where there is none.
 
     Args:
         places: (B, C) pool positions; those that are `real` come first.
         real: (B, C) bool.
     """
+    core, state = oracle.core, oracle.state
     width = int(real.sum(1).max())
     used, budget = (state.used + 1).unsqueeze(1), state.task.budget.unsqueeze(1)
     before = Metrics(*(metric.unsqueeze(1) for metric in state.metrics))
-    oracle = core.oracle(state)
-    parts = []
-    for part in places[:, :width].split(AT_ONCE, 1):
-        after = oracle.look_ahead(part)
-        parts.append(core.reward(before, after, used, budget, used >= budget))
-    gain = pad(torch.cat(parts, 1), (0, places.shape[1] - width))
+    after = oracle.look_ahead(places[:, :width])
+    gain = pad(core.reward(before, after, used, budget, used >= budget), (0, places.shape[1] - width))
     mean = (gain * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
     return (gain - mean) * real
-
-
-def deviation(values: Tensor, mask: Tensor) -> Tensor:
-    """(M, C) → (M,) standard deviation over `mask`."""
-    count = mask.sum(1).clamp(min=1)
-    mean = ((values * mask).sum(1) / count).unsqueeze(1)
-    return (((values - mean).square() * mask).sum(1) / count).sqrt()

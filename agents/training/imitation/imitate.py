@@ -21,11 +21,12 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from agents.policy.network import AcquisitionNetwork
-from agents.training.imitation.examples import States, deviation, recalled, states_file, visit
+from agents.training.imitation.examples import States, recalled, remember, states_file, visit
 from agents.training.task_mixture import Mixture
+from metaal_env.batched import masked_deviation
 from metaal_env.errors import InputError
-from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
-from metaal_env.runtime.interrupts import put_off
+from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
+from metaal_env.runtime.interrupts import deferred_interrupts
 
 FIRST = 10**6
 """Number of the first roll-out: other tasks than those of PPO."""
@@ -100,7 +101,8 @@ def imitate(
     checkpoint = folder / "imitation.pt"
     done = 0
     if (saved := read_checkpoint(checkpoint, config)) is not None:
-        with restoring(checkpoint):
+        network.names.check_same(saved.get("features"), f"checkpoint={str(checkpoint)!r}")
+        with as_input_error(checkpoint):
             network.load_state_dict(saved["network"])
             done = int(saved["iteration"])
     if done >= config.iterations:
@@ -108,15 +110,16 @@ def imitate(
     ends = {round(config.iterations * (number + 1) / config.rounds) for number in range(config.rounds)}
     states: list[States] = []
     bar = tqdm(range(config.iterations), desc="imitation", unit="roll-out")
-    with bar, put_off() as stopping:
+    with bar, deferred_interrupts() as stopping:
         for iteration in bar:
             states.append(_visited(network, mixture, config, iteration, folder))
             if iteration + 1 in ends and iteration >= done:
                 last = iteration + 1 == config.iterations
                 gain = (fit_mean if last else fit)(network, States.joined(states), config)
                 if writer is not None:
-                    writer.add_scalar("imitation/expected_gain", gain, iteration + 1)
+                    writer.add_scalar("imitation_by_rollout/expected_gain", gain, iteration + 1)
                 state = {"network": network.state_dict(), "iteration": iteration + 1}
+                state["features"] = network.names.to_json()
                 write_checkpoint(checkpoint, config, state)
             if stopping:
                 break
@@ -126,7 +129,7 @@ def _visited(
     network: AcquisitionNetwork, mixture: Mixture, config: ImitationConfig, iteration: int, folder: Path
 ) -> States:
     file = states_file(folder, iteration)
-    if (saved := recalled(file, config)) is not None:
+    if (saved := recalled(file, config, network.names)) is not None:
         return saved
     # Seeded by the iteration alone, so that a continued run needs no random state.
     rng = np.random.default_rng([config.seed, iteration])
@@ -135,7 +138,7 @@ def _visited(
         raise InputError(
             f"reward: imitation met a NaN or infinite gain at roll-out {iteration}; mend the reward or choose another."
         )
-    write_checkpoint(file, config, found._asdict())
+    remember(file, config, network.names, found)
     return found
 
 
@@ -166,7 +169,7 @@ def fit(network: AcquisitionNetwork, states: States, config: ImitationConfig) ->
     torch.manual_seed(config.seed)
     network.fit_context(states.episode)
     # In a unit that is the same for all rewards.
-    scale = deviation(states.gain, states.candidates).mean().clamp(min=1e-8)
+    scale = masked_deviation(states.gain, states.candidates).mean().clamp(min=1e-8)
     trained: list[nn.Parameter] = [network.rule_weights]
     if config.parts != "mixture":
         trained.append(network.gate)
@@ -198,7 +201,9 @@ def fit(network: AcquisitionNetwork, states: States, config: ImitationConfig) ->
 def _scale_logits(network: AcquisitionNetwork, states: States, config: ImitationConfig) -> None:
     """Gives the logits the deviation `config.temperature`, which says how much sampling explores."""
     spread = [
-        deviation(_logits(network, batch, config.parts).masked_fill(~batch.candidates, 0), batch.candidates)
+        masked_deviation(
+            _logits(network, batch, config.parts).masked_fill(~batch.candidates, 0), batch.candidates
+        )
         for batch in _batches(states, network.gate.device)
     ]
     network.scale_logits(config.temperature / max(1e-6, float(torch.cat(spread).mean())))

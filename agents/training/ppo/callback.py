@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure as LoggedFigure
+from stable_baselines3.common.logger import TensorBoardOutputFormat
 from torch import Tensor
 from torch.distributions import Categorical
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from agents.evaluation.play import play
 from agents.evaluation.report.pictures import pool_figure
-from agents.policy.sb3_policy import LearnedStrategy, SetPolicy, entropy
-from agents.strategies.base import Strategy
+from agents.evaluation.report.tensorboard import StrategyCharts
+from agents.policy.network import AcquisitionNetwork
+from agents.policy.sb3_policy import LearnedStrategy, SetPolicy, entropy, policy_fingerprint
+from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import BACK_OFF, EpisodePPO
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
+from agents.training.validation import validate, validation_seeds
 from metaal_env.core import Core
 from metaal_env.errors import InputError
-from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
-
-if TYPE_CHECKING:
-    from agents.training.ppo.train import PPOConfig
-
+from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
 
 AVERAGING = 0.9
 """Share of the running average of weights that an iteration keeps. The average is what is validated and kept, since
@@ -37,6 +37,9 @@ the updates of a single iteration follow few tasks."""
 RECOVERIES = 3
 """Divergences after which a training goes on; at the next it gives up."""
 
+CHANGEABLE = ("iterations",)
+"""Settings of PPO that a continued training may change; see `Trainer`."""
+
 
 class Trainer(BaseCallback):
     """Validates, logs and checkpoints between iterations.
@@ -44,6 +47,11 @@ class Trainer(BaseCallback):
     At an iteration's start no episode is running and its tasks depend on its number alone, so weights,
     optimiser and random states are all there is to save: a run that continues from the checkpoint equals one
     that was never interrupted.
+
+    Once an iteration is finished, raising `config.iterations` from N to M is recorded in the checkpoint: whether it is
+    raised before iteration N or after, all N iterations follow the learning rate planned for N, and N + 1 … M the one
+    planned for M, which starts higher than N's ended. A raised run therefore equals every other run raised from N to M,
+    and an unraised one of M iterations in its tasks but not in its weights.
 
     Args:
         config: of the training.
@@ -64,22 +72,26 @@ class Trainer(BaseCallback):
     ):
         super().__init__()
         self.config, self.validation, self.baselines = config, validation, baselines
+        start = config.start and policy_fingerprint(config.start)
+        self.identity = asdict(config) | {"start": start}  # its weights count, not its place
         self.checkpoint, self.stem = checkpoint, stem
         self.best = -np.inf
         self.averaged: AveragedModel
         self.bar: Any = None
+        self.charts: StrategyCharts | None = None
         self.stopping: list[int] = []
         """Not empty: write a checkpoint at the iteration's end and end there."""
         self.model: EpisodePPO
 
     def continue_from_checkpoint(self, model: EpisodePPO) -> int:
         """Restores the saved state, if there is one; returns the number of finished iterations."""
-        network = model.policy.network
-        self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))  # type: ignore[arg-type]
-        saved = read_checkpoint(self.checkpoint, self.config)
+        network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
+        self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))
+        saved = read_checkpoint(self.checkpoint, self.identity, CHANGEABLE)
         if saved is None:
             return 0
-        with restoring(self.checkpoint):
+        network.names.check_same(saved.get("features"), f"checkpoint={str(self.checkpoint)!r}")
+        with as_input_error(self.checkpoint):
             model.policy.load_state_dict(saved["policy"])
             self.averaged.load_state_dict(saved["averaged"])
             model.policy.optimizer.load_state_dict(saved["optimizer"])
@@ -90,7 +102,23 @@ class Trainer(BaseCallback):
             model.num_timesteps = saved["num_timesteps"]
             model._n_updates = saved["n_updates"]
             model.recoveries = saved.get("recoveries", 0)
+            model.plans = self._plans(saved)
+        if model.plans != saved.get("plans"):
+            write_checkpoint(self.checkpoint, self.identity, saved | {"plans": model.plans})
         return model.iteration
+
+    def _plans(self, saved: dict[str, Any]) -> list[int]:
+        """The ends that the learning rate falls to, this run's last. Raises: `InputError` if that was lowered."""
+        plans = [int(end) for end in saved.get("plans", [saved["config"]["iterations"]])]
+        now = self.config.iterations
+        if now < plans[-1]:
+            raise InputError(
+                f"iterations={now} is less than the {plans[-1]} that checkpoint={str(self.checkpoint)!r} was planned "
+                f"for; give at least {plans[-1]}, or choose another run name."
+            )
+        if not saved["iteration"]:
+            return [now]
+        return plans if now == plans[-1] else [*plans, now]
 
     def recover(self, error: FloatingPointError) -> None:
         """Back to the last checkpoint, with a lower learning rate from there on.
@@ -101,7 +129,7 @@ class Trainer(BaseCallback):
             InputError: it has recovered `RECOVERIES` times already.
         """
         at, config = self.model.iteration, self.config
-        saved = read_checkpoint(self.checkpoint, config)
+        saved = read_checkpoint(self.checkpoint, self.identity, CHANGEABLE)
         assert saved is not None  # written before the first roll-out
         recoveries = saved.get("recoveries", 0) + 1
         if recoveries > RECOVERIES:
@@ -109,7 +137,7 @@ class Trainer(BaseCallback):
                 f"learning_rate={config.learning_rate}: PPO diverged at iteration {at} ({error}), {RECOVERIES} lowered "
                 "rates included; choose a lower one, or another reward if it is to blame."
             ) from error
-        write_checkpoint(self.checkpoint, config, saved | {"recoveries": recoveries})
+        write_checkpoint(self.checkpoint, self.identity, saved | {"recoveries": recoveries})
         back = self.continue_from_checkpoint(self.model)
         self.bar.write(
             f"PPO diverged at iteration {at} ({error}): back to iteration {back} with {BACK_OFF**recoveries:g} times "
@@ -117,23 +145,30 @@ class Trainer(BaseCallback):
         )
 
     def close(self) -> None:
-        """Ends the progress bar, so that what follows begins on a line of its own."""
+        """Ends the progress bar, so that what follows begins on a line of its own, and the files of charts."""
         if self.bar is not None:
             self.bar.close()
+        if self.charts is not None:
+            self.charts.close()
 
     def _on_training_start(self) -> None:
         self.close()
         self.bar = tqdm(
             total=self.config.iterations, initial=self.model.iteration, desc="policy (PPO)", unit="iteration"
         )
+        folder = self.logger.get_dir()
+        if folder and any(isinstance(f, TensorBoardOutputFormat) for f in self.logger.output_formats):
+            self.charts = StrategyCharts(Path(folder), purge_step=self.model.num_timesteps)
 
     def _on_rollout_start(self) -> None:
         iteration = self.model.iteration
         if self.averaged.n_averaged < iteration:  # not again after a checkpoint
             self.averaged.update_parameters(self.model.policy.network)  # type: ignore[arg-type]
-        due = iteration % self.config.validate_every == 0 or iteration == self.config.iterations
+        due = iteration % self.config.validate_every == 0 or iteration in self.model.plans
         if due:
             self._validate_and_save()
+        # Now, not after the next roll-out: all that is known of this iteration belongs to the labels bought so far.
+        self.logger.dump(self.model.num_timesteps)
         self.model.ending = bool(self.stopping)
         if self.model.ending and not due:
             self._save()
@@ -158,19 +193,20 @@ class Trainer(BaseCallback):
         self.bar.update()
 
     def _on_training_end(self) -> None:
-        self.logger.dump(self.num_timesteps)
         self.close()
 
     def _validate_and_save(self) -> None:
         strategy = LearnedStrategy(self.averaged.module)  # type: ignore[arg-type]
-        aulc, classes_seen = validate(self.validation, strategy, self.config.validation_tasks)
-        self.logger.record("validation/policy", aulc)
-        for name, value in self.baselines.items():
-            self.logger.record(f"validation/{name}", value)
+        aulc, classes_found = validate(self.validation, strategy, self.config.validation_tasks)
+        if self.charts is not None:
+            step = self.model.num_timesteps
+            self.charts.add("validation/aulc", {"policy": aulc, **self.baselines}, step)
+        self.logger.record("validation/aulc", aulc, exclude="tensorboard")
         if {"random", "greedy_lookahead"} <= set(self.baselines):
             floor, ceiling = self.baselines["random"], self.baselines["greedy_lookahead"]
-            self.logger.record("validation/gap_closed", (aulc - floor) / max(ceiling - floor, 1e-9))
-        self.logger.record("validation/classes_seen", classes_seen)
+            share = (aulc - floor) / max(ceiling - floor, 1e-9)
+            self.logger.record("validation/share_of_gap_closed", share)
+        self.logger.record("validation/share_of_classes_found", classes_found)
         best_rule = max((v for k, v in self.baselines.items() if k != "greedy_lookahead"), default=np.nan)
         figure = pool_figure(self.validation[0][0], strategy, seed=validation_seeds(1)[0])
         self.logger.record(
@@ -187,9 +223,10 @@ class Trainer(BaseCallback):
         name, keys, *rest = np.random.get_state()
         write_checkpoint(
             self.checkpoint,
-            self.config,
+            self.identity,
             {
                 "policy": policy.state_dict(),
+                "features": policy.network.names.to_json(),
                 "averaged": self.averaged.state_dict(),
                 "optimizer": policy.optimizer.state_dict(),
                 "torch_rng": torch.get_rng_state(),
@@ -199,27 +236,9 @@ class Trainer(BaseCallback):
                 "num_timesteps": self.model.num_timesteps,
                 "n_updates": self.model._n_updates,
                 "recoveries": self.model.recoveries,
+                "plans": self.model.plans,
             },
         )
-
-
-def validation_seeds(n: int) -> range:
-    """Seeds of the fixed validation tasks; apart from the seeds of training and of evaluation."""
-    return range(10**6, 10**6 + n)
-
-
-def validate(families: Sequence[Sequence[Core]], strategy: Strategy, n_tasks: int) -> tuple[float, float]:
-    """Mean area under the learning curve on the reward sets, and share of classes found.
-
-    Every family counts alike; about `n_tasks` tasks are shared out evenly.
-    """
-    aulc, found = [], []
-    for family in families:
-        seeds = validation_seeds(max(1, n_tasks // len(families) // len(family)))
-        played = [play(core, strategy, seeds, measure_on="reward") for core in family]
-        aulc.append(np.mean([np.mean(episodes.aulc) for episodes in played]))
-        found.append(np.mean([np.nanmean(episodes.curves["coverage"][:, -1]) for episodes in played]))
-    return float(np.mean(aulc)), float(np.mean(found))
 
 
 def _kl(policy: Categorical, prior: Categorical) -> Tensor:

@@ -13,8 +13,9 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents.training.ppo.tensor_rollout import MixedRolloutBuffer, TensorVecEnv, episode_infos
+from agents.training.ppo.tensor_rollout import MixedRolloutBuffer, TensorVecEnv
 from agents.training.task_mixture import Mixture
+from metaal_env.sb3 import episode_infos
 from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv
 
@@ -30,12 +31,14 @@ class EpisodePPO(PPO):
 
     Args:
         mixture: where episodes come from.
-        iterations: roll-outs after which `learn` ends.
+        iterations: roll-outs after which `learn` ends. The learning rate falls until then; a training that was
+            raised has earlier such ends, `plans`, and falls until each of them.
         **options: as for `PPO`.
     """
 
     def __init__(self, mixture: Mixture, iterations: int, **options: Any):
         self.mixture, self.iterations, self.iteration = mixture, iterations, 0
+        self.plans = [iterations]
         self.recoveries, self.ending = 0, False
         super().__init__(env=TensorVecEnv(mixture.draw(0)[0]), **options)
 
@@ -100,7 +103,8 @@ class EpisodePPO(PPO):
         self.lr_schedule = lambda remaining: planned(remaining) * BACK_OFF**self.recoveries
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        self._current_progress_remaining = 1 - (self.iteration - 1) / self.iterations
+        planned = next(end for end in self.plans if end >= self.iteration)
+        self._current_progress_remaining = 1 - (self.iteration - 1) / planned
 
 
 def _require_finite(name: str, values: torch.Tensor) -> None:

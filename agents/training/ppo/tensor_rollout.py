@@ -1,4 +1,4 @@
-"""Tensors end to end in stable-baselines3's PPO: the environment adapter and the roll-out buffers.
+"""Tensors end to end in stable-baselines3's PPO: the environment and the roll-out buffers.
 
 stable-baselines3 declares NumPy arrays and its own base classes where tensors and ours are passed: hence the
 ``type: ignore`` of the checker.
@@ -13,63 +13,27 @@ import numpy as np
 import torch
 from stable_baselines3.common.buffers import DictRolloutBuffer
 from stable_baselines3.common.type_aliases import DictRolloutBufferSamples
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from metaal_env.sb3 import SB3VecEnv, episode_infos
 from metaal_env.vector_env import MetaALVectorEnv
 
 UNUSED = "embeddings"
 """Entry of an observation that the network has no use for, and by far the largest."""
 
 
-class TensorVecEnv(VecEnv):
-    """A `MetaALVectorEnv` as stable-baselines3's `VecEnv`, with observations left as tensors on the device."""
+class TensorVecEnv(SB3VecEnv):
+    """`SB3VecEnv` with observations left as tensors on the device."""
 
-    def __init__(self, envs: MetaALVectorEnv):
-        self.envs = envs
-        self.render_mode = None
-        super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
+    def convert(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return tensors
 
-    def reset(self) -> dict[str, Tensor]:  # type: ignore[override]
-        if self._seeds[0] is not None:
-            self.envs.seed_episodes(self._seeds)
-            self._reset_seeds()
-        return self.envs.reset_tensors()
+    def running_infos(self, valid: Tensor) -> list[dict[str, Any]]:
+        # The same dictionary for all but ended episodes: building 64 dictionaries costs more than a step.
+        return [{"TimeLimit.truncated": False}] * self.num_envs
 
-    def step_async(self, actions: np.ndarray) -> None:
-        self._actions = torch.as_tensor(actions)
-
-    def step_wait(self) -> tuple[dict[str, Tensor], np.ndarray, np.ndarray, list[dict[str, Any]]]:  # type: ignore[override]
-        observation, result, final = self.envs.step_tensors(self._actions)
-        # The same empty dictionary for all but ended episodes: building 64 dictionaries costs more than a step.
-        infos: list[dict[str, Any]] = [{}] * self.num_envs
-        if final:
-            ended = episode_infos(final["final_info"])
-            for row, info in zip(final["rows"].tolist(), ended, strict=True):
-                infos[row] = info | {"TimeLimit.truncated": False}
-        return observation, result.reward.cpu().numpy(), result.terminated.cpu().numpy(), infos
-
-    def close(self) -> None:
-        self.envs.close()
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        setattr(self, attr_name, value)
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        return [getattr(self.envs, method_name)(*args, **kwargs)]
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        return [False] * len(list(self._get_indices(indices)))
-
-
-def episode_infos(outcome: dict[str, Tensor]) -> list[dict[str, Any]]:
-    """What stable-baselines3 wants to know of ended episodes, from `MetaALVectorEnv.outcome`."""
-    columns = {key: value.tolist() for key, value in outcome.items()}
-    rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
-    return [{"episode": {"r": row["return"], "l": row["labels"], "t": 0.0, **row}} for row in rows]
+    def ended_infos(self, final: dict[str, Any], valid: Tensor) -> list[dict[str, Any]]:
+        return episode_infos(final["final_info"])
 
 
 class TensorRolloutBuffer(DictRolloutBuffer):

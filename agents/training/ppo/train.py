@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,73 +20,15 @@ from agents.policy.sb3_policy import LearnedStrategy, SetPolicy
 from agents.training.imitation.examples import forget
 from agents.training.imitation.imitate import ImitationConfig, imitate
 from agents.training.ppo.callback import Trainer
+from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import EpisodePPO
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
 from agents.training.task_mixture import Mixture
 from metaal_env.core import Core
-from metaal_env.errors import InputError, unknown_name
-from metaal_env.features import RULES
-from metaal_env.runtime.interrupts import put_off
+from metaal_env.runtime.interrupts import deferred_interrupts
 
-
-@dataclass(frozen=True)
-class PPOConfig:
-    """How the acquisition policy is trained.
-
-    Attributes:
-        iterations: roll-outs, each of one whole episode per environment.
-        n_envs: episodes per roll-out.
-        groups: parts of a roll-out, each with one data set and one task shape of its own.
-        paired: episodes that share a task and serve each other as baseline.
-        batch_size, epochs, learning_rate, clip, entropy, value_weight, gae_lambda: as in
-            stable-baselines3's `PPO`; the learning rate falls linearly towards a tenth.
-        prior: the hand-written rule that the policy starts from.
-        temperature: weight of the prior's score at the start; larger explores less.
-        width: of the network.
-        start: folder of a trained policy whose weights are the first ones; then `prior`, `temperature` and `width`
-            are that policy's, and nothing is imitated.
-        validate_every: iterations between validations, which choose the checkpoint and write it to disk.
-        validation_tasks: fixed tasks of validation classes.
-        seed: of weights and roll-outs; validation tasks are always the same.
-    """
-
-    iterations: int = 20
-    n_envs: int = 128
-    groups: int = 4
-    paired: int = 8
-    batch_size: int = 512
-    epochs: int = 3
-    learning_rate: float = 1e-3
-    clip: float = 0.2
-    entropy: float = 0.0
-    value_weight: float = 0.5
-    gae_lambda: float = 0.95
-    prior: str = "uherding"
-    temperature: float = 1.5
-    width: int = 64
-    start: str | None = None
-    validate_every: int = 5
-    validation_tasks: int = 192
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in (
-            "iterations",
-            "n_envs",
-            "groups",
-            "batch_size",
-            "epochs",
-            "validate_every",
-            "validation_tasks",
-        ):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1.")
-        if self.paired < 1 or self.n_envs % (self.paired * self.groups):
-            raise InputError(
-                f"paired={self.paired} times groups={self.groups} must divide n_envs={self.n_envs}."
-            )
-        if self.prior not in RULES:
-            raise unknown_name("prior", self.prior, RULES)
+CHECKPOINT = Path("checkpoints") / "ppo.pt"
+"""Where a training's state lies in its folder."""
 
 
 def make_ppo(mixture: Mixture, config: PPOConfig, logger: Logger | None = None) -> EpisodePPO:
@@ -109,7 +50,7 @@ def make_ppo(mixture: Mixture, config: PPOConfig, logger: Logger | None = None) 
         ent_coef=config.entropy,
         vf_coef=config.value_weight,
         rollout_buffer_class=MixedRolloutBuffer,
-        policy_kwargs={"network": first.options},
+        policy_kwargs={"network": first.options | {"names": first.names}},
         seed=config.seed,
         device=mixture.families[0][0].device,
     )
@@ -139,16 +80,17 @@ def train_ppo(
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the iteration and its checkpoint.
     """
     model = make_ppo(training, config, logger)
-    trainer = Trainer(config, validation, baselines, folder / "checkpoints" / "ppo.pt", folder / "policy")
+    trainer = Trainer(config, validation, baselines, folder / CHECKPOINT, folder / "policy")
     network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
     if imitation is not None and imitation.iterations and config.start is None:
         tasks = training.resized(imitation.n_envs, imitation.groups)
-        with SummaryWriter(str(folder / "tensorboard")) as writer:
+        # A run of its own: of the files in one folder TensorBoard follows the newest alone, which must be PPO's.
+        with SummaryWriter(str(folder / "tensorboard" / "imitation")) as writer:
             imitate(network, tasks, imitation, folder / "checkpoints", writer)
         forget(folder / "checkpoints")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
     trainer.continue_from_checkpoint(model)
-    with closing(trainer), put_off() as trainer.stopping:
+    with closing(trainer), deferred_interrupts() as trainer.stopping:
         while model.iteration < config.iterations and not model.ending:
             try:
                 model.learn(sys.maxsize, callback=trainer, reset_num_timesteps=False)

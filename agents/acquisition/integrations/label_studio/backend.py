@@ -32,7 +32,7 @@ from agents.acquisition.integrations.label_studio.task_files import TaskFiles
 from agents.acquisition.integrations.label_studio.task_items import EncodedTasks
 from agents.acquisition.items.encoders import EncoderName
 from agents.acquisition.items.text_encoders import minilm_installed
-from agents.pretrained import PolicySpec
+from agents.acquisition.policies import PolicySpec
 from metaal_env.errors import InputError
 
 SETUP_WAIT = 2.0
@@ -51,7 +51,7 @@ class AcquisitionBackend:
     Args:
         key: Entry of a task's ``data`` that is the item: a text, an image's address, or a list of numbers. By default
             the only one that the project's label config shows, else ``"text"``.
-        policy: See `agents.pretrained.load_policy`.
+        policy: See `agents.acquisition.policies.load_policy`.
         encoder: For texts and images; see `encoders.encode`.
         state: File that keeps tasks and labels; None forgets them at the end.
         local_files: Folder of Label Studio's local files.

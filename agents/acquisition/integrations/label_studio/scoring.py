@@ -12,8 +12,8 @@ from agents.acquisition.integrations.label_studio.label_config import read_label
 from agents.acquisition.integrations.label_studio.task_files import TaskFiles
 from agents.acquisition.integrations.label_studio.task_items import EncodedTasks, encode_tasks
 from agents.acquisition.items.encoders import EncoderName
+from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import query
-from agents.pretrained import PolicySpec
 from metaal_env.pool.clusters import k_means
 
 CLUSTERS = 20

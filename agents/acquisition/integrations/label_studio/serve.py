@@ -10,7 +10,7 @@ from agents.acquisition.integrations.label_studio.backend import AcquisitionBack
 from agents.acquisition.integrations.label_studio.connection import Connection
 from agents.acquisition.integrations.label_studio.server import make_server
 from agents.acquisition.items.encoders import EncoderName
-from agents.pretrained import load_policy
+from agents.acquisition.policies import load_policy
 from metaal_env.errors import InputError, brief
 from metaal_env.runtime.command_line import say
 

@@ -1,4 +1,4 @@
-"""The acquisition rules as plain functions of a `PoolView`, (B, N) each, for strategies and features alike.
+"""Computes the scores of acquisition rules, (B, N) each; strategies call them too.
 
 Values at padding and at labelled items are finite but mean nothing: mask them with `view.selectable`.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaal_env.pool.distances import Geometry
+from metaal_env.batched import take_rows
+from metaal_env.features.catalogue import item_score
 from metaal_env.pool.view import PoolView
 
 HERDING_WIDTH = 0.5
@@ -23,16 +24,34 @@ UHERDING_WIDTH = 0.3
 .693, Omniglot .707 / .705 / .706, CLINC150 .665 / .672 / .674, BANKING77 .629 / .632 / .632."""
 
 
+@item_score(
+    "least_confident",
+    "one minus the largest class probability",
+    high="no class is likely",
+    low="one class is likely",
+)
 def least_confidence(view: PoolView) -> Tensor:
     """1 − max_y p(y), in [0, 1) (Lewis & Gale 1994)."""
     return 1 - view.top_probs[..., 0]
 
 
+@item_score(
+    "margin",
+    "one minus the gap between the two largest class probabilities",
+    high="two classes are equally likely",
+    low="one class stands out",
+)
 def margin(view: PoolView) -> Tensor:
     """1 − (p₁ − p₂), the two largest class probabilities; in [0, 1] (Scheffer 2001)."""
     return 1 - (view.top_probs[..., 0] - view.top_probs[..., 1])
 
 
+@item_score(
+    "entropy",
+    "entropy of the class probabilities, 1 if all classes are equally likely",
+    high="many classes are possible",
+    low="few classes are possible",
+)
 def entropy(view: PoolView) -> Tensor:
     """H[p] / log K in [0, 1], relative to the task's number of classes (Shannon 1948)."""
     return entropy_of(view.probs) / view.way.clamp(min=2).log().unsqueeze(1)
@@ -43,11 +62,43 @@ def entropy_of(probs: Tensor) -> Tensor:
     return torch.special.entr(probs).sum(-1)
 
 
+@item_score(
+    "novelty",
+    "probability that its class has no label",
+    high="it may belong to a class without a label",
+    low="its class has labels already",
+)
 def novelty(view: PoolView) -> Tensor:
     """Probability that the item belongs to a class without a label, in [0, 1]."""
     return (view.probs * ~view.seen.unsqueeze(1)).sum(-1)
 
 
+@item_score(
+    "k_center",
+    "distance to the nearest label",
+    high="it is far from every label",
+    low="it is near a label",
+)
+def kcenter_distance(view: PoolView) -> Tensor:
+    """Distance to the nearest labelled item (k-center greedy, Gonzalez 1985; Sener & Savarese 2018).
+
+    Without labels it is how much nearer the item is to the pool's mean than the farthest one, so that the
+    first centre is the most central item. In units of the root mean squared distance of the pool.
+    """
+    squared = view.nearest_sq_dist
+    scale = view.geometry.mean_sq_dist.unsqueeze(1)
+    off_centre = view.geometry.centre_sq_dist.sqrt()
+    central = off_centre.masked_fill(~view.valid, 0).amax(1, keepdim=True) - off_centre
+    distance = torch.where(squared.isinf(), central.clamp(min=0), squared.nan_to_num(posinf=0).sqrt())
+    return distance / scale.sqrt()
+
+
+@item_score(
+    "max_herding",
+    "gain in kernel coverage of the pool",
+    high="its region has many items and no label",
+    low="its region is small or covered",
+)
 def herding_gain(view: PoolView, width: float = HERDING_WIDTH) -> Tensor:
     """Gain in kernel coverage of the pool if the item were labelled (MaxHerding, Bae et al. 2024).
 
@@ -57,6 +108,12 @@ def herding_gain(view: PoolView, width: float = HERDING_WIDTH) -> Tensor:
     return _gain(view.geometry.kernel(width), view.coverage(width), view)
 
 
+@item_score(
+    "uherding",
+    "gain in kernel coverage of uncertain items",
+    high="it stands for many uncertain items",
+    low="it stands for few uncertain items",
+)
 def uherding_gain(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
     """Coverage gain weighted by how uncertain what is covered is (UHerding, Bae et al. 2025, alg. 1).
 
@@ -78,7 +135,7 @@ def labelled_radius(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
     ceiling = width * view.geometry.mean_sq_dist
     if view.order.shape[1] < 2:
         return ceiling
-    distance = Geometry.rows(view.labelled_sq_dist.transpose(1, 2), view.order)  # (B, S, S)
+    distance = take_rows(view.labelled_sq_dist.transpose(1, 2), view.order)  # (B, S, S)
     real = view.order_mask.unsqueeze(1) & view.order_mask.unsqueeze(2)
     # Duplicates have no radius to offer; below this share of the mean a distance is rounding.
     real = real & (distance > 1e-5 * view.geometry.mean_sq_dist.view(-1, 1, 1))
@@ -92,17 +149,3 @@ def _gain(kernel: Tensor, covered: Tensor, view: PoolView, weight: Tensor | None
     # From the left: a product with one column is slow in a batch.
     total = gain.sum(-1) if weight is None else (weight.unsqueeze(1) @ gain.transpose(1, 2)).squeeze(1)
     return total / view.geometry.landmark_mask.sum(1, keepdim=True).clamp(min=1)
-
-
-def kcenter_distance(view: PoolView) -> Tensor:
-    """Distance to the nearest labelled item (k-center greedy, Gonzalez 1985; Sener & Savarese 2018).
-
-    Without labels it is how much nearer the item is to the pool's mean than the farthest one, so that the
-    first centre is the most central item. In units of the root mean squared distance of the pool.
-    """
-    squared = view.nearest_sq_dist
-    scale = view.geometry.mean_sq_dist.unsqueeze(1)
-    off_centre = view.geometry.centre_sq_dist.sqrt()
-    central = off_centre.masked_fill(~view.valid, 0).amax(1, keepdim=True) - off_centre
-    distance = torch.where(squared.isinf(), central.clamp(min=0), squared.nan_to_num(posinf=0).sqrt())
-    return distance / scale.sqrt()

@@ -1,68 +1,21 @@
-"""Strategies from elsewhere: a user's file, or a query-strategy object of scikit-activeml."""
+"""Query strategies of scikit-activeml behind ``score(view)``."""
 
 from __future__ import annotations
 
 import inspect
-import re
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents.strategies import make_strategy
 from agents.strategies.base import Strategy
 from metaal_env.errors import InputError
 from metaal_env.pool.view import PoolView
 
-_OTHER_STREAM = re.compile(r"(.+)@(\d+)")
 
-
-def runs_code(spec: str) -> bool:
-    """Whether loading that strategy imports a Python file."""
-    while match := _OTHER_STREAM.fullmatch(spec):
-        spec = match[1]
-    file, separator, _ = spec.rpartition(":")
-    return bool(separator) and file.endswith(".py")
-
-
-def load_strategy(spec: str, *, seed: int = 0) -> Strategy:
-    """`agents.strategies.make_strategy` with two more kinds of spec.
-
-    Args:
-        spec: whatever `make_strategy` takes; ``"random@1"``, the same strategy under another seed (for A/A
-            tests); or ``"file.py:name"`` where `name` is a `SingleAnnotatorPoolQueryStrategy` of
-            scikit-activeml, as an object or a class.
-
-    Raises:
-        InputError: nothing of that name, or the file cannot be used.
-    """
-    if match := _OTHER_STREAM.fullmatch(spec):
-        return load_strategy(match[1], seed=seed + 7919 * int(match[2]))
-    file, separator, name = spec.rpartition(":")
-    if separator and file.endswith(".py") and Path(file).is_file():
-        found = _attribute(Path(file), name)
-        if _is_query_strategy(found):
-            return QueryStrategyAdapter(found() if inspect.isclass(found) else found, seed=seed)
-    return make_strategy(spec, seed=seed)
-
-
-def _attribute(path: Path, name: str) -> Any:
-    """The object `name` of a Python file; None where there is none or the file fails to import."""
-    spec = spec_from_file_location(f"metaal_external_{path.stem}", path)
-    assert spec is not None and spec.loader is not None  # a .py file always has a loader
-    module = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception:
-        return None  # `make_strategy` imports it again and says what is wrong
-    return getattr(module, name, None)
-
-
-def _is_query_strategy(found: object) -> bool:
-    """Whether `found` is scikit-activeml's; that package is imported only if the user's file did so."""
+def is_query_strategy(found: object) -> bool:
+    """Returns whether `found` is a class or object of scikit-activeml, without importing that package."""
     bases = inspect.getmro(found if inspect.isclass(found) else type(found))
     return any(base.__module__.startswith("skactiveml.") for base in bases)
 

@@ -1,0 +1,33 @@
+"""What ``policy=`` may be on one's own pool, and what it is by default."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from agents.loading import StrategySpec, load_strategy
+from agents.strategies import Strategy
+from agents.strategies.base import PrivilegedStrategy
+from metaal_env.errors import InputError
+
+DEFAULT_POLICY = "uherding"
+"""A rule that holds its own in every space, with and without a classifier (docs/own_pool.md compares)."""
+
+PolicySpec: TypeAlias = "StrategySpec | None"
+
+
+def load_policy(policy: PolicySpec = None) -> Strategy:
+    """Returns the strategy behind `policy`.
+
+    Args:
+        policy: None for `DEFAULT_POLICY`; else as for `agents.loading.load_strategy`.
+
+    Raises:
+        InputTypeError: neither a name, a path nor a strategy.
+        InputError: unknown name, damaged files, or a rule that looks at hidden labels.
+    """
+    strategy = load_strategy(DEFAULT_POLICY if policy is None else policy, argument="policy")
+    if isinstance(strategy, PrivilegedStrategy):
+        raise InputError(
+            f"policy={policy!r} looks at hidden labels, which your own pool lacks; choose another."
+        )
+    return strategy

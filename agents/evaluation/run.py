@@ -1,0 +1,194 @@
+"""One evaluation, top to bottom: plan, play what is missing, show everything."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from tqdm import tqdm
+
+from agents.evaluation.cluster import cluster_executor
+from agents.evaluation.measures import MEASURES
+from agents.evaluation.protocol.cells import Cell, cells_of, pending
+from agents.evaluation.protocol.planning import Plan, Planned, make_protocol, replay
+from agents.evaluation.protocol.protocol import Protocol
+from agents.evaluation.protocol.rows import read_results, to_csv
+from agents.evaluation.report.example_pools import example_pools, read_examples
+from agents.evaluation.report.outcome import outcome, write_figures
+from agents.evaluation.report.page import Provenance, write_report
+from agents.evaluation.report.tensorboard import write_tensorboard
+from agents.evaluation.workers import run_cells
+from metaal_env.errors import InputError
+from metaal_env.make import check_device
+from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.files import read_json, write_atomic
+from metaal_env.runtime.locks import claimed
+
+PROTOCOL, NOTES, EXAMPLES = "protocol.json", "notes.json", "examples.json"
+
+
+@dataclass
+class Options:
+    """Evaluate acquisition strategies on paired, unseen tasks."""
+
+    plan: Annotated[Plan, tyro.conf.arg(name="")]
+    out: Path | None = None
+    """Folder of the results; results/<data>-<digest> when left out."""
+    workers: int = 0
+    """Local processes; 0 = one per core."""
+    cluster: str | None = None
+    """Play cells as jobs instead: slurm, local or debug (extra cluster)."""
+    device: str = "cpu"
+    """Where tensors live: cpu or cuda."""
+    measure: str = "aulc"
+    """What tables compare: one of agents.evaluation.MEASURES."""
+    target: float | None = None
+    """Accuracy for "labels to target"; what random reaches at its budget when left out."""
+    report: bool = True
+    """Write report.html."""
+    protocol: Path | None = None
+    """Play a saved protocol (a file, or a folder of results) again; what describes tasks and strategies is then
+    ignored."""
+    trust: tuple[str, ...] = ()
+    """Strategies of a saved protocol, as file.py:Name, whose code may run."""
+    redraw: Path | None = None
+    """Draw the results of this folder again; nothing is played."""
+
+
+def run_command_line(arguments: Sequence[str], program: str, description: str | None = None) -> int:
+    """Parses the arguments and evaluates; returns the exit code.
+
+    Args:
+        arguments: without the program's name.
+        program: what starts it; recorded with the results.
+        description: shown by ``--help``.
+    """
+    options = tyro.cli(Options, args=list(arguments), description=description)
+    return run_cli(lambda: evaluate(options, " ".join([program, *arguments])))
+
+
+def evaluate(options: Options, command: str) -> Path:
+    """Plays what is missing, then shows everything; returns the folder of the results.
+
+    Raises:
+        InputError: bad options, or a folder that belongs to another protocol or process.
+    """
+    MEASURES[options.measure]  # refuses an unknown one before hours of work
+    check_device(options.device)
+    console = Console()
+    if options.redraw is not None:
+        protocol = Protocol.load(options.redraw / PROTOCOL)
+        with claimed(options.redraw, f"redraw={str(options.redraw)!r}"):
+            show(options.redraw, protocol, options, command, console)
+        return options.redraw
+    plan = options.plan
+    planned = make_protocol(plan) if options.protocol is None else replay(options.protocol, options.trust)
+    folder = options.out or default_folder(planned.protocol)
+    with claimed(folder, f"out={str(folder)!r}"):
+        complete(folder, planned, options, command, console)
+    return folder
+
+
+def complete(folder: Path, planned: Planned, options: Options, command: str, console: Console) -> None:
+    """Plays what the folder lacks of the plan and shows it together with what was there."""
+    protocol = planned.protocol
+    cells = cells_of(protocol, folder, options.device)
+    everything = protocol.joined_to(folder / PROTOCOL)
+    todo = pending(cells, protocol)
+    for line in planned.judged:
+        console.print(f"judged: {line}", style="bold", markup=False, highlight=False)
+    for note in planned.notes:
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
+    everything.save(folder / PROTOCOL)
+    _add_notes(folder / NOTES, command, planned)
+    tasks = protocol.n_tasks * len(protocol.seeds)
+    console.print(
+        f"{tasks} paired tasks × {len(protocol.scenarios)} scenario(s) × {len(protocol.contestants)} "
+        f"strategies → {folder}"
+        + (f" ({len(cells) - len(todo)} of {len(cells)} cells are there)" if todo != cells else ""),
+        markup=False,
+    )
+    play_cells(todo, len(cells), options)
+    write_atomic(folder / EXAMPLES, json.dumps(example_pools(protocol, options.device)).encode())
+    show(folder, everything, options, command, console)
+
+
+def default_folder(protocol: Protocol) -> Path:
+    """Returns a folder named after the data and all that determines the rows: two protocols never share one."""
+    data = "+".join(dict.fromkeys(s.axes["data"] for s in protocol.scenarios))
+    strategies = "".join(c.name + c.digest for c in protocol.contestants)
+    digest = hashlib.sha256((protocol.digest + strategies).encode()).hexdigest()[:8]
+    return Path("results") / f"{data[:40]}-{digest}"
+
+
+def play_cells(todo: Sequence[Cell], total: int, options: Options) -> None:
+    """Plays the missing cells under a progress bar."""
+    if not todo:
+        return
+    workers = options.workers or min(os.cpu_count() or 1, 8)
+    if options.device != "cpu":
+        workers = 1  # processes would share one GPU and its memory
+    with tqdm(total=total, initial=total - len(todo), desc="playing", unit="cell") as bar:
+
+        def done(cell: Cell) -> None:
+            bar.set_postfix_str(f"{cell.contestant.name} on {cell.scenario.axes['data']}", refresh=False)
+            bar.update()
+
+        executor = cluster_executor(options.cluster, todo[0].folder) if options.cluster else None
+        run_cells(list(todo), workers=workers, done=done, executor=executor)
+
+
+def show(folder: Path, protocol: Protocol, options: Options, command: str, console: Console) -> None:
+    """Prints verdict and tables; writes figures, TensorBoard's files and the report: all from the rows."""
+    results = read_results(folder, protocol)
+    notes = read_notes(folder / NOTES)
+    shown = outcome(
+        protocol,
+        results,
+        measure=options.measure,
+        target=options.target,
+        examples=read_examples(folder / EXAMPLES),
+    )
+    write_atomic(folder / "rows.csv.gz", gzip.compress(to_csv(list(results.values())).encode(), mtime=0))
+    images = write_figures(shown, folder / "figures")
+    write_tensorboard(protocol, results, folder / "tensorboard")
+    for headline in shown.headlines:
+        console.print(f"\n{headline.verdict}", style="bold", markup=False, highlight=False)
+        console.print(f"{headline.details}\n", markup=False, highlight=False)
+    for grid in shown.grids:
+        console.print(grid)
+    if options.report:
+        provenance = Provenance(
+            notes.get("judged", []), notes.get("notes", []), notes.get("commands", [command])
+        )
+        write_report(shown, images, protocol, provenance, folder / "report.html")
+        console.print(f"report: {folder / 'report.html'}", markup=False)
+    console.print(f"rows: {folder / 'rows.csv.gz'}", markup=False)
+    console.print(f"figures: {folder / 'figures'}", markup=False)
+    console.print(f"charts: tensorboard --logdir {folder}", markup=False)
+
+
+def _add_notes(path: Path, command: str, planned: Planned) -> None:
+    """Adds how this protocol came about to what earlier commands left."""
+    notes = read_notes(path)
+    for kind, new in (("commands", [command]), ("notes", planned.notes), ("judged", planned.judged)):
+        notes[kind] = list(dict.fromkeys([*notes.get(kind, []), *new]))
+    write_atomic(path, json.dumps(notes).encode())
+
+
+def read_notes(path: Path) -> dict[str, list[str]]:
+    """Reads commands and notes so far; nothing where the file is missing or unusable, for it only decorates."""
+    try:
+        saved = read_json(path, "notes")
+    except InputError:
+        return {}
+    lists = {kind: lines for kind, lines in saved.items() if isinstance(lines, list)}
+    return {kind: [line for line in lines if isinstance(line, str)] for kind, lines in lists.items()}

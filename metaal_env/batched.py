@@ -1,0 +1,63 @@
+"""Small operations on batches of padded pools: rows taken, distances, means, standard scores, unit ranges."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def take_rows(values: Tensor, positions: Tensor) -> Tensor:
+    """Returns (B, S, …) rows of (B, N, …) `values` at (B, S) `positions`; negative positions read row 0."""
+    batch = torch.arange(len(values), device=values.device).unsqueeze(1)
+    return values[batch, positions.clamp(min=0)]
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Returns (…, n, m) squared distances between (…, n, D) and (…, m, D), never negative.
+
+    Centred first: the expansion ‖a‖² + ‖b‖² − 2a·b loses digits when the common mean is large.
+    """
+    centre = b.mean(-2, keepdim=True)
+    a, b = a - centre, b - centre
+    distance = (-2 * a) @ b.transpose(-1, -2)
+    distance += a.square().sum(-1).unsqueeze(-1)
+    distance += b.square().sum(-1).unsqueeze(-2)
+    return distance.clamp_(min=0)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Returns (B, C) means of (B, N, C) `values` over the items of (B, N) `mask`; 0 where there is none."""
+    return (values * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def masked_deviation(values: Tensor, mask: Tensor) -> Tensor:
+    """Returns (B,) standard deviations of (B, N) `values` over `mask`."""
+    count = mask.sum(1).clamp(min=1)
+    mean = ((values * mask).sum(1) / count).unsqueeze(1)
+    return (((values - mean).square() * mask).sum(1) / count).sqrt()
+
+
+def standardise(scores: Tensor, mask: Tensor) -> Tensor:
+    """Returns (B, N, R) scores with mean 0 and deviation 1 over the items of (B, N) `mask`, 0 elsewhere.
+
+    A score that is constant over the mask becomes 0.
+    """
+    weight = (mask / mask.sum(1, keepdim=True).clamp(min=1)).unsqueeze(-1)  # (B, N, 1)
+    mean = (scores * weight).sum(1, keepdim=True)
+    deviation = ((scores - mean).square() * weight).sum(1, keepdim=True).sqrt()
+    scaled = torch.where(deviation > 1e-6, (scores - mean) / deviation.clamp(min=1e-6), 0.0)
+    return scaled * mask.unsqueeze(-1)
+
+
+def unit_range(scores: Tensor, mask: Tensor) -> Tensor:
+    """Returns (B, N) scores scaled so that those under `mask` span [0, 1]; constant scores become 1."""
+    low = scores.masked_fill(~mask, torch.inf).amin(1, keepdim=True)
+    high = scores.masked_fill(~mask, -torch.inf).amax(1, keepdim=True)
+    range_ = high - low
+    scaled = torch.where(range_ > 0, (scores - low) / range_.clamp(min=1e-30), 1.0)
+    return scaled.masked_fill(~mask, 0).clamp(0, 1)
+
+
+def as_tie_break(scores: Tensor, mask: Tensor) -> Tensor:
+    """Returns (B, N) double scores brought into [0, 1) in the same order, to decide between equal ranks."""
+    return 0.999 * unit_range(scores.double(), mask)

@@ -36,7 +36,7 @@ class Progress:
         counts: Class → labels.
         yardstick: Labels drawn at random.
         accuracy: Share of the yardstick that is predicted rightly from the other labels.
-        interval: Two-sided 95 % interval of the accuracy on the unlabelled items (Clopper and Pearson, 1934).
+        interval: Two-sided 95 % interval of the accuracy on further items of this kind (Clopper and Pearson, 1934).
         changed: Share of predictions that each of the last windows of `WINDOW` labels changed, the latest last.
         advice: Whether to go on.
     """
@@ -149,8 +149,8 @@ def status_lines(state: Progress) -> list[str]:
     if state.accuracy is not None and state.interval is not None:
         low, high = state.interval
         lines.append(
-            f"accuracy {state.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}), measured on "
-            f"{state.yardstick} labels drawn at random"
+            f"accuracy on further items of this kind {state.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}), "
+            f"measured on {state.yardstick} labels drawn at random"
         )
     else:
         lines.append(UNKNOWN)

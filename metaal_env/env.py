@@ -108,12 +108,14 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
         }
 
     def render(self) -> str | np.ndarray | None:
-        """The pool as text or picture: picks numbered in order, classes coloured once revealed."""
+        """Returns the pool as text or picture: picks numbered in order, classes coloured once revealed."""
         if self.render_mode is None:
             return None
         view = self.batch.view()
         accuracy = float(self.batch.state.metrics.accuracy)
-        return render_ansi(view, accuracy) if self.render_mode == "ansi" else render_rgb(view, accuracy)
+        if self.render_mode == "ansi":
+            return render_ansi(view, accuracy)
+        return render_rgb(view, accuracy, images=self.batch.core.pool_images(self.batch.state))
 
 
 def _first(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

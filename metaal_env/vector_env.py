@@ -89,7 +89,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
     ) -> None:
         """Gives every environment, or those at `rows`, a generator of its own.
 
-        An integer seeds them with seed, seed + 1, …, as in Gymnasium.
+        An integer seeds them with seed, seed + 1, …, as in Gymnasium; None keeps the generator that there is.
         """
         if seed is None or isinstance(seed, (int, np.integer)):
             seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
@@ -99,11 +99,17 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             raise InputError(f"seed={seed!r} must be a whole number, one for each environment, or None.")
         if len(seeds) != self.num_envs:
             raise InputError(f"seed has {len(seeds)} entries for num_envs={self.num_envs}; give one each.")
-        if rows is None:
-            self.generators = [np_random(s)[0] for s in seeds]
-        else:
-            for row in rows:
+        first = not self.generators
+        for row in range(self.num_envs) if first or rows is None else rows:
+            if first:
+                self.generators.append(np_random(seeds[row])[0])
+            elif seeds[row] is not None:
                 self.generators[row] = np_random(seeds[row])[0]
+
+    @property  # type: ignore[misc]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """The generators of all environments, as in Gymnasium's `SyncVectorEnv`."""
+        return tuple(self.generators)
 
     def begin(self) -> None:
         """Starts an episode in every environment."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from metaal_env.errors import InputError
+from metaal_env.pool.view import PoolView
 from metaal_env.render import render_ansi, render_rgb
 from metaal_env.vector_env import MetaALVectorEnv, check_actions, to_numpy
 
@@ -93,6 +94,14 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
             info |= {key: value.item() for key, value in outcome.items()}
         return observation, float(result.reward), terminated, False, info
 
+    def view(self) -> PoolView:
+        """Returns what may be known of the pool now, a batch of one: what strategies score, without hidden labels.
+
+        Raises:
+            gymnasium.error.ResetNeeded: no episode has been started.
+        """
+        return self.batch.view()
+
     def action_masks(self) -> np.ndarray:
         """Returns which items can be labelled now, (N,) bool; sb3-contrib's `MaskablePPO` asks for it.
 
@@ -109,12 +118,14 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
         }
 
     def render(self) -> str | np.ndarray | None:
-        """The pool as text or picture: picks numbered in order, classes coloured once revealed."""
+        """Returns the pool as text or picture: picks numbered in order, classes coloured once revealed."""
         if self.render_mode is None:
             return None
-        view = self.batch.core.view(self.batch.state)
+        view = self.batch.view()
         accuracy = float(self.batch.state.metrics.accuracy)
-        return render_ansi(view, accuracy) if self.render_mode == "ansi" else render_rgb(view, accuracy)
+        if self.render_mode == "ansi":
+            return render_ansi(view, accuracy)
+        return render_rgb(view, accuracy, images=self.batch.core.pool_images(self.batch.state))
 
 
 def _first(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

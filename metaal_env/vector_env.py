@@ -19,6 +19,7 @@ from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
 from metaal_env.observation import observation_space, observe, parse_observation
+from metaal_env.pool.view import PoolView
 
 MAX_ENVS = 2**16
 """More are a mistake: their observations alone would not fit into memory."""
@@ -210,6 +211,15 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             "return": self._returns[rows],
         }
 
+    def view(self) -> PoolView:
+        """Returns what may be known of every pool now: what strategies score, without hidden labels.
+
+        Raises:
+            gymnasium.error.ResetNeeded: no episode has been started.
+        """
+        self._require_episodes("view()")
+        return self.core.view(self.state)
+
     def action_masks(self) -> np.ndarray:
         """Returns which items can be labelled now, (B, N) bool; False at padding.
 
@@ -217,7 +227,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             gymnasium.error.ResetNeeded: no episode has been started.
         """
         self._require_episodes("action_masks()")
-        return self.core.view(self.state).selectable.cpu().numpy()
+        return self.view().selectable.cpu().numpy()
 
     def _require_episodes(self, call: str) -> None:
         if not hasattr(self, "state"):

@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import metaal_env
+from agents.loading import load_strategy
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner
 from metaal_env.vector_env import MetaALVectorEnv
@@ -130,6 +131,24 @@ def test_masks_repicks_and_budget_end():
     assert info["labels"] == SMALL["budget"] and 0 <= info["aulc"] <= 1
     with pytest.raises(gym.error.ResetNeeded):
         env.step(0)
+
+
+def test_a_view_shows_what_strategies_may_know_and_no_hidden_label():
+    env = gym.make("MetaAL-v0", **small())
+    with pytest.raises(gym.error.ResetNeeded, match=r"view\(\)"):
+        env.unwrapped.view()
+    observation, _ = env.reset(seed=1)
+    before = env.unwrapped.view()
+    pick = int(load_strategy("uherding").select(before)[0])
+    observation, *_ = env.step(pick)
+    view = env.unwrapped.view()
+    assert torch.equal(view.labelled[0].nonzero(), torch.tensor([[pick]])) and not before.labelled.any()
+    assert np.array_equal(view.selectable[0].numpy(), observation["action_mask"] == 1)
+    assert view.labels[0, pick] >= 0 and (view.labels[0] >= 0).sum() == 1
+    envs = MetaALVectorEnv(3, **small())
+    envs.reset(seed=1)
+    assert len(envs.view()) == 3
+    assert torch.equal(envs.view().embeddings[:1], before.embeddings)
 
 
 def test_paired_environments_play_the_same_tasks():

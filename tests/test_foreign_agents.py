@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 IDS = sorted(metaal_env.VARIANTS)
 TINY = {"way": 2, "pool_size": (7, 9), "budget": 3, "reward_per_class": 3, "test_per_class": 3}
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 MEASUREMENTS = ["item_features", "pool_features", "embeddings"]
 
 ON_POLICY = {"n_steps": 4, "device": "cpu", "seed": 0}

@@ -27,7 +27,7 @@ class StepResult(NamedTuple):
     valid: Tensor  # (B,) bool: False where a labelled item or padding was picked
 
 
-class Oracle:
+class LabelOracle:
     """Holds the hidden labels. Only the core and privileged strategies may have one; never the test set."""
 
     def __init__(self, core: Core, state: EpisodeState):
@@ -85,10 +85,10 @@ class Core:
         self.device = torch.device(device)
         self.learner = learner.to(self.device).eval().requires_grad_(False)
         # Embedded once per learner, not per episode: tasks only gather rows.
-        self.features = self.learner.prepare_all(dataset.inputs)  # (M, *F)
+        self.prepared = self.learner.prepare_all(dataset.inputs)  # (M, *F)
 
     def with_task(self, config: TaskConfig) -> Core:
-        """The same data, learner and reward for tasks of another shape; embedded features are shared."""
+        """The same data, learner and reward for tasks of another shape; prepared items are shared."""
         other = copy(self)
         other.sampler, other.config = TaskSampler(self.dataset, config), config
         return other
@@ -99,15 +99,15 @@ class Core:
         use_one_thread_after_fork()
         task = task.to(self.device)
         b, n = task.pool.shape
-        features = self.features[task.pool]
+        prepared = self.prepared[task.pool]
         order = torch.full((b, self.config.max_labels), -1, dtype=torch.long, device=self.device)
         order[:, : task.initial.shape[1]] = task.initial
         labelled = (task.initial.unsqueeze(2) == torch.arange(n, device=self.device)).any(1)
         labels = torch.where(labelled, task.oracle_labels, -1)
         state = EpisodeState(
             task=task,
-            features=features,
-            reward_features=self.features[task.reward],
+            prepared=prepared,
+            prepared_reward=self.prepared[task.reward],
             labelled=labelled,
             labels=labels,
             order=order,
@@ -119,7 +119,7 @@ class Core:
             accuracy_sum=torch.zeros(b, device=self.device),
         )
         self._adapt(state)
-        state.metrics = self._metrics(state.adapted, state.reward_features, task.reward_labels)
+        state.metrics = self._metrics(state.adapted, state.prepared_reward, task.reward_labels)
         return state
 
     @torch.no_grad()
@@ -145,7 +145,7 @@ class Core:
 
         before = state.metrics
         self._adapt(state)
-        after = self._metrics(state.adapted, state.reward_features, state.task.reward_labels)
+        after = self._metrics(state.adapted, state.prepared_reward, state.task.reward_labels)
         state.metrics = Metrics(*(torch.where(valid, a, b) for a, b in zip(after, before, strict=True)))
         state.accuracy_sum = state.accuracy_sum + state.metrics.accuracy
         terminated = (state.used >= state.task.budget) | ~(state.task.pool_mask & ~state.labelled).any(1)
@@ -173,17 +173,23 @@ class Core:
             seed=state.task.seed + state.used,
             geometry=geometry,
             learner=self.learner,
-            features=state.features,
+            prepared=state.prepared,
             adapted=state.adapted,
         )
 
-    def oracle(self, state: EpisodeState) -> Oracle:
-        return Oracle(self, state)
+    def pool_images(self, state: EpisodeState, row: int = 0) -> Tensor | None:
+        """Returns the (N, C, H, W) images of one episode's pool, to be looked at; None if its items are no images."""
+        if self.dataset.modality != "image":
+            return None
+        return self.dataset.inputs[state.task.pool[row].cpu()]
+
+    def oracle(self, state: EpisodeState) -> LabelOracle:
+        return LabelOracle(self, state)
 
     @torch.no_grad()
     def test_logits(self, state: EpisodeState) -> Tensor:
         """(B, S, K) logits on the test set; for evaluation alone, never for reward, policy or selection."""
-        return self.learner.predict(state.adapted, self.features[state.task.test])
+        return self.learner.predict(state.adapted, self.prepared[state.task.test])
 
     @torch.no_grad()
     def look_ahead(
@@ -199,8 +205,8 @@ class Core:
     def _adapt(self, state: EpisodeState) -> None:
         state.adapted = self.learner.adapt(*state.support, state.task.class_mask)
         if state.used.max() == 0 or not self.learner.static_embedding:
-            state.embeddings = self.learner.embed(state.adapted, state.features)
-        state.logits = self.learner.predict(state.adapted, state.features)
+            state.embeddings = self.learner.embed(state.adapted, state.prepared)
+        state.logits = self.learner.predict(state.adapted, state.prepared)
 
-    def _metrics(self, adapted: Adapted, features: Tensor, labels: Tensor) -> Metrics:
-        return score_logits(self.learner.predict(adapted, features), labels)
+    def _metrics(self, adapted: Adapted, prepared: Tensor, labels: Tensor) -> Metrics:
+        return score_logits(self.learner.predict(adapted, prepared), labels)

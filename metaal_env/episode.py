@@ -21,8 +21,8 @@ class EpisodeState:
     """Everything about B running episodes; each tensor has the leading dimension B."""
 
     task: TaskBatch
-    features: Tensor  # (B, N, *F) prepared pool items
-    reward_features: Tensor  # (B, R, *F) prepared reward items
+    prepared: Tensor  # (B, N, *F) prepared pool items
+    prepared_reward: Tensor  # (B, R, *F) prepared reward items
     labelled: Tensor  # (B, N) bool
     labels: Tensor  # (B, N) int64 revealed class; −1 if unknown or a distractor
     order: Tensor  # (B, S) int64 pool positions in the order of labelling; −1 at padding
@@ -43,7 +43,7 @@ class EpisodeState:
         longest = int((self.order >= 0).sum(1).max()) if self.order.numel() else 0
         order = self.order[:, :longest]
         labels = torch.take_along_dim(self.labels, order.clamp(min=0), 1)
-        return take_rows(self.features, order), labels, (order >= 0) & (labels >= 0)
+        return take_rows(self.prepared, order), labels, (order >= 0) & (labels >= 0)
 
     def rows(self, index: Tensor) -> EpisodeState:
         """Returns the episodes at `index` (int64) as a state of their own; the geometry is rebuilt on demand."""

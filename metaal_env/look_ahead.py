@@ -27,9 +27,9 @@ def look_ahead(
     columns = None
     if exact:
         candidates = take_rows(state.embeddings, positions)
-        evaluated = learner.embed(state.adapted, state.reward_features)
+        evaluated = learner.embed(state.adapted, state.prepared_reward)
         columns = learner.columns(state.adapted, candidates, evaluated)
-    reward, b = state.reward_features, len(positions)
+    reward, b = state.prepared_reward, len(positions)
     if columns is None:
         per_candidate = b * (reward[0].numel() + state.order.shape[1] * reward[0, 0].numel())
     else:
@@ -48,7 +48,7 @@ def look_ahead(
 def _by_adaptation(learner: InnerLearner, state: EpisodeState, positions: Tensor, labels: Tensor) -> Metrics:
     b, c = positions.shape
     support, support_labels, mask = state.support
-    extra = take_rows(state.features, positions).unsqueeze(2)  # (B, C, 1, *F)
+    extra = take_rows(state.prepared, positions).unsqueeze(2)  # (B, C, 1, *F)
 
     def repeat(x: Tensor) -> Tensor:  # (B, …) → (B·C, …)
         return x.repeat_interleave(c, 0)
@@ -59,7 +59,7 @@ def _by_adaptation(learner: InnerLearner, state: EpisodeState, positions: Tensor
         torch.cat([repeat(mask), labels.reshape(-1, 1) >= 0], 1),
         repeat(state.task.class_mask),
     )
-    logits = learner.predict_each(adapted, state.reward_features)
+    logits = learner.predict_each(adapted, state.prepared_reward)
     metrics = score_logits(logits, repeat(state.task.reward_labels))
     return Metrics(*(m.view(b, c) for m in metrics))
 
@@ -70,7 +70,7 @@ def _by_columns(
     """The same from the one logit column that a label changes."""
     target = state.task.reward_labels  # (B, R)
     real = (target >= 0).unsqueeze(1)
-    logits = learner.predict(state.adapted, state.reward_features)  # (B, R, K)
+    logits = learner.predict(state.adapted, state.prepared_reward)  # (B, R, K)
     true_logit = torch.take_along_dim(logits, target.clamp(min=0).unsqueeze(-1), 2).squeeze(-1)  # (B, R)
     y = labels.clamp(min=0)  # (B, c)
     new = columns.logits(part, y)  # (B, c, R)

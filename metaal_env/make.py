@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import warnings
 from dataclasses import fields, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from metaal_env.errors import InputError, OptionError
 from metaal_env.learners import InnerLearner, load_learner
 from metaal_env.rewards import REWARDS, Reward
 from metaal_env.runtime.forks import use_one_thread_after_fork
+from metaal_env.sampler import fit_task
 from metaal_env.tasks import TaskConfig
 
 
@@ -35,7 +37,8 @@ def make_core(
         dataset: registered name, path of a file or folder, or a `ClassDataset`.
         split: which classes tasks are made of.
         learner: registered name, saved learner or run folder, or an `InnerLearner`.
-        task: what tasks look like; `task_options` (``way=5, budget=10, …``) override its fields.
+        task: what tasks look like; `task_options` (``way=5, budget=10, …``) override its fields. Without it,
+            defaults that the data cannot supply are lowered with a warning that names them; options are not.
         reward: registered name or a callable.
         target_accuracy: in (0, 1]; ends episodes early.
         device: ``"cpu"``, a CUDA device, or ``"auto"``: the GPU if there is one, else the CPU.
@@ -59,6 +62,10 @@ def make_core(
     if not callable(chosen_reward):
         raise InputError(f"reward={reward!r} must be a name or a function.")
     data = (dataset if isinstance(dataset, ClassDataset) else load_dataset(dataset)).split(split)
+    if task is None:
+        config, changes = fit_task(config, data, set(task_options))
+        if changes:
+            warnings.warn(f"dataset={data.name!r}: fitted to the data: {', '.join(changes)}.", stacklevel=2)
     inner = load_learner(learner, data.input_shape) if isinstance(learner, str) else learner
     if not isinstance(inner, InnerLearner):
         raise InputError(f"learner={learner!r} must be a name, a path or an InnerLearner.")

@@ -38,11 +38,14 @@ class TaskSampler:
             )
         if len(self._usable) < config.max_way:
             least = int(np.argmin(sizes))
+            mend = "lower them"
+            if len(self._usable) < 2 and held == 2:
+                mend = "give more items of it, or take split='all', which holds back none for other splits"
             raise InputError(
                 f"dataset={dataset.name!r}: class {dataset.class_names[least]!r} has {sizes[least]} items, but "
                 f"reward_per_class={config.reward_per_class} and test_per_class={config.test_per_class} leave "
                 f"none for the pool, and only {len(self._usable)} classes are large enough for "
-                f"way={config.way!r}; lower them."
+                f"way={config.way!r}; {mend}."
             )
         if config.distractors and len(self._usable) <= config.max_way:
             raise InputError(
@@ -150,26 +153,34 @@ def _class_counts(
 
 
 def fit_task(task: TaskConfig, data: ClassDataset, fixed: set[str]) -> tuple[TaskConfig, list[str]]:
-    """Shrinks a task to what a data set can supply; returns it and what was changed.
+    """Shrinks a task to what a data set can supply. Returns it and what was changed or left out.
+
+    Held-out sets shrink until the rarest class of a task keeps an item for the pool. Classes that are too rare even
+    for one item in each set are left out of tasks.
 
     Args:
         fixed: names that the caller chose explicitly; these are never changed.
     """
     wanted = task
-    sizes = np.sort(np.bincount(data.labels.numpy(), minlength=data.n_classes))[::-1]
+    sizes = np.bincount(data.labels.numpy(), minlength=data.n_classes)
+    descending = np.sort(sizes)[::-1]
 
     def change(name: str, value: Any) -> None:
         nonlocal task
         if name not in fixed and getattr(task, name) != value:
             task = replace(task, **{name: value})
 
+    held_out = ("reward_per_class", "test_per_class")
+    least = sum(getattr(task, name) if name in fixed else 1 for name in held_out)
+    servable = int((sizes > least).sum())
+    most = servable if servable >= 2 else data.n_classes
     low, high = bounds(task.way)
-    if high > data.n_classes:
-        change("way", (min(low, data.n_classes), data.n_classes) if low < data.n_classes else data.n_classes)
+    if high > most:
+        change("way", (min(low, most), most) if low < most else most)
     way_low, way_high = (min(n, data.n_classes) for n in bounds(task.way))
-    smallest = int(sizes[way_high - 1])
+    smallest = int(descending[way_high - 1])
     if smallest <= task.reward_per_class + task.test_per_class:
-        for name in ("reward_per_class", "test_per_class"):
+        for name in held_out:
             change(name, max(1, smallest // 4))
     held = task.reward_per_class + task.test_per_class
     usable = np.sort(sizes[sizes > held] - held)[:way_low]
@@ -178,4 +189,10 @@ def fit_task(task: TaskConfig, data: ClassDataset, fixed: set[str]) -> tuple[Tas
         low, high = bounds(task.budget)
         change("budget", (min(low, room - initial), room - initial) if low < high else room - initial)
     changed = [n for n in TaskConfig.__dataclass_fields__ if getattr(task, n) != getattr(wanted, n)]
-    return task, [f"{name} {getattr(wanted, name)} → {getattr(task, name)}" for name in changed]
+    notes = [f"{name} {getattr(wanted, name)} → {getattr(task, name)}" for name in changed]
+    rare = [c for c in np.argsort(sizes, kind="stable") if 0 < sizes[c] <= held]
+    if rare and data.n_classes - len(rare) >= 2:
+        named = ", ".join(f"{data.class_names[c]!r} ({sizes[c]} items)" for c in rare[:3])
+        more = f" and {len(rare) - 3} more" if len(rare) > 3 else ""
+        notes.append(f"too rare for tasks: {named}{more}")
+    return task, notes

@@ -119,11 +119,11 @@ def test_label_kinds_give_the_same_answer(kind: str, missing: Any) -> None:
         {"batch_size": 1.5},
         {"batch_size": True},
         {"candidates": "all"},
-        {"candidates": np.ones(N, dtype=bool)},
         {"candidates": [0.5, 1.5]},
         {"random_state": "seed"},
         {"policy": 3},
         {"budget": "many"},
+        {"budget": True},
         {"sample_weight": ["a"] * N, "clf": GaussianNB()},
     ],
 )
@@ -147,6 +147,8 @@ def test_wrong_types_raise(change: dict[str, Any]) -> None:
         ({"candidates": [N]}, "positions"),
         ({"candidates": [20, 20]}, "different"),
         ({"candidates": []}, "empty"),
+        ({"candidates": np.ones(N - 1, dtype=bool)}, "one per item"),
+        ({"candidates": np.zeros(N, dtype=bool)}, "without any True"),
         ({"candidates": np.zeros((2, 3))}, "features"),
         ({"policy": "uherdin"}, "did you mean 'uherding'"),
         ({"policy": "greedy_lookahead"}, "hidden labels"),
@@ -361,7 +363,7 @@ def test_code_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     guide = (Path(__file__).parents[1] / "docs" / "own_pool.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", guide, re.S)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     optional = {"agents.acquisition import MetaALQuery": "skactiveml", "small_text": "small_text"}
     for words, package in optional.items():
         if importlib.util.find_spec(package) is None:

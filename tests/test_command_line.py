@@ -135,4 +135,4 @@ def test_auto_is_the_default_and_equals_the_device_that_it_stands_for(core: Core
         core.dataset, split="all", way=3, pool_size=20, budget=4, device=str(check_device("auto"))
     )
     assert default.device == named.device
-    assert torch.equal(default.features, named.features)
+    assert torch.equal(default.prepared, named.prepared)

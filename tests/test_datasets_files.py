@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -45,8 +44,7 @@ def test_csv_without_header_takes_the_last_column_as_label(tmp_path: Path) -> No
         ("a,price\n1,1.5\n2,2.5\n3,3.5\n", "at least 2 classes of 2 items"),
         ("a,label\n" + "".join(f"t{i},{i % 2}\n" for i in range(60)), "60 different texts"),
         ('a,label\n"1,x\n2,y\n', "no readable CSV"),
-        ("a,label\n1,\udcff\n", "is not UTF-8"),
-        ("a,label\n1," + "x" * 200_000 + "\n", "no readable CSV"),
+        ("a,label\n1,\udc81\n", "is not UTF-8"),
     ],
 )
 def test_bad_csv(text: str, message: str, tmp_path: Path) -> None:
@@ -94,6 +92,3 @@ def test_bad_image_folders(tmp_path: Path) -> None:
         (noisy / "b" / "1.png").write_bytes(content)
         with pytest.raises(InputError, match=r"1\.png' is no readable image"):
             load_dataset(str(noisy))
-    Image.fromarray(np.zeros((9, 9), np.uint16)).save(noisy / "b" / "1.png")
-    with pytest.raises(InputError, match="convert it to 8 bits"):
-        load_dataset(str(noisy))

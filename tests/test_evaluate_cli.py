@@ -130,17 +130,19 @@ def test_more_strategies_join_the_same_tasks(small: Path, data: Path) -> None:
         "    def score(self, view):\n"
         "        return -view.logits.amax(-1)\n"
     )
-    theirs = ["own.py:Confused"]
+    external = ["own.py:Confused"]
     if importlib.util.find_spec("skactiveml"):
         (small / "foreign.py").write_text(
             "from skactiveml.pool import UncertaintySampling\nqs = UncertaintySampling(method='entropy')\n"
         )
-        theirs.append("foreign.py:qs")
-    out, _ = evaluate([*command, "--strategies", "random", "random@1", "--extra-strategies", *theirs], small)
+        external.append("foreign.py:qs")
+    out, _ = evaluate(
+        [*command, "--strategies", "random", "random@1", "--extra-strategies", *external], small
+    )
     after = rows(small / "results" / "a")
     assert {name: after[name] for name in before} == before
-    assert len(after) == len(before) + 1 + len(theirs)
-    for name in ("margin", "random@1", *(spec.partition(":")[2] for spec in theirs)):
+    assert len(after) == len(before) + 1 + len(external)
+    for name in ("margin", "random@1", *(spec.partition(":")[2] for spec in external)):
         assert name in out
 
 
@@ -245,12 +247,13 @@ def test_without_arguments_the_newest_run_is_judged_on_its_own_terms(data: Path,
     out, _ = evaluate(
         ["--n-tasks", "6", "--split", "all", "--workers", "1", "--test-per-class", "5"], tmp_path
     )
-    assert "Verdict on policy" in out and "greedy_lookahead*" in out
+    assert "judged: policy newer, the newest of 2 runs under runs/" in out
+    assert "policy newer" in out.split("Verdict on policy newer")[0] and "greedy_lookahead*" in out
     [results] = (tmp_path / "results").iterdir()
     protocol = json.loads((results / "protocol.json").read_text())
     assert protocol["contestants"][0] == {
         **protocol["contestants"][0],
-        "name": "policy",
+        "name": "policy newer",
         "spec": "runs/newer",
     }
     [scenario] = protocol["scenarios"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from agents.evaluation.paired import Paired
 from agents.evaluation.protocol.cells import cells_of, pending
 from agents.evaluation.protocol.planning import Plan, make_protocol, replay
 from agents.evaluation.protocol.rows import read_results
+from agents.evaluation.protocol.task_grid import TaskGrid, grid_tasks
 from agents.evaluation.statistics.comparisons import pooled_difference
 from agents.evaluation.workers import run_cells
 from agents.training.config import TrainConfig
@@ -28,8 +29,7 @@ PLAN = Plan(
     dataset=("iris",),
     split="all",
     strategies=("random", "margin"),
-    pool_size=(20,),
-    budget=(3, (2, 4)),
+    task=TaskGrid(pool_size=(20,), budget=(3, (2, 4))),
     n_tasks=70,
 )
 
@@ -40,7 +40,7 @@ def rows(folder: Path) -> dict[str, bytes]:
 
 def test_any_executor_plays_the_same_cells(tmp_path: Path) -> None:
     planned = make_protocol(PLAN)
-    assert planned.notes == ["iris: settings fitted to the data: way 10 → 3"] * 2
+    assert planned.notes == ["iris: settings fitted to the data: way 10 → 3"] and planned.judged == []
     here, elsewhere = (cells_of(planned.protocol, tmp_path / name) for name in ("here", "elsewhere"))
     assert len(here) == 2 * 2 * 2  # scenarios, strategies, blocks of 70 tasks
     finished: list[str] = []
@@ -68,7 +68,7 @@ def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path, monkeypatch
     with pytest.raises(InputError, match="slurm, local, debug"):
         cluster_executor("moon", tmp_path)
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(InputError, match=r"metaal\[cluster\]"):
+    with pytest.raises(InputError, match=r"pip install submitit"):
         cluster_executor("local", tmp_path)
 
 
@@ -89,7 +89,7 @@ def test_a_saved_protocol_is_played_again_with_the_same_rows(tmp_path: Path) -> 
 
 
 def test_a_matrix_varies_one_setting_at_a_time() -> None:
-    planned = make_protocol(replace(PLAN, matrix=True, budget=(3,), pool_size=()))
+    planned = make_protocol(replace(PLAN, matrix=True, task=TaskGrid(budget=(3,))))
     base, *others = planned.protocol.scenarios
     assert {
         sum(a != b for a, b in zip(base.axes.values(), s.axes.values(), strict=True)) for s in others
@@ -109,9 +109,19 @@ def test_tasks_are_fitted_to_small_data_but_not_against_the_users_will() -> None
 def test_a_setting_means_what_it_means_in_training_and_spans_scenarios_when_repeated() -> None:
     words = ["--way", "5", "20", "--way", "7", "--class-concentration", "0.3", "--class-concentration", "inf"]
     plan = tyro.cli(Plan, args=words)
-    assert plan.way == ((5, 20), 7) and plan.class_concentration == (0.3, float("inf"))
+    assert plan.task.way == ((5, 20), 7) and plan.task.class_concentration == (0.3, float("inf"))
     trained = tyro.cli(TrainConfig, args=[*words[:3], *words[-2:]]).task
-    assert (trained.way, trained.class_concentration) == (plan.way[0], plan.class_concentration[1])
+    assert (trained.way, trained.class_concentration) == (plan.task.way[0], plan.task.class_concentration[1])
+
+
+def test_a_grid_has_the_settings_of_tasks_and_no_others() -> None:
+    assert [f.name for f in fields(TaskGrid)] == [f.name for f in fields(TaskConfig)]  # type: ignore[arg-type]
+    grid = TaskGrid(way=(2, (3, 5)), label_noise=(0.1,))
+    found = list(grid_tasks(grid, TaskConfig(budget=7)))
+    assert [(g.task.way, g.task.label_noise, g.task.budget) for g in found] == [(2, 0.1, 7), ((3, 5), 0.1, 7)]
+    assert {g.chosen for g in found} == {frozenset({"way", "label_noise"})}
+    varied = [g for g in grid_tasks(TaskGrid(), TaskConfig(), matrix=True) if g.is_variation]
+    assert len(varied) == 10 and all("way" in g.chosen for g in varied if g.task.way != 10)
 
 
 def test_several_policies_count_as_one_method() -> None:

@@ -10,7 +10,7 @@ from evaluation_stubs import RandomStub, clusters, core
 from agents.evaluation import pair, play
 from agents.evaluation.measures import area, aulc, labels_to_target, quality
 from agents.strategies.base import PrivilegedStrategy
-from metaal_env.core import Oracle
+from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.pool.view import PoolView
 
@@ -23,7 +23,7 @@ class First(RandomStub):
 class NewClass(PrivilegedStrategy):
     """Takes an item of a class without a label."""
 
-    def score_with(self, view: PoolView, oracle: Oracle) -> torch.Tensor:
+    def score_with(self, view: PoolView, oracle: LabelOracle) -> torch.Tensor:
         return 1 - torch.take_along_dim(view.seen.float(), oracle.true_labels.clamp(min=0), 1)
 
 

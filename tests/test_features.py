@@ -142,7 +142,7 @@ def test_hidden_labels_are_unreachable_and_unread(network):
         if id(item) in seen or isinstance(item, (str, int, float, type)):
             continue
         seen.add(id(item))
-        assert type(item).__name__ not in ("TaskBatch", "Oracle", "EpisodeState", "Core")
+        assert type(item).__name__ not in ("TaskBatch", "LabelOracle", "EpisodeState", "Core")
         todo += list(vars(item).values()) if hasattr(item, "__dict__") else []
         todo += list(item.values()) if isinstance(item, dict) else []
 

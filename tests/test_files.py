@@ -21,7 +21,7 @@ from metaal_env.runtime import files
 from metaal_env.runtime.artifacts import load_artifact, save_artifact
 from metaal_env.runtime.checkpoints import read_checkpoint, write_checkpoint
 from metaal_env.runtime.command_line import run_cli
-from metaal_env.runtime.files import read_bytes, read_json, stay_inside, write_atomic, write_together
+from metaal_env.runtime.files import read_bytes, read_json, refuse_outward_links, write_atomic, write_together
 
 NOBODY = 65534
 
@@ -153,11 +153,11 @@ def test_links_that_lead_out_of_a_folder_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     (folder / "figures").mkdir(parents=True)
     (folder / "inside").symlink_to(folder / "figures")
-    stay_inside(folder, "run='run'")
-    stay_inside(tmp_path / "nowhere", "run='nowhere'")
+    refuse_outward_links(folder, "run='run'")
+    refuse_outward_links(tmp_path / "nowhere", "run='nowhere'")
     (folder / "figures" / "out").symlink_to(tmp_path)
     with pytest.raises(InputError, match="leads out of the folder; delete it") as caught:
-        stay_inside(folder, "run='run'")
+        refuse_outward_links(folder, "run='run'")
     assert_sentence(caught.value, "run")
 
 

@@ -27,7 +27,7 @@ from agents.strategies.fitted.gain_models import LAL
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner, load_learner, save_learner
 from metaal_env.runtime import artifacts
-from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
+from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
 
 
 @dataclass
@@ -200,7 +200,7 @@ def test_checkpoints(examples: int, tmp_path: Path) -> None:
         try:
             found = read_checkpoint(path, Config())
             assert found is not None
-            with restoring(path):
+            with as_input_error(path):
                 module.load_state_dict(found["module"])
                 optimizer.load_state_dict(found["optimizer"])
                 assert found["step"] >= 0 and sum(found["losses"]) >= 0
@@ -233,15 +233,15 @@ def changed_state(draw: st.DrawFn, state: dict[str, Any]) -> Any:
 def test_affordable_counts_every_factory() -> None:
     with (
         pytest.raises(InputError, match="far more weights") as caught,
-        artifacts.affordable({}, "learner='x'"),
+        artifacts.limit_allocation({}, "learner='x'"),
     ):
         nn.Sequential(*(nn.Linear(5000, 5000) for _ in range(100)))
     refused(caught.value, "learner")
     with (
         pytest.raises(InputError, match="far more weights") as caught,
-        artifacts.affordable({}, "policy='x'"),
+        artifacts.limit_allocation({}, "policy='x'"),
     ):
         nn.ModuleList(nn.Linear(1, 1) for _ in itertools.count())
     refused(caught.value, "policy")
-    with artifacts.affordable({}, "learner='x'"):
+    with artifacts.limit_allocation({}, "learner='x'"):
         assert nn.Linear(3, 4).weight.shape == (4, 3)

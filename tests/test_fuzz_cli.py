@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import command_line
-from agents.acquisition.tool import commands as acquisition
-from agents.evaluation import run as evaluate
+from agents.acquisition.integrations.label_studio import serve
+from agents.evaluation import run as evaluation
 from agents.training import run as train_policy
 from agents.training.config import TrainConfig
 from metaal_env.runtime.command_line import run_cli
@@ -134,16 +134,16 @@ START += [
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_evaluate(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but the playing and the drawing, which other tests cover."""
-    monkeypatch.setattr(evaluate, "play_missing", lambda *_, **__: None)
-    monkeypatch.setattr(evaluate, "cluster_executor", lambda *_: None)
-    monkeypatch.setattr(evaluate, "show", lambda *_: None)
-    monkeypatch.setattr(evaluate, "example_pools", lambda *_: {})
+    monkeypatch.setattr(evaluation, "play_missing", lambda *_, **__: None)
+    monkeypatch.setattr(evaluation, "cluster_executor", lambda *_: None)
+    monkeypatch.setattr(evaluation, "show", lambda *_: None)
+    monkeypatch.setattr(evaluation, "example_pools", lambda *_: {})
     codes = []
 
     @fuzz(examples * 3 // 10)
     @given(lines(EVALUATE, st.sampled_from([START, START, []])))
     def check(arguments: list[str]) -> None:
-        codes.append(check_exit(lambda: evaluate.main(arguments), arguments))
+        codes.append(check_exit(lambda: evaluation.main(arguments), arguments))
 
     check()
     assert {0, 2} == set(codes)
@@ -194,7 +194,9 @@ def test_train_policy(examples: int, data: Path) -> None:
 METAAL = {
     "--labels": ("mine.csv",), "--encoder": ("raw", "tfidf", "pixels"), "--label-column": ("label",),
     "--text-column": ("text",), "--k": ("2", "50"), "--policy": ("uherding", "random"), "--budget": ("5", "20"),
-    "--out": ("out.csv",), "--count": ("1",), "--key": ("text",), "--host": ("127.0.0.1",), "--port": ("0",),
+    "--out": ("out.csv",), "--count": ("1",), "--classes": ("a,b", "a,,b"), "--yardstick": ("3",),
+    "--from": ("items.csv",), "--id-column": ("id",), "--ignore": ("weight",), "--figure": ("why.svg",),
+    "--key": ("text",), "--host": ("127.0.0.1",), "--port": ("0",),
 }  # fmt: skip
 
 
@@ -206,13 +208,16 @@ class Idle:
     def serve_forever(self) -> None:
         return None
 
+    def server_close(self) -> None:
+        return None
+
 
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_metaal(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acquisition, "make_server", lambda *_: Idle())
+    monkeypatch.setattr(serve, "make_server", lambda *_: Idle())
     monkeypatch.setattr("builtins.input", lambda *_: (_ for _ in ()).throw(EOFError))
     start = st.tuples(
-        st.sampled_from(["suggest", "suggest", "label", "status", "report", "serve", "sugest", ""]),
+        st.sampled_from(["suggest", "suggest", "import", "label", "status", "report", "serve", "sugest", ""]),
         st.sampled_from(
             ["items.csv", "items.csv", "texts.txt", "clusters.npz", "broken.csv", "gone.csv", ".", "\0"]
         ),

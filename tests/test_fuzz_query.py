@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hostile import EXAMPLES, fuzz, refused
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from agents.acquisition import MetaALQuery, query
 from metaal_env.errors import InputError
@@ -32,6 +35,15 @@ KINDS = (
     "integers",
 )
 TYPES = ("f2", "f4", "f8", "i1", "i8", "u1", "?", ">f8", "f16")
+
+
+LAYOUTS = ("fortran", "strided", "reversed", "read-only", "mapped", "image", "tensor", "csr", "csc", "masked")
+CONTAINERS: dict[str, Callable[[np.ndarray], Any]] = {
+    "tensor": torch.tensor,
+    "csr": sparse.csr_array,
+    "csc": sparse.csc_matrix,
+    "masked": np.ma.masked_array,
+}
 
 
 def vectors(kind: str, n: int, d: int, seed: int) -> np.ndarray:
@@ -56,9 +68,7 @@ def pools(draw: st.DrawFn, folder: Path) -> dict[str, Any]:
     x = vectors(draw(st.sampled_from(KINDS)), n, d, draw(st.integers(0, 99)))
     with np.errstate(all="ignore"):
         x = np.nan_to_num(x.astype(draw(st.sampled_from(TYPES))))
-    layout = draw(
-        st.sampled_from(["plain", "plain", "fortran", "strided", "reversed", "read-only", "mapped", "image"])
-    )
+    layout = draw(st.sampled_from(["plain", "plain", *LAYOUTS]))
     if layout == "fortran":
         x = np.asfortranarray(x)
     elif layout == "strided":
@@ -78,6 +88,9 @@ def pools(draw: st.DrawFn, folder: Path) -> dict[str, Any]:
     labels = np.array(draw(st.lists(st.integers(0, classes - 1), min_size=n, max_size=n)))
     style = draw(st.sampled_from(["nan", "none", "minus one", "text", "list"]))
     y: Any = np.where(known, labels, np.nan)
+    dense = np.array(x).reshape(n, -1)
+    if layout in CONTAINERS:
+        x = CONTAINERS[layout](dense.astype(np.float64))
     arguments: dict[str, Any] = {"X": x, "y": y}
     if style in ("none", "text"):
         values = [f"c{c}" if style == "text" else c for c in labels]
@@ -94,7 +107,7 @@ def pools(draw: st.DrawFn, folder: Path) -> dict[str, Any]:
             : draw(st.integers(1, len(open_)))
         ]
     elif among == "features":
-        arguments["candidates"] = np.array(x.reshape(n, -1)[open_])
+        arguments["candidates"] = dense[open_]
     arguments |= {
         "batch_size": draw(st.integers(1, 4)),
         "return_utilities": draw(st.booleans()),
@@ -129,7 +142,7 @@ SPOILED = st.sampled_from(
 def spoiled(draw: st.DrawFn, folder: Path) -> dict[str, Any]:
     arguments = draw(pools(folder))
     if draw(st.booleans()):
-        x = np.array(arguments["X"], dtype=np.float64)
+        x = np.array(plain(arguments["X"]), dtype=np.float64)
         x.flat[draw(st.integers(0, x.size - 1))] = draw(st.sampled_from([np.nan, np.inf, -np.inf]))
         return arguments | {"X": x}
     return arguments | dict([draw(SPOILED)])
@@ -152,7 +165,7 @@ def known_of(arguments: dict[str, Any]) -> np.ndarray:
 
 def check_answer(arguments: dict[str, Any], answer: Any) -> None:
     picks, utilities = answer if arguments["return_utilities"] else (answer, None)
-    n, known, candidates = len(arguments["X"]), known_of(arguments), arguments.get("candidates")
+    n, known, candidates = arguments["X"].shape[0], known_of(arguments), arguments.get("candidates")
     by_features = candidates is not None and candidates.ndim == 2
     allowed = np.zeros(len(candidates) if by_features else n, dtype=bool)
     allowed[slice(None) if by_features else np.flatnonzero(~known) if candidates is None else candidates] = (
@@ -173,10 +186,15 @@ def check_answer(arguments: dict[str, Any], answer: Any) -> None:
             assert utilities[row][pick] == np.nanmax(utilities[row])
 
 
+def plain(value: Any) -> Any:
+    return value.toarray() if sparse.issparse(value) else np.asarray(value)
+
+
 def contents(arguments: dict[str, Any]) -> dict[str, Any]:
+    found = {key: plain(value) if hasattr(value, "shape") else value for key, value in arguments.items()}
     return {
         key: value.tobytes() if isinstance(value, np.ndarray) and value.dtype != object else repr(value)
-        for key, value in arguments.items()
+        for key, value in found.items()
     }
 
 

@@ -37,7 +37,7 @@ from metaal_env.meta_training.train import MetaTrainConfig, Training, meta_train
 from metaal_env.rewards import REWARDS
 from metaal_env.runtime.command_line import run_cli
 from metaal_env.runtime.files import clear_temporaries, write_atomic
-from metaal_env.runtime.interrupts import put_off
+from metaal_env.runtime.interrupts import deferred_interrupts
 
 ROOT = Path(__file__).parents[1]
 TASK = {"way": 2, "pool_size": 12, "budget": 3, "reward_per_class": 3, "test_per_class": 3}
@@ -171,19 +171,19 @@ def test_signals_end_meta_training_with_a_checkpoint(tmp_path, monkeypatch, caps
 
 
 def test_a_second_signal_acts_at_once_and_ignored_ones_stay_ignored():
-    with pytest.raises(KeyboardInterrupt), put_off() as noted:
+    with pytest.raises(KeyboardInterrupt), deferred_interrupts() as noted:
         signal.raise_signal(signal.SIGINT)
         assert noted == [signal.SIGINT]
         signal.raise_signal(signal.SIGINT)
         pytest.fail("the second signal was put off too")
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        with put_off() as noted:
+        with deferred_interrupts() as noted:
             signal.raise_signal(signal.SIGTERM)
         assert not noted
         # A handler that returns must not make an unfinished training look like a finished one.
         signal.signal(signal.SIGTERM, lambda *_: None)
-        with pytest.raises(KeyboardInterrupt), put_off():
+        with pytest.raises(KeyboardInterrupt), deferred_interrupts():
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -193,7 +193,7 @@ def test_in_another_thread_signals_are_left_alone():
     with ThreadPoolExecutor(1) as pool:
 
         def work():
-            with put_off() as noted:
+            with deferred_interrupts() as noted:
                 return signal.getsignal(signal.SIGTERM), noted
 
         assert pool.submit(work).result() == (signal.getsignal(signal.SIGTERM), [])

@@ -8,7 +8,7 @@ from conftest import cluster_dataset
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner
-from metaal_env.learners.bodies import computing_in
+from metaal_env.learners.bodies import body_dtype
 from metaal_env.meta_training import train as module
 from metaal_env.meta_training.config import MetaTrainConfig
 from metaal_env.meta_training.few_shot_tasks import distorted
@@ -141,7 +141,7 @@ def test_lower_precision_reaches_the_body_alone_and_ends_with_its_context():
     learner = build_learner("protonet", (1, 14, 14), width=4)
     inputs = torch.randint(0, 256, (5, 1, 14, 14), dtype=torch.uint8)
     exact = learner.prepare(inputs)
-    with computing_in(learner, torch.bfloat16):
+    with body_dtype(learner, torch.bfloat16):
         rough = learner.prepare(inputs)
     assert rough.dtype == torch.float32 and not torch.equal(rough, exact)
     torch.testing.assert_close(rough, exact, atol=0.1, rtol=0.05)

@@ -63,7 +63,7 @@ def test_a_header_that_claims_gigabytes_is_cut(tmp_path: Path) -> None:
 
 def test_tables_have_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "wide.csv").write_text("," * 200 + "\n" * 100)
-    monkeypatch.setattr("metaal_env.datasets.readers.table.MAX_CELLS", 250)
+    monkeypatch.setattr("metaal_env.datasets.readers.cells.MAX_CELLS", 250)
     with pytest.raises(InputError, match="more than 250 cells; convert it") as caught:
         load_dataset(str(tmp_path / "wide.csv"))
     refused(caught.value, "dataset")
@@ -73,7 +73,7 @@ def test_tables_have_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     refused(caught.value, "dataset")
     (tmp_path / "words.csv").write_text("word,label\n" + "".join(f"w{i % 40},{i % 2}\n" for i in range(80)))
     monkeypatch.undo()
-    monkeypatch.setattr("metaal_env.datasets.readers.table.MAX_CELLS", 1000)
+    monkeypatch.setattr("metaal_env.datasets.readers.columns.MAX_CELLS", 1000)
     with pytest.raises(InputError, match="become 3,200 numbers") as caught:
         load_dataset(str(tmp_path / "words.csv"))
     refused(caught.value, "dataset")

@@ -101,7 +101,7 @@ def test_a_protocol_runs_no_code_unless_it_is_trusted(
     Path("p.json").write_text(json.dumps(protocol(contestants__0__spec=spec)))
     before = snapshot(tmp_path)
     code, message = evaluate("--protocol", "p.json")
-    assert code == 2 and f"--extra-strategies {spec}" in message
+    assert code == 2 and f"--trust {spec}" in message
     assert_sentence(message, "protocol")
     assert snapshot(tmp_path) == before
 

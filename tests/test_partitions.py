@@ -112,7 +112,7 @@ def brute_force(view: PoolView, likelihood: bool) -> torch.Tensor:
     b, n, m, k = everyone.shape
     x = sampled_clusterings.coordinates(view.geometry).double().numpy()
     named, within = everyone.argmax(-1).numpy(), found.clusterings.within.mean(1).double().numpy()
-    slope = found.clusterings.sharpness.double().numpy() / (2 * expectation.TEMPERATURE * within)
+    slope = found.clusterings.sharpness.double().numpy() / (2 * expectation.SOFTNESS * within)
     out = np.zeros((b, n))
     for row, i, part in np.ndindex(b, n, m):
         z = named[row, :, part]

@@ -20,8 +20,8 @@ from metaal_env.pool.view import PoolView
 
 def brute_force_risk(view: PoolView, loss: str) -> np.ndarray:
     """Expected pool loss by adapting to one hypothetical support at a time."""
-    assert view.learner is not None and view.features is not None
-    x, labels = view.features[0], view.labels[0]
+    assert view.learner is not None and view.prepared is not None
+    x, labels = view.prepared[0], view.labels[0]
     known = torch.nonzero(labels >= 0).squeeze(1).tolist()
     rest = torch.nonzero(labels < 0).squeeze(1).tolist()
     risks = np.zeros(len(x))

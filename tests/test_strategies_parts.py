@@ -37,8 +37,8 @@ def test_predicting_under_all_hypotheses_at_once_equals_one_by_one(name: str) ->
     state = core.reset(sample(core, 3))
     label(core, state, 2)
     view = core.view(state)
-    assert view.learner is not None and view.features is not None
-    items = view.features[:, :7]
+    assert view.learner is not None and view.prepared is not None
+    items = view.prepared[:, :7]
     k = view.class_mask.shape[1]
     for part, adapted, _ in hypotheses(view, None, items.shape[1]):
         copies = (part.stop - part.start) * k
@@ -68,13 +68,13 @@ def test_a_committee_is_its_members_adapted_one_by_one() -> None:
     strategy = BALD(members=4, feature_share=1.0)
     found = committee_probs(view, strategy)
     guess, _ = guesses(view, 4, strategy.seed + 2)
-    assert view.learner is not None and view.features is not None
+    assert view.learner is not None and view.prepared is not None
     for member in range(4):
-        support = view.features[:, [0, 1, *guess[0, member, 2:].tolist()]]
+        support = view.prepared[:, [0, 1, *guess[0, member, 2:].tolist()]]
         adapted = view.learner.adapt(
             support, torch.arange(5).unsqueeze(0), torch.ones(1, 5, dtype=torch.bool), view.class_mask
         )
-        probs = torch.softmax(view.learner.predict(adapted, view.features), -1)
+        probs = torch.softmax(view.learner.predict(adapted, view.prepared), -1)
         torch.testing.assert_close(found[:, member], probs)
 
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from agents.acquisition.representatives import Spread
+from agents.acquisition.arrays import Features
+from agents.acquisition.representatives import Representatives
 from agents.acquisition.user_pool import Pool
 from agents.strategies.base import Strategy, similarity_to
 from metaal_env.batched import unit_range
@@ -35,7 +36,7 @@ class Selection(NamedTuple):
 
 def choose(
     pool: Pool,
-    x: np.ndarray,
+    x: Features,
     positions: np.ndarray,
     known: np.ndarray,
     size: int,
@@ -45,9 +46,9 @@ def choose(
 ) -> Selection:
     """Picks `size` items among `positions`, which count in the pool."""
     enough = size <= int(pool.view.selectable.sum())
-    spread = Spread(pool, x, positions, known, everything and enough and not with_utilities)
+    representatives = Representatives(pool, x, positions, known, everything and enough and not with_utilities)
     plan = None
-    if size > 1 and spread.covers_all and _plans_batches(strategy):
+    if size > 1 and representatives.covers_all and _plans_batches(strategy):
         plan = strategy.select_batch(pool.view, size)[0].tolist()
     rounds = score_rounds(strategy, pool.view, _rescore_every(strategy, pool, size))
     picks: list[int] = []
@@ -55,13 +56,13 @@ def choose(
     places, values, views = [], [], []
     scores, view = next(rounds)
     for step in range(size):
-        utilities = spread.utilities(scores)
+        utilities = representatives.utilities(scores)
         if with_utilities:
-            rows.append(spread.over_pool(utilities))
+            rows.append(representatives.over_pool(utilities))
         if plan is None:
-            pick, place, value = spread.pick(utilities)
+            pick, place, value = representatives.pick(utilities)
         else:
-            pick, place, value = spread.take(plan[step], scores)
+            pick, place, value = representatives.take(plan[step], scores)
         picks.append(pick)
         places.append(place)
         values.append(value)
@@ -94,29 +95,29 @@ def score_rounds(
             with torch.no_grad():
                 raw = strategy.score(view)
         scores = raw
-        if step > 0 and not strategy.spreads:
+        if step > 0 and not strategy.diversifies:
             scores = (0.05 + 0.95 * unit_range(raw, view.selectable)) * penalty
         pick = yield _tidy(scores, view), view
         chosen = view.seed.new_tensor([pick])
         view = view.with_pending(chosen)
-        if not strategy.spreads and pick >= 0:
+        if not strategy.diversifies and pick >= 0:
             penalty = penalty * (1 - similarity_to(view, chosen)).clamp(min=0)
 
 
 def _tidy(scores: torch.Tensor, view: PoolView) -> np.ndarray:
     """(M,) float64: finite at items that can be picked, NaN elsewhere."""
     utilities = scores[0].double().cpu().numpy().copy()
-    open_ = view.selectable[0].cpu().numpy()
-    finite = utilities[open_ & np.isfinite(utilities)]
+    selectable = view.selectable[0].cpu().numpy()
+    finite = utilities[selectable & np.isfinite(utilities)]
     low, high = (finite.min() - 1, finite.max() + 1) if len(finite) else (0.0, 0.0)
     utilities = np.nan_to_num(utilities, nan=low, neginf=low, posinf=high)
-    utilities[~open_] = np.nan
+    utilities[~selectable] = np.nan
     return utilities
 
 
 def _rescore_every(strategy: Strategy, pool: Pool, size: int) -> int:
     """1, but for large batches from large pools by rules that look at single items, the learned ones included."""
-    if strategy.spreads or len(pool.rows) <= EXACT_BATCHES:
+    if strategy.diversifies or len(pool.rows) <= EXACT_BATCHES:
         return 1
     return -(-size // MAX_EVALUATIONS)
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from agents.acquisition.arrays import Labels
-from metaal_env.errors import InputError, InputTypeError
+from agents.acquisition.arrays import as_numpy
+from agents.acquisition.labels import Labels, class_list
+from agents.acquisition.options import QueryOptions
+from agents.acquisition.pool_items import PoolItems
+from metaal_env.errors import InputError, InputTypeError, brief
+
+TRIALS = ((100, 10, 0), (1000, 20, 12))
+"""Rows, rows per class and made-up classes with which a classifier is tried that cannot be fitted to the labels."""
 
 
 class RowClassifier:
@@ -16,44 +23,143 @@ class RowClassifier:
 
     Args:
         predict_rows: (M,) positions in the pool → (M, K) probabilities.
-        classes: (K,) what the columns stand for.
+        classes: (K,) the columns' classes.
     """
 
-    def __init__(self, predict_rows: Callable[[np.ndarray], np.ndarray], classes: Sequence[Any] | np.ndarray):
+    def __init__(self, predict_rows: Callable[[np.ndarray], Any], classes: Sequence[Any] | np.ndarray):
         self.predict_rows, self.classes_ = predict_rows, np.asarray(classes)
 
 
-def fitted(clf: Any, fit_clf: bool, x: np.ndarray, labels: Labels, weight: np.ndarray | None) -> Any:
-    """A fitted copy of the caller's classifier; None where metaal's own head has to serve."""
+def check_classifier(clf: Any, fit_clf: bool) -> None:
+    """Raises `InputTypeError` for no classifier, `InputError` for one that is not fitted though it should be."""
     if clf is None or isinstance(clf, RowClassifier):
-        return clf
+        return
     if isinstance(clf, type) or not (hasattr(clf, "fit") and hasattr(clf, "predict_proba")):
-        raise InputTypeError(f"clf={clf!r} must be a classifier object with fit and predict_proba.")
-    if not fit_clf:
-        return clf
+        raise InputTypeError(
+            f"clf={_name(clf)} must be a classifier object with fit and predict_proba; "
+            "CalibratedClassifierCV gives probabilities to one without."
+        )
+    if not fit_clf and getattr(clf, "classes_", None) is None:
+        raise InputError(f"clf={_name(clf)} is not fitted; fit it first or leave out fit_clf=False.")
+
+
+def known_classes(clf: Any, fit_clf: bool) -> list[Any]:
+    """Returns the lists of classes that a classifier names before it is fitted to the labels; None for no list."""
+    named = getattr(clf, "classes", None)  # scikit-activeml's
+    return [named, None if fit_clf and not isinstance(clf, RowClassifier) else getattr(clf, "classes_", None)]
+
+
+def predictions(
+    items: PoolItems,
+    labels: Labels,
+    rows: np.ndarray,
+    options: QueryOptions,
+    classes: list[Any],
+    closed: bool,
+) -> tuple[np.ndarray, list[Any]] | None:
+    """Computes (M, C) probabilities of the (M,) `rows` of the pool and names their C columns.
+
+    Returns None where metaal's own head has to serve: without a classifier, with labels of one class, and, with a
+    warning, while there are too few labels or classes to fit it.
+
+    Args:
+        classes: all classes that are known so far.
+        closed: whether there is no other class.
+
+    Raises:
+        InputError: the classifier cannot be fitted at all, cannot predict, or gives unusable probabilities.
+    """
+    clf, weight = options.clf, options.weights(len(items))
+    if clf is None:
+        return None
+    if isinstance(clf, RowClassifier):
+        return _asked(clf, lambda: clf.predict_rows(rows), len(rows))
+    if not options.fit_clf:
+        return _asked(clf, lambda: clf.predict_proba(items.take(rows)), len(rows))
     # scikit-learn's classifiers refuse a single class, scikit-activeml's are then sure of it everywhere.
     if len(labels.seen) < 2:
         return None
+    known = np.flatnonzero(labels.known)
+    try:
+        return _fit_and_ask(
+            clf, items.take(known), labels.values, _at(weight, known), items.take(rows), len(rows)
+        )
+    except Exception as error:  # whatever a classifier raises that has too little to go on
+        if not _needs_more(clf, items, labels, weight, classes, closed):
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"clf={_name(clf)} could not be fitted or asked: {brief(error)}") from error
+    warnings.warn(
+        f"clf={_name(clf)} needs more labels or classes than there are so far; until it can be fitted, "
+        "metaal's own head guides the choice.",
+        stacklevel=2,
+    )
+    return None
+
+
+def _fit_and_ask(
+    clf: Any, X: Any, y: np.ndarray, weight: np.ndarray | None, asked: Any, n: int
+) -> tuple[np.ndarray, list[Any]]:
     from sklearn.base import clone
 
-    options = {} if weight is None else {"sample_weight": weight[labels.known]}
-    return clone(clf).fit(x[labels.known], labels.values, **options)
+    model = clone(clf, safe=False)
+    model.fit(X, y, **({} if weight is None else {"sample_weight": weight}))
+    return _asked(model, lambda: model.predict_proba(asked), n)
 
 
-def probabilities(clf: Any, x: np.ndarray, rows: np.ndarray, code: dict[Any, int], k: int) -> np.ndarray:
-    """(M, K) probabilities of the (M,) `rows` of the pool by the fitted `clf`, its columns at our classes.
-
-    Raises:
-        InputError: other shapes, values that are not finite, or below 0.
-    """
-    found = clf.predict_rows(rows) if isinstance(clf, RowClassifier) else clf.predict_proba(x[rows])
-    raw = np.asarray(found, dtype=np.float64)
-    columns = [code[value] for value in np.asarray(clf.classes_).tolist()]
-    if raw.shape != (len(rows), len(columns)) or not np.isfinite(raw).all() or raw.min() < 0:
+def _asked(clf: Any, ask: Callable[[], Any], n: int) -> tuple[np.ndarray, list[Any]]:
+    """(n, C) checked probabilities and the C classes."""
+    class_list([], clf.classes_)  # that they are a list of labels of one kind
+    names = np.asarray(clf.classes_).tolist()
+    try:
+        raw = np.asarray(as_numpy(ask()), dtype=np.float64)
+    except Exception as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"clf={_name(clf)} cannot predict for these items: {brief(error)}") from error
+    if raw.shape != (n, len(names)) or not np.isfinite(raw).all() or raw.min() < 0:
         raise InputError(
-            f"clf.predict_proba gave shape {raw.shape} or unusable values for {len(rows)} items and "
-            f"{len(columns)} classes; give one finite probability per item and class."
+            f"clf.predict_proba gave shape {raw.shape} or unusable values for {n} items and "
+            f"{len(names)} classes; give one finite probability per item and class."
         )
-    probs = np.zeros((len(rows), k))
-    probs[:, columns] = raw
-    return probs
+    return raw, names
+
+
+def _needs_more(
+    clf: Any, items: PoolItems, labels: Labels, weight: np.ndarray | None, classes: list[Any], closed: bool
+) -> bool:
+    """Whether the classifier could be fitted if there were more labels, or more classes where these may still come.
+
+    It is tried on items of the pool with labels in turn: what fails there too is no matter of how few labels there are.
+    """
+    rng = np.random.default_rng(0)
+    for size, per_class, made_up in TRIALS:
+        names = list(classes) if closed else _with_more(labels.seen, made_up)
+        rows = rng.integers(0, len(items), max(size, per_class * len(names)))
+        y = np.array([names[i % len(names)] for i in range(len(rows))])
+        some = rows[:5]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                _fit_and_ask(clf, items.take(rows), y, _at(weight, rows), items.take(some), len(some))
+        except Exception:  # the same, or another of the classifier's own faults
+            continue
+        return True
+    return False
+
+
+def _with_more(seen: list[Any], count: int) -> list[Any]:
+    """Distinct labels, at least `count`, of which those seen come first."""
+    if isinstance(seen[0], str):
+        more = [f"{max(seen)} {i}" for i in range(count)]
+    else:
+        more = [max(seen) + 1 + i for i in range(count)]
+    return [*seen, *more[: max(0, count - len(seen))]]
+
+
+def _at(weight: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if weight is None else weight[rows]
+
+
+def _name(clf: Any) -> str:
+    return clf.__name__ if isinstance(clf, type) else type(clf).__name__ if hasattr(clf, "fit") else repr(clf)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from agents.acquisition.arrays import (
-    InputTypeError,
-    Labels,
-    check_candidates,
-    check_features,
-    check_labels,
-)
+from agents.acquisition.arrays import check_same_order, count
 from agents.acquisition.batch import Selection, choose
+from agents.acquisition.candidates import Candidates, all_unlabelled, are_features, by_features, by_position
+from agents.acquisition.classifier import check_classifier
+from agents.acquisition.labels import Labels, check_labels, hint
+from agents.acquisition.options import QueryOptions, Seed
 from agents.acquisition.policies import PolicySpec, load_policy
+from agents.acquisition.pool_items import PoolItems, read_pool
 from agents.acquisition.user_pool import build_pool
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, InputTypeError
 
 
 def query(
@@ -32,33 +31,40 @@ def query(
     batch_size: int = 1,
     return_utilities: bool = False,
     policy: PolicySpec = None,
-    random_state: int | np.random.RandomState | None = None,
+    random_state: Seed = None,
     classes: Any = None,
     missing_label: Any = np.nan,
     budget: int | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Chooses the items of a pool to label next. Nothing that is passed in is changed.
 
-    Pools of up to `pool.MAX_SCORED` unlabelled items are scored exactly. Of a larger one that many items,
-    drawn uniformly, are scored and picked from; asked for utilities or for given candidates, the others take
-    the utility of the scored item nearest to them.
+    Pools of up to `user_pool.MAX_SCORED` unlabelled items are scored exactly. Of a larger one that many items,
+    drawn uniformly, are scored and picked from. Asked for utilities or for given candidates, the others take
+    the utility of the scored item nearest to them. Strategies whose cost grows with items times classes score at most
+    `user_pool.MAX_CELLS` of these.
 
     Args:
-        X: (N, D) vectors or (N, H, W[, C]) images of any numeric type, possibly memory-mapped. Distances are
-            taken as they are: scale columns of different units first.
+        X: (N, D) vectors or (N, H, W[, C]) images of any numeric type, possibly memory-mapped; also a data frame, a
+            SciPy sparse matrix or a torch tensor. Distances are taken as they are: scale columns of different units
+            first. Where `clf` is a `Pipeline`, X may be anything that its steps read, e.g. texts or a data frame with
+            columns of text: distances are then those of its steps' output before the last.
         y: (N,) labels, `missing_label` where unknown.
-        clf: classifier with ``predict_proba`` whose uncertainty guides the choice; by default metaal's own
-            logistic regression, which also serves while fewer than two classes are known.
-        fit_clf: fit a copy of `clf` to the labels; else it is used as it is.
+        clf: classifier with ``predict_proba`` whose uncertainty guides the choice; it is given the rows of X as X
+            holds them. By default metaal's own logistic regression, which also serves, with a warning, while there are
+            too few labels to fit `clf`.
+        fit_clf: fit a copy of `clf` to the labels; else it is used as it is, also before any label is known.
         sample_weight: (N,) weights for fitting `clf`.
-        candidates: positions in X, or (C, D) features; all unlabelled items by default. Labelled items may be
-            named too; they come last.
+        candidates: positions in X, an (N,) mask, or (C, D) features; all unlabelled items by default. Labelled items
+            may be named too; they come last.
         batch_size: items to choose together; more than there are is reduced with a warning.
         return_utilities: also return utilities.
-        policy: see `policies.load_policy`; the default is ``"uherding"``. Learned ones want a `clf` and all `classes`.
-        random_state: seed; None counts as 0, so that equal calls give equal answers.
+        policy: see `agents.acquisition.load_policy`; the default is ``"uherding"``. Learned ones want a `clf` and all
+            `classes`.
+        random_state: seed, or a NumPy generator, which is not advanced; None counts as 0, so that equal calls give
+            equal answers.
         classes: all classes, where they are known in advance.
-        missing_label: what stands for «unknown» in `y`: nan, None, a number or a string.
+        missing_label: the mark of «unknown» in `y`: nan, None, a number or a string. Values that are None, NaN,
+            `pandas.NA` or masked are unknown in any case.
         budget: labels that will be bought in all, those known included; some rules plan with it, no learned policy.
 
     Returns:
@@ -69,82 +75,82 @@ def query(
 
     Raises:
         InputTypeError: an argument of the wrong type; it is a `TypeError` and an `InputError`.
-        InputError: unusable values, e.g. NaN in X (naming the place); an ordinary `ValueError`.
+        InputError: unusable values, e.g. NaN in X (naming the place), or a `clf` that cannot be fitted whatever the
+            labels; an ordinary `ValueError`.
     """
-    found = select(
-        X,
-        y,
-        clf=clf,
-        fit_clf=fit_clf,
-        sample_weight=sample_weight,
-        candidates=candidates,
-        batch_size=batch_size,
-        return_utilities=return_utilities,
-        policy=policy,
-        random_state=random_state,
-        classes=classes,
-        missing_label=missing_label,
-        budget=budget,
+    options = QueryOptions(clf, fit_clf, sample_weight, classes, budget, missing_label, random_state, policy)
+    selection = select(
+        X, y, options, candidates=candidates, batch_size=batch_size, return_utilities=return_utilities
     )
-    return (found.picks, found.utilities) if found.utilities is not None else found.picks
+    return (selection.picks, selection.utilities) if selection.utilities is not None else selection.picks
 
 
 def select(
     X: Any,
     y: Any,
+    options: QueryOptions | None = None,
     *,
-    clf: Any = None,
-    fit_clf: bool = True,
-    sample_weight: Any = None,
     candidates: Any = None,
     batch_size: int = 1,
     return_utilities: bool = False,
-    policy: PolicySpec = None,
-    random_state: int | np.random.RandomState | None = None,
-    classes: Any = None,
-    missing_label: Any = np.nan,
-    budget: int | None = None,
+    **changes: Any,
 ) -> Selection:
-    """As `query`, with what explains the picks."""
-    x = check_features(X)
-    labels = check_labels(y, len(x), missing_label)
-    chosen = check_candidates(candidates, x, labels.known)
+    """Chooses as `query` does, and also returns what explains the picks.
+
+    Args:
+        options: the default ones if left out.
+        changes: single options by name, which take the place of those in `options`.
+    """
+    options = replace(options or QueryOptions(), **changes)
+    if not isinstance(return_utilities, (bool, np.bool_)):
+        raise InputTypeError(f"return_utilities={return_utilities!r} must be True or False.")
+    n = count(X)
+    check_same_order(X, y, "y")
+    labels = check_labels(y, n, options.missing_label)
+    check_classifier(options.clf, options.fit_clf)
+    items = read_pool(X, labels, options.clf, options.fit_clf)
+    check_same_order(X, candidates, "candidates")
+    chosen = _candidates(candidates, items, labels)
     size = _batch_size(batch_size, len(chosen.positions))
-    weight = _weights(sample_weight, clf, len(x))
-    for name, value in (("fit_clf", fit_clf), ("return_utilities", return_utilities)):
-        if not isinstance(value, (bool, np.bool_)):
-            raise InputTypeError(f"{name}={value!r} must be True or False.")
-    if budget is not None and not isinstance(budget, numbers.Integral):
-        raise InputTypeError(f"budget={budget!r} must be a whole number of labels.")
-    strategy = load_policy(policy)
-    if chosen.appended is not None:
-        new = len(chosen.appended)
-        x = np.concatenate([x, chosen.appended])
+    weight = options.weights(n)
+    seed = options.seed + int(labels.known.sum())
+    strategy = load_policy(options.policy)
+    if chosen.new is not None:
+        new = len(chosen.new)
+        items = items.extended(candidates, chosen.new)
         labels = Labels(np.r_[labels.known, np.zeros(new, dtype=bool)], labels.values, labels.seen)
         weight = None if weight is None else np.r_[weight, np.ones(new)]
-    pool = build_pool(
-        x,
-        labels,
-        clf=clf,
-        fit_clf=bool(fit_clf),
-        sample_weight=weight,
-        classes=classes,
-        seed=_seed(random_state) + int(labels.known.sum()),
-        budget=None if budget is None else int(budget),
-        batch_size=size,
-        with_learner=strategy.needs_learner,
-    )
-    everything = candidates is None
-    found = choose(
-        pool, x, chosen.positions, labels.known, size, strategy, everything, bool(return_utilities)
+    options = replace(options, sample_weight=weight)
+    pool = build_pool(items, labels, options, strategy, batch_size=size, seed=seed)
+    selection = choose(
+        pool,
+        items.vectors,
+        chosen.positions,
+        labels.known,
+        size,
+        strategy,
+        everything=candidates is None,
+        with_utilities=bool(return_utilities),
     )
     if not chosen.direct:
-        return found
-    place = {int(position): i for i, position in enumerate(chosen.positions)}
-    return found._replace(
-        picks=np.array([place[int(pick)] for pick in found.picks]),
-        utilities=None if found.utilities is None else found.utilities[:, chosen.positions],
+        return selection
+    position_of = {int(position): i for i, position in enumerate(chosen.positions)}
+    return selection._replace(
+        picks=np.array([position_of[int(pick)] for pick in selection.picks]),
+        utilities=None if selection.utilities is None else selection.utilities[:, chosen.positions],
     )
+
+
+def _candidates(candidates: Any, items: PoolItems, labels: Labels) -> Candidates:
+    if candidates is None:
+        return all_unlabelled(labels)
+    if are_features(candidates):
+        rows = items.encode(items.in_my_order(candidates), "candidates")
+        return by_features(rows, items.vectors, labels.known)
+    chosen = by_position(candidates, len(items))
+    if labels.known.all() and hint(labels.seen):
+        raise InputError(f"candidates={chosen.positions[:5].tolist()}… all have a label{hint(labels.seen)}.")
+    return chosen
 
 
 def _batch_size(batch_size: Any, available: int) -> int:
@@ -158,29 +164,3 @@ def _batch_size(batch_size: Any, available: int) -> int:
             stacklevel=3,
         )
     return min(int(batch_size), available)
-
-
-def _weights(sample_weight: Any, clf: Any, n: int) -> np.ndarray | None:
-    if sample_weight is None:
-        return None
-    if clf is None:
-        raise InputError("sample_weight is given but clf is None; give the classifier whose fit it weighs.")
-    try:
-        weight = np.asarray(sample_weight, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputTypeError(f"sample_weight is no array of numbers ({error}).") from error
-    if weight.shape != (n,):
-        raise InputError(f"sample_weight has shape {weight.shape}; give one weight per item: ({n},).")
-    return weight
-
-
-def _seed(random_state: Any) -> int:
-    if random_state is None:
-        return 0
-    if isinstance(random_state, np.random.RandomState):
-        return int(deepcopy(random_state).randint(2**31))
-    if isinstance(random_state, (bool, np.bool_)) or not isinstance(random_state, numbers.Integral):
-        raise InputTypeError(f"random_state={random_state!r} must be None, an integer or a RandomState.")
-    if int(random_state) < 0:
-        raise InputError(f"random_state={random_state} must not be negative.")
-    return int(random_state)

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
+from scipy import sparse
 
+from agents.acquisition.arrays import Features
 from agents.acquisition.user_pool import Pool
 
 CHUNK = 1024
 """Items whose nearest scored item is looked for at a time; with 4,096 scored ones that is 16 MB."""
 
 
-class Spread:
-    """Picks among the candidates and gives utilities for the whole pool.
+class Representatives:
+    """Picks among the candidates by the scores of the items that stand for them, and spreads utilities over the pool.
 
     When only scored items are wanted, or every unlabelled item was scored, no distance is computed.
 
     Args:
-        pool: what was scored.
+        pool: the items that were scored.
         x: (N, D) the whole pool.
         positions: (C,) the candidates; those with a label already rank last.
         known: (N,) bool, items with a label.
         scored_only: every scored item is a candidate and nobody asks about the others.
     """
 
-    def __init__(
-        self, pool: Pool, x: np.ndarray, positions: np.ndarray, known: np.ndarray, scored_only: bool
-    ):
-        self.n = len(x)
-        open_ = pool.view.selectable[0].cpu().numpy()
-        self.targets = np.flatnonzero(open_)  # view positions that represent
+    def __init__(self, pool: Pool, x: Features, positions: np.ndarray, known: np.ndarray, scored_only: bool):
+        self.n = x.shape[0]
+        self.targets = np.flatnonzero(pool.view.selectable[0].cpu().numpy())  # view positions that represent
         self.rows = pool.rows
         scored = pool.rows[self.targets]
         candidate = np.zeros(self.n, dtype=bool)
@@ -50,28 +51,19 @@ class Spread:
         self.distance = np.concatenate([self.distance[keep], np.zeros(len(again))])
         self.left = np.ones(len(self.members), dtype=bool)
 
-    def _nearest(self, x: np.ndarray, scored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest scored item of every candidate and the squared distance to it, in chunks: O(C·M·D)."""
-        centre = x[scored].astype(np.float64).mean(0)
-        scale = max(float(np.abs(x[scored] - centre).max()), 1e-300)
-
-        def prepared(positions: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(((x[positions] - centre) / scale).astype(np.float32))
-
+    def _nearest(self, x: Features, scored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Finds each candidate's nearest scored item and the squared distance to it, in chunks: O(C·M·D)."""
         own = np.searchsorted(scored, self.members).clip(max=len(scored) - 1)
         is_scored = scored[own] == self.members
         owner, distance = np.empty(len(self.members), np.int64), np.zeros(len(self.members))
-        reference = prepared(scored)
-        minus_half = -0.5 * reference.square().sum(1)
-        score = torch.empty(CHUNK, len(scored))  # one for all chunks: fresh memory of this size is slow
-        for start in range(0, len(self.members), CHUNK):
-            part = slice(start, start + CHUNK)
-            rows = prepared(self.members[part])
-            near = torch.addmm(minus_half, rows, reference.T, out=score[: len(rows)])
-            index = near.numpy().argmax(1)  # numpy's is ten times as fast as torch's
+        products = _dense_products if isinstance(x, np.ndarray) else _sparse_products
+        start = 0
+        for near, length in products(x, scored, self.members):
+            part = slice(start, start + len(near))
+            index = near.argmax(1)
             owner[part] = index
-            best = near[torch.arange(len(rows)), torch.from_numpy(index)]
-            distance[part] = (rows.square().sum(1) - 2 * best).clamp(min=0).numpy()
+            distance[part] = (length - 2 * near[np.arange(len(near)), index]).clip(min=0)
+            start += len(near)
         owner[is_scored], distance[is_scored] = own[is_scored], 0.0  # among copies, itself
         return self.targets[owner], distance
 
@@ -106,3 +98,33 @@ class Spread:
         """As `pick`, for the item at a view position that a plan asks for; only where `covers_all`."""
         self.left[self.members == self.rows[place]] = False
         return int(self.rows[place]), place, float(scores[place])
+
+
+Chunks = Iterator[tuple[np.ndarray, np.ndarray]]
+"""(c, M) inner products of c rows with M references, less half the squared length of the reference, and the (c,)
+squared lengths of the rows."""
+
+
+def _dense_products(x: np.ndarray, references: np.ndarray, rows: np.ndarray) -> Chunks:
+    centre = x[references].astype(np.float64).mean(0)
+    scale = max(float(np.abs(x[references] - centre).max()), 1e-300)
+
+    def prepared(positions: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(((x[positions] - centre) / scale).astype(np.float32))
+
+    reference = prepared(references)
+    minus_half = -0.5 * reference.square().sum(1)
+    product = torch.empty(CHUNK, len(references))  # one for all chunks: fresh memory of this size is slow
+    for start in range(0, len(rows), CHUNK):
+        part = prepared(rows[start : start + CHUNK])
+        near = torch.addmm(minus_half, part, reference.T, out=product[: len(part)])
+        yield near.numpy(), part.square().sum(1).numpy()  # numpy's argmax is ten times as fast as torch's
+
+
+def _sparse_products(x: sparse.csr_array, references: np.ndarray, rows: np.ndarray) -> Chunks:
+    scale = max(float(np.abs(x[references].data).max(initial=0)), 1e-300)
+    reference = x[references].astype(np.float64) / scale
+    minus_half = -0.5 * reference.multiply(reference).sum(1)
+    for start in range(0, len(rows), CHUNK):
+        part = x[rows[start : start + CHUNK]].astype(np.float64) / scale
+        yield (part @ reference.T).toarray() + minus_half, part.multiply(part).sum(1)

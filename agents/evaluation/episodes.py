@@ -1,4 +1,4 @@
-"""`Episodes`: what a strategy did on a number of tasks, as arrays; the one data structure of evaluation."""
+"""`Episodes`: the picks and curves of one strategy on many tasks, as arrays."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Episodes:
 
     @property
     def label(self) -> str:
-        """The name, with a star when privileged."""
+        """Returns the name, with a star when privileged."""
         return self.strategy + ("*" if self.privileged else "")
 
     def rows(self, index: np.ndarray) -> Episodes:
-        """The episodes at `index` (int or bool array)."""
+        """Returns the episodes at `index` (int or bool array)."""
         return replace(
             self,
             **{name: getattr(self, name)[index] for name in _PER_EPISODE},
@@ -59,12 +59,12 @@ _PER_EPISODE = ("strata", "seeds", "way", "pool", "budget", "picks", "seconds")
 
 
 def is_policy(name: str) -> bool:
-    """Whether a strategy of that name is a trained policy: ``policy``, or ``policy <run>`` among several."""
+    """Returns whether a strategy of that name is a trained policy: ``policy``, or ``policy <run>``."""
     return name == "policy" or name.startswith("policy ")
 
 
 def concatenate(parts: Sequence[Episodes]) -> Episodes:
-    """Episodes of one strategy, one after another; shorter curves are padded with NaN."""
+    """Joins episodes of one strategy, one after another; shorter curves are padded with NaN."""
     longest = max(part.picks.shape[1] for part in parts)
 
     def padded(array: np.ndarray, width: int, fill: float) -> np.ndarray:

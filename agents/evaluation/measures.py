@@ -1,4 +1,4 @@
-"""Measures: what one moment of an episode is worth on a labelled set, and numbers derived from its curve."""
+"""Measures: scores of predictions on a labelled set, and numbers derived from curves of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from agents.evaluation.episodes import Episodes
-from metaal_env.metrics import score_logits
+from metaal_env.metrics import calibration_error, score_logits
 from metaal_env.registry import Registry
-
-CALIBRATION_BINS = 10
 
 
 def quality(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """How good predictions are on a labelled set.
+    """Scores predictions on a labelled set.
 
     Args:
         logits: (B, n, K).
@@ -39,19 +37,16 @@ def quality(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     recall = (member * hit.unsqueeze(-1)).sum(1) / per_class.clamp(min=1)
     present = (per_class > 0).to(logits.dtype)
 
-    bins = (confidence * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
-    inside = one_hot(bins, CALIBRATION_BINS).to(logits.dtype) * mask.unsqueeze(-1)  # (B, n, bins)
-    gap = (inside * (confidence - hit).unsqueeze(-1)).sum(1).abs()  # (B, bins)
     return {
         "accuracy": metrics.accuracy,
         "balanced_accuracy": (recall * present).sum(1) / present.sum(1).clamp(min=1),
         "log_loss": metrics.log_loss,
-        "ece": gap.sum(1) / mask.sum(1).clamp(min=1),
+        "ece": calibration_error(confidence, hit, mask),
     }
 
 
 def area(curve: np.ndarray) -> np.ndarray:
-    """(E, T+1) curve at label counts 0…T → (E,) mean over label counts 1…T of what is there.
+    """Computes the mean over label counts 1…T of an (E, T+1) curve, missing values left out; returns (E,).
 
     For accuracy this is the normalised area under the learning curve (AULC). NaN where an episode has no
     value at all.
@@ -63,12 +58,12 @@ def area(curve: np.ndarray) -> np.ndarray:
 
 
 def final(curve: np.ndarray, budget: np.ndarray) -> np.ndarray:
-    """(E, T+1) curve → (E,) its value when the episode's own budget is spent."""
+    """Returns the (E,) values of an (E, T+1) curve when each episode's own budget is spent."""
     return curve[np.arange(len(curve)), budget]
 
 
 def labels_to_target(accuracy: np.ndarray, target: float | np.ndarray) -> np.ndarray:
-    """(E, T+1) accuracies → (E,) first label count whose accuracy is at least `target`.
+    """Returns the first label count whose accuracy is at least `target`: (E, T+1) → (E,).
 
     inf where the target is not reached within the budget: such episodes are censored, not missing, and order
     statistics treat them rightly. NaN where the curve is missing.
@@ -85,35 +80,35 @@ MEASURES: Registry[Measure] = Registry("measure")
 
 @MEASURES.register("aulc")
 def aulc(episodes: Episodes) -> np.ndarray:
-    """Area under the accuracy curve, normalised to [0, 1]."""
+    """Computes the area under the accuracy curve, normalised to [0, 1]."""
     return area(episodes.curves["accuracy"])
 
 
 @MEASURES.register("balanced_aulc")
 def balanced_aulc(episodes: Episodes) -> np.ndarray:
-    """Area under the balanced-accuracy curve."""
+    """Computes the area under the balanced-accuracy curve."""
     return area(episodes.curves["balanced_accuracy"])
 
 
 @MEASURES.register("final_accuracy")
 def final_accuracy(episodes: Episodes) -> np.ndarray:
-    """Accuracy when the budget is spent."""
+    """Returns the accuracy when the budget is spent."""
     return final(episodes.curves["accuracy"], episodes.budget)
 
 
 @MEASURES.register("neg_log_loss")
 def neg_log_loss(episodes: Episodes) -> np.ndarray:
-    """Minus the mean log-loss over the curve, in nats."""
+    """Computes minus the mean log-loss over the curve, in nats."""
     return -area(episodes.curves["log_loss"])
 
 
 @MEASURES.register("neg_ece")
 def neg_ece(episodes: Episodes) -> np.ndarray:
-    """Minus the mean expected calibration error over the curve."""
+    """Computes minus the mean expected calibration error over the curve."""
     return -area(episodes.curves["ece"])
 
 
 @MEASURES.register("coverage")
 def coverage(episodes: Episodes) -> np.ndarray:
-    """Mean share of the task's classes that have a label."""
+    """Computes the mean share of the task's classes that have a label."""
     return area(episodes.curves["coverage"])

@@ -29,10 +29,15 @@ class Paired:
     seeds: np.ndarray
 
     def column(self, name: str) -> np.ndarray:
-        """(n,) values of one strategy. Raises: `InputError` when it was not evaluated."""
+        """Returns the (n,) values of one strategy. Raises: `InputError` when it was not evaluated."""
         if name not in self.names:
             raise InputError(f"strategy={name!r} has no rows here; choose one of: {', '.join(self.names)}.")
         return self.values[:, self.names.index(name)]
+
+    def of_scenario(self, key: str) -> Paired:
+        """Returns the tasks of one scenario."""
+        here = self.strata == key
+        return Paired(self.names, self.values[here], self.strata[here], self.seeds[here])
 
 
 def pair(results: Mapping[str, Episodes], measure: Callable[[Episodes], np.ndarray] = aulc) -> Paired:

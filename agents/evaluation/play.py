@@ -13,9 +13,11 @@ from torch import Tensor
 from agents.evaluation.episodes import CURVES, Episodes, concatenate
 from agents.evaluation.measures import quality
 from agents.strategies.base import Strategy
-from metaal_env.core import Core
+from metaal_env.core import Core, LabelOracle
 from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
+from metaal_env.play_out import play_out
+from metaal_env.pool.view import PoolView
 from metaal_env.tasks import bounds
 
 MeasureOn = Literal["test", "reward"]
@@ -77,24 +79,20 @@ def _play_batch(
     curves = {curve: np.full((b, length + 1), np.nan) for curve in CURVES}
     picks = np.full((b, length), -1, dtype=np.int64)
     seconds = 0.0
-    state = core.reset(task)
-    running = np.arange(b)  # which episode each row of `state` is
-    _record(core, state, measure_on, curves, running, 0)
-    for step in range(length):
-        selectable = (state.task.pool_mask & ~state.labelled).any(1)
-        alive = ((state.used < state.task.budget) & selectable).cpu()
-        if not alive.all():  # finished episodes leave the batch, so that nobody plays on beyond a budget
-            running = running[alive.numpy()]
-            state = state.rows(torch.nonzero(alive).squeeze(1).to(core.device))
-        if len(running) == 0:
-            break
+
+    def pick(view: PoolView, oracle: LabelOracle) -> Tensor:
+        nonlocal seconds
         begin = time.perf_counter()
-        view = core.view(state)
-        action = strategy.select(view, core.oracle(state) if strategy.privileged else None)
-        picks[running, step] = action.cpu().numpy()  # waits for the device, so the clock is honest
+        action = strategy.select(view, oracle if strategy.privileged else None).cpu()  # an honest clock waits
         seconds += time.perf_counter() - begin
-        core.step(state, action)
-        _record(core, state, measure_on, curves, running, step + 1)
+        return action
+
+    state = core.reset(task)
+    _record(core, state, measure_on, curves, np.arange(b), 0)
+    for step, moment in enumerate(play_out(core, state, pick)):
+        running = moment.running.cpu().numpy()
+        picks[running, step] = moment.actions.numpy()
+        _record(core, moment.state, measure_on, curves, running, step + 1)
     return Episodes(
         strategy=name or type(strategy).__name__,
         privileged=strategy.privileged,
@@ -121,7 +119,7 @@ def _record(
     if measure_on == "test":
         values = quality(core.test_logits(state), state.task.test_labels)
     else:
-        logits = core.learner.predict(state.adapted, state.reward_features)
+        logits = core.learner.predict(state.adapted, state.prepared_reward)
         values = quality(logits, state.task.reward_labels)
     values["coverage"] = _coverage(state)
     for curve, value in values.items():
@@ -129,7 +127,7 @@ def _record(
 
 
 def _coverage(state: EpisodeState) -> Tensor:
-    """(B,) share of the task's classes with at least one revealed label."""
+    """Computes the (B,) share of the task's classes with at least one revealed label."""
     classes = torch.arange(state.task.class_mask.shape[1], device=state.labels.device)
     seen = (state.labels.unsqueeze(2) == classes).any(1) & state.task.class_mask  # (B, K)
     return seen.sum(1) / state.task.class_mask.sum(1)

@@ -1,6 +1,7 @@
 """Evaluates acquisition strategies on tasks that none of them has seen, and says how sure the figures are.
 
     metaal evaluate                                     # the newest run, on its own data's unseen classes
+    metaal evaluate --policy metaal-general             # a policy that ships with the package
     metaal evaluate --dataset omniglot.npz              # the same policy on other data
     metaal evaluate --strategies random margin --dataset digits
     metaal evaluate --extra-strategies my_rule.py:MyRule   # your own rule, or a scikit-activeml object
@@ -32,7 +33,8 @@ from agents.evaluation.protocol.planning import Plan, Planned, make_protocol, re
 from agents.evaluation.protocol.protocol import Protocol
 from agents.evaluation.protocol.rows import read_results, to_csv
 from agents.evaluation.report.example_pools import example_pools, read_examples
-from agents.evaluation.report.report import outcome, write_figures, write_report
+from agents.evaluation.report.outcome import outcome, write_figures
+from agents.evaluation.report.page import Provenance, write_report
 from agents.evaluation.report.tensorboard import write_tensorboard
 from metaal_env.errors import InputError
 from metaal_env.make import check_device
@@ -40,7 +42,7 @@ from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import read_json, write_atomic
 from metaal_env.runtime.locks import lock_folder
 
-NOTES = "notes.json"
+NOTES, EXAMPLES = "notes.json", "examples.json"
 
 
 @dataclass
@@ -63,14 +65,20 @@ class Options:
     report: bool = True
     """Write report.html."""
     protocol: Path | None = None
-    """Play a saved protocol (a file, or a folder of results) again. Everything that describes tasks and strategies
-    is then ignored, except that --extra-strategies says which file.py:Name of the protocol you trust."""
+    """Play a saved protocol (a file, or a folder of results) again; what describes tasks and strategies is then
+    ignored."""
+    trust: tuple[str, ...] = ()
+    """Strategies of a saved protocol, as file.py:Name, whose code may run."""
     redraw: Path | None = None
     """Draw the results of this folder again; nothing is played."""
 
 
 def evaluate(options: Options, command: str) -> Path:
-    """Plays what is missing, then shows everything; returns the folder of the results."""
+    """Plays what is missing, then shows everything; returns the folder of the results.
+
+    Raises:
+        InputError: bad options, or a folder that belongs to another protocol or process.
+    """
     MEASURES[options.measure]  # refuses an unknown one before hours of work
     options = replace(options, device=str(check_device(options.device)))
     console = Console()
@@ -80,9 +88,7 @@ def evaluate(options: Options, command: str) -> Path:
             show(options.redraw, protocol, options, command, console)
         return options.redraw
     plan = options.plan
-    planned = (
-        make_protocol(plan) if options.protocol is None else replay(options.protocol, plan.extra_strategies)
-    )
+    planned = make_protocol(plan) if options.protocol is None else replay(options.protocol, options.trust)
     folder = options.out or default_folder(planned.protocol)
     with lock_folder(folder, f"out={str(folder)!r}"):
         complete(folder, planned, options, command, console)
@@ -94,13 +100,12 @@ def complete(folder: Path, planned: Planned, options: Options, command: str, con
     protocol = planned.protocol
     missing = find_missing(protocol, folder, options.device)
     there = missing.total - len(missing.todo)
+    for line in planned.judged:
+        console.print(f"judged: {line}", style="bold", markup=False, highlight=False)
     for note in planned.notes:
-        console.print(f"note: {note}", style="yellow", markup=False)
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
     missing.everything.save(folder / PROTOCOL)
-    story = _read_story(folder / NOTES)
-    for what, new in (("commands", [command]), ("notes", planned.notes)):
-        story[what] = list(dict.fromkeys([*story.get(what, []), *new]))
-    write_atomic(folder / NOTES, json.dumps(story).encode())
+    _add_notes(folder / NOTES, command, planned)
     tasks = protocol.n_tasks * len(protocol.seeds)
     console.print(
         f"{tasks} paired tasks × {len(protocol.scenarios)} scenario(s) × {len(protocol.contestants)} "
@@ -108,12 +113,12 @@ def complete(folder: Path, planned: Planned, options: Options, command: str, con
         markup=False,
     )
     play(missing, options)
-    write_atomic(folder / "examples.json", json.dumps(example_pools(protocol, options.device)).encode())
+    write_atomic(folder / EXAMPLES, json.dumps(example_pools(protocol, options.device)).encode())
     show(folder, missing.everything, options, command, console)
 
 
 def default_folder(protocol: Protocol) -> Path:
-    """Named after the data, and after everything that determines the rows: it never mixes two protocols."""
+    """Returns a folder named after the data and all that determines the rows: two protocols never share one."""
     data = "+".join(dict.fromkeys(s.axes["data"] for s in protocol.scenarios))
     strategies = "".join(c.name + c.digest for c in protocol.contestants)
     digest = hashlib.sha256((protocol.digest + strategies).encode()).hexdigest()[:8]
@@ -132,40 +137,51 @@ def play(missing: Missing, options: Options) -> None:
 
 
 def show(folder: Path, protocol: Protocol, options: Options, command: str, console: Console) -> None:
-    """Tables on the terminal; figures, TensorBoard and report in the folder: all from the rows."""
+    """Prints verdict and tables; writes figures, TensorBoard's files and the report: all from the rows."""
     results = read_results(folder, protocol)
-    story = _read_story(folder / NOTES)
+    notes = read_notes(folder / NOTES)
     shown = outcome(
         protocol,
         results,
         measure=options.measure,
         target=options.target,
-        examples=read_examples(folder / "examples.json"),
+        examples=read_examples(folder / EXAMPLES),
     )
     write_atomic(folder / "rows.csv.gz", gzip.compress(to_csv(list(results.values())).encode(), mtime=0))
     images = write_figures(shown, folder / "figures")
     write_tensorboard(protocol, results, folder / "tensorboard")
+    for headline in shown.headlines:
+        console.print(f"\n{headline.verdict}", style="bold", markup=False, highlight=False)
+        console.print(f"{headline.details}\n", markup=False, highlight=False)
     for grid in shown.grids:
         console.print(grid)
     if options.report:
-        commands = "\n".join(story.get("commands", [command]))
-        notes = list(story.get("notes", []))
-        write_report(shown.grids, images, protocol, notes, commands, folder / "report.html")
+        provenance = Provenance(
+            notes.get("judged", []), notes.get("notes", []), notes.get("commands", [command])
+        )
+        write_report(shown, images, protocol, provenance, folder / "report.html")
         console.print(f"report: {folder / 'report.html'}", markup=False)
-    console.print(
-        f"rows: {folder / 'rows.csv.gz'} · figures: {folder / 'figures'} · tensorboard --logdir {folder}",
-        markup=False,
-    )
+    console.print(f"rows: {folder / 'rows.csv.gz'}", markup=False)
+    console.print(f"figures: {folder / 'figures'}", markup=False)
+    console.print(f"charts: tensorboard --logdir {folder}", markup=False)
 
 
-def _read_story(path: Path) -> dict[str, list[str]]:
-    """Commands and notes so far; nothing where the file is missing or unusable, for it only decorates."""
+def _add_notes(path: Path, command: str, planned: Planned) -> None:
+    """Adds how this protocol came about to what earlier commands left."""
+    notes = read_notes(path)
+    for kind, new in (("commands", [command]), ("notes", planned.notes), ("judged", planned.judged)):
+        notes[kind] = list(dict.fromkeys([*notes.get(kind, []), *new]))
+    write_atomic(path, json.dumps(notes).encode())
+
+
+def read_notes(path: Path) -> dict[str, list[str]]:
+    """Reads commands and notes so far; nothing where the file is missing or unusable, for it only decorates."""
     try:
-        found = read_json(path, "notes")
+        saved = read_json(path, "notes")
     except InputError:
         return {}
-    lists = {what: lines for what, lines in found.items() if isinstance(lines, list)}
-    return {what: [line for line in lines if isinstance(line, str)] for what, lines in lists.items()}
+    lists = {kind: lines for kind, lines in saved.items() if isinstance(lines, list)}
+    return {kind: [line for line in lines if isinstance(line, str)] for kind, lines in lists.items()}
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "metaal evaluate") -> int:

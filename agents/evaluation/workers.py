@@ -58,7 +58,7 @@ def run_cells(
 
 
 def _start_worker() -> None:
-    """What a worker does first: one thread, no reaction to Ctrl-C, and an end with its parent."""
+    """Prepares a worker: one thread, no reaction to Ctrl-C, and an end with its parent."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it; a cell in progress is finished
     parent = multiprocessing.parent_process()
@@ -73,7 +73,7 @@ def _start_worker() -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One thread for the arithmetic, as in a worker: sums then round alike however many workers there are."""
+    """Computes on one thread, as in a worker: sums then round alike however many workers there are."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -84,7 +84,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _single_threaded_children() -> Iterator[None]:
-    """Workers read these when they import torch; threads of several workers would fight for the cores."""
+    """Sets what workers read when they import torch: threads of several workers would fight for the cores."""
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     try:

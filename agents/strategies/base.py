@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from metaal_env.batched import unit_range
-from metaal_env.core import Oracle
+from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.features.rules import HERDING_WIDTH
 from metaal_env.pool.view import PoolView
 from metaal_env.registry import Registry
+
+SAME = 1e-6
+"""Differences between probabilities below this are rounding."""
 
 
 class Strategy(ABC):
@@ -27,14 +30,17 @@ class Strategy(ABC):
             refused on a user's own pool.
         stochastic: True when scores depend on random numbers beyond the tie-breaking at a cold start.
         needs_learner: True when the rule re-adapts the inner learner, so the view must hold one.
-        spreads: True when a picked item lowers the scores of those near it even before its label is known.
+        grows_with_classes: True when time and memory grow with items times classes, beyond the probabilities
+            themselves. Of a user's pool with hundreds of classes fewer items are then scored.
+        diversifies: True when a picked item lowers the scores of those near it even before its label is known.
             Batches are then plain greedy re-scoring; otherwise `select_batch` penalises redundancy itself.
     """
 
     privileged: bool = False
     stochastic: bool = False
     needs_learner: bool = False
-    spreads: bool = False
+    grows_with_classes: bool = False
+    diversifies: bool = False
 
     def __init__(self, *, seed: int = 0):
         self.seed = seed
@@ -43,11 +49,11 @@ class Strategy(ABC):
     def score(self, view: PoolView) -> Tensor:
         """(B, N) scores, higher = label first. Values at unselectable items are ignored."""
 
-    def select(self, view: PoolView, oracle: Oracle | None = None) -> Tensor:
+    def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
         """(B,) int64 pool positions to label next; ties go to the first item."""
         return masked_scores(self.score(view), view).argmax(1)
 
-    def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
+    def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
         """(B, size) int64 pool positions to label together, before any of their labels returns.
 
         Greedy: after each pick the item counts as labelled without a class (the learner stays as it is) and
@@ -58,7 +64,7 @@ class Strategy(ABC):
         picks: list[Tensor] = []
         penalty = torch.ones_like(view.embeddings[..., 0])  # (B, N)
         for _ in range(size):
-            if self.spreads or not picks:
+            if self.diversifies or not picks:
                 pick = self.select(view, oracle)
             else:
                 # Above zero, so that even the last candidate comes before a copy of a pick.
@@ -67,14 +73,14 @@ class Strategy(ABC):
             left = view.selectable.any(1)
             picks.append(torch.where(left, pick, -1))
             view = self._with_pick(view, picks[-1], oracle)
-            if not self.spreads:
+            if not self.diversifies:
                 penalty = penalty * (1 - similarity_to(view, pick)).clamp(min=0)
         return stack_picks(picks, view)
 
-    def _batch_scores(self, view: PoolView, oracle: Oracle | None) -> Tensor:
+    def _batch_scores(self, view: PoolView, oracle: LabelOracle | None) -> Tensor:
         return self.score(view)
 
-    def _with_pick(self, view: PoolView, pick: Tensor, oracle: Oracle | None) -> PoolView:
+    def _with_pick(self, view: PoolView, pick: Tensor, oracle: LabelOracle | None) -> PoolView:
         return view.with_pending(pick)
 
 
@@ -90,18 +96,18 @@ class PrivilegedStrategy(Strategy):
         )
 
     @abstractmethod
-    def score_with(self, view: PoolView, oracle: Oracle) -> Tensor:
+    def score_with(self, view: PoolView, oracle: LabelOracle) -> Tensor:
         """(B, N) scores, given the hidden labels."""
 
-    def select(self, view: PoolView, oracle: Oracle | None = None) -> Tensor:
+    def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
         if oracle is None:
             return super().select(view)  # raises
         return masked_scores(self.score_with(view, oracle), view).argmax(1)
 
-    def _batch_scores(self, view: PoolView, oracle: Oracle | None) -> Tensor:
+    def _batch_scores(self, view: PoolView, oracle: LabelOracle | None) -> Tensor:
         return self.score(view) if oracle is None else self.score_with(view, oracle)
 
-    def _with_pick(self, view: PoolView, pick: Tensor, oracle: Oracle | None) -> PoolView:
+    def _with_pick(self, view: PoolView, pick: Tensor, oracle: LabelOracle | None) -> PoolView:
         if oracle is None:
             return view.with_pending(pick)
         return view.with_pending(pick, oracle.reveal(pick.clamp(min=0).unsqueeze(1)).squeeze(1))
@@ -124,21 +130,39 @@ def similarity_to(view: PoolView, pick: Tensor, width: float = HERDING_WIDTH) ->
     return torch.exp(-squared / (width * view.geometry.mean_sq_dist).unsqueeze(1))
 
 
-def cold_start(view: PoolView) -> Tensor:
-    """(B, 1) bool: episodes without any label, where the learner predicts every class alike."""
+def unlabelled(view: PoolView) -> Tensor:
+    """(B, 1) bool: episodes without any label."""
     return ~(view.labels >= 0).any(1, keepdim=True)
 
 
+def cold_start(view: PoolView) -> Tensor:
+    """(B, 1) bool: episodes without any label where the predictions are the same for every item.
+
+    metaal's learners predict every class alike there; a user's trained classifier knows more.
+    """
+    cold = unlabelled(view)
+    if not bool(cold.any()):
+        return cold
+    outside = ~view.valid.unsqueeze(-1)
+    high = view.probs.masked_fill(outside, -torch.inf).amax(1)
+    low = view.probs.masked_fill(outside, torch.inf).amin(1)
+    return cold & ((high - low).amax(1, keepdim=True) < SAME)
+
+
+def random_if(nothing: Tensor, scores: Tensor, view: PoolView, stream: int) -> Tensor:
+    """(B, N) scores, replaced by random numbers in the (B, 1) episodes where `nothing` is known."""
+    if not bool(nothing.any()):
+        return scores
+    n = view.valid.shape[1]
+    return torch.where(nothing, view.random(lambda rng: rng.random(n), stream).to(scores.dtype), scores)
+
+
 def random_if_cold(scores: Tensor, view: PoolView, stream: int) -> Tensor:
-    """(B, N) scores, replaced by random numbers in episodes without a label.
+    """(B, N) scores of the learner's uncertainty, replaced by random numbers at a cold start.
 
     Uncertainty is constant there; the field starts at random, and so do the rules that know nothing else.
     """
-    cold = cold_start(view)
-    if not bool(cold.any()):
-        return scores
-    n = view.valid.shape[1]
-    return torch.where(cold, view.random(lambda rng: rng.random(n), stream).to(scores.dtype), scores)
+    return random_if(cold_start(view), scores, view, stream)
 
 
 STRATEGIES: Registry[Callable[..., Strategy]] = Registry("strategy")

@@ -15,7 +15,7 @@ from torch import Tensor
 from agents.strategies.base import STRATEGIES, Strategy, masked_scores, random_if_cold, stack_picks
 from agents.strategies.lookahead import learner_of
 from metaal_env.batched import as_tie_break
-from metaal_env.core import Oracle
+from metaal_env.core import LabelOracle
 from metaal_env.features import rules
 from metaal_env.pool.clusters import Clusters, class_clusters, k_means
 from metaal_env.pool.view import PoolView
@@ -49,7 +49,7 @@ class ClusterBatch(Strategy):
     def score(self, view: PoolView) -> Tensor:
         return turns(view, self.plan(view, self.horizon(view)), view.labelled & view.valid)
 
-    def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
+    def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
         plan = self.plan(view, torch.minimum(view.selectable.sum(1), view.seed.new_tensor(size)).clamp(min=1))
         before, picks = view.labelled, []
         for _ in range(size):

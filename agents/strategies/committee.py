@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.strategies.base import STRATEGIES, Strategy, random_if_cold, stack_picks
+from agents.strategies.base import STRATEGIES, Strategy, random_if, stack_picks, unlabelled
 from agents.strategies.lookahead import MAX_ELEMENTS, learner_of, support, tile
 from metaal_env.batched import take_rows
-from metaal_env.core import Oracle
+from metaal_env.core import LabelOracle
 from metaal_env.features import rules
 from metaal_env.pool.view import PoolView
 
@@ -123,7 +123,8 @@ class Committee(Strategy):
         raise NotImplementedError
 
     def score(self, view: PoolView) -> Tensor:
-        return random_if_cold(self.disagreement(committee_probs(view, self)), view, self.seed)
+        disagreement = self.disagreement(committee_probs(view, self))
+        return random_if(unlabelled(view), disagreement, view, self.seed)  # its members know labels alone
 
 
 @STRATEGIES.register("vote_entropy")
@@ -176,7 +177,7 @@ class BatchBALD(BALD):
         super().__init__(**committee)
         self.configurations = configurations
 
-    def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
+    def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
         probs = committee_probs(view, self)  # (B, M, N, K)
         conditional = rules.entropy_of(probs).mean(1)  # (B, N)
         b, m, _, k = probs.shape
@@ -184,7 +185,7 @@ class BatchBALD(BALD):
         weight = probs.new_ones(b, 1)  # (B, J)
         picks: list[Tensor] = []
         uniform = view.random(lambda rng: rng.random((size, self.configurations)), self.seed + 1)
-        cold = random_if_cold(torch.zeros_like(conditional), view, self.seed)
+        cold = random_if(unlabelled(view), torch.zeros_like(conditional), view, self.seed)
         for step in range(size):
             scores = batch_mutual_information(joint, weight, probs, conditional) + cold
             pick = scores.masked_fill(~view.selectable, -torch.inf).argmax(1)

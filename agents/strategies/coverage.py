@@ -20,7 +20,7 @@ class ProbCover(Strategy):
     k-means. Equal counts, which are the rule, go to the larger MaxHerding gain. Cost O(N·L).
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, purity: float = 0.95, seed: int = 0):
         super().__init__(seed=seed)
@@ -39,7 +39,7 @@ class DCoM(Strategy):
     relative to their largest value in the pool; the radius is ProbCover's. Cost as ProbCover.
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, midpoint: float = 0.9, steepness: float = 30.0, seed: int = 0):
         super().__init__(seed=seed)

@@ -23,7 +23,7 @@ class KCenter(Strategy):
     is no outlier. Cost O(N·S·D).
     """
 
-    spreads = True
+    diversifies = True
 
     def score(self, view: PoolView) -> Tensor:
         return rules.kcenter_distance(view)
@@ -54,7 +54,7 @@ class KMeansCenters(Strategy):
     arXiv 2311.02879). Cost O(T·N·(C + D)) with T labels and C ≤ 128 starts.
     """
 
-    spreads = True
+    diversifies = True
 
     def score(self, view: PoolView) -> Tensor:
         clusters = _label_clusters(view, total_labels(view))
@@ -68,7 +68,7 @@ class GMMCenters(Strategy):
     One spherical Gaussian per label of the whole episode. Cost O(T·N·D) per EM iteration.
     """
 
-    spreads = True
+    diversifies = True
 
     def score(self, view: PoolView) -> Tensor:
         clusters, log_density = _label_mixture(view, total_labels(view))
@@ -84,7 +84,7 @@ class TypiClust(Strategy):
     O(S·N·(C + D) + N·L).
     """
 
-    spreads = True
+    diversifies = True
 
     def score(self, view: PoolView) -> Tensor:
         weight = view.valid.to(view.embeddings.dtype)
@@ -123,7 +123,7 @@ class DiscriminativeAL(Strategy):
         tolerance: decrease of the loss, relative, below which they end.
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, c: float = 1.0, iterations: int = 12, tolerance: float = 1e-6, seed: int = 0):
         super().__init__(seed=seed)

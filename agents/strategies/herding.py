@@ -21,7 +21,7 @@ class MaxHerding(Strategy):
             every embedding space.
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, width: float = rules.HERDING_WIDTH, seed: int = 0):
         super().__init__(seed=seed)
@@ -38,7 +38,7 @@ class UHerding(Strategy):
     mean_l u(l) · max(k(i, l) − max_{j labelled} k(j, l), 0); see `rules.uherding_gain`.
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, width: float = rules.UHERDING_WIDTH, seed: int = 0):
         super().__init__(seed=seed)

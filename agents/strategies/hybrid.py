@@ -7,7 +7,7 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, cold_start, masked_scores, stack_picks
 from agents.strategies.diversity import TypiClust
-from metaal_env.core import Oracle
+from metaal_env.core import LabelOracle
 from metaal_env.features import rules
 from metaal_env.pool.view import PoolView
 
@@ -34,7 +34,7 @@ class Badge(Strategy):
         mean = torch.einsum("bn,bnd->bd", weight, view.embeddings)
         return view.probs - hot, view.embeddings - mean.unsqueeze(1)
 
-    def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
+    def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
         residual, x = self._factors(view)
         norm = self.score(view)
         nearest = torch.full_like(norm, torch.inf)
@@ -79,7 +79,7 @@ class Falcun(Strategy):
         gumbel = view.random(lambda rng: rng.gumbel(size=n), self.seed).to(unsure.dtype)
         return self.gamma * (unsure + distance).clamp(min=1e-12).log() + gumbel
 
-    def select_batch(self, view: PoolView, size: int, oracle: Oracle | None = None) -> Tensor:
+    def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
         unsure = rules.margin(view)
         distance, picks = unsure, []
         for _ in range(size):
@@ -101,7 +101,7 @@ class TCM(Strategy):
     Switches at `switch` labels per class of the task. Cost that of the rule in use.
     """
 
-    spreads = False
+    diversifies = False
 
     def __init__(self, *, switch: float = 1.0, seed: int = 0):
         super().__init__(seed=seed)

@@ -99,7 +99,7 @@ class BAIT(Strategy):
     first `components` principal components. Cost O(N·K·m²), m ≤ `components`.
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, components: int = 32, ridge: float = 1.0, seed: int = 0):
         super().__init__(seed=seed)

@@ -23,20 +23,20 @@ CPU_ELEMENTS = 2**20
 
 
 def learner_of(view: PoolView, strategy: object) -> tuple[InnerLearner, Tensor]:
-    """The view's learner and the pool's prepared features. Raises: `InputError` when it has none."""
-    if view.learner is None or view.features is None:
+    """The view's learner and the pool's prepared items. Raises: `InputError` when it has none."""
+    if view.learner is None or view.prepared is None:
         raise InputError(
             f"strategy={type(strategy).__name__} re-adapts the inner learner, but this pool has none: "
             "give a learner, or take a strategy that reads probabilities and embeddings only."
         )
-    return view.learner, view.features
+    return view.learner, view.prepared
 
 
-def support(view: PoolView, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Labelled items in the order of labelling: features (B, S, *F), labels (B, S), mask (B, S)."""
+def support(view: PoolView, prepared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Labelled items in the order of labelling: prepared (B, S, *F), labels (B, S), mask (B, S)."""
     order = view.order[:, : int(view.order_mask.sum(1).max())] if _packed(view) else view.order
     labels = torch.take_along_dim(view.labels, order.clamp(min=0), 1)
-    return take_rows(features, order), labels, (order >= 0) & (labels >= 0)
+    return take_rows(prepared, order), labels, (order >= 0) & (labels >= 0)
 
 
 def _packed(view: PoolView) -> bool:
@@ -59,20 +59,20 @@ def hypotheses(view: PoolView, strategy: object, evaluated: int) -> Iterator[tup
 
     Yields:
         The slice of candidates, the adapted learner with leading dimension B·c·K (label fastest), and the
-        candidates' features (B·c·K, 1, *F).
+        prepared candidates (B·c·K, 1, *F).
     """
-    learner, features = learner_of(view, strategy)
-    base, labels, mask = support(view, features)
+    learner, prepared = learner_of(view, strategy)
+    base, labels, mask = support(view, prepared)
     b, n = view.valid.shape
     k = view.class_mask.shape[1]
-    size = features[0, 0].numel()
-    per_item = k if learner.shares_items else max(size, k)  # a tensor of logits, or of copied features
+    size = prepared[0, 0].numel()
+    per_item = k if learner.shares_items else max(size, k)  # a tensor of logits, or of copied items
     per_candidate = b * k * max(per_item * evaluated, max(size, k) * (base.shape[1] + 1))
     step = max(1, (CPU_ELEMENTS if view.device.type == "cpu" else MAX_ELEMENTS) // per_candidate)
     for start in range(0, n, step):
         part = slice(start, min(n, start + step))
         c = part.stop - part.start
-        candidate = features[:, part].repeat_interleave(k, 1).flatten(0, 1).unsqueeze(1)  # (B·c·K, 1, *F)
+        candidate = prepared[:, part].repeat_interleave(k, 1).flatten(0, 1).unsqueeze(1)  # (B·c·K, 1, *F)
         label = torch.arange(k, device=view.device).repeat(b * c).unsqueeze(1)  # (B·c·K, 1)
         adapted = learner.adapt(
             torch.cat([tile(base, c * k), candidate], 1),
@@ -108,9 +108,9 @@ def columns_of(view: PoolView, evaluated: Tensor) -> Columns | None:
 
 def learner_logits(view: PoolView, strategy: object) -> Tensor:
     """Returns (B, N, K) logits of the inner learner itself; the view's own may come from another classifier."""
-    learner, features = learner_of(view, strategy)
+    learner, prepared = learner_of(view, strategy)
     assert view.adapted is not None
-    return learner.predict(view.adapted, features)
+    return learner.predict(view.adapted, prepared)
 
 
 def without_each(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -38,7 +38,7 @@ class PartitionCover(Strategy):
     Cost O(N·E·M·K).
     """
 
-    spreads = True
+    diversifies = True
 
     def score(self, view: PoolView) -> Tensor:
         return partition_cover(view)

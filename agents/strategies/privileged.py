@@ -9,13 +9,13 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, PrivilegedStrategy
 from metaal_env.batched import as_tie_break
-from metaal_env.core import Oracle
+from metaal_env.core import LabelOracle
 from metaal_env.features import rules
 from metaal_env.metrics import Metrics
 from metaal_env.pool.view import PoolView
 
 
-def missing_class_first(view: PoolView, oracle: Oracle) -> Tensor:
+def missing_class_first(view: PoolView, oracle: LabelOracle) -> Tensor:
     """(B, N) double: minus the number of labels of the item's true class; distractors last."""
     true = oracle.true_labels
     counts = torch.take_along_dim(view.counts, true.clamp(min=0), 1).double()
@@ -27,9 +27,9 @@ class ClassBalanced(PrivilegedStrategy):
     """A random item of the class with the fewest labels."""
 
     stochastic = True
-    spreads = True
+    diversifies = True
 
-    def score_with(self, view: PoolView, oracle: Oracle) -> Tensor:
+    def score_with(self, view: PoolView, oracle: LabelOracle) -> Tensor:
         n = view.valid.shape[1]
         return missing_class_first(view, oracle) + 0.999 * view.random(lambda rng: rng.random(n), self.seed)
 
@@ -42,13 +42,13 @@ class BalancedTypical(PrivilegedStrategy):
         width: squared kernel radius, relative to the pool's mean squared distance.
     """
 
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, width: float = rules.HERDING_WIDTH, seed: int = 0):
         super().__init__(seed=seed)
         self.width = width
 
-    def score_with(self, view: PoolView, oracle: Oracle) -> Tensor:
+    def score_with(self, view: PoolView, oracle: LabelOracle) -> Tensor:
         true = oracle.true_labels
         same = true.unsqueeze(2) == view.geometry.at_landmarks(true).unsqueeze(1)  # (B, N, L)
         kernel = view.geometry.kernel(self.width) * same
@@ -64,7 +64,7 @@ class GreedyLookAhead(PrivilegedStrategy):
     or O(N·R) with a prototypical learner.
     """
 
-    def score_with(self, view: PoolView, oracle: Oracle) -> Tensor:
+    def score_with(self, view: PoolView, oracle: LabelOracle) -> Tensor:
         return accuracy_first(oracle.look_ahead())
 
 
@@ -72,7 +72,7 @@ class GreedyLookAhead(PrivilegedStrategy):
 class LogLossLookAhead(PrivilegedStrategy):
     """The item whose label lowers the reward-set log-loss most. Cost as `GreedyLookAhead`."""
 
-    def score_with(self, view: PoolView, oracle: Oracle) -> Tensor:
+    def score_with(self, view: PoolView, oracle: LabelOracle) -> Tensor:
         return -oracle.look_ahead().log_loss
 
 
@@ -96,7 +96,7 @@ class BestOfRules(PrivilegedStrategy):
         super().__init__(seed=seed)
         self.rules = [STRATEGIES[name](seed=seed) for name in rules]
 
-    def score_with(self, view: PoolView, oracle: Oracle) -> Tensor:
+    def score_with(self, view: PoolView, oracle: LabelOracle) -> Tensor:
         picks = torch.stack([rule.select(view) for rule in self.rules], 1)  # (B, k)
         value = accuracy_first(oracle.look_ahead(picks))
         scores = torch.full(view.valid.shape, -1.0, dtype=value.dtype, device=view.device)

@@ -18,7 +18,7 @@ class Random(Strategy):
     """Uniformly at random: what every other strategy must beat."""
 
     stochastic = True
-    spreads = True  # independent draws: a batch is a plain random subset
+    diversifies = True  # independent draws: a batch is a plain random subset
 
     def score(self, view: PoolView) -> Tensor:
         n = view.valid.shape[1]
@@ -59,7 +59,7 @@ class PowerMargin(Strategy):
     """
 
     stochastic = True
-    spreads = True
+    diversifies = True
 
     def __init__(self, *, power: float = 4.0, seed: int = 0):
         super().__init__(seed=seed)

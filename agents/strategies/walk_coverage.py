@@ -19,15 +19,15 @@ class WalkCoverage(Strategy):
     O(`steps` · N·L·K).
 
     Args:
-        temperature: how sharply steps prefer near items; see `Geometry.attention`.
+        softness: how little steps prefer near items; see `Geometry.attention`.
         steps: of a walk.
     """
 
-    spreads = True
+    diversifies = True
 
-    def __init__(self, *, temperature: float = 0.1, steps: int = 4, seed: int = 0):
+    def __init__(self, *, softness: float = 0.1, steps: int = 4, seed: int = 0):
         super().__init__(seed=seed)
-        self.temperature, self.steps = temperature, steps
+        self.softness, self.steps = softness, steps
 
     def score(self, view: PoolView) -> Tensor:
-        return walk_gain(view, self.temperature, self.steps)
+        return walk_gain(view, self.softness, self.steps)

@@ -39,7 +39,7 @@ def make_learner(config: TrainConfig, train: ClassDataset, validation: ClassData
     torch.manual_seed(config.meta.seed)
     options = config.read_learner_options()
     learner = build_learner(config.learner, train.input_shape, **options).to(check_device(config.device))
-    with SummaryWriter(str(config.folder / "tensorboard")) as writer:
+    with SummaryWriter(str(config.folder / "tensorboard" / "learner")) as writer:
         summary = meta_train(
             learner, train, validation, config.meta, config.folder / "checkpoints" / "learner.pt", writer
         )

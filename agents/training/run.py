@@ -20,6 +20,7 @@ from agents.policy.sb3_policy import LearnedStrategy
 from agents.training.config import TrainConfig
 from agents.training.learner import check_learner, make_learner
 from agents.training.ppo.train import rollout_mixture, train_ppo
+from agents.training.run_card import write_run_card
 from agents.training.run_record import FINISHED, fingerprints, record_run
 from agents.training.task_mixture import load_sources
 from agents.training.validation import validate
@@ -55,6 +56,7 @@ def run(config: TrainConfig) -> None:
     """Runs the stages that are not finished yet, from the inner learner to the verdict."""
     inputs = check(config)
     with begin_run(config, inputs.parts):
+        write_run_card(config.folder, asdict(config))
         policy, unseen = train(config, inputs)
         give_verdict(config, unseen, policy)
 

@@ -10,6 +10,7 @@ from agents.evaluation import Episodes, play, verdict
 from agents.evaluation.measures import aulc
 from agents.evaluation.report.pictures import verdict_figure
 from agents.evaluation.report.plots import rendered
+from agents.evaluation.report.tensorboard import StrategyCharts
 from agents.loading import load_strategy
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.training.config import TrainConfig
@@ -41,7 +42,8 @@ def give_verdict(config: TrainConfig, core: Core, policy: LearnedStrategy) -> di
     write_atomic(config.folder / "verdict.png", rendered(figure, "png"))
     with SummaryWriter(str(config.folder / "tensorboard")) as writer:
         writer.add_figure("verdict", figure)
-        for name, episodes in results.items():
-            writer.add_scalar(f"verdict/aulc_{name}", float(aulc(episodes).mean()))
+    charts = StrategyCharts(config.folder / "tensorboard")
+    charts.add("verdict/aulc", {name: float(aulc(played).mean()) for name, played in results.items()}, 0)
+    charts.close()
     console.print(f"policy: {config.folder}  ·  metaal evaluate  ·  tensorboard --logdir {config.out}")
     return results

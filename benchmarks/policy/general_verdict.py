@@ -23,7 +23,7 @@ from agents.evaluation.protocol.cells import core_of
 from agents.evaluation.protocol.loading import load_parts, strategy_digest
 from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
 from agents.evaluation.protocol.scenarios import fitted_scenario
-from agents.evaluation.statistics.comparisons import ORACLE
+from agents.evaluation.statistics.comparisons import LOOKAHEAD
 from agents.evaluation.verdict.cell import COMPARED, OWN_RULE, RULES, Cell, judge
 from agents.evaluation.verdict.full_pool import full_pool_accuracy
 from agents.evaluation.verdict.table import HEADER, line, summary, to_json
@@ -180,7 +180,7 @@ def judge_setting(
         return play_protocol(protocol, folder, workers=options.workers, title=folder.name)
 
     rules = plays("rules", {name: name for name in (*options.rivals, OWN_RULE)}, options.n_tasks)
-    oracle = plays("oracle", {ORACLE: ORACLE}, options.oracle_tasks)[ORACLE]
+    oracle = plays("oracle", {LOOKAHEAD: LOOKAHEAD}, options.oracle_tasks)[LOOKAHEAD]
     policies = plays("policies", {Path(p).name: p for p in options.policies}, options.played)
     full = float(np.mean([full_pool_accuracy(core_of(s), options.n_tasks) for s in found]))
     judged = []

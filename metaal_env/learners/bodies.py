@@ -97,7 +97,7 @@ class Body(nn.Module):
 
     Attributes:
         compute_dtype: precision of the blocks' convolutions and products; embeddings are float32 or wider in
-            any case, since distances between them are not safe in less. Set it with `computing_in`.
+            any case, since distances between them are not safe in less. Set it with `body_dtype`.
     """
 
     compute_dtype: torch.dtype | None = None
@@ -135,15 +135,15 @@ class Body(nn.Module):
         lower = self.compute_dtype is not None
         with torch.autocast(x.device.type, self.compute_dtype, enabled=lower):
             for i in range(start, stop):
-                mine = None
+                own = None
                 if params is not None:
-                    mine = {name: params[f"{i}.{name}"] for name, _ in self.blocks[i].named_parameters()}
-                x = self.blocks[i](x, mine)
+                    own = {name: params[f"{i}.{name}"] for name, _ in self.blocks[i].named_parameters()}
+                x = self.blocks[i](x, own)
         return x.float() if lower else x
 
 
 @contextmanager
-def computing_in(module: nn.Module, dtype: torch.dtype | None) -> Iterator[None]:
+def body_dtype(module: nn.Module, dtype: torch.dtype | None) -> Iterator[None]:
     """Runs the bodies inside `module` with `dtype` arithmetic; weights stay as they are."""
     bodies = [m for m in module.modules() if isinstance(m, Body)]
     for body in bodies:

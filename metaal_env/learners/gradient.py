@@ -111,7 +111,7 @@ class GradientLearner(InnerLearner):
 
         Args:
             weights: the body's adapted weights, (B, …) each.
-            support: (B, S, *F) prepared features.
+            support: (B, S, *F) prepared items.
             hot: (B, S, K) one-hot labels, 0 at padding.
         """
         raise AssertionError("abstract")  # pragma: no cover
@@ -149,16 +149,16 @@ class GradientLearner(InnerLearner):
         x = self.body(self.body.preprocess(inputs), stop=self.split)
         return x.flatten(1) if self.split == len(self.body.blocks) else x
 
-    def _embed(self, params: Adapted, features: Tensor) -> Tensor:
+    def _embed(self, params: Adapted, prepared: Tensor) -> Tensor:
         if self.split == len(self.body.blocks):
-            return features
-        return self.body(features, start=self.split, params=params).flatten(2)
+            return prepared
+        return self.body(prepared, start=self.split, params=params).flatten(2)
 
-    def embed(self, adapted: Adapted, features: Tensor) -> Tensor:
-        return self._embed(adapted, features)
+    def embed(self, adapted: Adapted, prepared: Tensor) -> Tensor:
+        return self._embed(adapted, prepared)
 
-    def predict(self, adapted: Adapted, features: Tensor) -> Tensor:
-        logits = self.head_logits(adapted, self._embed(adapted, features))
+    def predict(self, adapted: Adapted, prepared: Tensor) -> Tensor:
+        logits = self.head_logits(adapted, self._embed(adapted, prepared))
         logits = torch.where(adapted["counts"].unsqueeze(1) > 0, logits, self.unseen_logit)
         return logits.masked_fill(~adapted["class_mask"].unsqueeze(1), EXCLUDED_LOGIT)
 

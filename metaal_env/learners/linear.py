@@ -87,12 +87,12 @@ class LinearHead(BodyLearner):
             "class_mask": class_mask,
         }
 
-    def predict(self, adapted: Adapted, features: Tensor) -> Tensor:
-        scores = products(features, adapted["weight"]) + adapted["bias"].unsqueeze(1)
+    def predict(self, adapted: Adapted, prepared: Tensor) -> Tensor:
+        scores = products(prepared, adapted["weight"]) + adapted["bias"].unsqueeze(1)
         return self.finish(self.log_scale.exp() * scores, adapted)
 
-    def predict_each(self, adapted: Adapted, features: Tensor) -> Tensor:
-        return self.predict(adapted, features)
+    def predict_each(self, adapted: Adapted, prepared: Tensor) -> Tensor:
+        return self.predict(adapted, prepared)
 
 
 @LEARNERS.register("ridge")

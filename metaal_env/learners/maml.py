@@ -84,10 +84,10 @@ class MAML(GradientLearner):
         head = HeadScalars(self.log_scale.exp(), self.log_shrink.exp(), self.count_weight)
         return Columns(head, adapted, candidates, evaluated)
 
-    def predict_each(self, adapted: Adapted, features: Tensor) -> Tensor:
+    def predict_each(self, adapted: Adapted, prepared: Tensor) -> Tensor:
         if not self.static_embedding:
-            return super().predict_each(adapted, features)
-        return self.predict(adapted, features)
+            return super().predict_each(adapted, prepared)
+        return self.predict(adapted, prepared)
 
 
 @LEARNERS.register("prototype")

@@ -29,7 +29,7 @@ class PairLearner(BodyLearner):
         super().__init__(input_shape, body, width, unseen_logit)
         self.count_weight = nn.Parameter(torch.tensor(1.0))
 
-    def similarity(self, features: Tensor, support: Tensor) -> Tensor:
+    def similarity(self, prepared: Tensor, support: Tensor) -> Tensor:
         """(B, n, D), (B, S, D) → (B, n, S) log-odds that two items share their class."""
         raise AssertionError("abstract")  # pragma: no cover
 
@@ -44,11 +44,11 @@ class PairLearner(BodyLearner):
             "class_mask": class_mask,
         }
 
-    def predict(self, adapted: Adapted, features: Tensor) -> Tensor:
+    def predict(self, adapted: Adapted, prepared: Tensor) -> Tensor:
         hot, counts = adapted["hot"], adapted["counts"].unsqueeze(1)
         if not hot.shape[1]:
-            return self.finish(features.new_zeros(*features.shape[:2], hot.shape[2]), adapted)
-        scores = self.similarity(features, adapted["support"])  # (B, n, S)
+            return self.finish(prepared.new_zeros(*prepared.shape[:2], hot.shape[2]), adapted)
+        scores = self.similarity(prepared, adapted["support"])  # (B, n, S)
         scores = torch.where(hot.sum(-1).unsqueeze(1) > 0, scores, -math.inf)
         # One shift per item keeps exp in range; an item without any labelled one to compare with gets 0.
         shift = scores.detach().amax(-1, keepdim=True).nan_to_num(neginf=0.0)
@@ -80,9 +80,9 @@ class MatchingNetwork(PairLearner):
     def calibration_parameters(self) -> list[nn.Parameter]:
         return [self.log_scale, self.count_weight, self.unseen_logit]
 
-    def similarity(self, features: Tensor, support: Tensor) -> Tensor:
+    def similarity(self, prepared: Tensor, support: Tensor) -> Tensor:
         unit = torch.nn.functional.normalize
-        return self.log_scale.exp() * unit(features, dim=-1) @ unit(support, dim=-1).transpose(1, 2)
+        return self.log_scale.exp() * unit(prepared, dim=-1) @ unit(support, dim=-1).transpose(1, 2)
 
 
 @LEARNERS.register("siamese")
@@ -108,7 +108,7 @@ class SiameseNetwork(PairLearner):
     def calibration_parameters(self) -> list[nn.Parameter]:
         return [self.count_weight, self.unseen_logit]
 
-    def similarity(self, features: Tensor, support: Tensor) -> Tensor:
+    def similarity(self, prepared: Tensor, support: Tensor) -> Tensor:
         weight = self.log_weight.exp()
         # β is common to all seen classes, so it is `unseen_logit` with the sign reversed.
-        return -torch.cdist(features * weight, support * weight, p=1.0)
+        return -torch.cdist(prepared * weight, support * weight, p=1.0)

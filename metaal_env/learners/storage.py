@@ -7,7 +7,13 @@ from typing import Any
 
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.learners.base import LEARNERS, InnerLearner
-from metaal_env.runtime.artifacts import affordable, fingerprint, load_artifact, load_weights, save_artifact
+from metaal_env.runtime.artifacts import (
+    fingerprint,
+    limit_allocation,
+    load_artifact,
+    load_weights,
+    save_artifact,
+)
 
 
 def save_learner(
@@ -61,7 +67,7 @@ def load_learner(source: str | Path, input_shape: tuple[int, ...]) -> InnerLearn
             f"{what} was trained on inputs of shape {made_for}, the data has {list(input_shape)}; "
             "train one on this data or use learner='prototype'."
         )
-    with affordable(tensors, what):
+    with limit_allocation(tensors, what):
         learner = build_learner(config["name"], tuple(made_for), **config["options"])
     load_weights(learner, tensors, what)
     return learner.eval()

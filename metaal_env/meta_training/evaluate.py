@@ -35,7 +35,7 @@ def evaluate_learner(
     """
     rng = np.random.default_rng(seed)
     items = draw_items(dataset, rng, dataset.n_classes, config.items_per_class)
-    features = learner.prepare_all(dataset.inputs[items.ravel()])
+    prepared = learner.prepare_all(dataset.inputs[items.ravel()])
     most = bounds(config.shots)[1] if config.balanced else config.max_labels
     counts = sorted({1, 2, 5, 10, most} & set(range(1, most + 1)))
     columns: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "calibration_error": []}
@@ -49,13 +49,13 @@ def evaluate_learner(
             queries=config.queries_per_class,
             labels=n,
             shots=n if config.balanced else None,
-        ).to(features.device)
-        logits = task_logits(learner, features, tasks)
+        ).to(prepared.device)
+        logits = task_logits(learner, prepared, tasks)
         mask = tasks.query_labels >= 0
         probs = torch.softmax(logits[mask], -1)
         confidence, guess = probs.max(-1)
         hit = guess == tasks.query_labels[mask]
         columns["accuracy"].append(float(hit.float().mean()))
         columns["log_loss"].append(float(task_loss(logits, tasks.query_labels)))
-        columns["calibration_error"].append(calibration_error(confidence, hit))
+        columns["calibration_error"].append(float(calibration_error(confidence[None], hit[None])))
     return Report(counts, **columns)

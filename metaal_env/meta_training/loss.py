@@ -11,12 +11,12 @@ from metaal_env.learners.base import InnerLearner
 from metaal_env.meta_training.few_shot_tasks import FewShotTasks
 
 
-def task_logits(learner: InnerLearner, features: Tensor, tasks: FewShotTasks) -> Tensor:
-    """(B, Q, K) query logits after adapting to each task's support; `features` is (M, *F)."""
+def task_logits(learner: InnerLearner, prepared: Tensor, tasks: FewShotTasks) -> Tensor:
+    """(B, Q, K) query logits after adapting to each task's support; `prepared` is (M, *F)."""
     adapted = learner.adapt(
-        features[tasks.support], tasks.support_labels, tasks.support_mask, tasks.class_mask
+        prepared[tasks.support], tasks.support_labels, tasks.support_mask, tasks.class_mask
     )
-    return learner.predict(adapted, features[tasks.query])
+    return learner.predict(adapted, prepared[tasks.query])
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -26,12 +26,12 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return ((losses.view(labels.shape) * mask).sum(1) / mask.sum(1)).mean()
 
 
-def path_loss(learner: InnerLearner, features: Tensor, tasks: FewShotTasks) -> tuple[Tensor, Tensor]:
+def path_loss(learner: InnerLearner, prepared: Tensor, tasks: FewShotTasks) -> tuple[Tensor, Tensor]:
     """The meta-loss, summed over the states of adaptation that count now, and the last state's query logits."""
     path = learner.adapt_path(
-        features[tasks.support], tasks.support_labels, tasks.support_mask, tasks.class_mask
+        prepared[tasks.support], tasks.support_labels, tasks.support_mask, tasks.class_mask
     )
-    total, logits, query = features.new_zeros(()), features.new_zeros(()), features[tasks.query]
+    total, logits, query = prepared.new_zeros(()), prepared.new_zeros(()), prepared[tasks.query]
     for weight, adapted in zip(learner.path_weights(len(path)), path, strict=True):
         if weight:
             logits = learner.predict(adapted, query)
@@ -40,7 +40,7 @@ def path_loss(learner: InnerLearner, features: Tensor, tasks: FewShotTasks) -> t
 
 
 def all_way_loss(
-    learner: InnerLearner, features: Tensor, grid: tuple[int, ...], rng: np.random.Generator
+    learner: InnerLearner, prepared: Tensor, grid: tuple[int, ...], rng: np.random.Generator
 ) -> Tensor:
     """Cross-entropy of one balanced task over all classes of the batch; scalar, nats.
 
@@ -48,19 +48,19 @@ def all_way_loss(
     task costs no further embedding (Snell et al. 2017 train with more classes than they test for as well).
 
     Args:
-        features: (classes · items, *F) of the batch.
+        prepared: (classes · items, *F) of the batch.
         grid: (classes, items).
     """
     classes, items = grid
     shots = int(rng.integers(1, min(3, items - 1), endpoint=True))
-    grouped = features.unflatten(0, (classes, items))
-    target = torch.arange(classes, device=features.device)
+    grouped = prepared.unflatten(0, (classes, items))
+    target = torch.arange(classes, device=prepared.device)
     support_labels = target.repeat_interleave(shots).unsqueeze(0)  # (1, C·shots)
     adapted = learner.adapt(
         grouped[:, :shots].flatten(0, 1).unsqueeze(0),
         support_labels,
         torch.ones_like(support_labels, dtype=torch.bool),
-        torch.ones(1, classes, dtype=torch.bool, device=features.device),
+        torch.ones(1, classes, dtype=torch.bool, device=prepared.device),
     )
     logits = learner.predict(adapted, grouped[:, shots:].flatten(0, 1).unsqueeze(0))
     return F.cross_entropy(logits[0], target.repeat_interleave(items - shots))

@@ -15,13 +15,13 @@ from tqdm import tqdm
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 from metaal_env.learners.base import InnerLearner
-from metaal_env.learners.bodies import computing_in
+from metaal_env.learners.bodies import body_dtype
 from metaal_env.meta_training.config import MetaTrainConfig
 from metaal_env.meta_training.evaluate import Report, evaluate_learner
 from metaal_env.meta_training.few_shot_tasks import distorted, draw_items, draw_tasks
 from metaal_env.meta_training.loss import all_way_loss, path_loss
-from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
-from metaal_env.runtime.interrupts import put_off
+from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
+from metaal_env.runtime.interrupts import deferred_interrupts
 
 BACK_OFF = 0.5
 """Factor of the learning rate each time that training goes back to its last good checkpoint."""
@@ -124,11 +124,11 @@ class Training:
         inputs = train.inputs[items.ravel()].to(device)
         if config.distortion:
             inputs = distorted(inputs, config.distortion, self.rng)
-        with computing_in(learner, torch.bfloat16 if config.precision == "bfloat16" else None):
-            features = learner.prepare(inputs)
-            loss, logits = path_loss(learner, features, tasks)
+        with body_dtype(learner, torch.bfloat16 if config.precision == "bfloat16" else None):
+            prepared = learner.prepare(inputs)
+            loss, logits = path_loss(learner, prepared, tasks)
             if config.all_way:
-                loss = loss + config.all_way * all_way_loss(learner, features, items.shape, self.rng)
+                loss = loss + config.all_way * all_way_loss(learner, prepared, items.shape, self.rng)
         self.optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), 10.0)
@@ -183,14 +183,14 @@ def meta_train(
         raise InputError(f"distortion={config.distortion} needs images; use 0 for {train.name!r}.")
     training = Training(learner, config)
     if (saved := read_checkpoint(checkpoint, config)) is not None:
-        with restoring(checkpoint):
+        with as_input_error(checkpoint):
             training.load(saved)
     else:
         write_checkpoint(checkpoint, config, training.state())
     total, done = config.iterations, training.step
     with (
         tqdm(total=total, initial=done, desc="meta-training", unit="update") as bar,
-        put_off() as stopping,
+        deferred_interrupts() as stopping,
     ):
         while training.step < config.iterations and training.stale < config.patience and not stopping:
             try:
@@ -198,7 +198,7 @@ def meta_train(
                 bar.update()
                 if writer is not None:
                     for name, value in figures.items():
-                        writer.add_scalar(f"learner/{name}", value, training.step)
+                        writer.add_scalar(f"learner_by_update/{name}", value, training.step)
                 if training.step % config.validate_every and training.step < config.iterations:
                     continue
                 report = training.validate(validation)
@@ -216,7 +216,7 @@ def meta_train(
             if writer is not None:
                 for name in ("accuracy", "log_loss", "calibration_error"):
                     for n, value in zip(report.labels, getattr(report, name), strict=True):
-                        writer.add_scalar(f"learner_validation/{name}_at_{n}", value, training.step)
+                        writer.add_scalar(f"learner_validation_by_update/{name}_at_{n}", value, training.step)
             write_checkpoint(checkpoint, config, training.state())
         if stopping:
             write_checkpoint(checkpoint, config, training.state())

@@ -18,7 +18,7 @@ from metaal_env.pool.remembered import remembered
 from metaal_env.pool.sampled_clusterings import clusterings, coordinates
 from metaal_env.pool.view import PoolView
 
-TEMPERATURE = 2.0
+SOFTNESS = 2.0
 """Softness of the stand-in's probabilities."""
 
 EVERY = 2
@@ -55,9 +55,9 @@ def expected_accuracy(view: PoolView) -> Tensor:
     scores = model.now.masked_fill(~view.seen.unsqueeze(-1), NONE)
     best, second = _two_best(scores)
     numbers = torch.arange(scores.shape[1], device=scores.device).view(1, -1, 1)
-    mine = best.indices == numbers  # (B, K, E)
-    rival = torch.where(mine, second.values, best.values)
-    guess = torch.where(mine, second.indices, best.indices).masked_fill(rival <= NONE, -1)
+    own = best.indices == numbers  # (B, K, E)
+    rival = torch.where(own, second.values, best.values)
+    guess = torch.where(own, second.indices, best.indices).masked_fill(rival <= NONE, -1)
 
     def right(truth: Tensor) -> Tensor:  # without the new class's say
         return (guess == truth).to(scores)
@@ -74,7 +74,7 @@ def expected_likelihood(view: PoolView) -> Tensor:
     found = partitions(view)
     model = _classifier(view, found)
     within = found.clusterings.within.mean(1)
-    slope = (found.clusterings.sharpness / (2 * TEMPERATURE * within)).view(-1, 1, 1)
+    slope = (found.clusterings.sharpness / (2 * SOFTNESS * within)).view(-1, 1, 1)
     anywhere = (
         -slope
         * within.view(-1, 1, 1)

@@ -171,7 +171,7 @@ class _Budget(TorchFunctionMode):
 
 
 @contextmanager
-def affordable(tensors: dict[str, Tensor], what: str) -> Iterator[None]:
+def limit_allocation(tensors: dict[str, Tensor], what: str) -> Iterator[None]:
     """Around building a module from a description that a stranger may have written.
 
     Whatever building raises ends in one sentence, and no more memory is taken than the weights at hand can

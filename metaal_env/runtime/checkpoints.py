@@ -112,7 +112,7 @@ def _is_finite(value: Any) -> bool:
 
 
 @contextmanager
-def restoring(path: Path) -> Iterator[None]:
+def as_input_error(path: Path) -> Iterator[None]:
     """Around putting a checkpoint's state back: what does not fit ends in one sentence. Raises: `InputError`."""
     try:
         yield

@@ -44,17 +44,29 @@ def run_command(
     return run_cli(lambda: run(tyro.cli(options, args=arguments, description=description, prog=program)))
 
 
+PIPE = 13
+"""Number of SIGPIPE, which Windows lacks."""
+
+
 def run_cli(main: Callable[[], object]) -> int:
     """Runs `main` and returns the exit code.
 
-    It is 0, 2 after bad input or an unusable file, 130 after Ctrl-C, 143 after SIGTERM.
+    It is 0, 2 after bad input or an unusable file, 130 after Ctrl-C, 141 when nobody reads the output any more,
+    143 after SIGTERM. Characters that the terminal cannot show are replaced.
 
     Use as ``sys.exit(run_cli(main))``.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         with handling(terminate, signal.SIGTERM):
             _limit_threads()
             main()
+            sys.stdout.flush()
+    except BrokenPipeError:  # e.g. ``| head``
+        discard_output()
+        return 128 + PIPE
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -89,3 +101,16 @@ def _limit_threads() -> None:
         raise InputError(f"{THREADS}={text!r} must be a whole number, at least 1; set it so, or unset it.")
     torch.set_num_threads(int(first))
     threadpool_limits(int(first))
+
+
+def say(line: object) -> None:
+    """Prints a line at once. When nobody reads the output any more, the work goes on in silence."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        discard_output()
+
+
+def discard_output() -> None:
+    """Sends what is still printed nowhere. Call after a `BrokenPipeError`: Python would report it again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -144,7 +144,7 @@ def read_json(path: Path, what: str, most: int = MAX_JSON) -> dict[str, Any]:
     raise InputError(f"{what}: {path.name!r} is damaged (nested deeper than {MAX_DEPTH}); save it again.")
 
 
-def stay_inside(folder: Path, what: str) -> None:
+def refuse_outward_links(folder: Path, what: str) -> None:
     """Refuses a folder in which a link leads out of it: writing there would change files elsewhere.
 
     Raises:

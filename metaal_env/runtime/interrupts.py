@@ -41,7 +41,7 @@ def terminate(number: int, frame: Any) -> None:
 
 
 @contextmanager
-def put_off() -> Iterator[list[int]]:
+def deferred_interrupts() -> Iterator[list[int]]:
     """Within, the first Ctrl-C or SIGTERM is only noted in the list that is yielded.
 
     The loop inside is to write a checkpoint and end once the list is not empty; then the signal takes effect. A

@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from metaal_env.errors import FileError, InputError, brief
-from metaal_env.runtime.files import clear_temporaries, stay_inside
+from metaal_env.runtime.files import clear_temporaries, refuse_outward_links
 
 LOCK = ".lock"
 
@@ -22,7 +22,7 @@ def lock_folder(folder: Path, what: str) -> FileLock:
         InputError: another process is at work there, or a link leads out of the folder.
         FileError: the folder cannot be written.
     """
-    stay_inside(folder, what)
+    refuse_outward_links(folder, what)
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)

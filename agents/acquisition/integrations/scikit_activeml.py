@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agents.acquisition.options import Seed
 from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import query
 
@@ -19,14 +20,14 @@ else:
 
 
 class MetaALQuery(Base):
-    """A metaal policy or rule as a pool query strategy; clones, pickles and works in wrappers.
+    """Serves a metaal policy or rule as a pool query strategy that clones, pickles and works in wrappers.
 
     Args:
         policy: stored as it is and loaded in `query`; see `agents.acquisition.load_policy`.
-        missing_label: what stands for «unknown» in `y`.
+        missing_label: the mark of «unknown» in `y`.
         classes: all classes, where they are known in advance.
         budget: labels that will be bought in all.
-        random_state: seed; None counts as 0.
+        random_state: see `agents.acquisition.query`.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class MetaALQuery(Base):
         classes: Any = None,
         budget: int | None = None,
         missing_label: Any = np.nan,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: Seed = None,
     ):
         self.policy = policy
         self.classes = classes

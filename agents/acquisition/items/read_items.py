@@ -1,226 +1,70 @@
-"""What the command line reads: a file or folder of one's own items, labelled in part or not at all."""
+"""Reads a user's file or folder of items, labelled in part or not at all."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
 from pathlib import Path
 
-import numpy as np
-
-from metaal_env.datasets.readers.class_labels import strings
-from metaal_env.datasets.readers.image_folder import is_image
-from metaal_env.datasets.readers.npz import DAMAGE, read_arrays
-from metaal_env.datasets.readers.table import (
-    LABEL_NAMES,
-    MAX_BYTES,
-    MAX_CATEGORIES,
-    MISSING,
-    as_number,
-    named_column,
-    read_cells,
-)
+from agents.acquisition.items.array_items import npy_items, npz_items
+from agents.acquisition.items.image_items import read_image_items
+from agents.acquisition.items.items import Items as Items
+from agents.acquisition.items.items import text_ids
+from agents.acquisition.items.options import ReadOptions
+from agents.acquisition.items.table_items import no_columns, table_items
+from metaal_env.datasets.readers.decode import read_decoded
+from metaal_env.datasets.readers.table import MAX_BYTES, PACKED, is_table
 from metaal_env.errors import InputError, brief
-from metaal_env.runtime.files import read_text
-
-ID_COLUMNS = ("id", "item", "name")
-TEXT_COLUMNS = ("text", "sentence", "utterance", "document")
 
 
-@dataclass(frozen=True)
-class Items:
-    """One's own pool before encoding. Exactly one of `vectors`, `texts`, `images` is given.
+def read_items(path: Path, options: ReadOptions | None = None) -> Items:
+    """Reads ``*.npz``, ``*.npy``, ``*.csv``, ``*.tsv``, ``*.txt`` (one text a line) or a folder of images.
 
-    Attributes:
-        ids: what names an item: an id column, a file name, else its number from 1.
-        labels: the label of each item, None where unknown.
-        shown: what a person who labels sees.
-        scale: whether columns have units of their own and are to be standardised.
-    """
-
-    source: str
-    ids: list[str]
-    labels: list[str | None]
-    shown: list[str]
-    vectors: np.ndarray | None = None  # (N, D)
-    texts: list[str] | None = None
-    images: list[Path] | None = None
-    scale: bool = False
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-def read_items(path: Path, *, label_column: str | None = None, text_column: str | None = None) -> Items:
-    """Reads ``*.npz``, ``*.npy``, ``*.csv``, ``*.txt`` (one text a line) or a folder of images.
-
-    The first row of a CSV file is a header unless it holds numbers alone (0, 1, 2, … are names, as pandas writes
-    them).
+    Tables and texts may be compressed (``.csv.gz``, also bz2 and xz). `Items.understood` says what was recognised.
 
     Args:
-        label_column: of a CSV file; by default one called label, class, target or y, if there is one.
-        text_column: of a CSV file; by default one called text, sentence, utterance or document, or the only
-            column with many different texts.
+        options: What the user says about the file; the rest is recognised.
 
     Raises:
         InputError: nothing there, another kind of file, no items, or contents that cannot be used.
     """
-    path = Path(path)
-    if path.is_dir():
-        return _folder(path)
-    if not path.is_file():
-        raise InputError(f"data={str(path)!r}: there is no such file or folder; check the path.")
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        return _table(path, label_column, text_column)
-    if label_column or text_column:
-        raise InputError(f"data={str(path)!r} has no columns; label and text columns are for CSV files.")
-    if suffix == ".npz":
-        return _npz(path)
-    if suffix == ".npy":
-        try:
-            x = np.load(path, mmap_mode="r", allow_pickle=False)
-        except DAMAGE as error:
-            raise InputError(
-                f"data={str(path)!r} is no array of numbers ({brief(error)}); use numpy.save."
-            ) from error
-        if not isinstance(x, np.ndarray) or x.ndim < 2 or not x.size:
-            shape = getattr(x, "shape", None)
-            raise InputError(
-                f"data={str(path)!r} has shape {shape}; save vectors (N, D) or images (N, H, W, C)."
-            )
-        return _arrays(path, x, [None] * len(x))
-    if suffix == ".txt":
-        texts = [line for line in _text(path).splitlines() if line.strip()]
-        return Items(str(path), _numbers(len(texts)), [None] * len(texts), texts, texts=_some(path, texts))
-    raise InputError(
-        f"data={str(path)!r} has the suffix {suffix!r}; give .npz, .npy, .csv, .txt or a folder."
-    )
-
-
-def _some(path: Path, items: list[str]) -> list[str]:
-    if not items:
-        raise InputError(f"data={str(path)!r} holds no items.")
-    return items
-
-
-def _numbers(n: int) -> list[str]:
-    return [str(i + 1) for i in range(n)]
-
-
-def _text(path: Path) -> str:
-    return read_text(path, f"data={str(path)!r}", MAX_BYTES)
-
-
-def _arrays(path: Path, x: np.ndarray, labels: Sequence[str | None]) -> Items:
-    if x.ndim < 2 or len(x) != len(labels) or not len(x):
-        raise InputError(f"data={str(path)!r}: X has shape {x.shape} for {len(labels)} labels.")
-    ids = _numbers(len(x))
-    return Items(str(path), ids, list(labels), [f"item {i} of {path.name}" for i in ids], vectors=x)
-
-
-def _npz(path: Path) -> Items:
-    arrays = read_arrays(path, str(path), lambda key: key in ("X", "y", "text"))
-    text = arrays.get("text")
-    x = arrays.get("X")
-    if x is None and text is None:
-        raise InputError(f"data={str(path)!r} has neither an array X nor text; save one of them.")
+    path, options = Path(path), options or ReadOptions()
     what = f"data={str(path)!r}"
-    n = len(x) if x is not None else len(text) if text is not None else 0
-    y = arrays.get("y", np.full(n, np.nan))
-    y = y[:, 0] if y.shape == (n, 1) else y
-    if y.shape != (n,):
-        raise InputError(f"{what}: y has shape {y.shape} for {n} items; give one label per item.")
-    labels = [None if value.lower() in MISSING else value for value in strings(what, "y", y)]
-    texts = None if text is None else list(strings(what, "text", text))
-    if x is None:
-        assert texts is not None
-        return Items(str(path), _numbers(n), labels, texts, texts=_some(path, texts))
-    items = _arrays(path, x, labels)
-    return items if texts is None else Items(str(path), items.ids, labels, texts, vectors=x)
-
-
-def _folder(path: Path) -> Items:
-    """Images at any depth; a file's folder below `path` is no label: folders often mean something else."""
-    found = sorted(f for f in path.rglob("*") if is_image(f))
-    ids = [f.relative_to(path).as_posix() for f in found]
-    shown = [str(f) for f in found]
-    return Items(str(path), _some(path, ids), [None] * len(ids), shown, images=found)
-
-
-def _table(path: Path, label_column: str | None, text_column: str | None) -> Items:
-    header, rows = _cells(path)
-
-    def column(wanted: str | None, usual: tuple[str, ...]) -> int | None:
-        found = named_column(header, usual if wanted is None else (wanted.strip().lower(),))
-        if wanted is not None and found is None:
-            raise InputError(f"data={str(path)!r} has no column {wanted!r}; it has: {', '.join(header)}.")
-        return found
-
-    label, ident = column(label_column, LABEL_NAMES), column(None, ID_COLUMNS)
-    text = column(text_column, TEXT_COLUMNS)
-    ids = _numbers(len(rows)) if ident is None else [row[ident].strip() for row in rows]
-    if len(set(ids)) < len(ids):
-        raise InputError(f"data={str(path)!r}: the column {header[ident or 0]!r} names two items alike.")
-    labels = [
-        None if label is None or row[label].strip().lower() in MISSING else row[label].strip() for row in rows
-    ]
-    rest = [i for i in range(len(header)) if i not in (label, ident)]
-    if text is None:
-        wordy = [i for i in rest if _is_wordy([row[i] for row in rows])]
-        text = wordy[0] if len(wordy) == 1 else None
-    if text is not None:
-        texts = [row[text] for row in rows]
-        return Items(str(path), ids, labels, texts, texts=texts)
-    if not rest:
-        raise InputError(f"data={str(path)!r} has no column besides id and label; give features.")
-    x = np.concatenate([_column(path, header[i], [row[i].strip() for row in rows]) for i in rest], axis=1)
-    shown = [", ".join(f"{header[i]}={row[i].strip()}" for i in rest) for row in rows]
-    return Items(str(path), ids, labels, shown, vectors=x, scale=True)
-
-
-def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
-        rows = read_cells(_text(path), f"data={str(path)!r}")
-    except csv.Error as error:
-        raise InputError(
-            f"data={str(path)!r} is no readable CSV file ({brief(error)}); save it again."
-        ) from error
-    if not rows:
-        raise InputError(f"data={str(path)!r} is empty; give a table with a header.")
-    numbers = [as_number(cell) for cell in rows[0]]
-    if None not in numbers and numbers != [*range(len(numbers))]:
-        rows.insert(0, [f"column {i + 1}" for i in range(len(numbers))])
-    header, rows = rows[0], rows[1:]
-    if not rows:
-        raise InputError(f"data={str(path)!r} has a header but no items; add rows.")
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise InputError(
-                f"data={str(path)!r}: row {number} has {len(row)} cells, the header {len(header)}."
-            )
-    return header, rows
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{what} cannot be opened ({brief(error)}); check the path.") from error
+    if not is_folder and not is_file:
+        raise InputError(f"{what}: there is no such file or folder; check the path.")
+    suffix = path.suffix.lower()
+    if suffix in PACKED:
+        suffix = Path(path.stem).suffix.lower()
+    if not is_folder and is_table(path):
+        return table_items(path, read_decoded(path, what, MAX_BYTES, options.encoding), options)
+    if not is_folder and suffix == ".txt":
+        return _lines(path, options)
+    no_columns(path, options)
+    if is_folder:
+        return read_image_items(path, options.skip_unreadable)
+    if suffix == ".npz":
+        return npz_items(path, options)
+    if suffix == ".npy":
+        return npy_items(path)
+    raise InputError(f"{what} has the suffix {suffix!r}; give .npz, .npy, .csv, .tsv, .txt or a folder.")
 
 
-def _is_wordy(cells: list[str]) -> bool:
-    return any(as_number(cell) is None for cell in cells) and len(set(cells)) > MAX_CATEGORIES
-
-
-def _column(path: Path, name: str, cells: list[str]) -> np.ndarray:
-    """(N, 1) numbers or (N, C) one-hot."""
-    for number, cell in enumerate(cells, start=1):
-        if cell.lower() in MISSING:
-            raise InputError(
-                f"data={str(path)!r}: item {number} has no value in {name!r}; impute or drop it."
-            )
-    numbers = [as_number(cell) for cell in cells]
-    if None not in numbers:
-        return np.array(numbers, dtype=np.float64)[:, None]
-    categories, index = np.unique(cells, return_inverse=True)
-    if len(categories) > MAX_CATEGORIES:
-        raise InputError(
-            f"data={str(path)!r}: column {name!r} has {len(categories)} different texts; name it with "
-            "--text-column if it is what to label, else drop it."
-        )
-    return np.eye(len(categories))[index]
+def _lines(path: Path, options: ReadOptions) -> Items:
+    """One text a line; a table where every line has the same number of tabs, as spreadsheets save text."""
+    decoded = read_decoded(path, f"data={str(path)!r}", MAX_BYTES, options.encoding)
+    # Not splitlines: it also splits at the separators that Unicode allows inside a text.
+    lines = [line for line in re.split(r"\r\n|\r|\n", decoded.text) if line.strip()]
+    tabs = {line.count("\t") for line in lines}
+    if options.delimiter is not None or (len(tabs) == 1 and len(lines) > 1 and min(tabs) > 0):
+        return table_items(path, decoded, options)
+    no_columns(path, options)
+    if not lines:
+        raise InputError(f"data={str(path)!r} holds no items; give one text a line.")
+    lines = [line.rstrip() for line in lines]
+    notes = () if decoded.encoding == "utf-8" else (f"encoding {decoded.encoding}",)
+    return Items(
+        str(path), text_ids(lines), (None,) * len(lines), lines, texts=lines, id_source="content", notes=notes
+    )

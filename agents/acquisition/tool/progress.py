@@ -1,120 +1,161 @@
-"""How far the labels have come: estimated accuracy, the gain that more labels promise, and when to stop."""
+"""Tells how far the labels have come: accuracy, what the last labels changed, and whether to stop."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 import torch
+from scipy.stats import binomtest
 
-from agents.acquisition.user_pool import centred, head_for, scaled
+from agents.acquisition.own_head import centred, head_for, scaled
 from metaal_env.learners.base import InnerLearner
 
-Z95 = 1.96
-NEXT = 10
-SPLITS = 32
-MIN_LABELS = 20
+WINDOW = 10
+"""Labels whose effect on the predictions is measured."""
+WINDOWS = 3
+"""Windows in a row that must change little before stopping is advised."""
 WORTH = 0.01
-"""Gain in accuracy by `NEXT` labels below which stopping is suggested."""
-MAX_USED = 400
+"""Share of predictions that a window must change to be worth its labels."""
+MIN_LABELS = 20
+MAX_PREDICTED = 2000
+"""Items whose predictions are compared; of more, this many drawn at random."""
+CONFIDENCE = 0.95
+UNKNOWN = (
+    "accuracy is not known, since chosen labels are no sample of the pool; "
+    "label --yardstick 30 or suggest --yardstick 30 measures it"
+)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Accuracies are in [0, 1]; `None` where there are too few labels to say."""
+    """Shares are in [0, 1]; None where there are too few labels to say.
+
+    Attributes:
+        counts: Class → labels.
+        yardstick: Labels drawn at random.
+        accuracy: Share of the yardstick that is predicted rightly from the other labels.
+        interval: Two-sided 95 % interval of the accuracy on further items of this kind (Clopper and Pearson, 1934).
+        changed: Share of predictions that each of the last windows of `WINDOW` labels changed, the latest last.
+        advice: Whether to go on.
+    """
 
     counts: dict[str, int]
+    yardstick: int
     accuracy: float | None
-    interval: tuple[float, float] | None  # 95 %, Wilson
-    gain: float | None  # by the next `NEXT` labels
-    gain_interval: tuple[float, float] | None  # 95 %, over random splits
+    interval: tuple[float, float] | None
+    changed: list[float]
     advice: str
 
 
-def progress(x: np.ndarray, y: Sequence[str | None] | np.ndarray, seed: int = 0) -> Progress:
-    """Estimates from the labels alone; no held-out set is needed.
+def progress(
+    x: np.ndarray,
+    y: Sequence[str | None] | np.ndarray,
+    *,
+    drawn: np.ndarray | None = None,
+    order: Sequence[int] | None = None,
+    seed: int = 0,
+) -> Progress:
+    """Computes what the labels tell of the accuracy of metaal's own head.
 
-    Accuracy is leave-one-out accuracy of metaal's own head; the gain extrapolates accuracy on left-out labels
-    as a − b/√n, fitted to random subsets of growing size n. Both err to the side of going on, because items
-    worth asking about are harder than most. Digits, 40 labels drawn at random: accuracy .796 estimated, .780
-    true, gain .036 and .032; 40 labels chosen by uherding: .825 and .879, gain .041 and .012.
+    The accuracy is measured on the yardstick alone. Chosen labels are no sample of the pool: accuracy on them, one
+    left out at a time, may be far below or above that on the pool. Between two fits, accuracy on the compared items
+    cannot have changed by more than the share of changed predictions. Stopping is advised once that is small several
+    times in a row (Bloodgood and Vijay-Shanker, CoNLL 2009).
 
     Args:
         x: (N, D) vectors.
         y: (N,) labels, None where unknown.
+        drawn: (N,) bool, items of the yardstick. None by default.
+        order: Positions of labelled items in the order in which they were labelled, the earliest first. Labels
+            that it lacks came before. By default the order of the data.
+        seed: Seed of the subsets that are drawn where there are many labels or items.
     """
     known = [i for i, label in enumerate(y) if label is not None]
-    names = sorted({str(y[i]) for i in known})
+    names = list(dict.fromkeys(str(y[i]) for i in known))
     counts = {name: sum(str(y[i]) == name for i in known) for name in names}
-    if len(known) < MIN_LABELS or sum(n >= 2 for n in counts.values()) < 2:
-        wanted = f"at least {MIN_LABELS} labels and two classes with two labels each"
-        return Progress(counts, None, None, None, None, f"go on: an estimate needs {wanted}.")
+    is_drawn = np.zeros(len(y), dtype=bool) if drawn is None else drawn
+    test = [i for i in known if is_drawn[i]]
+    train = _ordered([i for i in known if not is_drawn[i]], order or [])
+    of_class = [sum(str(y[i]) == name for i in train) for name in names]
+    if len(train) < MIN_LABELS or sum(n >= 2 for n in of_class) < 2:
+        wanted = f"at least {MIN_LABELS} labels beside the yardstick and two classes with two labels each"
+        return Progress(counts, len(test), None, None, [], f"go on: an estimate needs {wanted}.")
     rng = np.random.default_rng(seed)
-    used = known if len(known) <= MAX_USED else sorted(rng.choice(known, MAX_USED, replace=False).tolist())
-    z = centred(scaled(x[used]))
-    labels = torch.tensor([names.index(str(y[i])) for i in used])
+    others = rng.permutation(len(x))[:MAX_PREDICTED]
+    rows = np.array([*train, *test, *others])
+    z = centred(scaled(x[rows]))
+    labels = torch.tensor([names.index(str(y[i])) for i in train])
+    n, m = len(train), len(test)
     head = head_for(z)
-    n = len(used)
-    hits = _hits(head, z, labels, ~torch.eye(n, dtype=torch.bool))
-    accuracy = float(hits.diagonal().double().mean())
-    gain, gain_interval = _gain(head, z, labels, rng, len(known))
-    return Progress(
-        counts, accuracy, wilson(accuracy, n), gain, gain_interval, _advice(gain, gain_interval, counts)
-    )
-
-
-def _hits(head: InnerLearner, z: torch.Tensor, labels: torch.Tensor, train: torch.Tensor) -> torch.Tensor:
-    """(R, n) whether each item is predicted rightly by the head fitted to each row's (R, n) training items."""
     with torch.no_grad():
         features = head.prepare_all(z)
-        rows = []
-        for part in train.split(16):
-            b = len(part)
-            support = features.expand(b, *features.shape)
-            mask = torch.ones(b, int(labels.max()) + 1, dtype=torch.bool)
-            adapted = head.adapt(support, labels.expand(b, -1), part, mask)
-            rows.append(head.predict(adapted, support).argmax(-1) == labels)
-    return torch.cat(rows)
+    windows = [n - WINDOW * k for k in range(WINDOWS, -1, -1) if n - WINDOW * k >= WINDOW]
+    used = torch.arange(n).unsqueeze(0) < torch.tensor(windows).unsqueeze(1)
+    guesses = predictions(head, features[:n], labels, used, features[n:])
+    changed = (guesses[1:, m:] != guesses[:-1, m:]).double().mean(1).tolist()
+    accuracy = interval = None
+    if test:
+        truth = torch.tensor([names.index(str(y[i])) for i in test])
+        hits = int((guesses[-1, :m] == truth).sum())
+        exact = binomtest(hits, m).proportion_ci(CONFIDENCE, method="exact")
+        accuracy, interval = hits / m, (float(exact.low), float(exact.high))
+    return Progress(counts, m, accuracy, interval, changed, _advice(changed, counts))
 
 
-def _gain(
-    head: InnerLearner, z: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator, n_known: int
-) -> tuple[float, tuple[float, float]]:
-    n = len(z)
-    sizes = np.unique(np.linspace(max(5, n // 4), n - max(2, n // 8), 6).astype(int))
-    curves = np.empty((SPLITS, len(sizes)))
-    for split in range(SPLITS):
-        order = torch.from_numpy(rng.permutation(n))
-        rank = order.argsort()
-        train = rank.unsqueeze(0) < torch.from_numpy(sizes).unsqueeze(1)  # nested subsets
-        test = order[sizes.max() :]
-        curves[split] = _hits(head, z, labels, train)[:, test].double().mean(1).numpy()
-    design = np.column_stack([np.ones(len(sizes)), -1 / np.sqrt(sizes)])
-    step = 1 / sqrt(n_known) - 1 / sqrt(n_known + NEXT)
-
-    def gain_of(mean: np.ndarray) -> float:
-        return max(0.0, float(np.linalg.lstsq(design, mean, rcond=None)[0][1]) * step)
-
-    draws = [gain_of(curves[rng.integers(0, SPLITS, SPLITS)].mean(0)) for _ in range(200)]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return gain_of(curves.mean(0)), (float(low), float(high))
+def _ordered(positions: list[int], order: Sequence[int]) -> list[int]:
+    """Positions as `order` has them, after those that it lacks."""
+    when = {position: k for k, position in enumerate(order)}
+    return sorted(positions, key=lambda i: when.get(i, -1))
 
 
-def _advice(gain: float, interval: tuple[float, float], counts: dict[str, int]) -> str:
+def predictions(
+    head: InnerLearner, support: torch.Tensor, labels: torch.Tensor, used: torch.Tensor, items: torch.Tensor
+) -> torch.Tensor:
+    """(R, M) classes of the (M, F) items, predicted from the labels that each row of the (R, n) mask uses.
+
+    Args:
+        support: (n, F) features of the labelled items, prepared by the head.
+        labels: (n,) classes.
+    """
+    parts = []
+    with torch.no_grad():
+        for mask in used.split(16):
+            b = len(mask)
+            of_class = torch.nn.functional.one_hot(labels).to(torch.bool)  # (n, C)
+            classes = (mask.unsqueeze(-1) & of_class).any(1)  # a class without label is never predicted
+            adapted = head.adapt(support.expand(b, *support.shape), labels.expand(b, -1), mask, classes)
+            parts.append(head.predict(adapted, items.expand(b, *items.shape)).argmax(-1))
+    return torch.cat(parts)
+
+
+def _advice(changed: list[float], counts: dict[str, int]) -> str:
     single = [name for name, count in counts.items() if count == 1]
-    if single:
-        return f"go on: {len(single)} class(es) have one label only, e.g. {single[0]!r}."
-    if interval[1] < WORTH:
-        return f"stop: {NEXT} more labels promise less than {WORTH:.0%} accuracy."
-    if gain < WORTH:
-        return f"nearly done: {NEXT} more labels promise about {gain:.1%} accuracy."
-    return f"go on: {NEXT} more labels promise about {gain:.1%} accuracy."
+    rare = f" {len(single)} class(es) have one label only, e.g. {single[0]!r}." if single else ""
+    if len(changed) == WINDOWS and max(changed) < WORTH:
+        few = f"{WINDOWS} times in a row {WINDOW} labels changed less than {WORTH:.0%} of the predictions"
+        return f"stop: {few}.{rare}"
+    if changed and changed[-1] < WORTH:
+        return (
+            f"nearly done: the last {WINDOW} labels changed less than {WORTH:.0%} of the predictions.{rare}"
+        )
+    return f"go on: predictions still change.{rare}"
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """95 % interval of a binomial share (Wilson 1927)."""
-    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = Z95 / (1 + Z95**2 / n) * sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+def status_lines(state: Progress) -> list[str]:
+    """Returns what a person is told of the accuracy."""
+    lines = []
+    if state.accuracy is not None and state.interval is not None:
+        low, high = state.interval
+        lines.append(
+            f"accuracy on further items of this kind {state.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}), "
+            f"measured on {state.yardstick} labels drawn at random"
+        )
+    else:
+        lines.append(UNKNOWN)
+    if state.changed:
+        lines.append(
+            f"the last {WINDOW} labels changed {state.changed[-1]:.1%} of the predictions, and the accuracy by no more"
+        )
+    return [*lines, state.advice]

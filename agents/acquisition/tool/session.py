@@ -1,177 +1,205 @@
-"""A labelling session: one CSV file that is complete after every answer, and the loop that fills it."""
+"""The answers of one pool: found again by name and content, and on disk after every change."""
 
 from __future__ import annotations
 
-import csv
-import difflib
-import io
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from agents.acquisition.items.read_items import Items
-from agents.acquisition.policies import PolicySpec
-from agents.acquisition.query import select
-from agents.policy.reasons import in_words, reasons
+from agents.acquisition.items.items import Items
+from agents.acquisition.tool.answers import CHOSEN, RANDOM, SHOWN, Answer, read_answers, written
+from agents.acquisition.tool.identity import Fingerprints, matched
+from agents.acquisition.tool.menu import Menu, one_line
+from agents.acquisition.tool.outputs import keep_copy, printable_name
 from metaal_env.errors import InputError
 from metaal_env.runtime.files import write_atomic
 
-HEADER = ["item", "label"]
-HELP = "type a label (or its number); :s skips, :u takes the last answer back, :q saves and leaves."
+
+def labels_path(data: Path) -> Path:
+    """Returns where the answers for a file or folder are by default: beside it, as ``<data>.labels.csv``.
+
+    Raises:
+        InputError: the root folder, which has no name.
+    """
+    named = data if data.name not in ("", "..") else Path(os.path.realpath(data))
+    if not named.name:
+        raise InputError(f"data={str(data)!r} has no name that the answers could take; give --labels.")
+    return named.with_name(f"{named.name}.labels.csv")
 
 
 @dataclass
 class Session:
-    """Answers in the order given; a skipped item has the label None.
+    """Holds answers in the order given. A skipped item has the label None.
 
     Attributes:
-        path: CSV file with the columns item and label, rewritten whole and atomically after each answer.
+        path: CSV file, rewritten whole and atomically after each answer. Columns: `answers.COLUMNS`, then those
+            that a person added.
+        answers: Position of an item → its answer.
+        gone: Name and answer of items that are not in the data now; they stay in the file.
+        further: Names of columns that a person added.
+        notes: Sentences about what became of the answers.
+        menu: Numbers of the classes.
     """
 
     path: Path
-    answers: dict[str, str | None] = field(default_factory=dict)
+    items: Items
+    answers: dict[int, Answer] = field(default_factory=dict)
+    gone: list[tuple[str, Answer]] = field(default_factory=list)
+    further: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    menu: Menu = field(default_factory=Menu)
+    _on_disk: bytes | None = None
+    _foreign: bool = False  # the file on disk is not as this tool writes it
+
+    def __post_init__(self) -> None:
+        self.contents = Fingerprints(self.items, [printable_name(name) for name in self.items.ids])
 
     @classmethod
-    def open(cls, path: Path, items: Items) -> Session:
-        """The session in that file, or a new one. Raises: `InputError` for a foreign or damaged file."""
-        session = cls(Path(path))
-        if not session.path.is_file():
-            return session
-        try:
-            with session.path.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.reader(file, strict=True))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"labels={str(path)!r} is no readable CSV file ({error}).") from error
-        if not rows or rows[0] != HEADER or any(len(row) != 2 for row in rows):
-            raise InputError(f"labels={str(path)!r} is no file of this tool; its header must be item,label.")
-        session.answers = {item: label or None for item, label in rows[1:]}
-        foreign = set(session.answers) - set(items.ids)
-        if foreign:
-            raise InputError(
-                f"labels={str(path)!r} names {min(foreign)!r}, which is not in {items.source!r}."
-            )
+    def open(
+        cls, path: Path, items: Items, *, classes: tuple[str, ...] = (), same_ids: bool = False
+    ) -> Session:
+        """Returns the session in that file, or a new one.
+
+        Args:
+            classes: Classes that are known in advance, in the order of the menu.
+            same_ids: See `identity.matched`.
+
+        Raises:
+            InputError: a foreign or damaged file, one that names none of the items, or one whose names may not
+                tell the items any more.
+        """
+        session, what = cls(Path(path), items), f"labels={str(path)!r}"
+        if session.path.is_file():
+            session._on_disk = session.path.read_bytes()
+            file = read_answers(session.path, what)
+            found = matched(file, session.contents, what, same_ids)
+            if file.rows and not found.answers:
+                raise InputError(
+                    f"{what} names none of the items of {items.source!r}, e.g. {file.rows[0][0]!r}; "
+                    "give another file with --labels."
+                )
+            session.answers, session.gone, session.further = found.answers, found.gone, file.further
+            session.notes, session._foreign = found.notes(), not file.exact or bool(found.respelled)
+        elif os.path.lexists(session.path):
+            raise InputError(f"{what} is no regular file; give another name.")
+        session.menu = Menu.of(classes, items.labels, session.answers.values())
         return session
 
-    def save(self) -> None:
-        buffer = io.StringIO()
-        rows = [[item, label or ""] for item, label in self.answers.items()]
-        csv.writer(buffer).writerows([HEADER, *rows])
-        write_atomic(self.path, buffer.getvalue().encode())
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other sessions off the file. Raises: `InputError` when another one has it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = Path(f"{self.path}.lock")
+        if os.path.lexists(lock) and (lock.is_symlink() or not lock.is_file() or lock.stat().st_size):
+            raise InputError(f"file={str(lock)!r} is in the way of the lock for the answers; rename it.")
+        try:
+            with FileLock(lock, timeout=0):
+                yield
+        except Timeout as error:
+            raise InputError(f"labels={str(self.path)!r} is in use by another session; close it.") from error
 
-    def record(self, item: str, label: str | None) -> None:
-        """Adds an answer and writes the file."""
-        self.answers[item] = label
+    def save(self) -> None:
+        """Writes the file; a file that a person edited is copied first.
+
+        Raises:
+            InputError: the file changed since it was read, or cannot be written; it stays as it is.
+        """
+        path = Path(os.path.realpath(self.path))  # a link stays one
+        if (path.read_bytes() if path.is_file() else None) != self._on_disk:
+            raise InputError(
+                f"labels={str(self.path)!r} was changed by another program; the last answer is not in it: "
+                "run the command again."
+            )
+        if self._foreign:
+            self.notes.append(f"the file of answers as it was is kept as {keep_copy(path)}.")
+            self._foreign = False
+        named = [(self.contents.names[i], self._numbered(answer)) for i, answer in self.answers.items()]
+        data = written([*named, *self.gone], self.further)
+        write_atomic(path, data)
+        self._on_disk = data
+
+    def _numbered(self, answer: Answer) -> Answer:
+        return replace(answer, number=None if answer.label is None else self.menu.add(answer.label))
+
+    def set(self, position: int, label: str | None, drawn: str = CHOSEN) -> None:
+        """Adds or changes an answer without writing the file."""
+        earlier = self.answers.get(position)
+        self.answers[position] = Answer(
+            label,
+            drawn if earlier is None else earlier.drawn,
+            self.contents[position],
+            one_line(self.items.shown[position], SHOWN),
+            further=("",) * len(self.further) if earlier is None else earlier.further,
+        )
+        if label is not None:
+            self.menu.add(label)
+
+    def record(self, position: int, label: str | None, drawn: str = CHOSEN) -> None:
+        """Adds or changes an answer and writes the file."""
+        self.set(position, label, drawn)
         self.save()
 
-    def undo(self) -> str | None:
-        """Takes the last answer back and writes the file; its item, or None when there is none."""
+    def undo(self) -> int | None:
+        """Takes the last answer back and writes the file; its position, or None when there is none."""
         if not self.answers:
             return None
-        item, _ = self.answers.popitem()
+        position, _ = self.answers.popitem()
         self.save()
-        return item
+        return position
 
-    def labels(self, items: Items) -> np.ndarray:
-        """(N,) object labels: the session's answers over those of the data, None where unknown."""
-        known = [self.answers.get(i) or own for i, own in zip(items.ids, items.labels, strict=True)]
-        return np.array(known, dtype=object)
+    def restore_skipped(self) -> int:
+        """Makes skipped items unanswered again and writes the file; their number."""
+        skipped = [i for i, answer in self.answers.items() if answer.label is None]
+        for position in skipped:
+            del self.answers[position]
+        if skipped:
+            self.save()
+        return len(skipped)
 
-    def open_positions(self, items: Items) -> np.ndarray:
+    def labels(self) -> np.ndarray:
+        """(N,) object labels: the answers over the labels of the data, None where unknown."""
+        y = np.array([*self.items.labels, None], dtype=object)[:-1]  # the None keeps NumPy from making texts
+        for position, answer in self.answers.items():
+            y[position] = answer.label or y[position]
+        return y
+
+    def yardstick(self) -> np.ndarray:
+        """(N,) bool: items that were drawn at random and labelled."""
+        drawn = np.zeros(len(self.items), dtype=bool)
+        drawn[[i for i, a in self.answers.items() if a.drawn == RANDOM and a.label is not None]] = True
+        return drawn
+
+    def choosing_labels(self) -> np.ndarray:
+        """(N,) object labels that may guide the choice: all but the yardstick's."""
+        y = self.labels()
+        y[self.yardstick()] = None
+        return y
+
+    def counts(self) -> dict[str, int]:
+        """Returns the number of labels of each class, in the order of the menu."""
+        given = [label for label in self.labels() if label is not None]
+        names = sorted(set(given), key=self.menu.add)
+        return {name: given.count(name) for name in names}
+
+    def open_positions(self) -> np.ndarray:
         """Positions of items that have no label and were not skipped."""
-        y = self.labels(items)
-        skipped = {item for item, label in self.answers.items() if label is None}
-        return np.array([i for i, item in enumerate(items.ids) if y[i] is None and item not in skipped], int)
+        answered = self.answers.keys()
+        return np.array([i for i, y in enumerate(self.items.labels) if y is None and i not in answered], int)
 
+    def next_of_yardstick(self, size: int) -> list[int]:
+        """Positions of the items still to be labelled for a yardstick of `size` items, in a random but fixed order.
 
-def label_loop(
-    session: Session,
-    items: Items,
-    x: np.ndarray,
-    *,
-    policy: PolicySpec = None,
-    count: int | None = None,
-    budget: int | None = None,
-    ask: Callable[[str], str] = input,
-    show: Callable[[str], object] = print,
-) -> int:
-    """Asks for labels, the most useful item first, until `count` more are given, all are, or the user leaves.
-
-    Args:
-        x: (N, D) vectors of the items.
-        ask: takes a prompt and returns a line; raises `EOFError` at the end of the input.
-
-    Returns:
-        Labels given in this call.
-
-    Raises:
-        InputError: another process writes to the same file.
-    """
-    session.path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(f"{session.path}.lock", timeout=0):
-            return _loop(session, items, x, policy, count, budget, ask, show)
-    except Timeout as error:
-        raise InputError(f"labels={str(session.path)!r} is in use by another session; close it.") from error
-
-
-def _loop(
-    session: Session,
-    items: Items,
-    x: np.ndarray,
-    policy: PolicySpec,
-    count: int | None,
-    budget: int | None,
-    ask: Callable[[str], str],
-    show: Callable[[str], object],
-) -> int:
-    show(HELP)
-    new: set[str | None] = set()  # items labelled in this call
-    while count is None or len(new) < count:
-        left = session.open_positions(items)
-        if not len(left):
-            show("every item is labelled or skipped.")
-            break
-        y = session.labels(items)
-        found = select(x, y, candidates=left, policy=policy, missing_label=None, budget=budget)
-        position = int(found.picks[0])
-        classes = sorted({label for label in y if label is not None})
-        show(f"\n[{sum(label is not None for label in y)} labelled] {items.shown[position]}")
-        show(f"  why: {in_words(reasons(found.strategy, found.views[0], found.places[0]))}")
-        if classes:
-            show("  " + "  ".join(f"{i}) {name}" for i, name in enumerate(classes, 1)))
-        try:
-            answer = _answer(classes, ask)
-        except EOFError:
-            break
-        if answer == ":q":
-            break
-        if answer == ":u":
-            new.discard(session.undo())
-        elif answer == ":s":
-            session.record(items.ids[position], None)
-        else:
-            session.record(items.ids[position], answer)
-            new.add(items.ids[position])
-    show(f"\n{len(new)} labels given; {session.path} holds all answers. Run the same command to go on.")
-    return len(new)
-
-
-def _answer(classes: list[str], ask: Callable[[str], str]) -> str:
-    """A label or a command; numbers name classes unless the classes are numbers themselves."""
-    numbered = not any(name.isdecimal() for name in classes)
-    while True:
-        text = ask("label> ").strip()
-        if text in (":q", ":s", ":u") or text in classes:
-            return text
-        if text.isdecimal() and classes and numbered:
-            if 1 <= int(text) <= len(classes):
-                return classes[int(text) - 1]
-            continue
-        near = difflib.get_close_matches(text, classes, n=1, cutoff=0.6)
-        if near and ask(f"new class {text!r}, near to {near[0]!r}: keep it? [y/n] ").strip().lower() != "y":
-            continue
-        if text and not text.startswith(":"):
-            return text
+        The order follows from the items' names alone, so that leaving and coming back does not draw anew.
+        """
+        names = self.contents.names
+        order = sorted(
+            self.open_positions().tolist(),
+            key=lambda i: hashlib.blake2b(f"yardstick {names[i]}".encode(), digest_size=8).digest(),
+        )
+        return order[: max(0, size - int(self.yardstick().sum()))]

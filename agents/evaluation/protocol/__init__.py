@@ -1,1 +1,1 @@
-"""What is evaluated, declared as data and played cell by cell."""
+"""Evaluations declared as data and played cell by cell."""

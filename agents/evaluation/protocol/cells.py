@@ -25,7 +25,7 @@ from metaal_env.runtime.files import write_atomic
 
 @dataclass(frozen=True)
 class Cell:
-    """One unit of work; everything a worker needs, and small enough to send anywhere."""
+    """One unit of work: all that a worker needs, and small enough to send anywhere."""
 
     scenario: Scenario
     contestant: Contestant
@@ -39,7 +39,7 @@ class Cell:
 
     @property
     def stem(self) -> str:
-        """File name: readable, with the scenario's own hash."""
+        """Returns the file name, readable and with the scenario's own hash."""
         data = _slug(self.scenario.axes["data"])
         digest = self.scenario.key.rpartition("#")[2]
         return f"{data}-{digest}__{_slug(self.contestant.name)}__seed{self.seed}-block{self.block}"
@@ -50,7 +50,7 @@ class Cell:
 
     @property
     def header(self) -> dict[str, object]:
-        """Identity of the rows."""
+        """Returns the identity of the rows."""
         return {
             "protocol": self.protocol,
             "scenario": self.scenario.key,
@@ -66,7 +66,7 @@ def _slug(name: str) -> str:
 
 
 def cells_of(protocol: Protocol, folder: Path, device: str = "cpu") -> list[Cell]:
-    """Every cell of a protocol."""
+    """Returns every cell of a protocol."""
     return [
         Cell(
             scenario=scenario,
@@ -86,7 +86,7 @@ def cells_of(protocol: Protocol, folder: Path, device: str = "cpu") -> list[Cell
 
 
 def pending(cells: list[Cell], protocol: Protocol) -> list[Cell]:
-    """The cells without rows yet.
+    """Returns the cells without rows yet.
 
     Raises:
         InputError: a row file is there but belongs to another protocol, or is damaged.
@@ -102,7 +102,7 @@ def pending(cells: list[Cell], protocol: Protocol) -> list[Cell]:
 
 @lru_cache(maxsize=2)
 def core_of(scenario: Scenario, device: str = "cpu") -> Core:
-    """The environment core of a scenario; cells of one scenario share it within a process."""
+    """Returns the environment core of a scenario; cells of one scenario share it within a process."""
     torch.manual_seed(0)  # a learner given by name alone starts from the same weights everywhere
     return make_core(
         scenario.dataset,

@@ -1,9 +1,9 @@
-"""What evaluation loads: data, learners, trained runs, and the fingerprints of each."""
+"""Loads data, learners and trained runs for evaluation, with the fingerprints of each."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -27,12 +27,12 @@ DEFAULT_LEARNER = "prototype"
 
 
 def load_split(dataset: str, split: str) -> ClassDataset:
-    """One split of a data set, by name or path."""
+    """Returns one split of a data set, by name or path."""
     return load_dataset(dataset).split(cast(Split, split))
 
 
 def load_parts(dataset: str, split: str, learner: str) -> tuple[ClassDataset, InnerLearner]:
-    """The data and the learner of a scenario. Raises: `InputError` when they do not fit each other."""
+    """Loads the data and the learner of a scenario. Raises: `InputError` when they do not fit each other."""
     data = load_split(dataset, split)
     torch.manual_seed(0)  # a learner given by name alone starts from the same weights everywhere
     return data, load_learner(learner, data.input_shape)
@@ -49,7 +49,7 @@ def learner_digest(spec: str, learner: InnerLearner) -> str:
 
 
 def strategy_digest(spec: str) -> str:
-    """Fingerprint of the files behind a strategy; empty for a registered name."""
+    """Computes a fingerprint of the files behind a strategy; empty for a registered name."""
     file, _, name = spec.rpartition(":")
     if file.endswith(".py") and Path(file).is_file():
         return hashlib.sha256(Path(file).read_bytes() + name.encode()).hexdigest()[:16]
@@ -61,7 +61,7 @@ def strategy_digest(spec: str) -> str:
 
 
 def policy_stem(spec: str | Path) -> Path:
-    """Path without suffix of a policy given as a run folder, a file or already a stem."""
+    """Returns the path without suffix of a policy given as a run folder, a file or already a stem."""
     path = Path(spec)
     if path.is_dir():
         return path / "policy"
@@ -73,7 +73,13 @@ class Run:
     """A trained policy with what it was trained on.
 
     Attributes:
+        folder: of the run.
+        policy: path that loads the policy.
+        dataset: it was trained on.
+        learner: saved weights, or a registered name.
+        task: what its tasks looked like.
         data: fingerprint of the data set; empty where the run's record has none.
+        reason: why it is judged.
     """
 
     folder: Path
@@ -82,9 +88,10 @@ class Run:
     learner: str
     task: TaskConfig
     data: str = ""
+    reason: str = ""
 
     def was_trained_on(self, dataset: str) -> bool:
-        """Whether that is the run's data set: by content, or by name where the run recorded no fingerprint."""
+        """Returns whether that is the run's data set: by content, or by name where none was recorded."""
         if not self.data:
             return dataset == self.dataset
         try:
@@ -94,32 +101,47 @@ class Run:
 
 
 def newest_run(root: Path = Path("runs")) -> Run:
-    """The run whose policy was written last, else the policy shipped with the package.
+    """Returns the run whose policy was written last, else the first policy shipped with the package.
 
     Raises:
         InputError: there is neither.
     """
-    found = sorted(root.glob("*/policy.json"), key=lambda file: file.stat().st_mtime)
+    finished = sorted(root.glob("*/policy.json"), key=lambda file: file.stat().st_mtime)
+    if finished:
+        of = f"the newest of {len(finished)} runs" if len(finished) > 1 else "the only run"
+        return replace(
+            read_run(finished[-1].parent), reason=f"{of} under {root}/; choose another with --policy"
+        )
     shipped = list(shipped_policies().values())
-    if not found and not shipped:
+    if not shipped:
         raise InputError(
             f"policy: no finished run under {str(root)!r} and none shipped; "
             "run `metaal train` first, or name rules with --strategies."
         )
-    return read_run(found[-1].parent if found else shipped[0])
+    return replace(
+        read_run(shipped[0]),
+        reason=f"which ships with the package, as {root}/ holds no finished run; train_policy.py makes one",
+    )
 
 
 def read_run(spec: str | Path) -> Run:
-    """The run that a policy belongs to; what its folder does not say takes the defaults.
+    """Returns the run that a policy belongs to; what its folder does not say takes the defaults.
+
+    Args:
+        spec: run folder, file of a policy, or name of a shipped policy.
 
     Raises:
         InputError: there is no policy at `spec`, or its config.json is damaged, or its name would run code.
     """
     stem = policy_stem(spec)
     if not stem.with_name(stem.name + ".json").is_file():
-        raise InputError(
-            f"policy={str(spec)!r} does not exist; give a folder under runs/ with a trained policy."
-        )
+        shipped = shipped_policies()
+        if str(spec) not in shipped:
+            raise InputError(
+                f"policy={str(spec)!r} does not exist; give a folder under runs/ with a trained policy, or one of "
+                f"the shipped ones: {', '.join(shipped) or 'none'}."
+            )
+        return read_run(shipped[str(spec)])
     folder = stem.parent
     config = folder / "config.json"
     if config.is_file():
@@ -140,11 +162,11 @@ def read_run(spec: str | Path) -> Run:
     if runs_code(spec_text):
         raise InputError(f"policy={str(spec)!r} looks like a Python file and a class; rename the folder.")
     learner = str(folder / "learner") if own else DEFAULT_LEARNER
-    return Run(folder, spec_text, dataset, learner, task, data)
+    return Run(folder, spec_text, dataset, learner, task, data, reason=f"asked for as {spec}")
 
 
 def learner_fits(learner: str, data: ClassDataset) -> bool:
-    """Whether a saved learner was made for inputs of this shape; damaged files raise `InputError`."""
+    """Returns whether a saved learner was made for inputs of this shape; damaged files raise `InputError`."""
     card = Path(learner).with_name(Path(learner).name + ".json")
     if not card.is_file():
         return True  # a registered name adapts to any shape

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -23,14 +23,15 @@ from agents.evaluation.protocol.loading import (
     strategy_digest,
 )
 from agents.evaluation.protocol.protocol import SCHEMA, Contestant, Protocol, Scenario
+from agents.evaluation.protocol.task_grid import TaskGrid, grid_tasks
 from agents.loading import load_strategy, runs_code
 from agents.strategies import STRATEGIES
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
 from metaal_env.sampler import TaskSampler, fit_task
-from metaal_env.tasks import Range, TaskConfig
+from metaal_env.tasks import TaskConfig
 
-RULES = (
+DEFAULT_RULES = (
     "random",
     "least_confident",
     "entropy",
@@ -44,19 +45,6 @@ RULES = (
 )
 """Played beside a policy unless `strategies` says otherwise; names that are not registered are left out."""
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "way": (5, 20),
-    "pool_size": (50, 200),
-    "budget": (10, 40),
-    "class_concentration": (0.3, float("inf")),
-    "label_noise": (0.1,),
-    "initial_labels": (5,),
-}
-"""Task settings that `matrix` changes, one at a time."""
-
-Ranges = Annotated[tuple[Range, ...], tyro.conf.UseAppendAction]
-Numbers = Annotated[tuple[float, ...], tyro.conf.UseAppendAction]
-
 
 @dataclass
 class Plan:
@@ -69,32 +57,17 @@ class Plan:
     split: Literal["test", "validation", "train", "all"] = "test"
     """Part of the data set whose classes (or items) tasks are drawn from."""
     policy: tuple[str, ...] = ()
-    """Folders of trained policies; the newest run when neither this nor --strategies is given."""
+    """Folders of trained policies, or names of policies that ship with the package. When neither this nor
+    --strategies is given: the newest run, else a shipped one."""
     strategies: tuple[str, ...] = ()
-    """What is played beside the policies: names, name@1 (another seed), folders, or file.py:Name for a strategy of
-    your own or a scikit-activeml query strategy; the usual rules when left out."""
+    """Rules to play instead of the usual ones, by name, as name@1 (another seed), or as file.py:Name for one of your
+    own or a scikit-activeml query strategy."""
     extra_strategies: tuple[str, ...] = ()
-    """Further strategies, played beside --strategies or the usual rules; named in the same way."""
+    """Strategies to play beside the usual ones, named in the same way."""
     learner: tuple[str, ...] = ()
     """Inner learners: registered names or saved weights; the run's own one when left out."""
-    way: Ranges = ()
-    """Classes per task: one number, or a range as two."""
-    pool_size: Ranges = ()
-    """Unlabelled items per task: one number, or a range as two."""
-    budget: Ranges = ()
-    """Labels an episode may buy: one number, or a range as two."""
-    initial_labels: Ranges = ()
-    """Labels given at the start: one number, or a range as two."""
-    class_concentration: Numbers = ()
-    """Concentration of the Dirichlet distribution that draws class shares: small is unbalanced, inf is balanced."""
-    label_noise: Numbers = ()
-    """Probability that labelling an item reveals a wrong class."""
-    distractors: Numbers = ()
-    """Share of the pool that belongs to no class of the task."""
-    test_per_class: int | None = None
-    """Test items per class."""
-    reward_per_class: int | None = None
-    """Items per class of the reward set, which only privileged look-ahead sees."""
+    task: Annotated[TaskGrid, tyro.conf.arg(name="")] = field(default_factory=TaskGrid)
+    """What tasks look like."""
     matrix: bool = False
     """Vary way, pool, budget, class concentration, noise and initial labels, one at a time."""
     n_tasks: int = 200
@@ -105,10 +78,17 @@ class Plan:
 
 @dataclass
 class Planned:
-    """A protocol, and remarks on how it came about: what was fitted to the data or left out."""
+    """A protocol, and remarks on how it came about.
+
+    Attributes:
+        protocol: what to play.
+        notes: what was fitted to the data or left out.
+        judged: one line per policy: its name in tables, where it comes from and why it is judged.
+    """
 
     protocol: Protocol
     notes: list[str] = field(default_factory=list)
+    judged: list[str] = field(default_factory=list)
 
 
 def make_protocol(plan: Plan) -> Planned:
@@ -140,22 +120,24 @@ def make_protocol(plan: Plan) -> Planned:
             )
             chosen = DEFAULT_LEARNER
         digests = data.fingerprint, learner_digest(chosen, load_parts(dataset, plan.split, chosen)[1])
-        for task, fixed, is_variant in _tasks(plan, run.task if run else TaskConfig()):
+        for wanted in grid_tasks(plan.task, run.task if run else TaskConfig(), plan.matrix):
+            task = wanted.task
             if foreign:
-                task, changes = fit_task(task, data, fixed)
-                if changes and not is_variant:
+                task, changes = fit_task(task, data, set(wanted.chosen))
+                if changes and not wanted.is_variation:
                     notes.append(f"{dataset}: settings fitted to the data: {', '.join(changes)}")
             try:
                 TaskSampler(data, task)
             except InputError as error:
-                if not is_variant:
+                if not wanted.is_variation:
                     raise
                 notes.append(f"left out: {error}")
                 continue
             scenario = Scenario(dataset, plan.split, task, chosen, *digests)
             scenarios.setdefault(scenario.key, scenario)
     protocol = Protocol(tuple(scenarios.values()), contestants, plan.n_tasks, tuple(plan.seeds))
-    return Planned(protocol, notes)
+    judged = [f"{_policy_name(run)}, {run.reason}" for run in runs]
+    return Planned(protocol, list(dict.fromkeys(notes)), judged)
 
 
 def _own_split(run: Run, split: str) -> ClassDataset:
@@ -170,7 +152,7 @@ def _own_split(run: Run, split: str) -> ClassDataset:
 
 
 def _runs(plan: Plan) -> list[Run]:
-    """The policies asked for; the newest one when nothing was."""
+    """Returns the policies asked for; the newest one when nothing was."""
     if plan.policy:
         return [read_run(spec) for spec in plan.policy]
     if plan.strategies:
@@ -184,9 +166,10 @@ def _runs(plan: Plan) -> list[Run]:
 
 
 def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
-    """A saved protocol, to be played again here; says where data, learner or strategies differ from then.
+    """Takes a saved protocol, to be played again here; says where data, learner or strategies differ from then.
 
     Args:
+        path: file of a protocol, or folder of results.
         trusted: ``file.py:Name`` strategies that may be imported: a protocol may come from a stranger.
 
     Raises:
@@ -198,7 +181,7 @@ def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
         if runs_code(contestant.spec) and contestant.spec not in trusted:
             raise InputError(
                 f"protocol={str(path)!r} would run the code in {contestant.spec!r}; if you trust it, add: "
-                f"--extra-strategies {contestant.spec}"
+                f"--trust {contestant.spec}"
             )
     scenarios, notes = [], []
     for scenario in saved.scenarios:
@@ -210,9 +193,9 @@ def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
             learner_digest=learner_digest(scenario.learner, learner),
             schema=SCHEMA,
         )
-        for what in ("data", "learner"):
-            if scenario.schema > 1 and getattr(now, f"{what}_digest") != getattr(scenario, f"{what}_digest"):
-                notes.append(f"{scenario.dataset}: the {what} differ(s) from when the protocol was saved")
+        for part in ("data", "learner"):
+            if scenario.schema > 1 and getattr(now, f"{part}_digest") != getattr(scenario, f"{part}_digest"):
+                notes.append(f"{scenario.dataset}: the {part} differ(s) from when the protocol was saved")
         scenarios.append(now)
     contestants = []
     for contestant in saved.contestants:
@@ -231,41 +214,21 @@ def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
 
 
 def _contestants(plan: Plan, runs: Sequence[Run]) -> tuple[Contestant, ...]:
-    """Policies first, then rules; each is built once, so that bad ones are refused before anything runs."""
-    names = ["policy"] if len(runs) == 1 else [f"policy {run.folder.name}" for run in runs]
-    specs = list(zip(names, [run.policy for run in runs], strict=True))
-    rules = plan.strategies or tuple(name for name in RULES if name in STRATEGIES)
+    """Returns policies, then rules; each is built once, so that bad ones are refused before anything runs."""
+    specs = [(_policy_name(run), run.policy) for run in runs]
+    rules = plan.strategies or tuple(name for name in DEFAULT_RULES if name in STRATEGIES)
     specs += [(_short(spec), spec) for spec in (*rules, *plan.extra_strategies)]
     for _, spec in specs:
         load_strategy(spec)
     return tuple(Contestant(name, spec, strategy_digest(spec)) for name, spec in dict.fromkeys(specs))
 
 
+def _policy_name(run: Run) -> str:
+    """Returns what tables call the policy of a run."""
+    return f"policy {run.folder.name or run.folder.resolve().name}"
+
+
 def _short(spec: str) -> str:
-    """``path/to/file.py:Name`` → ``Name``; paths → their last part."""
+    """Returns ``Name`` for ``path/to/file.py:Name``, and the last part of a path."""
     file, _, name = spec.rpartition(":")
     return name if file.endswith(".py") else spec if spec in STRATEGIES else Path(spec).name
-
-
-def _tasks(plan: Plan, base: TaskConfig) -> Iterator[tuple[TaskConfig, set[str], bool]]:
-    """Task settings: the product of the values given, then the one-at-a-time variants of `matrix`.
-
-    Yields the settings, the names that were chosen explicitly, and whether it is such a variant.
-    """
-    for name in ("test_per_class", "reward_per_class"):
-        if getattr(plan, name) is not None:
-            base = replace(base, **{name: getattr(plan, name)})
-    fixed = {n for n in ("test_per_class", "reward_per_class") if getattr(plan, n) is not None}
-    given = {name: getattr(plan, name) for name in (*AXES, "distractors") if getattr(plan, name)}
-    fixed |= set(given)
-    for values in itertools.product(*given.values()):
-        chosen: dict[str, Any] = dict(zip(given, values, strict=True))
-        yield replace(base, **chosen), fixed, False
-        if plan.matrix:
-            for name, alternatives in AXES.items():
-                for value in alternatives:
-                    varied = chosen | {name: value}
-                    try:
-                        yield replace(base, **varied), fixed | {name}, True
-                    except InputError:
-                        continue  # e.g. a budget beyond the pool: no such scenario

@@ -1,4 +1,4 @@
-"""`Protocol`: what is evaluated, as data. Saved with the results; its digest guards against mixing rows."""
+"""`Protocol`: an evaluation as data. It is saved with the results; its digest guards against mixing rows."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Scenario:
 
     @property
     def axes(self) -> dict[str, str]:
-        """What may differ between scenarios, as short texts."""
+        """Returns the settings that may differ between scenarios, as short texts."""
         t = self.task
         return {
             "data": Path(self.dataset).stem,
@@ -74,7 +74,7 @@ class Scenario:
 
     @property
     def key(self) -> str:
-        """Readable and unique: the stratum's name in row files."""
+        """Returns the scenario's name in row files, readable and unique."""
         readable = " ".join(f"{name}={value}" for name, value in self.axes.items())
         return f"{readable} #{_digest(self.identity)[:6]}"
 
@@ -92,18 +92,18 @@ class Scenario:
 
 
 def file_name(name: str) -> str:
-    """What a strategy's files are called: names may come from a stranger's protocol and hold any character."""
+    """Returns a safe file name for a strategy: names may come from a stranger's protocol and hold any character."""
     return re.sub(r"[^\w.@+-]+", "_", name).lstrip(".")[:80] or "_"
 
 
 def learner_name(spec: str) -> str:
-    """A learner's short name: ``prototype``, or the run folder of ``runs/<name>/learner``."""
+    """Returns a learner's short name: ``prototype``, or the run folder of ``runs/<name>/learner``."""
     path = Path(spec)
     return path.parent.name if path.stem == "learner" and path.parent.name else path.name
 
 
 def short_names(scenarios: Sequence[Scenario]) -> dict[str, str]:
-    """Scenario key → name that holds the data set and whatever else differs between the scenarios."""
+    """Returns scenario key → name of the data set and of whatever else differs between the scenarios."""
     varying = [a for a in scenarios[0].axes if len({s.axes[a] for s in scenarios}) > 1 and a != "data"]
     return {s.key: " ".join([s.axes["data"], *(f"{a} {s.axes[a]}" for a in varying)]) for s in scenarios}
 
@@ -113,8 +113,8 @@ class Contestant:
     """A strategy in the protocol.
 
     Attributes:
-        name: how tables call it.
-        spec: what rebuilds it: registered name, ``name@seed``, path of a policy, or ``file.py:Name``.
+        name: its name in tables.
+        spec: text that rebuilds it: registered name, ``name@seed``, path of a policy, or ``file.py:Name``.
         digest: fingerprint of the files behind it.
     """
 
@@ -153,23 +153,23 @@ class Protocol:
             raise InputError(f"seeds={self.seeds} must be different numbers in [0, {MAX_SEED}).")
         if self.measure_on not in ("test", "reward"):
             raise InputError(f"measure_on={self.measure_on!r} is unknown; choose 'test' or 'reward'.")
-        for what, names in (
+        for argument, names in (
             ("strategies", [c.name for c in self.contestants]),
             ("scenarios", [s.key for s in self.scenarios]),
         ):
             if not names:
-                raise InputError(f"{what} is empty; give at least one.")
+                raise InputError(f"{argument} is empty; give at least one.")
             if double := next((n for n in names if names.count(n) > 1), None):
-                raise InputError(f"{what} holds {double!r} twice; leave one out.")
+                raise InputError(f"{argument} holds {double!r} twice; leave one out.")
 
     @property
     def digest(self) -> str:
-        """Identity of the tasks and of how they are measured."""
+        """Returns the identity of the tasks and of how they are measured."""
         found = {k: v for k, v in asdict(self).items() if k != "contestants"}
         return _digest(found | {"scenarios": [scenario.identity for scenario in self.scenarios]})[:16]
 
     def joined_to(self, path: Path) -> Protocol:
-        """This protocol with the strategies that an earlier run of it left at `path`, if any.
+        """Returns this protocol with the strategies that an earlier run of it left at `path`, if any.
 
         Raises:
             InputError: the one at `path` is about other tasks.
@@ -187,12 +187,12 @@ class Protocol:
                 f"out={str(path.parent)!r} holds results of another protocol ({earlier.digest}, this one is "
                 f"{self.digest}); give another --out, or delete that folder."
             )
-        mine = {c.name for c in self.contestants}
-        others = tuple(c for c in earlier.contestants if c.name not in mine)
+        own = {c.name for c in self.contestants}
+        others = tuple(c for c in earlier.contestants if c.name not in own)
         return replace(self, contestants=self.contestants + others)
 
     def blocks(self) -> Iterable[tuple[int, int, list[int]]]:
-        """``(seed, block number, task seeds)`` of every block of tasks."""
+        """Yields ``(seed, block number, task seeds)`` of every block of tasks."""
         for seed in self.seeds:
             for start in range(0, self.n_tasks, BLOCK):
                 tasks = range(start, min(start + BLOCK, self.n_tasks))
@@ -213,11 +213,13 @@ class Protocol:
             raise InputError(
                 f"protocol={str(path)!r} does not exist; give the folder of a finished evaluation."
             )
-        what = f"protocol={str(path)!r}"
-        raw = read_json(path, what)
+        argument = f"protocol={str(path)!r}"
+        raw = read_json(path, argument)
         schema = raw.get("schema")
         if type(schema) is not int or not 1 <= schema <= SCHEMA:
-            raise InputError(f"{what} has version {schema!r}, this program reads 1…{SCHEMA}; evaluate again.")
+            raise InputError(
+                f"{argument} has version {schema!r}, this program reads 1…{SCHEMA}; evaluate again."
+            )
         try:
             scenarios = tuple(
                 _typed(Scenario, s | {"task": _task(s["task"]), "schema": schema}) for s in raw["scenarios"]
@@ -226,9 +228,9 @@ class Protocol:
             lists = {"scenarios": scenarios, "contestants": contestants, "seeds": tuple(raw["seeds"])}
             return _typed(Protocol, raw | lists)
         except InputError as error:
-            raise InputError(f"{what}: {error}") from error
+            raise InputError(f"{argument}: {error}") from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise InputError(f"{what} is damaged ({brief(error)}); evaluate again.") from error
+            raise InputError(f"{argument} is damaged ({brief(error)}); evaluate again.") from error
 
 
 def task_config(raw: dict[str, Any]) -> TaskConfig:
@@ -245,16 +247,16 @@ def _task(raw: dict[str, Any]) -> TaskConfig:
     return TaskConfig(**values)
 
 
-def _typed(kind: type[T], values: dict[str, Any]) -> T:
-    """``kind(**values)`` after comparing types, which a file may have wrong, with those declared."""
+def _typed(dataclass_type: type[T], values: dict[str, Any]) -> T:
+    """Builds a dataclass after comparing types, which a file may have wrong, with those declared."""
     plain = {"str": str, "int": int, "tuple[int, ...]": tuple}
-    for f in fields(cast(Any, kind)):
+    for f in fields(cast(Any, dataclass_type)):
         wanted = plain.get(str(f.type), object)
         items = values.get(f.name, f.default)
         right = isinstance(items, wanted) and not isinstance(items, bool)
         if not right or (wanted is tuple and not all(type(item) is int for item in items)):
             raise TypeError(f"{f.name}={items!r} is no {f.type}")
-    return kind(**values)
+    return dataclass_type(**values)
 
 
 def _plain(value: Any) -> Any:

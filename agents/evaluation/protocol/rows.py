@@ -24,7 +24,7 @@ MAX_BYTES = 2**28
 
 
 def to_csv(parts: list[Episodes]) -> str:
-    """Episodes as CSV text. Seconds are left out: they differ from run to run."""
+    """Returns episodes as CSV text. Seconds are left out: they differ from run to run."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -87,7 +87,7 @@ def read_rows(path: Path) -> tuple[dict[str, Any], Episodes]:
 
 
 def _episodes(table: list[list[str]]) -> Episodes:
-    """CSV rows of one strategy → episodes, in order of appearance."""
+    """Turns the CSV rows of one strategy into episodes, in order of appearance."""
     column = {name: i for i, name in enumerate(COLUMNS)}
     keys: dict[tuple[str, str], int] = {}
     index = [keys.setdefault((row[0], row[column["seed"]]), len(keys)) for row in table]
@@ -129,7 +129,7 @@ def _episodes(table: list[list[str]]) -> Episodes:
 
 
 def read_results(folder: Path, protocol: Protocol) -> dict[str, Episodes]:
-    """All cells of a finished or half-finished evaluation: strategy name → episodes.
+    """Reads all cells of a finished or half-finished evaluation: strategy name → episodes.
 
     Strategies come in the protocol's order; cells that were never run are simply absent.
 
@@ -146,7 +146,7 @@ def read_results(folder: Path, protocol: Protocol) -> dict[str, Episodes]:
             episodes.seconds = np.full(len(episodes), seconds if isinstance(seconds, float) else np.nan)
         if episodes.strategy in parts:
             parts[episodes.strategy].append(episodes)
-    results = {name: concatenate(found) for name, found in parts.items() if found}
+    results = {name: concatenate(cells) for name, cells in parts.items() if cells}
     if not results:
         raise InputError(f"results={str(folder)!r} holds no rows; run the evaluation first.")
     return results

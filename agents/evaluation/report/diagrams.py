@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 from agents.evaluation.episodes import Episodes
 from agents.evaluation.measures import Measure, aulc
 from agents.evaluation.paired import pair
+from agents.evaluation.report.formats import number
 from agents.evaluation.report.matrix import Matrix
 from agents.evaluation.statistics.rank_tests import average_ranks, critical_difference
 
 
 def critical_differences(results: Mapping[str, Episodes], measure: Measure = aulc) -> Figure:
-    """Mean ranks over paired tasks; strategies joined by a bar do not differ (Nemenyi, α = .05; Demšar 2006).
+    """Draws mean ranks over paired tasks; strategies joined by a bar do not differ (Nemenyi, α = .05; Demšar 2006).
 
     Privileged references are left out: they are not candidates.
     """
@@ -30,21 +31,21 @@ def critical_differences(results: Mapping[str, Episodes], measure: Measure = aul
         return figure
     cd = critical_difference(k, n)
     order = np.argsort(ranks)
-    half, spread = (k + 1) // 2, max(k - 1, 1)
-    axes.set_xlim(1 - 0.5 * spread, k + 0.5 * spread)
+    half, width = (k + 1) // 2, max(k - 1, 1)
+    axes.set_xlim(1 - 0.5 * width, k + 0.5 * width)
     axes.hlines(0, 1, k, color="black")
     for tick in range(1, k + 1):
         axes.vlines(tick, 0, 0.12, color="black", linewidth=0.8)
         axes.text(tick, 0.22, str(tick), ha="center", va="bottom", fontsize=8)
-    groups = _groups(ranks[order], cd)
-    below = 0.3 + 0.3 * len(groups)
-    for level, (first, last) in enumerate(groups):
+    cliques = _cliques(ranks[order], cd)
+    below = 0.3 + 0.3 * len(cliques)
+    for level, (first, last) in enumerate(cliques):
         y = -0.25 - 0.3 * level
         axes.hlines(y, ranks[order[first]] - 0.03, ranks[order[last]] + 0.03, color="#d55e00", linewidth=3)
-    for place, index in enumerate(order):
-        left = place < half
-        y = -below - 0.45 * (place if left else k - 1 - place)
-        x = 1 - 0.06 * spread if left else k + 0.06 * spread
+    for position, index in enumerate(order):
+        left = position < half
+        y = -below - 0.45 * (position if left else k - 1 - position)
+        x = 1 - 0.06 * width if left else k + 0.06 * width
         axes.plot([ranks[index], ranks[index], x], [0, y, y], color="black", linewidth=0.8)
         text = (
             f"{paired.names[index]}  {ranks[index]:.2f}"
@@ -58,8 +59,8 @@ def critical_differences(results: Mapping[str, Episodes], measure: Measure = aul
     return figure
 
 
-def _groups(ranks: np.ndarray, cd: float) -> list[tuple[int, int]]:
-    """Maximal runs of sorted ranks within one critical difference, as (first, last)."""
+def _cliques(ranks: np.ndarray, cd: float) -> list[tuple[int, int]]:
+    """Returns maximal runs of sorted ranks within one critical difference, as (first, last)."""
     runs: list[tuple[int, int]] = []
     for first in range(len(ranks)):
         last = int(np.flatnonzero(ranks <= ranks[first] + cd)[-1])
@@ -68,13 +69,17 @@ def _groups(ranks: np.ndarray, cd: float) -> list[tuple[int, int]]:
     return runs
 
 
-def matrix_heat_map(matrix: Matrix) -> Figure:
-    """Paired differences of one policy to its rivals in every scenario: losses are as red as wins are blue.
+def matrix_heat_map(matrix: Matrix, title: str = "AULC") -> Figure:
+    """Draws paired differences of one policy to its rivals in every scenario: losses are as red as wins are blue.
 
-    Bold figures have a 95 % interval without 0; hatched cells are missing.
+    Bold numbers are supported by the corrected test.
+
+    Args:
+        matrix: comparisons by scenario and rival.
+        title: name of the measure.
     """
     rows, columns = matrix.estimate.shape
-    figure = Figure(figsize=(3.2 + 1.15 * columns, 1.5 + 0.34 * rows), layout="constrained")
+    figure = Figure(figsize=(3.0 + 0.72 * columns, 1.7 + 0.34 * rows), layout="constrained")
     axes = figure.subplots()
     limit = float(np.nanmax(np.abs(matrix.estimate), initial=1e-3))
     axes.set_facecolor("#dddddd")
@@ -82,16 +87,15 @@ def matrix_heat_map(matrix: Matrix) -> Figure:
     for i in range(rows):
         for j in range(columns):
             value = matrix.estimate[i, j]
-            text = "missing" if np.isnan(value) else f"{value:+.3f}"
             axes.text(
-                j, i, text, ha="center", va="center", fontsize=8,
-                fontweight="bold" if matrix.significant[i, j] else "normal",
+                j, i, "missing" if np.isnan(value) else number(value, 3, "+"), ha="center", va="center", fontsize=8,
+                fontweight="bold" if matrix.supported[i, j] else "normal",
                 color="white" if abs(value) > 0.65 * limit else "black",
             )  # fmt: skip
     axes.set_xticks(
-        range(columns), [f"− {name}" for name in matrix.rivals], rotation=30, ha="right", fontsize=8
+        range(columns), [f"− {name}" for name in matrix.rivals], rotation=35, ha="right", fontsize=8
     )
     axes.set_yticks(range(rows), matrix.scenarios, fontsize=8)
-    axes.set_title(f"{matrix.policy}: difference in AULC (bold: 95 % interval without 0)", fontsize=10)
-    figure.colorbar(image, shrink=0.8)
+    axes.set_title(f"{matrix.policy}: difference in {title}", fontsize=10)
+    figure.colorbar(image, shrink=0.8, aspect=15)
     return figure

@@ -1,85 +1,144 @@
-"""Figures of episodes: learning curves, performance profile, an example pool."""
+"""Figures of curves: learning curves and the performance profile, in one set of colours."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from scipy import stats
 
 from agents.evaluation.episodes import Episodes, is_policy
+from agents.evaluation.measures import Measure, aulc
 from agents.evaluation.paired import pair
+from agents.evaluation.report.glossary import CURVE_TITLES
+from agents.evaluation.statistics.comparisons import RANDOM, mean_of
 from metaal_env.runtime.files import write_atomic
 
 MAX_PANELS = 6
 """Scenarios shown side by side in one figure; further ones stand in the matrix."""
 
-_COLOURS = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7f7f7f", "#b8a800", "#8c564b",
-    "#332288", "#000000", "#44aa99", "#aa4499",
-)  # fmt: skip  # Okabe and Ito's colour-blind safe palette, and seven more
+MAX_COLOURS = 8
+"""Strategies with a colour of their own; among more, those in the middle of the field are grey."""
+
+_POLICIES = ("#0072b2", "#d55e00", "#009e73", "#aa4499")
+_OTHERS = ("#e69f00", "#cc79a7", "#56b4e9", "#b8a800", "#8c564b", "#44aa99", "#332288", "#882255")
+# Okabe and Ito's colour-blind safe palette, and a few of Tol's.
 
 
 class Looks:
-    """One colour per strategy in every figure; the policy is thick, privileged ones are dashed."""
+    """One colour per strategy in every figure.
+
+    Policies are thick, privileged strategies dashed, random dotted. Of many strategies the policies, random, the
+    references and the best rules have colours; the others are thin and grey.
+    """
 
     def __init__(self, results: Mapping[str, Episodes]):
         self.results = results
-        self.colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(results)}
+        means = {name: mean_of(aulc(e)) for name, e in results.items()}
+        # Best first; what has no value at all comes last.
+        self.order = sorted(results, key=lambda n: np.inf if np.isnan(means[n]) else -means[n])
+        policies = [n for n in self.order if is_policy(n)]
+        first = [*policies, *(n for n in (RANDOM,) if n in results)]
+        references = [n for n in self.order if results[n].privileged][:1]
+        rest = [n for n in self.order if n not in first and n not in references]
+        self.coloured = [*first, *references, *rest][: max(MAX_COLOURS, len(first))]
+        if len(results) == MAX_COLOURS + 1:
+            self.coloured = [*first, *references, *rest]  # a single grey line would save nothing
+        self._colours = {RANDOM: "#333333"} | dict.fromkeys(references, "#000000")
+        self._colours |= {n: _POLICIES[i % len(_POLICIES)] for i, n in enumerate(policies)}
+        plain = [n for n in self.coloured if n not in self._colours]
+        self._colours |= {n: _OTHERS[i % len(_OTHERS)] for i, n in enumerate(plain)}
 
     def line(self, name: str) -> dict[str, Any]:
+        """Returns the options of the strategy's line."""
+        if name not in self.coloured:
+            return {"color": "#bbbbbb", "linestyle": "-", "linewidth": 0.9, "label": "_", "zorder": 1}
+        privileged = self.results[name].privileged
         return {
-            "color": self.colours[name],
-            "linestyle": "--" if self.results[name].privileged else "-",
-            "linewidth": 2.6 if is_policy(name) else 1.4,
+            "color": self._colours[name],
+            "linestyle": "--" if privileged else ":" if name == RANDOM else "-",
+            "linewidth": 2.6 if is_policy(name) else 1.5,
             "label": self.results[name].label,
+            "zorder": 4 if is_policy(name) else 2,
         }
+
+    def legend(self, figure: Figure, columns: int) -> None:
+        """Draws one legend below all panels, best strategy first."""
+        from matplotlib.lines import Line2D
+
+        handles = [Line2D([], [], **self.line(name)) for name in self.order if name in self.coloured]
+        grey = len(self.results) - len(self.coloured)
+        if grey:
+            handles.append(Line2D([], [], color="#bbbbbb", linewidth=0.9, label=f"{grey} others"))
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=columns,
+            fontsize=8.5,
+            frameon=False,
+            handlelength=2.4,
+        )
 
 
 def learning_curves(
     results: Mapping[str, Episodes],
     names: Mapping[str, str] | None = None,
     curve: str = "accuracy",
-    floor: str = "random",
+    floor: str = RANDOM,
 ) -> Figure:
-    """Mean curve with its 95 % interval; below it the paired difference to `floor`, which is what is tested.
+    """Draws mean curves with 95 % intervals; below them the paired differences to `floor`, which are tested.
 
     Args:
-        names: scenario key → its short name; one column each. None shows every scenario under its own name.
-        curve: which of `measures.CURVES`.
+        results: strategy name → its episodes.
+        names: scenario key → its short name; one panel each. None shows every scenario under its own name.
+        curve: one of `measures.CURVES`.
+        floor: strategy from which differences are taken.
     """
     names = names or {str(s): str(s) for e in results.values() for s in e.strata}
     keys = list(names)[:MAX_PANELS]
-    rows = 2 if floor in results and len(results) > 1 else 1
-    figure = Figure(figsize=(4.8 * len(keys) + 1.8, 3.4 * rows), layout="constrained")
-    axes = figure.subplots(rows, len(keys), squeeze=False, sharex="col")
+    pairs = 2 if floor in results and len(results) > 1 else 1
+    columns = min(len(keys), 3)
+    blocks = -(-len(keys) // columns)
+    width = 5.6 if columns == 1 else 3.5 * columns
+    figure = Figure(figsize=(width, (3.1 + 2.3 * (pairs - 1)) * blocks + 0.7), layout="constrained")
+    heights = [1.0, 0.75][:pairs] * blocks
+    axes = figure.subplots(blocks * pairs, columns, squeeze=False, height_ratios=heights)
     looks = Looks(results)
-    for column, key in enumerate(keys):
-        here = {name: e.rows(e.strata == key) for name, e in results.items()}
+    for position in range(blocks * columns):
+        row, column = position // columns * pairs, position % columns
+        if position >= len(keys):
+            for panel in axes[row : row + pairs, column]:
+                panel.axis("off")
+            continue
+        here = {name: e.rows(e.strata == keys[position]) for name, e in results.items()}
+        upper, lower = axes[row, column], axes[row + pairs - 1, column]
         for name, episodes in here.items():
             if len(episodes) == 0:
                 continue
-            band(axes[0, column], episodes.curves[curve], looks.line(name))
-            if rows == 2 and name != floor and len(here[floor]):
-                band(axes[1, column], _paired_curve(here, name, floor, curve), looks.line(name))
-        axes[0, column].set_title(names[key], fontsize=10)
-        axes[-1, column].set_xlabel("labels bought")
-        if rows == 2:
-            axes[1, column].axhline(0, color="black", linewidth=0.8)
-    axes[0, 0].set_ylabel(curve.replace("_", " "))
-    if rows == 2:
-        axes[1, 0].set_ylabel(f"difference to {floor}")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
+            band(upper, episodes.curves[curve], looks.line(name))
+            if pairs == 2 and name != floor and len(here[floor]):
+                band(lower, _paired_curve(here, name, floor, curve), looks.line(name))
+        upper.set_title(names[keys[position]], fontsize=10, wrap=True)
+        lower.set_xlabel("labels bought")
+        for panel in (upper, lower):
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if column == 0:
+            upper.set_ylabel(CURVE_TITLES.get(curve, curve))
+        if pairs == 2:
+            lower.axhline(0, color="black", linewidth=0.8)
+            lower.set_ylabel(f"difference to {floor}" if column == 0 else "")
+    looks.legend(figure, columns=3 if columns < 3 else 5)
     return figure
 
 
 def _paired_curve(here: Mapping[str, Episodes], name: str, floor: str, curve: str) -> np.ndarray:
-    """(n, T+1) differences on the tasks that both have."""
+    """Computes (n, T+1) differences on the tasks that both have."""
     a, b = here[name], here[floor]
     _, left, right = np.intersect1d(a.seeds, b.seeds, return_indices=True)
     width = min(a.curves[curve].shape[1], b.curves[curve].shape[1])
@@ -87,20 +146,25 @@ def _paired_curve(here: Mapping[str, Episodes], name: str, floor: str, curve: st
 
 
 def band(axes: Axes, curve: np.ndarray, look: dict[str, Any]) -> None:
-    """Mean over tasks and 1.96 standard errors at each label count; empty label counts are left out."""
+    """Draws the mean over tasks and 1.96 standard errors at each label count; empty label counts are left out."""
     n = (~np.isnan(curve)).sum(0)
     x = np.flatnonzero(n > 0)
     middle = np.nanmean(curve[:, x], 0)
-    half = np.where(n[x] > 1, 1.96 * np.nanstd(curve[:, x], 0) / np.sqrt(n[x]), 0)
     axes.plot(x, middle, **look)
-    axes.fill_between(x, middle - half, middle + half, color=look["color"], alpha=0.12, linewidth=0)
     axes.spines[["top", "right"]].set_visible(False)
+    if look["label"] == "_":
+        return  # bands of grey lines would hide the others
+    error = stats.sem(curve[:, x], 0, nan_policy="omit") if len(curve) > 1 else np.zeros(len(x))
+    half = 1.96 * np.nan_to_num(np.asarray(error, dtype=float))
+    axes.fill_between(x, middle - half, middle + half, color=look["color"], alpha=0.12, linewidth=0)
 
 
-def performance_profile(results: Mapping[str, Episodes]) -> Figure:
-    """Share of tasks whose AULC exceeds τ, for every τ (Agarwal et al. 2021, §4.2)."""
-    paired = pair(results)
-    figure = Figure(figsize=(6.6, 3.6), layout="constrained")
+def performance_profile(
+    results: Mapping[str, Episodes], measure: Measure = aulc, title: str = "AULC"
+) -> Figure:
+    """Draws the share of tasks whose measure exceeds τ, for every τ (Agarwal et al. 2021, §4.2)."""
+    paired = pair(results, measure)
+    figure = Figure(figsize=(5.6, 4.0), layout="constrained")
     axes, looks = figure.subplots(), Looks(results)
     values = paired.values[~np.isnan(paired.values)]
     tau = np.linspace(values.min(), values.max(), 201)
@@ -108,39 +172,10 @@ def performance_profile(results: Mapping[str, Episodes]) -> Figure:
         own = paired.column(name)
         own = own[~np.isnan(own)]
         axes.plot(tau, (own[:, None] > tau).mean(0), **looks.line(name))
-    axes.set_xlabel("AULC τ")
+    axes.set_xlabel(f"{title} τ")
     axes.set_ylabel("share of tasks above τ")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
-    return figure
-
-
-def example_pool(example: Mapping[str, Sequence[float]], picks: Mapping[str, np.ndarray]) -> Figure:
-    """One pool projected to two dimensions, coloured by true class, with each strategy's picks in order.
-
-    Args:
-        example: ``x``, ``y`` (N,) coordinates and ``label`` (N,) classes, −1 for distractors.
-        picks: strategy → (T,) pool positions, −1 beyond the budget.
-    """
-    columns = min(3, len(picks))
-    rows = -(-len(picks) // columns)
-    figure = Figure(figsize=(4.1 * columns, 3.7 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    x, y, label = (np.asarray(example[name]) for name in ("x", "y", "label"))
-    for panel, (name, order) in zip(panels, picks.items(), strict=False):
-        panel.scatter(
-            x, y, c=np.where(label < 0, np.nan, label), cmap="tab20", s=18, alpha=0.75, linewidths=0
-        )
-        for rank, item in enumerate(order[order >= 0], start=1):
-            panel.annotate(
-                str(rank), (x[item], y[item]), fontsize=7.5, ha="center", va="center",
-                bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "linewidth": 0.6},
-            )  # fmt: skip
-        panel.set_title(name, fontsize=10)
-    for panel in panels:
-        panel.set_xticks([])
-        panel.set_yticks([])
-        panel.spines[:].set_visible(False)
+    looks.legend(figure, columns=3)
     return figure
 
 
@@ -155,8 +190,10 @@ def save_figure(figure: Figure, folder: Path, name: str) -> bytes:
 
 
 def rendered(figure: Figure, kind: str) -> bytes:
-    """The figure as a file's bytes; without a date, so that equal rows give equal files."""
+    """Returns a figure as a file's bytes, signed and without a date, so that equal rows give equal files."""
     out = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else None
+    metadata = {"svg": {"Date": None, "Creator": "metaal"}, "png": {"Software": "metaal"}}.get(
+        kind, {"CreationDate": None, "Creator": "metaal"}
+    )
     figure.savefig(out, format=kind, dpi=130, metadata=metadata)
     return out.getvalue()

@@ -1,7 +1,7 @@
 """Statistics of paired results: intervals, differences and power. Missing values stay missing.
 
 Sources: interquartile mean and stratified bootstrap, Agarwal et al. 2021 (arXiv 2108.13264); Wilcoxon, Benavoli
-et al. 2016. Comparisons of many strategies at once are in `multiple.py`.
+et al. 2016. Comparisons of many strategies at once are in `rank_tests.py`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Difference(NamedTuple):
 
 
 def as_numbers(values: np.ndarray, name: str, dims: tuple[int, ...]) -> np.ndarray:
-    """Float64 with NaN at missing values. Raises: `InputError` for another shape or type, or infinities."""
+    """Returns float64 with NaN at missing values. Raises: `InputError` for another shape or type, or infinities."""
     try:
         array = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
@@ -60,24 +60,23 @@ def as_numbers(values: np.ndarray, name: str, dims: tuple[int, ...]) -> np.ndarr
 
 
 def check_share(value: float, name: str) -> None:
+    """Raises: `InputError` unless the value lies strictly between 0 and 1."""
     if not 0 < value < 1:
         raise InputError(f"{name}={value} must lie in (0, 1).")
 
 
 def mean(values: np.ndarray) -> np.ndarray:
-    """(…, n) → (…) arithmetic mean."""
+    """Computes the arithmetic mean, (…, n) → (…)."""
     return values.mean(-1)
 
 
 def iqm(values: np.ndarray) -> np.ndarray:
-    """(…, n) → (…) interquartile mean: the mean without the lowest and the highest quarter."""
-    n = values.shape[-1]
-    cut = int(0.25 * n)
-    return np.sort(values, -1)[..., cut : n - cut].mean(-1)
+    """Computes the mean without the lowest and the highest quarter, (…, n) → (…)."""
+    return stats.trim_mean(values, 0.25, axis=-1)
 
 
 def resamples(strata: np.ndarray, n_resamples: int = N_RESAMPLES, seed: int = 0) -> list[np.ndarray]:
-    """Stratified bootstrap: index arrays (r, n), r in total `n_resamples`, drawn within each stratum."""
+    """Draws index arrays (r, n) within each stratum, r in total `n_resamples`: the stratified bootstrap."""
     rng = np.random.default_rng(seed)
     groups = [np.flatnonzero(strata == s) for s in dict.fromkeys(strata.tolist())]
     size = max(1, _CHUNK // max(1, len(strata)))
@@ -97,7 +96,7 @@ def bootstrap(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """Percentile interval of a statistic, resampling within strata.
+    """Computes the percentile interval of a statistic, resampling within strata.
 
     Args:
         values: (n,) with NaN at missing values, or (n, m): rows are then resampled together and `statistic`
@@ -157,7 +156,7 @@ def difference(a: np.ndarray, b: np.ndarray, strata: np.ndarray | None = None, s
 
 
 def wilcoxon(delta: np.ndarray) -> float:
-    """Two-sided p-value of the signed-rank test; NaN when all differences are zero."""
+    """Computes the two-sided p-value of the signed-rank test; NaN when all differences are zero."""
     delta = np.where(np.abs(delta) <= 1e-9, 0.0, delta)
     delta = delta[~np.isnan(delta)]
     if not np.any(delta):
@@ -168,11 +167,10 @@ def wilcoxon(delta: np.ndarray) -> float:
 
 
 def probability_of_improvement(a: np.ndarray, b: np.ndarray, strata: np.ndarray | None = None) -> float:
-    """P(a run of the first beats an independent run of the second), averaged over strata.
+    """Computes P(a run of the first beats an independent run of the second), averaged over strata.
 
     Agarwal et al. 2021, §4.3: Mann–Whitney U over n·m within each stratum; `strata` is (n,) and needs a and
-    b of equal length. Paired tasks hold more
-    information: `Difference.improvement` uses the pairs.
+    b of equal length. Paired tasks hold more information: `Difference.improvement` uses the pairs.
     """
     groups = [slice(None)] if strata is None else [strata == s for s in dict.fromkeys(strata.tolist())]
     shares = []
@@ -185,7 +183,7 @@ def probability_of_improvement(a: np.ndarray, b: np.ndarray, strata: np.ndarray 
 
 
 def minimum_detectable(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Smallest true mean difference that a two-sided paired t-test on n pairs finds with `power`.
+    """Computes the smallest true mean difference that a two-sided paired t-test on n pairs finds with `power`.
 
     ``(t_{1−α/2, n−1} + t_{power, n−1}) · sd / √n``; `sd` is that of the paired differences.
     """

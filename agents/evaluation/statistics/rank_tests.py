@@ -13,7 +13,7 @@ from metaal_env.errors import InputError
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's step-down adjusted p-values; NaN stays NaN and is not counted as a test."""
+    """Computes Holm's step-down adjusted p-values; NaN stays NaN and is not counted as a test."""
     p_values = as_numbers(p_values, "p_values", (1,))
     outside = p_values[(p_values < 0) | (p_values > 1)]
     if len(outside):
@@ -27,7 +27,7 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 
 def friedman(values: np.ndarray) -> tuple[float, float]:
-    """(n, k) values → chi-squared statistic and p-value that all k strategies are equal; complete rows only.
+    """Tests whether all k strategies of (n, k) values are equal; returns chi-squared and p, from complete rows.
 
     NaN with fewer than three strategies or two complete tasks.
     """
@@ -40,7 +40,7 @@ def friedman(values: np.ndarray) -> tuple[float, float]:
 
 
 def average_ranks(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """(n, k) values, higher = better → (k,) mean rank (1 = best, ties shared) and the complete rows used."""
+    """Computes (k,) mean ranks of (n, k) values: 1 is the highest, ties are shared; returns also the rows used."""
     values = as_numbers(values, "values", (2,))
     complete = np.round(values[~np.isnan(values).any(1)], 9)
     if len(complete) == 0:
@@ -49,7 +49,7 @@ def average_ranks(values: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
-    """Nemenyi: mean ranks of k strategies over n tasks differ when further apart than this.
+    """Computes how far apart mean ranks of k strategies over n tasks must be to differ (Nemenyi).
 
     ``q_α √(k(k+1) / 6n)`` with q_α from the studentised range divided by √2 (Demšar 2006, §3.2.2).
     """

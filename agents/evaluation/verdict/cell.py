@@ -8,7 +8,7 @@ import numpy as np
 
 from agents.evaluation.episodes import Episodes
 from agents.evaluation.paired import Paired
-from agents.evaluation.statistics.comparisons import ORACLE, gap_share, mean_of, pooled_difference
+from agents.evaluation.statistics.comparisons import LOOKAHEAD, gap_share, mean_of, pooled_difference
 from agents.evaluation.statistics.intervals import Interval
 
 RULES = ("margin", "max_herding", "uherding", "typiclust", "probcover", "badge", "clue")
@@ -71,7 +71,7 @@ def judge(
     best = oracle.curves["accuracy"][:, 1 : budget + 1].mean(1)
     three = np.stack([mean_policy[among], everyone.column(rival)[among], best], 1)
     gap = gap_share(
-        Paired(("policy", rival, ORACLE), three, strata[among], oracle.seeds), "policy", rival, ORACLE
+        Paired(("policy", rival, LOOKAHEAD), three, strata[among], oracle.seeds), "policy", rival, LOOKAHEAD
     )
     best_rule = cut[rival][among].mean(0)
     ahead = oracle.curves["accuracy"][:, : budget + 1].mean(0)

@@ -14,7 +14,7 @@ from torch import nn
 from agents.strategies.base import Strategy
 from metaal_env.features import FeatureNames
 from metaal_env.registry import Registry
-from metaal_env.runtime.artifacts import affordable, load_artifact, load_weights, save_artifact
+from metaal_env.runtime.artifacts import limit_allocation, load_artifact, load_weights, save_artifact
 
 FILE = "strategy"
 FITTED: Registry[type[FittedStrategy]] = Registry("fitted strategy")
@@ -54,11 +54,11 @@ def load_fitted(folder: Path | str, *, seed: int = 0) -> FittedStrategy:
     """
     card, tensors = load_artifact(Path(folder) / FILE, "strategy")
     config, what = card["config"], f"strategy={str(folder)!r}"
-    with affordable(tensors, what):
+    with limit_allocation(tensors, what):
         kind, options = FITTED[config["name"]], dict(config["options"])
     if kind.takes_features:
         options["names"] = FeatureNames.read(config.get("features"), what)
-    with affordable(tensors, what):
+    with limit_allocation(tensors, what):
         strategy = kind(**options, seed=seed)
     load_weights(strategy.network, tensors, what)
     return strategy

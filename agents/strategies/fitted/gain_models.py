@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 from agents.strategies.base import masked_scores
 from agents.strategies.fitted.base import FITTED, FittedStrategy
 from agents.strategies.privileged import accuracy_first
-from metaal_env.core import Core
+from metaal_env.core import Core, LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames, extract
+from metaal_env.play_out import play_out
 from metaal_env.pool.view import PoolView
 
 
@@ -91,7 +92,7 @@ class GainModel(FittedStrategy):
             fresh = []
             for number, core in enumerate(cores):
                 rngs = [np.random.default_rng([seed, iteration, number, i]) for i in range(tasks)]
-                fresh += list(self._episode(core, rngs, at_random=iteration == 0))
+                fresh += self._episode(core, rngs, at_random=iteration == 0)
             self.network.cpu()  # playing took it to the cores' device
             with torch.no_grad():
                 held = [self.loss(self.network(x).squeeze(-1), y) for x, y in fresh]
@@ -111,19 +112,22 @@ class GainModel(FittedStrategy):
     @torch.no_grad()
     def _episode(
         self, core: Core, rngs: Sequence[np.random.Generator], at_random: bool
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs (M, F) and targets (M,) of every candidate at every step of some episodes."""
-        state = core.reset(core.sampler.sample(list(rngs)))
-        for _ in range(int(state.task.budget.max())):
-            view = core.view(state)
-            before = state.metrics
-            gain = accuracy_first(core.oracle(state).look_ahead()) - accuracy_first(before).unsqueeze(1)
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Returns inputs (M, F) and targets (M,) of every candidate, for every step of some episodes."""
+        found: list[tuple[Tensor, Tensor]] = []
+
+        def pick(view: PoolView, oracle: LabelOracle) -> Tensor:
+            before = accuracy_first(oracle.state.metrics).unsqueeze(1)
+            gain = accuracy_first(oracle.look_ahead()) - before
             target = self.targets(gain.float(), view.selectable)
-            x = inputs_of(view, self.names)
-            yield x[view.selectable].cpu(), target[view.selectable].cpu()
-            chance = torch.from_numpy(np.stack([rng.random(x.shape[1]) for rng in rngs])).to(view.device)
-            scores = chance if at_random else self.score(view)
-            core.step(state, masked_scores(scores, view).argmax(1))
+            found.append((inputs_of(view, self.names)[view.selectable].cpu(), target[view.selectable].cpu()))
+            n = view.valid.shape[1]
+            scores = view.random(lambda rng: rng.random(n)) if at_random else self.score(view)
+            return masked_scores(scores, view).argmax(1)
+
+        for _ in play_out(core, core.reset(core.sampler.sample(list(rngs))), pick):
+            pass
+        return found
 
 
 def inputs_of(view: PoolView, names: FeatureNames) -> Tensor:

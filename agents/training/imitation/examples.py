@@ -1,4 +1,4 @@
-"""States that a policy visits, and what the look-ahead oracle knows there: the examples of imitation."""
+"""Examples that a policy visits, and what the look-ahead oracle knows there: the examples of imitation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from torch.nn.functional import pad
 
 from agents.policy.network import AcquisitionNetwork
 from metaal_env.batched import masked_deviation
-from metaal_env.core import Core
-from metaal_env.episode import EpisodeState
+from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames, extract
 from metaal_env.metrics import Metrics
-from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
+from metaal_env.play_out import play_out
+from metaal_env.pool.view import PoolView
+from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
 from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv
 
@@ -28,7 +29,7 @@ CANDIDATES = 64
 """Items of a state that are looked at: the policy's pick, the others at random."""
 
 PER_EPISODE = 12
-"""States of an episode that become examples, at most half of them (two, if there are no more than three)."""
+"""Examples of an episode that become examples, at most half of them (two, if there are no more than three)."""
 
 EXPLORATION = 0.3
 """Share of the steps at which picks are disturbed, so that states are more varied than the policy makes them."""
@@ -66,7 +67,7 @@ def load_examples(
     if (saved := read_checkpoint(file, config)) is None:
         return None
     (names or FeatureNames.registered()).check_same(saved.get("features"), f"checkpoint={str(file)!r}")
-    with restoring(file):
+    with as_input_error(file):
         return Examples(*(saved[name] for name in Examples._fields))
 
 
@@ -107,25 +108,29 @@ def collect_examples(
     envs.begin()
     generator = torch.Generator(core.device).manual_seed(int(rng.integers(2**62)))
 
-    def noise() -> Tensor:
-        return torch.randn(envs.state.labelled.shape, generator=generator, device=core.device)
+    def noise(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator, device=core.device)
 
-    found = []
-    for step in range(horizon):
-        view = core.view(envs.state)
+    found: list[Examples] = []
+    steps = iter(range(horizon))
+
+    def pick(view: PoolView, oracle: LabelOracle) -> Tensor:
         features = extract(view, network.names)
         scores = network(features.items, features.episode, view.valid).logits
         scores = scores.masked_fill(~view.selectable, -torch.inf)
-        pick = scores.argmax(1)
-        if step in remembered:
-            places, real = _candidates(pick, view.selectable, noise())
+        best = scores.argmax(1)
+        if next(steps) in remembered:
+            places, real = _candidates(best, view.selectable, noise(scores))
             items = torch.take_along_dim(features.items, places.unsqueeze(-1), 1) * real.unsqueeze(-1)
-            gain = one_step_advantages(core, envs.state, places, real)
+            gain = one_step_advantages(oracle, places, real)
             found.append(Examples(items.half(), features.episode, gain, real))
-        if rng.random() < EXPLORATION:
-            spread = masked_deviation(scores.masked_fill(~view.selectable, 0), view.selectable)
-            pick = (scores + spread.unsqueeze(1) / 2 * noise()).argmax(1)
-        envs.advance(pick)
+        if rng.random() >= EXPLORATION:
+            return best
+        spread = masked_deviation(scores.masked_fill(~view.selectable, 0), view.selectable)
+        return (scores + spread.unsqueeze(1) / 2 * noise(scores)).argmax(1)
+
+    for _ in play_out(core, envs.state, pick):
+        pass
     return Examples(*(part.cpu() for part in Examples.joined(found)))
 
 
@@ -139,17 +144,18 @@ def _candidates(pick: Tensor, selectable: Tensor, order: Tensor) -> tuple[Tensor
     return pad(places, (0, missing)), pad(real, (0, missing))
 
 
-def one_step_advantages(core: Core, state: EpisodeState, places: Tensor, real: Tensor) -> Tensor:
+def one_step_advantages(oracle: LabelOracle, places: Tensor, real: Tensor) -> Tensor:
     """Returns (B, C) rewards of labelling each candidate, less their mean; 0 where there is none.
 
     Args:
         places: (B, C) pool positions; those that are `real` come first.
         real: (B, C) bool.
     """
+    core, state = oracle.core, oracle.state
     width = int(real.sum(1).max())
     used, budget = (state.used + 1).unsqueeze(1), state.task.budget.unsqueeze(1)
     before = Metrics(*(metric.unsqueeze(1) for metric in state.metrics))
-    after = core.oracle(state).look_ahead(places[:, :width])
+    after = oracle.look_ahead(places[:, :width])
     gain = pad(core.reward(before, after, used, budget, used >= budget), (0, places.shape[1] - width))
     mean = (gain * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
     return (gain - mean) * real

@@ -31,8 +31,8 @@ from agents.training.imitation.examples import (
 from agents.training.task_mixture import TaskMixture
 from metaal_env.batched import masked_deviation
 from metaal_env.errors import InputError
-from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
-from metaal_env.runtime.interrupts import put_off
+from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
+from metaal_env.runtime.interrupts import deferred_interrupts
 
 FIRST = 10**6
 """Number of the first roll-out: other tasks than those of PPO."""
@@ -108,7 +108,7 @@ def imitate(
     done = 0
     if (saved := read_checkpoint(checkpoint, config)) is not None:
         network.names.check_same(saved.get("features"), f"checkpoint={str(checkpoint)!r}")
-        with restoring(checkpoint):
+        with as_input_error(checkpoint):
             network.load_state_dict(saved["network"])
             done = int(saved["iteration"])
     if done >= config.iterations:
@@ -116,14 +116,14 @@ def imitate(
     ends = {round(config.iterations * (number + 1) / config.rounds) for number in range(config.rounds)}
     examples: list[Examples] = []
     bar = tqdm(range(config.iterations), desc="imitation", unit="roll-out")
-    with bar, put_off() as stopping:
+    with bar, deferred_interrupts() as stopping:
         for iteration in bar:
             examples.append(_visited(network, mixture, config, iteration, folder))
             if iteration + 1 in ends and iteration >= done:
                 last = iteration + 1 == config.iterations
                 gain = (fit_mean if last else fit)(network, Examples.joined(examples), config)
                 if writer is not None:
-                    writer.add_scalar("imitation/expected_gain", gain, iteration + 1)
+                    writer.add_scalar("imitation_by_rollout/expected_gain", gain, iteration + 1)
                 state = {"network": network.state_dict(), "iteration": iteration + 1}
                 state["features"] = network.names.to_json()
                 write_checkpoint(checkpoint, config, state)

@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure as LoggedFigure
+from stable_baselines3.common.logger import TensorBoardOutputFormat
 from torch import Tensor
 from torch.distributions import Categorical
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from agents.evaluation.report.pictures import pool_figure
+from agents.evaluation.report.tensorboard import StrategyCharts
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy, SetPolicy, entropy, policy_fingerprint
 from agents.training.ppo.config import PPOConfig
@@ -26,7 +28,7 @@ from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
 from agents.training.validation import validate, validation_seeds
 from metaal_env.core import Core
 from metaal_env.errors import InputError
-from metaal_env.runtime.checkpoints import read_checkpoint, restoring, write_checkpoint
+from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
 
 AVERAGING = 0.9
 """Share of the running average of weights that an iteration keeps. The average is what is validated and kept, since
@@ -76,6 +78,7 @@ class Trainer(BaseCallback):
         self.best = -np.inf
         self.averaged: AveragedModel
         self.bar: Any = None
+        self.charts: StrategyCharts | None = None
         self.stopping: list[int] = []
         """Not empty: write a checkpoint at the iteration's end and end there."""
         self.model: EpisodePPO
@@ -88,7 +91,7 @@ class Trainer(BaseCallback):
         if saved is None:
             return 0
         network.names.check_same(saved.get("features"), f"checkpoint={str(self.checkpoint)!r}")
-        with restoring(self.checkpoint):
+        with as_input_error(self.checkpoint):
             model.policy.load_state_dict(saved["policy"])
             self.averaged.load_state_dict(saved["averaged"])
             model.policy.optimizer.load_state_dict(saved["optimizer"])
@@ -142,15 +145,20 @@ class Trainer(BaseCallback):
         )
 
     def close(self) -> None:
-        """Ends the progress bar, so that what follows begins on a line of its own."""
+        """Ends the progress bar, so that what follows begins on a line of its own, and the files of charts."""
         if self.bar is not None:
             self.bar.close()
+        if self.charts is not None:
+            self.charts.close()
 
     def _on_training_start(self) -> None:
         self.close()
         self.bar = tqdm(
             total=self.config.iterations, initial=self.model.iteration, desc="policy (PPO)", unit="iteration"
         )
+        folder = self.logger.get_dir()
+        if folder and any(isinstance(f, TensorBoardOutputFormat) for f in self.logger.output_formats):
+            self.charts = StrategyCharts(Path(folder), purge_step=self.model.num_timesteps)
 
     def _on_rollout_start(self) -> None:
         iteration = self.model.iteration
@@ -159,6 +167,8 @@ class Trainer(BaseCallback):
         due = iteration % self.config.validate_every == 0 or iteration in self.model.plans
         if due:
             self._validate_and_save()
+        # Now, not after the next roll-out: all that is known of this iteration belongs to the labels bought so far.
+        self.logger.dump(self.model.num_timesteps)
         self.model.ending = bool(self.stopping)
         if self.model.ending and not due:
             self._save()
@@ -183,19 +193,20 @@ class Trainer(BaseCallback):
         self.bar.update()
 
     def _on_training_end(self) -> None:
-        self.logger.dump(self.num_timesteps)
         self.close()
 
     def _validate_and_save(self) -> None:
         strategy = LearnedStrategy(self.averaged.module)  # type: ignore[arg-type]
-        aulc, classes_seen = validate(self.validation, strategy, self.config.validation_tasks)
-        self.logger.record("validation/policy", aulc)
-        for name, value in self.baselines.items():
-            self.logger.record(f"validation/{name}", value)
+        aulc, classes_found = validate(self.validation, strategy, self.config.validation_tasks)
+        if self.charts is not None:
+            step = self.model.num_timesteps
+            self.charts.add("validation/aulc", {"policy": aulc, **self.baselines}, step)
+        self.logger.record("validation/aulc", aulc, exclude="tensorboard")
         if {"random", "greedy_lookahead"} <= set(self.baselines):
             floor, ceiling = self.baselines["random"], self.baselines["greedy_lookahead"]
-            self.logger.record("validation/gap_closed", (aulc - floor) / max(ceiling - floor, 1e-9))
-        self.logger.record("validation/classes_seen", classes_seen)
+            share = (aulc - floor) / max(ceiling - floor, 1e-9)
+            self.logger.record("validation/share_of_gap_closed", share)
+        self.logger.record("validation/share_of_classes_found", classes_found)
         best_rule = max((v for k, v in self.baselines.items() if k != "greedy_lookahead"), default=np.nan)
         figure = pool_figure(self.validation[0][0], strategy, seed=validation_seeds(1)[0])
         self.logger.record(

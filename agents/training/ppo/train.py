@@ -25,7 +25,7 @@ from agents.training.ppo.episode_ppo import EpisodePPO
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
 from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core
-from metaal_env.runtime.interrupts import put_off
+from metaal_env.runtime.interrupts import deferred_interrupts
 
 CHECKPOINT = Path("checkpoints") / "ppo.pt"
 """Where a training's state lies in its folder."""
@@ -103,12 +103,13 @@ def train_ppo(
     network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
     if imitation is not None and imitation.iterations and config.start is None:
         tasks = training.resized(imitation.n_envs, imitation.shapes_per_rollout)
-        with SummaryWriter(str(folder / "tensorboard")) as writer:
+        # A run of its own: of the files in one folder TensorBoard follows the newest alone, which must be PPO's.
+        with SummaryWriter(str(folder / "tensorboard" / "imitation")) as writer:
             imitate(network, tasks, imitation, folder / "checkpoints", writer)
         delete_examples(folder / "checkpoints")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
     trainer.continue_from_checkpoint(model)
-    with closing(trainer), put_off() as trainer.stopping:
+    with closing(trainer), deferred_interrupts() as trainer.stopping:
         while model.iteration < config.iterations and not model.ending:
             try:
                 model.learn(sys.maxsize, callback=trainer, reset_num_timesteps=False)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from metaal_env.datasets.prepare import carve_validation
+from metaal_env.datasets.readers.one_hot import from_one_hot
 from metaal_env.errors import InputError
 
 _GROUP_KEYS = ("class_group", "class_alphabet", "class_domain")
@@ -42,6 +43,8 @@ def label_indices(
     name: str, y: np.ndarray, n_items: int, per_class: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Class index of each item, and the class names."""
+    if y.ndim == 2 and len(y) == n_items and y.shape[1] > 1:
+        y = from_one_hot(y, f"dataset={name!r}")
     if y.shape == (n_items, 1):
         y = y[:, 0]
     if y.shape != (n_items,):
@@ -70,6 +73,7 @@ def label_indices(
             raise InputError(f"dataset={name!r}: label {unknown!r} in y is not in class_names; add it there.")
         return np.array([index[value] for value in values], dtype=np.int64), names
     numbers = y.astype(np.int64)
+    _refuse_unlabelled(name, numbers)
     if not per_class:
         unique, labels = np.unique(numbers, return_inverse=True)
         return labels.astype(np.int64), tuple(str(value) for value in unique)
@@ -82,6 +86,17 @@ def label_indices(
     if given is None:
         return numbers, tuple(str(value) for value in range(n_classes))
     return numbers, strings(f"dataset={name!r}", "class_names", given)
+
+
+def _refuse_unlabelled(name: str, numbers: np.ndarray) -> None:
+    """Refuses −1 beside classes that count from 0 or 1; −1 and 1, or −1, 0 and 1, may all be classes."""
+    others = set(np.unique(numbers).tolist()) - {-1}
+    n = int((numbers == -1).sum())
+    if n and min(others, default=0) >= 0 and others not in ({1}, {0, 1}):
+        raise InputError(
+            f"dataset={name!r}: {n} of {len(numbers)} items have y = -1, which says unlabelled; drop them, or count "
+            "classes from 0."
+        )
 
 
 def group_names(name: str, key: str, values: np.ndarray, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:

@@ -7,15 +7,18 @@ from pathlib import Path
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.datasets.readers.image_folder import load_image_folder
 from metaal_env.datasets.readers.npz import load_npz
-from metaal_env.datasets.readers.table import load_csv
+from metaal_env.datasets.readers.table import is_table, load_csv
 from metaal_env.errors import InputError, brief
 
-READERS = {".npz": load_npz, ".csv": load_csv}
+READERS = {".npz": load_npz, ".csv": load_csv, ".tsv": load_csv}
 """Suffix → reader. A reader takes the path and the name that messages use."""
 
 
-def load_file(path: Path, name: str) -> ClassDataset:
-    """Reads ``*.npz``, ``*.csv`` or a folder with one sub-folder of images per class.
+def load_file(path: Path, name: str, label: str | None = None) -> ClassDataset:
+    """Reads ``*.npz``, ``*.csv``, ``*.tsv`` or a folder with one sub-folder of images per class.
+
+    Args:
+        label: Column of a table that holds the classes, if it is known.
 
     Raises:
         InputError: nothing there, another kind of file, or contents that cannot be used.
@@ -28,6 +31,8 @@ def load_file(path: Path, name: str) -> ClassDataset:
         return load_image_folder(path, name)
     if not is_file:
         raise InputError(f"dataset={name!r}: there is no such file or folder; check the path.")
+    if is_table(path):
+        return load_csv(path, name, label)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from metaal_env.datasets.base import ClassDataset
+from metaal_env.datasets.readers.array_names import documented_names
 from metaal_env.datasets.readers.from_arrays import from_arrays
 from metaal_env.errors import InputError, brief
 
@@ -41,15 +42,39 @@ def load_npz(path: Path, name: str) -> ClassDataset:
     Raises:
         InputError: the file is no npz, damaged, too large, or holds pickled objects; or as `from_arrays`.
     """
-    return from_arrays(name, read_arrays(path, name, _is_wanted))
+    arrays, _ = named_arrays(path, f"dataset={name!r}")
+    return from_arrays(name, arrays)
 
 
-def _is_wanted(key: str) -> bool:
-    return key in ("X", "y", "text") or key.startswith("class_") or key.endswith("_names")
+def named_arrays(path: Path, what: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Returns an npz file's arrays under their documented names, and which other names were read for them.
+
+    Raises:
+        InputError: as `read_arrays` and `documented_names`.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    except DAMAGE:
+        members = []  # read_arrays says what is wrong with it
+    found = documented_names(members, what)
+    others = {m for m in members if m.startswith("class_") or m.endswith("_names")} - set(found.values())
+    wanted = others | set(found.values())
+    arrays = read_arrays(path, what, wanted.__contains__)
+    notes = tuple(f"{key} is the array {name!r}" for key, name in found.items() if name != key)
+    taken = {key: arrays[name] for key, name in found.items()}
+    return {name: arrays[name] for name in others if name in arrays} | taken, notes
 
 
-def read_arrays(path: Path, name: str, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
-    """The wanted arrays of an npz file; each header is checked before its memory is taken."""
+def read_arrays(path: Path, what: str, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+    """Returns the wanted arrays of an npz file; each header is checked before its memory is taken.
+
+    Args:
+        what: How messages begin, e.g. ``"dataset='a.npz'"``.
+
+    Raises:
+        InputError: the file is no npz, damaged, too large, or holds pickled objects.
+    """
     arrays: dict[str, np.ndarray] = {}
     total = 0
     try:
@@ -57,25 +82,25 @@ def read_arrays(path: Path, name: str, wanted: Callable[[str], bool]) -> dict[st
             members = archive.infolist()
             if len(members) > MAX_MEMBERS:
                 raise InputError(
-                    f"dataset={name!r} holds {len(members):,} arrays, at most {MAX_MEMBERS:,} are read; save fewer."
+                    f"{what} holds {len(members):,} arrays, at most {MAX_MEMBERS:,} are read; save fewer."
                 )
             for member in members:
                 key = member.filename.removesuffix(".npy")
                 if not wanted(key) or not member.filename.endswith(".npy"):
                     continue
                 with archive.open(member) as stream:
-                    total += _check_header(stream, member, f"dataset={name!r}: array {key!r}")
+                    total += _check_header(stream, member, f"{what}: array {key!r}")
                 if total > MAX_BYTES:
-                    raise InputError(f"dataset={name!r} declares over {MAX_BYTES:,} bytes; save fewer items.")
+                    raise InputError(f"{what} declares over {MAX_BYTES:,} bytes; save fewer items.")
                 with archive.open(member) as stream:
                     arrays[key] = npy.read_array(stream, allow_pickle=False)
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError(f"dataset={name!r} does not fit into memory; save fewer items.") from error
+        raise InputError(f"{what} does not fit into memory; save fewer items.") from error
     except DAMAGE as error:
         raise InputError(
-            f"dataset={name!r} is no readable npz file ({brief(error)}); save it with numpy.savez."
+            f"{what} is no readable npz file ({brief(error)}); save it with numpy.savez."
         ) from error
     return arrays
 
@@ -91,7 +116,8 @@ def _check_header(stream: IO[bytes], member: zipfile.ZipInfo, what: str) -> int:
     shape, _, dtype = read_header(head)
     if dtype.hasobject or dtype.kind not in "biufUS":
         raise InputError(
-            f"{what} has type {dtype}, which is not read (objects are pickles); save numbers or strings."
+            f"{what} has type {dtype}, which is not read (objects are pickles); save numbers or strings, e.g. "
+            "array.astype(str)."
         )
     elements = math.prod(shape)
     size = elements * dtype.itemsize

@@ -1,44 +1,56 @@
-"""CSV files with a label column."""
+"""Tables with a label column to data sets."""
 
 from __future__ import annotations
 
-import csv
-import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from metaal_env.datasets.base import ClassDataset
-from metaal_env.datasets.prepare import standardise
-from metaal_env.errors import InputError, brief
-from metaal_env.runtime.files import read_text
+from metaal_env.datasets.readers.cells import Grid, read_grid
+from metaal_env.datasets.readers.columns import Column, as_vectors, columns_of
+from metaal_env.datasets.readers.decode import read_decoded
+from metaal_env.datasets.readers.header import LABEL_NAMES
+from metaal_env.datasets.readers.label_values import read_labels
+from metaal_env.errors import InputError, unknown_name
 
-LABEL_NAMES = ("label", "class", "target", "y")
-MAX_CATEGORIES = 50
 MAX_BYTES = 2**29
-MAX_CELLS = 2**25
-"""Cells of a file, and numbers that they become: texts take up to `MAX_CATEGORIES` each."""
-_DELIMITERS = ",;\t|"
-MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}
+TABLES = (".csv", ".tsv", ".tab")
+PACKED = (".gz", ".bz2", ".xz")
 
 
-def load_csv(path: Path, name: str) -> ClassDataset:
+def load_csv(path: Path, name: str, label: str | None = None) -> ClassDataset:
     """Reads a table as vectors: numeric columns standardised, columns of text one-hot.
 
-    The first row is a header unless it holds a number. The label column is called ``label``, ``class``,
-    ``target`` or ``y``, else it is the last one. Commas, semicolons, tabs and bars separate cells.
+    The label column is called ``label``, ``class``, ``target`` or ``y``, else it is the only one that can hold
+    classes. Row numbers under no name, as pandas writes them, are left out. See `read_grid` for the format.
+
+    Args:
+        label: Name of the label column, if it is known.
 
     Raises:
-        InputError: no table, rows of unequal length, missing or infinite values (with row and column), a
-            text column with more than `MAX_CATEGORIES` values, fewer than two classes, or a label column
-            whose values hardly ever repeat.
+        InputError: no table, rows of unequal length, missing or infinite values (with row and column), a column
+            of dates, ids or many different texts, several columns that can hold classes, or none.
     """
-    return table_dataset(name, *_read(path, name))
+    what = f"dataset={name!r}"
+    grid = read_grid(read_decoded(path, what, MAX_BYTES).text, what)
+    if label is not None and label not in grid.header:
+        raise unknown_name(f"{what}: column", label, grid.header)
+    return _dataset(name, grid, None if label is None else grid.header.index(label))
+
+
+def is_table(path: Path) -> bool:
+    """Returns whether a file is a table by its name, compressed or not."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if suffixes and suffixes[-1] in PACKED:
+        suffixes.pop()
+    return bool(suffixes) and suffixes[-1] in TABLES
 
 
 def named_column(header: list[str], words: tuple[str, ...]) -> int | None:
-    """Position of the first of `words` that is a column's name, whatever its case; None if none is."""
+    """Returns the position of the first of `words` that names a column, whatever its case; else None."""
     known = [column.strip().lower() for column in header]
     return next((known.index(word) for word in words if word in known), None)
 
@@ -46,41 +58,51 @@ def named_column(header: list[str], words: tuple[str, ...]) -> int | None:
 def table_dataset(
     name: str, header: list[str], rows: list[list[str]], label: int | None = None
 ) -> ClassDataset:
-    """A table given as texts; the rules and errors of `load_csv`. `label` is the label column if it is known."""
-    if label is None:
-        label = named_column(header, LABEL_NAMES)
-    label = len(header) - 1 if label is None else label
-    columns = [i for i in range(len(header)) if i != label]
-    if not columns:
-        raise InputError(f"dataset={name!r} has one column only; give features beside the label column.")
-    for number, row in enumerate(rows, start=1):
-        for i, cell in enumerate(row):
-            if cell.strip().lower() in MISSING:
-                raise InputError(
-                    f"dataset={name!r}: item {number} has no value ({cell!r}) in column {header[i]!r}; "
-                    "impute or drop it."
-                )
-    parts, width = [], 0
-    for i in columns:
-        parts.append(_column(name, header[i], [row[i].strip() for row in rows]))
-        width += parts[-1].shape[1]
-        if width * len(rows) > MAX_CELLS:
+    """Returns the data set of a table given as texts; the rules and errors of `load_csv`.
+
+    Args:
+        label: Position of the label column, if it is known.
+    """
+    return _dataset(name, Grid(header, rows, ","), label)
+
+
+def _dataset(name: str, grid: Grid, label: int | None) -> ClassDataset:
+    what = f"dataset={name!r}"
+    if len(grid.header) == 1:
+        raise InputError(f"{what} has one column only; give features beside the label column.")
+    columns = columns_of(grid)
+    truth = columns[label] if label is not None else _label_column(what, columns)
+    features = [
+        column for column in columns if column is not truth and column.kind not in ("counter", "empty")
+    ]
+    if not features:
+        raise InputError(f"{what} has one column only; give features beside the label column.")
+    _refuse_gaps(what, [*features, truth])
+    for column in features:
+        if column.kind not in ("numbers", "categories"):
             raise InputError(
-                f"dataset={name!r}: texts and numbers up to column {header[i]!r} become {width * len(rows):,} numbers, "
-                f"at most {MAX_CELLS:,} are allowed; drop columns or convert it to npz."
+                f"{what}: column {column.name!r} has {column.distinct} different texts in {len(column.cells)} items; "
+                "drop or encode it."
             )
-    features = np.concatenate(parts, axis=1)
-    class_names, labels = np.unique([row[label].strip() for row in rows], return_inverse=True)
-    if len(class_names) < 2 or 2 * len(class_names) > len(rows):
+    vectors = as_vectors(features, what)
+    read = read_labels(truth.cells, f"{what}: the label column {truth.name!r}", partial=False)
+    unlabelled = next((i for i, value in enumerate(read.values) if value is None), None)
+    if unlabelled is not None:
         raise InputError(
-            f"dataset={name!r}: the label column {header[label]!r} has {len(class_names)} different "
-            f"value(s) in {len(rows)} items; at least 2 classes of 2 items are needed: "
-            "name the right column 'label'."
+            f"{what}: item {unlabelled + 1} has no value ({truth.cells[unlabelled]!r}) in column {truth.name!r}; "
+            "drop what is unlabelled."
+        )
+    class_names, labels = np.unique([str(value) for value in read.values], return_inverse=True)
+    if len(class_names) < 2 or 2 * len(class_names) > len(labels):
+        raise InputError(
+            f"{what}: the label column {truth.name!r} has {len(class_names)} different "
+            f"value(s) in {len(labels)} items; at least 2 classes of 2 items are needed: "
+            "name the right column 'label' or append #COLUMN to the path."
         )
     names = tuple(str(value) for value in class_names)
     return ClassDataset(
         name=name,
-        inputs=torch.from_numpy(features),
+        inputs=torch.from_numpy(vectors),
         labels=torch.from_numpy(labels.astype(np.int64)),
         class_names=names,
         groups=names,
@@ -88,70 +110,37 @@ def table_dataset(
     )
 
 
-def read_cells(text: str, what: str) -> list[list[str]]:
-    """The rows of a CSV file that are not empty; the first line tells the delimiter.
-
-    Raises:
-        InputError: more than `MAX_CELLS` cells.
-        csv.Error: an open quote, or a cell of more than 128 KiB.
-    """
-    first = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first.count)
-    if text.count(delimiter) + text.count("\n") >= MAX_CELLS:
-        raise InputError(f"{what} has more than {MAX_CELLS:,} cells; convert it to npz.")
-    return [
-        row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if any(row)
-    ]
-
-
-def _read(path: Path, name: str) -> tuple[list[str], list[list[str]]]:
-    """Column names and rows, all of one length."""
-    what = f"dataset={name!r}"
-    text = read_text(path, what, MAX_BYTES)
-    try:
-        lines = read_cells(text, what)
-    except csv.Error as error:
-        raise InputError(f"{what} is no readable CSV file ({brief(error)}); save it again.") from error
-    if not lines:
-        raise InputError(f"dataset={name!r} is empty; give a table with a label column.")
-    width = len(lines[0])
-    for number, row in enumerate(lines, start=1):
-        if len(row) != width:
-            raise InputError(
-                f"dataset={name!r}: row {number} has {len(row)} cells but the first has {width}; "
-                "make them equal."
-            )
-    if any(as_number(cell) is not None for cell in lines[0]):
-        return [f"column {i + 1}" for i in range(width)], lines
-    if len(lines) == 1:
-        raise InputError(f"dataset={name!r} has a header but no items; add rows.")
-    return lines[0], lines[1:]
-
-
-def _column(name: str, column: str, cells: list[str]) -> np.ndarray:
-    """One column as (M, 1) standardised numbers, or (M, n_values) one-hot; float32."""
-    numbers = [as_number(cell) for cell in cells]
-    if None not in numbers:
-        values = np.array(numbers, dtype=np.float64)[:, None]
-        bad = np.flatnonzero(~np.isfinite(values[:, 0]))
-        if len(bad):
-            raise InputError(
-                f"dataset={name!r}: item {bad[0] + 1} has {cells[bad[0]]!r} in column {column!r}; "
-                "impute or drop it."
-            )
-        return standardise(values)
-    categories, index = np.unique(cells, return_inverse=True)
-    if len(categories) > MAX_CATEGORIES:
+def _label_column(what: str, columns: Sequence[Column]) -> Column:
+    """By its name; else the only column of repeated texts, or the last one if it is the only one of few numbers."""
+    usual = named_column([column.name for column in columns], LABEL_NAMES)
+    if usual is not None:
+        return columns[usual]
+    texts = [column for column in columns if column.kind == "categories"]
+    whole = [column for column in columns if column.kind == "numbers" and _may_be_classes(column)]
+    fitting = texts or whole
+    if len(fitting) > 1:
+        names = ", ".join(repr(column.name) for column in fitting)
         raise InputError(
-            f"dataset={name!r}: column {column!r} has {len(categories)} different texts, at most "
-            f"{MAX_CATEGORIES} are one-hot encoded; drop or encode it."
+            f"{what}: the columns {names} may hold the classes; call one 'label' or append #COLUMN to the path."
         )
-    return np.eye(len(categories), dtype=np.float32)[index]
+    return fitting[0] if fitting else columns[-1]
 
 
-def as_number(cell: str) -> float | None:
-    """The number that a cell holds, if it does."""
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+def _may_be_classes(column: Column) -> bool:
+    """Whether whole numbers repeat as classes do."""
+    values = set(column.numbers)
+    return (
+        1 < len(values) <= max(2, len(column.cells) // 2)
+        and len(values) <= 50
+        and all(value is not None and value % 1 == 0 for value in values)
+    )
+
+
+def _refuse_gaps(what: str, columns: Sequence[Column]) -> None:
+    for column in columns:
+        for number, cell in enumerate(column.cells, start=1):
+            missing = bool(column.numbers) and column.numbers[number - 1] is None
+            if not cell or missing:
+                raise InputError(
+                    f"{what}: item {number} has no value ({cell!r}) in column {column.name!r}; impute or drop it."
+                )

@@ -1,0 +1,42 @@
+"""Reads a folder of images as items."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from agents.acquisition.items.items import Items
+from metaal_env.datasets.readers.image_files import image_files, unreadable_images
+from metaal_env.errors import InputError
+
+_NAMED = 10
+
+
+def read_image_items(path: Path, skip_unreadable: bool = False) -> Items:
+    """Reads the images at any depth below a folder. A file's folder is no label: folders often mean something else.
+
+    Args:
+        skip_unreadable: Leaves out images that cannot be decoded, with a warning that lists them.
+
+    Raises:
+        InputError: no images.
+    """
+    files = image_files(path)
+    broken = unreadable_images(files.paths, f"data={str(path)!r}") if skip_unreadable else {}
+    if broken:
+        named = ", ".join(repr(file.relative_to(path).as_posix()) for file in list(broken)[:_NAMED])
+        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+        warnings.warn(f"{len(broken)} unreadable images are left out: {named}{more}.", stacklevel=2)
+    images = [file for file in files.paths if file not in broken]
+    counts = ", ".join(f"{count} {suffix}" for suffix, count in files.left_out.items())
+    if not images:
+        raise InputError(
+            f"data={str(path)!r} holds no images{f', only {counts}' if counts else ''}; "
+            "give a folder of PNG, JPEG or TIFF files."
+        )
+    names = tuple(file.relative_to(path).as_posix() for file in images)
+    shown = [str(file) for file in images]
+    notes = (f"other files left out: {counts}",) if counts else ()
+    return Items(
+        str(path), names, [None] * len(names), shown, images=images, id_source="file names", notes=notes
+    )

@@ -1,0 +1,125 @@
+"""A user's pool before encoding, and what names its items."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import shorten
+from typing import Literal
+
+import numpy as np
+
+Kind = Literal["table", "texts", "images", "vectors"]
+SHOWN_CLASSES = 8
+SHOWN_COLUMNS = 12
+
+
+@dataclass(frozen=True)
+class Items:
+    """Holds a pool as read. One of `vectors`, `texts`, `images` is given; `vectors` may come with `texts`.
+
+    Attributes:
+        source: Path of the file or folder, or what messages call the pool.
+        ids: What names each item: an id column, a file name, else a hash of its content. Unique.
+        labels: Class name of each item, None where unknown.
+        shown: What a person who labels sees.
+        scale: Whether the columns of `vectors` are still to be standardised.
+        used: Columns of a table that are inputs.
+        left_out: Column of a table that is no input → why.
+        id_source: Where `ids` come from, e.g. ``"column 'id'"``.
+        label_source: Where `labels` come from, e.g. ``"column 'label'"``; empty where nothing holds labels.
+        notes: What else was recognised: encoding, delimiter, header, imputed values.
+    """
+
+    source: str
+    ids: Sequence[str]
+    labels: Sequence[str | None]
+    shown: Sequence[str]
+    vectors: np.ndarray | None = None  # (N, D) or (N, H, W, C)
+    texts: list[str] | None = None
+    images: list[Path] | None = None
+    scale: bool = False
+    used: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    id_source: str = ""
+    label_source: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def kind(self) -> Kind:
+        if self.images is not None:
+            return "images"
+        if self.vectors is None:
+            return "texts"
+        return "table" if self.used else "vectors"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Returns the number of labelled items of each class, in the order of first appearance."""
+        return dict(Counter(label for label in self.labels if label is not None))
+
+    @property
+    def understood(self) -> str:
+        """Returns one line: kind, number of items, inputs, what is left out, names, labels, recognised format."""
+        what = {"table": "a table", "texts": "texts", "images": "images", "vectors": "vectors"}[self.kind]
+        parts = [f"{self.source}: {what}, {len(self)} items"]
+        if self.vectors is not None and not self.used:
+            parts[0] += f" of shape {'×'.join(map(str, self.vectors.shape[1:]))}"
+        if self.used:
+            parts.append(f"inputs: {_some(self.used, SHOWN_COLUMNS)}")
+        if self.left_out:
+            reasons = [f"{name} ({why})" for name, why in self.left_out.items()]
+            parts.append(f"left out: {_some(reasons, SHOWN_COLUMNS)}")
+        if self.id_source:
+            parts.append(f"ids: {self.id_source}")
+        counts = self.counts
+        if self.label_source:
+            named = [f"{name}: {count}" for name, count in counts.items()]
+            classes = f", {len(counts)} classes ({_some(named, SHOWN_CLASSES)})" if counts else ""
+            parts.append(f"labels: {self.label_source}, {sum(counts.values())} of {len(self)}{classes}")
+        else:
+            parts.append("labels: none in the data")
+        return "; ".join([*parts, *self.notes]) + "."
+
+
+def _some(names: Sequence[str], most: int) -> str:
+    shown = [shorten(name, 80, placeholder="…") for name in names[:most]]
+    return ", ".join([*shown, f"{len(names) - most} more"] if len(names) > most else shown)
+
+
+def content_ids(contents: Iterable[bytes]) -> tuple[str, ...]:
+    """Returns a name for each item that depends on its content alone; equal items are numbered ``-2``, ``-3``, …
+
+    A name begins with a letter, so that no spreadsheet takes it for a number.
+    """
+    seen: Counter[str] = Counter()
+    names = []
+    for content in contents:
+        name = f"h{hashlib.blake2b(content, digest_size=8).hexdigest()}"
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return tuple(names)
+
+
+def text_ids(texts: Iterable[str]) -> tuple[str, ...]:
+    """Returns names that depend on the texts alone, without the space around them."""
+    return content_ids(text.strip().encode("utf-8", "surrogatepass") for text in texts)
+
+
+def is_content_id(name: str) -> bool:
+    """Returns whether a text may be a name that `content_ids` gave."""
+    return re.fullmatch(r"h[0-9a-f]{16}(-\d+)?", name) is not None
+
+
+def row_contents(x: np.ndarray) -> Iterable[bytes]:
+    """Yields the bytes of each row of numbers, the same whatever the type in which they were saved."""
+    for start in range(0, len(x), 4096):
+        rows = np.asarray(x[start : start + 4096]).astype(np.float32) + 0.0  # −0.0 becomes 0.0
+        yield from (row.tobytes() for row in rows)

@@ -1,0 +1,93 @@
+"""Which column of a user's table names items, which holds labels, which the text, and which are inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agents.acquisition.items.column_choice import (
+    ID_ENDINGS,
+    identity_column,
+    label_column,
+    named_column,
+    text_column,
+)
+from agents.acquisition.items.options import ReadOptions
+from metaal_env.datasets.readers.columns import Column
+from metaal_env.datasets.readers.header import ID_NAMES
+from metaal_env.errors import InputError
+
+_REMARKS = {"note", "notes", "remark", "remarks", "comments", "annotation", "annotations"}
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Says what each column of a table is for.
+
+    Attributes:
+        inputs: Columns that become vectors; empty where `text` is given.
+        left_out: Name of each other column → why it is no input.
+    """
+
+    ident: Column | None
+    label: Column | None
+    text: Column | None
+    inputs: tuple[Column, ...]
+    left_out: dict[str, str]
+
+
+def roles_of(columns: Sequence[Column], options: ReadOptions, what: str) -> Roles:
+    """Returns the columns' roles: those that the user named, the others by name and content.
+
+    Raises:
+        InputError: a named column that is not there, several that fit, or none that is an input.
+    """
+    named = {column.name: column for column in columns}
+    left_out = {named_column(named, name, what).name: "ignored" for name in options.ignore}
+    rest = [column for column in columns if column.name not in left_out]
+    ident = identity_column(named, rest, options, what)
+    label = label_column([column for column in rest if column is not ident], named, options, what)
+    rest = [column for column in rest if column is not ident and column is not label]
+    for column in rest:
+        why = _no_input(column, rest)
+        if why is not None:
+            left_out[column.name] = why
+    text = text_column([column for column in rest if column.name not in left_out], named, options, what)
+    if text is not None:
+        left_out.pop(text.name, None)
+        others = {column.name: "beside the text" for column in rest if column is not text}
+        return Roles(ident, label, text, (), others | left_out)
+    for column in rest:
+        if column.kind in ("texts", "names") and column.name not in left_out:
+            left_out[column.name] = f"{column.distinct} different values"
+    inputs = tuple(column for column in rest if column.name not in left_out)
+    if not inputs:
+        if ident is not None and options.id_column is None and ident.kind in ("names", "texts"):
+            # Nothing else is there to look at: the names themselves are what to label.
+            return Roles(None, label, ident, (), left_out)
+        reasons = ", ".join(f"{name} ({why})" for name, why in left_out.items()) or "none"
+        raise InputError(
+            f"{what} has no column besides id and label that can be an input (left out: {reasons}); name the text "
+            "with --text-column or give features."
+        )
+    return Roles(ident, label, None, inputs, left_out)
+
+
+def _no_input(column: Column, rest: Sequence[Column]) -> str | None:
+    """Why a column says nothing about what an item is like, whatever else the table holds."""
+    if column.kind == "empty":
+        return "empty"
+    if column.kind == "counter":
+        return "row numbers"
+    if column.kind == "dates":
+        return "dates"
+    unique = len(set(column.cells)) == len(column.cells)
+    if unique and len(column.cells) > 2 and ID_ENDINGS.fullmatch(column.name.strip()):
+        return "an id"
+    if column.kind in ("texts", "names") and column.name.strip().lower() in _REMARKS:
+        return "remarks"
+    if column.kind == "texts" and column.name.lower() in ID_NAMES and any(c.kind == "numbers" for c in rest):
+        return "names"
+    if column.name.lower() == "id":
+        return "an id, not unique"
+    return None

@@ -1,0 +1,175 @@
+"""A user's labels, checked: which are known, what they are, and which classes there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from agents.acquisition.arrays import as_numpy, is_missing
+from metaal_env.errors import InputError, InputTypeError
+
+
+class Labels(NamedTuple):
+    """Known labels of a pool."""
+
+    known: np.ndarray  # (N,) bool
+    values: np.ndarray  # (n_known,) the caller's labels, in pool order
+    seen: list[Any]  # sorted distinct labels
+
+
+def check_labels(y: Any, n: int, missing_label: Any) -> Labels:
+    """Finds which of the N labels are known, and what they are.
+
+    Args:
+        y: (N,) or (N, 1).
+        missing_label: nan, None, `pandas.NA`, a number or a string. None, NaN, NA and masked values inside `y`
+            are missing in any case.
+
+    Raises:
+        InputTypeError: `y` is no sequence, or mixes text and numbers.
+        InputError: not one label per item, or measurements where classes are due.
+    """
+    if y is None or isinstance(y, (str, bytes)) or not hasattr(y, "__len__"):
+        raise InputTypeError(
+            f"y is {type(y).__name__}; give one label per item, missing_label where unknown."
+        )
+    unknown = np.ndim(missing_label) == 0 and is_missing(missing_label)
+    if not (unknown or isinstance(missing_label, (str, int, float, np.generic))):
+        raise InputTypeError(f"missing_label={missing_label!r} must be nan, None, a number or a string.")
+    array = one_label_each(y, n)
+    known = _known(array, None if unknown else missing_label)
+    values = _of_one_kind(np.asarray(array)[known])
+    return Labels(known, values, sorted(np.unique(values).tolist()) if len(values) else [])
+
+
+def one_label_each(y: Any, n: int) -> np.ndarray:
+    """(N,) or (N, 1) labels of any kind as an (N,) array.
+
+    Raises:
+        InputError: not one label per item.
+    """
+    y = as_numpy(y)
+    # Lists through objects: numpy would turn a nan among strings into the text "nan".
+    array = np.asanyarray(y) if hasattr(y, "__array__") else np.array(list(y), dtype=object)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 2 and len(array) == n:
+        raise InputError(
+            f"y has shape {array.shape}, several values per item; give one label per item, e.g. y.argmax(1) of "
+            "one-hot rows or one annotator's column."
+        )
+    if array.shape != (n,):
+        raise InputError(f"y has shape {array.shape} but X has {n} items; give one label per item.")
+    return array
+
+
+def _known(array: np.ndarray, missing_label: Any) -> np.ndarray:
+    """(N,) bool; `missing_label` None adds nothing to what is missing in any case."""
+    masked = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else False
+    array = np.asarray(array)
+    if array.dtype.kind == "f":
+        known = ~np.isnan(array)
+    elif array.dtype.kind == "O":
+        known = ~np.array([is_missing(value) for value in array], dtype=bool)
+    else:
+        known = np.ones(len(array), dtype=bool)
+    known = known & ~np.asarray(masked)
+    if missing_label is None:
+        return known
+    if array.dtype.kind == "O":
+        same = [
+            not missing and _equal(value, missing_label) for value, missing in zip(array, ~known, strict=True)
+        ]
+        return known & ~np.array(same, dtype=bool)
+    if isinstance(missing_label, str) != (array.dtype.kind in "US"):
+        raise InputTypeError(f"missing_label={missing_label!r} does not fit y of type {array.dtype}.")
+    return known & (array != missing_label)
+
+
+def _equal(value: Any, other: Any) -> bool:
+    return isinstance(value, str) == isinstance(other, str) and bool(value == other)
+
+
+def _of_one_kind(values: np.ndarray) -> np.ndarray:
+    """The known labels as an array of numbers or of text."""
+    if values.dtype == object and len(values):
+        texts = sum(isinstance(value, str) for value in values)
+        if 0 < texts < len(values):
+            text, number = (next(v for v in values if isinstance(v, str) is kind) for kind in (True, False))
+            raise InputTypeError(
+                f"y mixes text and other labels ({text!r:.40} and {number!r:.40}); give labels of one kind."
+            )
+        try:
+            values = np.array(list(values))
+        except ValueError as error:
+            raise InputTypeError("y holds labels that are neither numbers nor text.") from error
+        if values.ndim != 1 or values.dtype == object:
+            raise InputTypeError("y holds labels that are neither numbers nor text.")
+    if len(values) and values.dtype.kind not in "biufUS":
+        raise InputTypeError(f"y has type {values.dtype}; give numbers or text.")
+    if values.dtype.kind == "f" and (values != np.round(values)).any():
+        measured = values[values != np.round(values)][0]
+        raise InputError(
+            f"y holds {measured}, a measurement; metaal chooses for classes: give whole numbers or text."
+        )
+    return values
+
+
+MARKS = (-1, "-1", "", "?", "nan", "NaN", "None", "<NA>", "unlabeled", "unlabelled", "unknown")
+"""Values with which people mark an item without a label."""
+
+
+def hint(seen: Sequence[Any]) -> str:
+    """Asks for `missing_label` where a label looks like a mark of the unknown; empty where none does."""
+    marks = [
+        value for value in seen if value in MARKS and set(seen) != {-1, 1}
+    ]  # the two classes of many a data set
+    return f"; if {marks[0]!r} stands for unknown, give missing_label={marks[0]!r}" if marks else ""
+
+
+def class_list(seen: Sequence[Any], *given: Any, missing_label: Any = None) -> tuple[list[Any], bool]:
+    """Returns all classes, sorted, and whether the list is closed because somebody knew the classes in advance.
+
+    Args:
+        seen: distinct labels.
+        given: lists of classes; None for one that is not known. Marks of the unknown in them are no classes.
+
+    Raises:
+        InputTypeError: no list, or text beside numbers.
+        InputError: a label outside the given classes.
+    """
+    lists = [_class_names(classes, missing_label) for classes in given if classes is not None]
+    if not lists:
+        return list(seen), False
+    every = {value for classes in lists for value in classes}
+    foreign = [value for value in seen if value not in every]
+    if foreign:
+        raise InputError(
+            f"y holds the label {foreign[0]!r}, which is not among the classes {_some(every)}; add it."
+        )
+    try:
+        return sorted(every), True
+    except TypeError as error:
+        raise InputTypeError(
+            f"classes mix text and numbers ({_some(every)}); give labels of one kind."
+        ) from error
+
+
+def _class_names(classes: Any, missing_label: Any) -> list[Any]:
+    if isinstance(classes, (set, frozenset)):
+        classes = list(classes)
+    values = np.asarray(as_numpy(classes), dtype=object)
+    if values.ndim != 1:
+        raise InputTypeError(f"classes={classes!r} must be a list of labels.")
+    known = [value for value in values if not is_missing(value)]
+    if not all(np.isscalar(value) for value in known):
+        raise InputTypeError(f"classes={classes!r} must be a list of labels.")
+    names = (value.item() if isinstance(value, np.generic) else value for value in known)
+    return [name for name in names if is_missing(missing_label) or not _equal(name, missing_label)]
+
+
+def _some(classes: set[Any]) -> str:
+    shown = [repr(value) for value in sorted(classes, key=str)[:5]]
+    return ", ".join(shown) + (", …" if len(classes) > 5 else "")

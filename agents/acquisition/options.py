@@ -1,0 +1,86 @@
+"""`QueryOptions`: what a query may be told beside the items and their labels."""
+
+from __future__ import annotations
+
+import numbers
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agents.acquisition.arrays import as_numpy
+from agents.acquisition.policies import PolicySpec
+from metaal_env.errors import InputError, InputTypeError
+
+Seed = int | np.random.RandomState | np.random.Generator | None
+
+
+@dataclass(frozen=True, eq=False)
+class QueryOptions:
+    """Options of `agents.acquisition.query`, which documents each of them.
+
+    Raises:
+        InputTypeError: an option of the wrong type.
+        InputError: sample weights without a classifier.
+    """
+
+    clf: Any = None
+    fit_clf: bool = True
+    sample_weight: Any = None
+    classes: Any = None
+    budget: int | None = None
+    missing_label: Any = np.nan
+    random_state: Seed = None
+    policy: PolicySpec = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.fit_clf, (bool, np.bool_)):
+            raise InputTypeError(f"fit_clf={self.fit_clf!r} must be True or False.")
+        whole = isinstance(self.budget, numbers.Integral) and not isinstance(self.budget, bool)
+        if self.budget is not None and not whole:
+            raise InputTypeError(f"budget={self.budget!r} must be a whole number of labels.")
+        if self.sample_weight is not None and self.clf is None:
+            raise InputError(
+                "sample_weight is given but clf is None; give the classifier whose fit it weighs."
+            )
+
+    def weights(self, n: int) -> np.ndarray | None:
+        """Returns the (N,) weights of the items.
+
+        Raises:
+            InputTypeError: no numbers.
+            InputError: not one weight per item.
+        """
+        if self.sample_weight is None:
+            return None
+        try:
+            weight = np.asarray(as_numpy(self.sample_weight), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputTypeError(f"sample_weight is no array of numbers ({error}).") from error
+        if weight.shape != (n,):
+            raise InputError(f"sample_weight has shape {weight.shape}; give one weight per item: ({n},).")
+        return weight
+
+    @property
+    def seed(self) -> int:
+        """The number that `random_state` stands for. A generator is not advanced, so equal calls are equal.
+
+        Raises:
+            InputTypeError: neither None, an integer nor one of NumPy's generators.
+            InputError: a negative number.
+        """
+        state = self.random_state
+        if state is None:
+            return 0
+        if isinstance(state, np.random.RandomState):
+            return int(deepcopy(state).randint(2**31))
+        if isinstance(state, np.random.Generator):
+            return int(deepcopy(state).integers(2**31))
+        if isinstance(state, (bool, np.bool_)) or not isinstance(state, numbers.Integral):
+            raise InputTypeError(
+                f"random_state={state!r} must be None, an integer, a RandomState or a Generator."
+            )
+        if int(state) < 0:
+            raise InputError(f"random_state={state} must not be negative.")
+        return int(state)

@@ -1,0 +1,197 @@
+"""The labelling loop: asks a person for labels in a terminal, the most useful item first."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.acquisition.tool.answers import CHOSEN, RANDOM
+from agents.acquisition.tool.choice import Choice, choose_items
+from agents.acquisition.tool.menu import nearest, one_line, visible
+from agents.acquisition.tool.session import Session
+from agents.policy.reasons import in_words, reasons
+from metaal_env.runtime.command_line import say
+
+HELP = """Type a class, or its number where numbers are shown. A new class is taken after a question.
+  :s  skip this item             :r    ask skipped items again
+  :u  take the last answer back  :e 3  change answer 3
+  :l  list the answers           :q    leave (every answer is saved already)
+  :?  this help"""
+SHOWN = 70  # characters of an item in lists
+COUNTED = 8  # classes whose counts the prompt shows
+
+
+def label_loop(
+    session: Session,
+    x: np.ndarray,
+    choice: Choice | None = None,
+    *,
+    count: int | None = None,
+    ask: Callable[[str], str] | None = None,
+    show: Callable[[str], object] = say,
+) -> int:
+    """Asks until `count` more labels are given, the budget is spent, all is labelled, or the person leaves.
+
+    Args:
+        x: (N, D) vectors of the items.
+        ask: Takes a prompt and returns a line; raises `EOFError` at the end of the input. By default `typed_line`.
+
+    Returns:
+        Items labelled in this call.
+
+    Raises:
+        InputError: another process writes to the same file.
+    """
+    with session.locked():
+        loop = _Loop(session, x, choice or Choice(), count, ask or typed_line, show)
+        show(HELP)
+        try:
+            while loop.ask_next():
+                pass
+        except EOFError:
+            show("")
+    for note in session.notes:
+        show(note)
+    show(f"{len(loop.new)} labels given; {session.path} holds all answers. Run the same command to go on.")
+    return len(loop.new)
+
+
+@dataclass
+class _Loop:
+    session: Session
+    x: np.ndarray
+    choice: Choice
+    count: int | None
+    ask: Callable[[str], str]
+    show: Callable[[str], object]
+
+    def __post_init__(self) -> None:
+        self.new: set[int] = set()  # items labelled in this call
+        self.session.notes.clear()
+
+    def ask_next(self) -> bool:
+        """Asks for one item; whether to go on."""
+        session, budget = self.session, self.choice.budget
+        n = sum(session.counts().values())
+        if self.count is not None and len(self.new) >= self.count:
+            return False
+        if budget is not None and n >= budget:
+            self.show(f"the budget of {budget} labels is spent.")
+            return False
+        if not len(session.open_positions()):
+            self.show(
+                "every item is labelled or skipped; :r in a session with open items brings skipped ones back."
+            )
+            return False
+        drawn = session.next_of_yardstick(self.choice.yardstick)
+        if drawn:
+            position = drawn[0]
+            done = self.choice.yardstick - len(drawn)
+            why = f"yardstick, item {done + 1} of {self.choice.yardstick}: drawn at random"
+        else:
+            found = choose_items(session, self.x, self.choice)
+            position = int(found.picks[0])
+            why = f"why: {in_words(reasons(found.strategy, found.views[0], found.places[0]))}"
+        self.show(f"\n[{self._so_far(n)}] {visible(session.items.shown[position])}")
+        self.show(f"  {why}")
+        while True:  # commands that leave the item where it is
+            if self._shown_classes():
+                self.show(f"  {session.menu.line(self._shown_classes())}")
+            text = self.ask("label> ").strip()
+            if text == ":q":
+                return False
+            if text == ":s":
+                session.record(position, None, RANDOM if drawn else CHOSEN)
+                return True
+            if text == ":u":
+                self._undo()
+                return True
+            if text == ":r":
+                self.show(f"{session.restore_skipped()} skipped items can be asked again.")
+                return True
+            label = None
+            if _is_command(text):
+                self._command(text)
+            else:
+                label = self._class(text)
+            if label is not None:
+                session.record(position, label, RANDOM if drawn else CHOSEN)
+                self.new.add(position)
+                return True
+
+    def _so_far(self, n: int) -> str:
+        counts = sorted(self.session.counts().items(), key=lambda pair: -pair[1])
+        most = ", ".join(f"{name} {count}" for name, count in counts[:COUNTED])
+        most += f" and {len(counts) - COUNTED} classes more" if len(counts) > COUNTED else ""
+        of = "" if self.choice.budget is None else f" of {self.choice.budget}"
+        return f"{n}{of} labelled{': ' if most else ''}{most}"
+
+    def _shown_classes(self) -> list[str]:
+        return list(dict.fromkeys([*self.choice.classes, *self.session.counts()]))
+
+    def _class(self, text: str) -> str | None:
+        """The class that a line means; None to ask again."""
+        classes = self._shown_classes()
+        known = self.session.menu.class_of(text, classes)
+        if known is not None or not text:
+            return known
+        if not text.isprintable():
+            self.show("that holds characters that cannot be shown; type it again.")
+            return None
+        near = nearest(text, classes)
+        closed = ", not among --classes" if self.choice.classes else ""
+        question = f"new class {text!r}{closed}{f', near to {near!r}' if near else ''}: keep it? [y/n] "
+        return text if self.ask(question).strip().lower() in ("y", "yes") else None
+
+    def _undo(self) -> None:
+        position = self.session.undo()
+        if position is None:
+            self.show("there is no answer to take back.")
+        else:
+            self.new.discard(position)
+
+    def _command(self, text: str) -> None:
+        """Does what leaves the item where it is."""
+        name, _, rest = text.partition(" ")
+        if name == ":l":
+            for i, (position, answer) in enumerate(self.session.answers.items(), 1):
+                item = one_line(self.session.items.shown[position], SHOWN)
+                self.show(f"{i:4d}  {answer.label or '(skipped)'}  {item}")
+        elif name == ":e":
+            self._edit(rest.strip())
+        else:
+            self.show(HELP)
+
+    def _edit(self, number: str) -> None:
+        positions = list(self.session.answers)
+        if not number.isdecimal() or not 1 <= int(number) <= len(positions):
+            self.show(f"give the number of an answer, 1 to {len(positions)}, e.g. :e 1; :l lists them.")
+            return
+        position = positions[int(number) - 1]
+        self.show(f"  {one_line(self.session.items.shown[position], SHOWN)}")
+        text = self.ask(f"label instead of {self.session.answers[position].label or '(skipped)'!r}> ").strip()
+        label = None if _is_command(text) else self._class(text)
+        if label is None:
+            self.show("left as it was.")
+            return
+        self.session.record(position, label)
+
+
+def _is_command(text: str) -> bool:
+    return text[:1] == ":" and (len(text) == 2 or text[2:3] == " ")
+
+
+def typed_line(prompt: str) -> str:
+    """Asks in the terminal. Bytes that are no text in the terminal's encoding are read as Windows-1252."""
+    if hasattr(sys.stdin, "reconfigure") and sys.stdin.errors != "surrogateescape":
+        with suppress(io.UnsupportedOperation):  # something was read already
+            sys.stdin.reconfigure(errors="surrogateescape")
+    text = input(prompt)
+    if not any("\udc80" <= c <= "\udcff" for c in text):
+        return text
+    return text.encode(sys.stdin.encoding, "surrogateescape").decode("cp1252", "replace")

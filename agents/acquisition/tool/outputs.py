@@ -1,0 +1,125 @@
+"""Files that a command writes: never over what it reads, and over a user's file only when told to."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import itertools
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from agents.acquisition.tool.tables import read_table
+from metaal_env.datasets.readers.image_files import SUFFIXES as IMAGE_SUFFIXES
+from metaal_env.errors import FileError, InputError, brief
+
+MARK = b"metaal"
+"""Figures of this project name it in their metadata."""
+MAX_MARKED = 2**26  # bytes; no figure of ours is larger
+TABLES = ({"rank", "item", "score"}, {"labels", "rule", "correlation"})
+"""Columns of the tables that the commands write: suggestions and a policy's report."""
+
+
+def check_outputs(outputs: Mapping[str, Path | None], reads: Iterable[Path], overwrite: bool) -> None:
+    """Refuses outputs that would destroy something. Call before the work.
+
+    Args:
+        outputs: Option → file that the command will write; None where it writes none.
+        reads: Files and folders that the command reads.
+        overwrite: Whether to replace files that this tool did not write.
+
+    Raises:
+        InputError: an output is one of `reads`, lies in a folder of data and is or would be one of them, is named
+            twice, or exists and was written by something else.
+    """
+    reads = list(reads)
+    taken: list[tuple[str, Path]] = []
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        what = f"{option}={str(path)!r}"
+        for read in reads:
+            if same_file(path, read):
+                raise InputError(f"{what} is a file that this command reads; give another name.")
+            if _inside(path, read) and (
+                path.suffix.lower() in IMAGE_SUFFIXES or (_exists(path) and not is_ours(path))
+            ):
+                raise InputError(f"{what} lies among the data; write it to another folder.")
+        for other, earlier in taken:
+            if same_file(path, earlier):
+                raise InputError(f"{what} is the file of {other} too; give another name.")
+        taken.append((option, path))
+        if _exists(path) and not is_ours(path) and not overwrite:
+            raise InputError(
+                f"{what} exists and was not written by this command; give another name, or --overwrite."
+            )
+
+
+def same_file(a: Path, b: Path) -> bool:
+    """Returns whether two paths name one file, through links and on file systems that ignore case."""
+    try:
+        return os.path.realpath(a) == os.path.realpath(b) or os.path.samefile(a, b)
+    except (OSError, ValueError):  # one does not exist
+        return False
+
+
+def is_ours(path: Path) -> bool:
+    """Returns whether this tool wrote the file: a figure that it signed, or a table with one of its headers."""
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_MARKED:
+            return False
+        if path.suffix.lower() in (".png", ".svg", ".pdf"):
+            return MARK in path.read_bytes()
+        names = {name.strip().lower() for name in read_table(path, "").header}
+    except (OSError, ValueError):
+        return False
+    return any(names >= columns for columns in TABLES)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:  # a null byte
+        return False
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    try:
+        return folder.is_dir() and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def keep_copy(path: Path) -> Path:
+    """Copies a file to the first free name of ``name.1.csv``, ``name.2.csv``, …; returns that name.
+
+    Raises:
+        FileError: the copy cannot be written.
+    """
+    names = (path.with_name(f"{path.stem}.{i}{path.suffix}") for i in itertools.count(1))
+    copy = next(name for name in names if not os.path.lexists(name))
+    try:
+        shutil.copy2(path, copy)
+    except OSError as error:
+        raise FileError(f"file={str(copy)!r} cannot be written ({brief(error)}); free the folder.") from error
+    return copy
+
+
+def as_csv(rows: Iterable[Iterable[object]], *, for_people: bool = False) -> bytes:
+    """Returns a table in UTF-8; what is no text in the name of a file is escaped.
+
+    Args:
+        for_people: Whether to begin other text than ASCII with a byte-order mark, without which spreadsheets
+            show it wrongly.
+    """
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows(rows)
+    data = buffer.getvalue().encode("utf-8", "backslashreplace")
+    return codecs.BOM_UTF8 + data if for_people and not data.isascii() else data
+
+
+def printable_name(name: str) -> str:
+    """Returns a name as a file can hold it: what is no text in the name of a file is escaped."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

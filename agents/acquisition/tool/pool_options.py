@@ -1,0 +1,160 @@
+"""Options that every command about a pool takes, and what is read by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from agents.acquisition.items.encoders import (
+    ENCODERS,
+    EncoderName,
+    encode,
+    resolve_encoder,
+    with_embeddings,
+)
+from agents.acquisition.items.items import Items
+from agents.acquisition.items.options import ReadOptions
+from agents.acquisition.items.read_items import read_items
+from agents.acquisition.tool.outputs import check_outputs
+from agents.acquisition.tool.session import Session, labels_path
+from agents.acquisition.why.figures import check_figure_path
+from metaal_env.errors import InputError
+from metaal_env.runtime.command_line import say
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """Options that every command about a pool takes."""
+
+    data: tyro.conf.Positional[Path]
+    """Your items: .npz (X, optional y), .npy, .csv, .tsv, .txt with one text a line, or a folder of images."""
+    labels: Path | None = None
+    """CSV of answers; by default <data>.labels.csv beside the data. Labels in the data itself count too."""
+    encoder: EncoderName = "auto"
+    """How items become vectors; auto takes the best that is installed."""
+    embeddings: Path | None = None
+    """Your own vectors instead of an encoder's: .npy with a row per item in the data's order (files by name), or
+    .npz with X and ids."""
+    skip_unreadable: bool = False
+    """Leave out damaged images of a folder, and list them."""
+    id_column: str | None = None
+    """Column of a table that names each item."""
+    label_column: str | None = None
+    """Column of a table that holds labels, empty where unknown."""
+    text_column: str | None = None
+    """Column of a table that holds the text to label."""
+    no_label: bool = False
+    """No column of the data holds labels."""
+    ignore: tuple[str, ...] = ()
+    """Columns of a table that are no inputs."""
+    missing_label: str | None = None
+    """What stands for unlabelled in the data beside an empty cell, e.g. NA or -1."""
+    encoding: str | None = None
+    """Encoding of a text file, e.g. cp1251; recognised by default."""
+    delimiter: str | None = None
+    """Character between the cells of a table; recognised by default."""
+    header: bool | None = None
+    """Whether the first row of a table holds the columns' names; recognised by default."""
+    classes: str | None = None
+    """Classes that are known in advance, e.g. ham,spam."""
+    same_ids: bool = False
+    """Names of items (rows, in answers of earlier versions) still name the same items although the data changed."""
+    dry_run: bool = False
+    """Show what was understood of the data and the answers, and do nothing."""
+    overwrite: bool = False
+    """Replace outputs that this tool did not write; data and answers are never written over."""
+
+    def class_names(self) -> tuple[str, ...]:
+        """Returns the classes that are known in advance. Raises: `InputError` for an empty or repeated one."""
+        names = tuple(name.strip() for name in self.classes.split(",")) if self.classes is not None else ()
+        if not all(names) or len(set(names)) < len(names):
+            raise InputError(f"classes={self.classes!r} must be different names with commas between them.")
+        return names
+
+    def labels_file(self) -> Path:
+        """Returns the file of answers."""
+        return self.labels or labels_path(self.data)
+
+    def check(self, policy: str | None = None, **outputs: Path | None) -> None:
+        """Refuses outputs that would destroy something, and figures in no known format.
+
+        Args:
+            policy: The policy's name or place; places are files that the command reads.
+            outputs: Option → file to be written.
+
+        Raises:
+            InputError: see `outputs.check_outputs`.
+        """
+        labels = self.labels_file()
+        check_figure_path(outputs.get("figure"))
+        reads = [self.data, labels, *self.further_reads()]
+        if self.embeddings is not None:
+            reads.append(self.embeddings)
+        if policy is not None:
+            reads += [Path(policy), Path(policy.rpartition(":")[0] or policy)]
+        check_outputs({"labels": labels}, [self.data], overwrite=True)
+        check_outputs(outputs, reads, self.overwrite)
+
+    def further_reads(self) -> list[Path]:
+        """Returns files that the command reads besides data and answers."""
+        return []
+
+    def read(self) -> Session:
+        """Reads data and answers, and prints one line about each."""
+        options = ReadOptions(
+            id_column=self.id_column,
+            label_column=self.label_column,
+            text_column=self.text_column,
+            no_label=self.no_label,
+            ignore=self.ignore,
+            missing_label=self.missing_label,
+            encoding=self.encoding,
+            delimiter=self.delimiter,
+            header=self.header,
+            skip_unreadable=self.skip_unreadable,
+        )
+        items = read_items(self.data, options)
+        file = self.labels_file()
+        session = Session.open(file, items, classes=self.class_names(), same_ids=self.same_ids)
+        say(items.understood)
+        say(f"vectors: {self.described_encoder(items)}.")
+        say(f"answers: {describe(session)}")
+        for note in session.notes:
+            say(note)
+        return session
+
+    def encoded(self, items: Items) -> np.ndarray:
+        """Returns (N, D) vectors of the items."""
+        if self.embeddings is not None:
+            items = with_embeddings(items, self.embeddings)
+        return encode(items, self.encoder)
+
+    def described_encoder(self, items: Items) -> str:
+        """Returns the encoder's name and what it does. Raises: `InputError` for one of another kind of items."""
+        if self.embeddings is not None:
+            if self.encoder not in ("auto", "raw"):
+                raise InputError(f"encoder={self.encoder!r} and embeddings exclude each other; give one.")
+            return f"rows of {self.embeddings}"
+        name = resolve_encoder(items, self.encoder)
+        return f"{name}, {ENCODERS[name]}"
+
+
+def describe(session: Session) -> str:
+    """Returns one line about the answers."""
+    answers = session.answers.values()
+    if not answers:
+        return f"none yet; they go to {session.path}."
+    given = sum(answer.label is not None for answer in answers)
+    yardstick = int(session.yardstick().sum())
+    parts = [f"{given} labels", f"{len(answers) - given} skipped"]
+    parts += [f"{yardstick} of the labels drawn at random"] if yardstick else []
+    return f"{session.path}: {', '.join(parts)}, {len(session.counts())} classes."
+
+
+def check_budget(budget: int | None) -> None:
+    """Refuses a budget that allows no label. Raises: `InputError`."""
+    if budget is not None and budget < 1:
+        raise InputError(f"budget={budget} must be at least 1.")

@@ -1,0 +1,126 @@
+"""``metaal suggest`` and ``metaal import``: suggestions out, labels back, with any spreadsheet in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from agents.acquisition.policies import load_policy
+from agents.acquisition.tool.answers import read_answers
+from agents.acquisition.tool.choice import Choice, choose_items
+from agents.acquisition.tool.menu import one_line
+from agents.acquisition.tool.outputs import as_csv, keep_copy
+from agents.acquisition.tool.pool_options import PoolOptions, check_budget
+from agents.acquisition.tool.suggestions import (
+    COLUMNS,
+    earlier_table,
+    suggestion_rows,
+    take_answers,
+)
+from agents.acquisition.why.figures import save_figure, why_figure
+from metaal_env.errors import InputError
+from metaal_env.runtime.command_line import say
+from metaal_env.runtime.files import write_atomic
+
+MANY = 3
+"""Items in a first batch beyond which a warning is due."""
+
+
+@dataclass(frozen=True)
+class Suggest(PoolOptions):
+    """Write a table of the items to label next, best first. Fill in its column label and run the command again."""
+
+    k: int = 10
+    """Items to suggest; chosen together, so that they are not near-copies."""
+    policy: str | None = None
+    """Rule, shipped policy, or run folder; by default uherding; try metaal-general on MiniLM's vectors."""
+    budget: int | None = None
+    """Labels you will buy in all."""
+    yardstick: int = 0
+    """Items to draw at random, before any is chosen; they measure the accuracy and never guide the choice."""
+    out: Path = Path("suggestions.csv")
+    """Table to write. Labels filled in there are taken over first, and the filled-in table is kept as a copy."""
+    figure: Path | None = None
+    """Figure to write (.png, .svg, .pdf): per suggestion what raised its score."""
+
+    def run(self) -> None:
+        self.check(self.policy, out=self.out, figure=self.figure)
+        if self.k < 1 or self.yardstick < 0:
+            raise InputError(f"k={self.k} must be at least 1 and yardstick={self.yardstick} at least 0.")
+        check_budget(self.budget)
+        load_policy(self.policy)
+        session = self.read()
+        if self.dry_run:
+            return
+        earlier = earlier_table(self.out)
+        lines: list[str] = []
+        if earlier.answers is not None:
+            lines += take_answers(
+                session,
+                earlier.answers,
+                f"out={str(self.out)!r}",
+                classes=self.class_names(),
+                same_ids=self.same_ids,
+                overwrite=self.overwrite,
+            )
+        given = sum(session.counts().values())
+        left = session.open_positions()
+        if not len(left):
+            raise InputError(f"data={str(self.data)!r}: every item is labelled or skipped.")
+        if self.budget is not None and given >= self.budget:
+            raise InputError(f"budget={self.budget} is spent: {given} items are labelled; raise it to go on.")
+        most = len(left) if self.budget is None else min(len(left), self.budget - given)
+        drawn = session.next_of_yardstick(self.yardstick)[:most]
+        size = min(self.k, most - len(drawn))
+        found = None
+        if size > 0:
+            choice = Choice(self.policy, self.budget, self.class_names())
+            found = choose_items(session, self.encoded(session.items), choice, size, without=drawn)
+        rows = suggestion_rows(session, drawn, found)
+        if earlier.edited:
+            lines.append(f"the table that was filled in is kept as {keep_copy(self.out)}.")
+        write_atomic(self.out, as_csv([COLUMNS, *rows], for_people=True))
+        lines.append(f"written to {self.out}; fill in its column label and run the command again.")
+        if self.figure is not None and found is not None:
+            names = [f"{session.contents.names[i]}: {session.items.shown[i]}" for i in found.picks]
+            save_figure(why_figure(found, names), self.figure)
+            lines.append(f"written to {self.figure}")
+        if size > MANY and len(session.counts()) < 2:
+            lines.append(
+                f"with hardly any labels a batch of {size} is little better than chance: label a few, then ask again."
+            )
+        for rank, item, shown, _, why, *_ in rows:
+            say(f"{rank:4d}  {item}  {one_line(str(shown), 70)}\n      {why}")
+        for line in lines:
+            say(line)
+
+
+@dataclass(frozen=True)
+class Import(PoolOptions):
+    """Take labels from a filled-in table of suggestions, or any table with the columns item and label."""
+
+    answers: Annotated[Path, tyro.conf.arg(name="from")] = Path("suggestions.csv")
+    """Table to take labels from; it stays as it is."""
+
+    def further_reads(self) -> list[Path]:
+        return [self.answers]
+
+    def run(self) -> None:
+        self.check()
+        file = read_answers(self.answers, f"from={str(self.answers)!r}", skips=False)
+        session = self.read()
+        if self.dry_run:
+            return
+        lines = take_answers(
+            session,
+            file,
+            f"from={str(self.answers)!r}",
+            classes=self.class_names(),
+            same_ids=self.same_ids,
+            overwrite=self.overwrite,
+        )
+        for line in lines or [f"{self.answers} holds no labels yet."]:
+            say(line)

@@ -1,0 +1,175 @@
+"""Characters of a table to its header and rows: delimiter, title lines, comments, a header or none."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from metaal_env.datasets.readers.header import KNOWN_NAMES, has_numbers, is_header
+from metaal_env.errors import InputError, brief
+
+MAX_CELLS = 2**25
+"""Cells of a file, and numbers that they become: texts take up to `MAX_CATEGORIES` each."""
+_DELIMITERS = ",;\t|"
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SPELT = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|", "space": " "}
+_ONE_COLUMN = "\x1f"
+_SAMPLE = 2**16
+_MAX_TITLES = 20
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Holds a table as texts; every row has as many cells as `header` has names.
+
+    Attributes:
+        delimiter: Character between cells.
+        notes: What was recognised and might be wrong: titles left out, no header.
+    """
+
+    header: list[str]
+    rows: list[list[str]]
+    delimiter: str
+    notes: tuple[str, ...] = ()
+
+
+def read_grid(text: str, what: str, delimiter: str | None = None, header: bool | None = None) -> Grid:
+    """Returns the table that a text holds.
+
+    The delimiter is the one of comma, semicolon, tab and bar that gives rows of equal length; a first line
+    ``sep=;`` tells it. Lines of another length or beginning with ``#`` above the table are titles and left out.
+
+    Args:
+        what: How messages begin, e.g. ``"data='a.csv'"``.
+        delimiter: Character between cells, if it is known.
+        header: Whether the first row holds the columns' names, if that is known.
+
+    Raises:
+        InputError: no rows, rows of unequal length, an open quote, more than `MAX_CELLS` cells.
+    """
+    if delimiter is not None:
+        delimiter = _SPELT.get(delimiter.lower(), delimiter)
+        if len(delimiter) != 1 or delimiter in '"\r\n':
+            raise InputError(f"delimiter={delimiter!r} must be one character, or tab; e.g. ';'.")
+    first, _, rest = text.partition("\n")
+    if first.lower().startswith("sep=") and len(first.strip()) == 5:
+        delimiter, text = delimiter or first.strip()[4], rest
+    comments, text = _without_comments(text)
+    delimiter = delimiter or _delimiter(text)
+    if text.count(delimiter) + text.count("\n") >= MAX_CELLS:
+        raise InputError(f"{what} has more than {MAX_CELLS:,} cells; convert it to npz.")
+    try:
+        lines = numbered_rows(text, delimiter)
+    except csv.Error as error:
+        raise InputError(f"{what} is no readable CSV file ({brief(error)}); save it again.") from error
+    if not lines:
+        raise InputError(f"{what} is empty; give a table with a header.")
+    titles, lines = _without_titles(lines)
+    rows, width = [row for _, row in lines], len(lines[0][1])
+    number, wrong = next(((n, row) for n, row in lines if len(row) != width), (0, None))
+    if wrong is not None:
+        raise InputError(
+            f"{what}: row {number + comments} has {len(wrong)} cells but the first has {width}; make them equal."
+        )
+    notes = (
+        [] if delimiter in (",", _ONE_COLUMN) else [f"cells between {_NAMES.get(delimiter, repr(delimiter))}"]
+    )
+    if titles + comments:
+        notes.append(f"{titles + comments} line(s) above the table left out")
+    has_header = is_header(rows) if header is None else header
+    if not has_header:
+        names = [f"column {i + 1}" for i in range(width)]
+        return Grid(names, rows, delimiter, (*notes, "no header"))
+    items = [row for row in rows[1:] if row != rows[0]]
+    if not items:
+        raise InputError(f"{what} has a header but no items; add rows.")
+    if len(items) < len(rows) - 1:
+        notes.append(f"{len(rows) - 1 - len(items)} repeated header(s) left out")
+    if has_numbers(rows[0]):
+        notes.append("header of numbers")
+    # pandas' names for columns without one
+    names = [" ".join(name.split()) or f"Unnamed: {i}" for i, name in enumerate(rows[0])]
+    return Grid(_unique(names, what), items, delimiter, tuple(notes))
+
+
+def _unique(names: list[str], what: str) -> list[str]:
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{what} has two columns called {twice!r}; rename one.")
+    return names
+
+
+def _without_comments(text: str) -> tuple[int, str]:
+    """Number of lines left out and the rest; a last ``#`` line with as many cells as the next is a header."""
+    count = 0
+    while text.startswith("#"):
+        first, _, rest = text.partition("\n")
+        following = rest.partition("\n")[0]
+        if not following.startswith("#"):
+            delimiter = max(_DELIMITERS, key=following.count)
+            if following.count(delimiter) and first.count(delimiter) == following.count(delimiter):
+                return count, text[1:].lstrip(" ")
+        count, text = count + 1, rest
+    return count, text
+
+
+def _without_titles(lines: list[tuple[int, list[str]]]) -> tuple[int, list[tuple[int, list[str]]]]:
+    """Leaves out the lines above the first row of the usual length, if all others have that length."""
+    widths = [len(row) for _, row in lines]
+    if not widths:
+        return 0, lines
+    usual = Counter(widths).most_common(1)[0][0]
+    filled = [sum(1 for cell in row if cell.strip()) for _, row in lines[: _MAX_TITLES + 1]]
+    start = 0
+    # Spreadsheets pad a title with empty cells: one filled cell where the table has three columns or more.
+    while start < len(filled) and (widths[start] != usual or (usual >= 3 and filled[start] == 1)):
+        start += 1
+    enough = 0 < start <= _MAX_TITLES and len(lines) - start >= 2
+    if enough and widths[start:].count(usual) == len(lines) - start:
+        return start, lines[start:]
+    return 0, lines
+
+
+def _delimiter(text: str) -> str:
+    """The delimiter whose rows agree best in their length; `_ONE_COLUMN` where none separates anything."""
+    sample = text[:_SAMPLE]
+    if len(sample) < len(text):
+        sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1] or sample
+    first = next((line for line in sample.splitlines() if line.strip()), "")
+    bare = not any(delimiter in first for delimiter in _DELIMITERS)
+    if bare and first.strip(' "').lower() in KNOWN_NAMES:  # sentences with commas below
+        return _ONE_COLUMN
+    if not first.strip("".join(_DELIMITERS) + " "):
+        return max(_DELIMITERS, key=sample.count)
+    best, found = (0.0, 0), _ONE_COLUMN
+    for candidate in _DELIMITERS:
+        try:
+            lines = numbered_rows(sample, candidate, strict=False)
+        except csv.Error:
+            continue
+        widths = [len(row) for _, row in _without_titles(lines)[1]]
+        usual, count = max(Counter(widths).items(), key=lambda item: (item[1], item[0]), default=(0, 0))
+        if usual > 1 and (count / len(widths), first.count(candidate)) > best:
+            best, found = (count / len(widths), first.count(candidate)), candidate
+    return _ONE_COLUMN if bare and best[0] < 1 else found
+
+
+def numbered_rows(text: str, delimiter: str, strict: bool = True) -> list[tuple[int, list[str]]]:
+    """(number from 1, cells) of each row that is not blank. Raises: `csv.Error` for an open quote."""
+    with _any_cell_size():
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
+        return [(n, row) for n, row in enumerate(reader, 1) if any(cell.strip() for cell in row)]
+
+
+@contextmanager
+def _any_cell_size() -> Iterator[None]:
+    """Lifts the csv module's limit of 131,072 characters a cell, which a long document exceeds."""
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

@@ -1,0 +1,227 @@
+"""Image files: which files of a folder are images, and how each becomes an upright, opaque 8-bit picture."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import struct
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from metaal_env.errors import InputError, brief
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = {
+    ".png",
+    ".apng",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".bmp",
+    ".dib",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+}
+SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".tga", ".ico"}
+FORMATS = ["PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO"]
+"""What is decoded, whatever the suffix says; Pillow would hand others, PostScript say, to outside programs."""
+HEIF_SUFFIXES = {".heic", ".heif", ".hif"}
+UNREADABLE_SUFFIXES = {
+    ".svg",
+    ".psd",
+    ".xcf",
+    ".eps",
+    ".pdf",
+    ".jxl",
+    ".exr",
+    ".hdr",
+    ".dcm",
+    ".nii",
+    ".raw",
+    ".dng",
+}
+UNREADABLE_SUFFIXES |= {".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
+"""Pictures that Pillow does not decode; a folder that holds some is read without them, and says so."""
+_SERVICE_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
+_GREY_MODES = {"1", "L", "LA"}
+_DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, MemoryError)
+_NAMED = 5
+
+
+class ImageFiles(NamedTuple):
+    """The images below a folder, and the number of other files by suffix. Hidden files are in neither."""
+
+    paths: list[Path]
+    left_out: dict[str, int]
+
+
+def image_files(root: Path) -> ImageFiles:
+    """Finds the images at any depth below `root`, sorted by path.
+
+    Hidden files and folders and the service folders of operating systems are skipped. Pictures of a format that
+    cannot be read are left out with a warning.
+
+    Raises:
+        InputError: a folder that cannot be read.
+    """
+    paths: list[Path] = []
+    left_out: Counter[str] = Counter()
+    for folder, subfolders, names in os.walk(root, onerror=_refuse):
+        subfolders[:] = [s for s in subfolders if not s.startswith(".") and s not in _SERVICE_FOLDERS]
+        for name in names:
+            path = Path(folder) / name
+            if is_image(path):
+                paths.append(path)
+            elif not name.startswith(".") and path.is_file():
+                left_out[path.suffix.lower() or "without a suffix"] += 1
+    pictures = {s: n for s, n in left_out.items() if s in UNREADABLE_SUFFIXES | HEIF_SUFFIXES}
+    if pictures:
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(pictures.items()))
+        mend = "pip install pillow-heif, or " if HEIF_SUFFIXES & pictures.keys() else ""
+        warnings.warn(
+            f"{str(root)!r}: pictures of unknown formats are left out ({counts}); {mend}convert them to PNG.",
+            stacklevel=2,
+        )
+    return ImageFiles(sorted(paths), dict(sorted(left_out.items())))
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"folder {error.filename!r} cannot be read ({error.strerror}); check its permissions.")
+
+
+def is_image(path: Path) -> bool:
+    """Tells by its name whether a file is an image. Pipes and devices, which could block for ever, are none."""
+    suffix = path.suffix.lower()
+    known = suffix in SUFFIXES or (suffix in HEIF_SUFFIXES and heif_available())
+    return known and not path.name.startswith(".") and path.is_file()
+
+
+def heif_available() -> bool:
+    """Tells whether the package pillow-heif, which decodes the photographs of recent telephones, is installed."""
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+def open_image(path: Path, what: str, decode: bool = False) -> Image.Image:
+    """Opens an image: only its header unless `decode`.
+
+    Args:
+        what: how messages begin, e.g. ``"dataset='scans'"``.
+
+    Raises:
+        InputError: no image of a known format, damaged, or of more than Pillow's limit of 89 million pixels.
+    """
+    from PIL import Image
+
+    formats = FORMATS
+    if path.suffix.lower() in HEIF_SUFFIXES and heif_available():
+        importlib.import_module("pillow_heif").register_heif_opener()
+        formats = [*FORMATS, "HEIF"]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=formats) as image:
+                if decode:
+                    image.load()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, *_DAMAGE) as error:
+        raise InputError(
+            f"{what}: {str(path)!r} is no readable image ({brief(error)}); replace or delete it."
+        ) from error
+    return image
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Tells by its header whether an image has one channel besides transparency."""
+    return image.mode in _GREY_MODES | _DEEP_MODES
+
+
+def read_picture(path: Path, what: str, size: int, grey: bool = False) -> np.ndarray:
+    """Reads an image as (size, size, 3) uint8, or (size, size) where `grey`.
+
+    The camera's orientation (EXIF) is applied. Transparent pixels become white. Images of 16 or 32 bits a pixel
+    are stretched from their own minimum and maximum to 0 and 255. Of several frames the first is taken.
+
+    Raises:
+        InputError: as `open_image`.
+    """
+    from PIL import Image, ImageOps
+
+    image = open_image(path, what, decode=True)
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode in _DEEP_MODES:
+            image = Image.fromarray(_stretched(np.asarray(image, dtype=np.float64)))
+        if image.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in image.info:
+            opaque = Image.new("RGBA", image.size, "white")
+            opaque.alpha_composite(image.convert("RGBA"))
+            image = opaque
+        image = image.convert("L" if grey else "RGB")
+        return np.asarray(image.resize((size, size), Image.Resampling.BOX))
+    except _DAMAGE as error:
+        raise InputError(
+            f"{what}: {str(path)!r} is no readable image ({brief(error)}); replace or delete it."
+        ) from error
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    finite = np.isfinite(values)
+    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
+    scaled = (np.where(finite, values, low) - low) / (high - low if high > low else 1.0)
+    return np.round(255 * scaled).astype(np.uint8)
+
+
+def read_pictures(
+    paths: Iterable[Path],
+    what: str,
+    size: int,
+    grey: bool = False,
+    label: str = "reading images",
+    quiet: bool = False,
+) -> Iterator[np.ndarray]:
+    """Yields each picture as `read_picture` gives it, with a progress bar unless `quiet`.
+
+    Raises:
+        InputError: after the last picture, naming all that cannot be read.
+    """
+    failures: list[InputError] = []
+    for path in tqdm(list(paths), label, unit="image", disable=quiet or None):
+        try:
+            yield read_picture(path, what, size, grey)
+        except InputError as error:
+            failures.append(error)
+    refuse_unreadable(failures)
+
+
+def refuse_unreadable(failures: list[InputError]) -> None:
+    """Raises one error for all images that could not be read; the first ones are named."""
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        named = " ".join(str(error) for error in failures[:_NAMED])
+        more = f" (and {len(failures) - _NAMED} more)" if len(failures) > _NAMED else ""
+        raise InputError(f"{len(failures)} images cannot be read{more}. {named}")
+
+
+def unreadable_images(paths: Iterable[Path], what: str) -> dict[Path, str]:
+    """Decodes every image. Returns those that cannot be read, with the reason."""
+    broken: dict[Path, str] = {}
+    for path in tqdm(list(paths), "checking images", unit="image", disable=None):
+        try:
+            open_image(path, what, decode=True)
+        except InputError as error:
+            broken[path] = str(error)
+    return broken

@@ -1,0 +1,164 @@
+"""Labels as they are saved to class names: what is unlabelled, whole numbers, and what is no class at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from metaal_env.datasets.readers.cell_numbers import read_number
+from metaal_env.datasets.readers.class_labels import strings
+from metaal_env.datasets.readers.one_hot import from_one_hot
+from metaal_env.errors import InputError
+
+_NO_VALUE = {"nan", "<na>", "nat"}
+"""How NaN is written; never a class."""
+_DOUBTFUL = {"none", "na", "null", "n/a", "?", "-", "unknown", "unlabeled", "unlabelled", "missing"}
+"""Class names in some data (stances, polls), "unlabelled" in others."""
+_SEPARATORS = re.compile(r"\s*[|;,]\s*")
+MAX_FRACTIONS = 10
+MAX_WHOLE = 50
+
+
+class Labels(NamedTuple):
+    """Holds the class name of each item, None where unlabelled, and what was recognised."""
+
+    values: tuple[str | None, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_labelled(self) -> int:
+        return sum(value is not None for value in self.values)
+
+
+def read_labels(cells: Sequence[str], what: str, missing: str | None = None, partial: bool = True) -> Labels:
+    """Returns class names.
+
+    Empty cells and NaN are unlabelled. Where there are none, −1 is unlabelled if the others count from 0 or 1.
+    Words like ``NONE`` and ``NA`` are classes. Whole numbers lose the ``.0`` that an empty cell gives them in
+    pandas.
+
+    Args:
+        what: How messages begin, e.g. ``"data='a.csv': the column 'label'"``.
+        missing: What else is unlabelled; the empty string says that nothing else is.
+        partial: Whether some items may be unlabelled; else a −1 beside 0 and 1 is a class.
+
+    Raises:
+        InputError: targets of a regression, several classes in a cell, or a −1 that may be either.
+    """
+    values: list[str | None] = [cell.strip() or None for cell in cells]
+    notes: list[str] = []
+    if missing != "":
+        values = [None if value is not None and value.lower() in _NO_VALUE else value for value in values]
+    blank = None in values
+    if missing:
+        number = read_number(missing, False)
+        values = [
+            None if value is not None and (value == missing or _equals(value, number)) else value
+            for value in values
+        ]
+    values = whole_numbers(values)
+    if missing is None and not blank and "-1" in values:
+        values = _without_minus_one(values, what, partial)
+        notes += ["-1 is unlabelled"] if None in values else []
+    if missing is None and not blank:
+        doubtful = [name for name in dict.fromkeys(values) if name is not None and name.lower() in _DOUBTFUL]
+        notes += [f"{name!r} counts as a class (else: --missing-label {name})" for name in doubtful]
+    known = [value for value in values if value is not None]
+    _refuse_targets(known, what)
+    _refuse_several(known, what)
+    return Labels(tuple(values), (*notes, *_case_notes(known)))
+
+
+def array_cells(y: np.ndarray, n_items: int, what: str, names: np.ndarray | None = None) -> list[str]:
+    """Returns an array of labels as texts, the empty text for NaN; one column per class becomes the class.
+
+    Args:
+        y: (N,) or (N, 1) labels, or (N, K) with a single 1 in each labelled row.
+        names: (K,) class names that whole numbers in `y` count from 0.
+
+    Raises:
+        InputError: another shape, several classes or annotators per item, bytes that are no UTF-8.
+    """
+    if y.ndim == 2 and len(y) == n_items and y.shape[1] > 1:
+        return array_cells(from_one_hot(y, what), n_items, what, names)
+    if y.shape == (n_items, 1):
+        y = y[:, 0]
+    if y.shape != (n_items,):
+        raise InputError(f"{what}: y has shape {y.shape} for {n_items} items; give one label per item.")
+    if y.dtype.kind == "f":
+        cells = ["" if np.isnan(value) else repr(float(value)) for value in y]
+    else:
+        cells = list(strings(what, "y", y))
+    if names is None or names.ndim != 1 or y.dtype.kind not in "iuf":
+        return cells
+    found = strings(what, "class_names", names)
+    whole = [None if not cell else read_number(cell, False) for cell in cells]
+    if any(v is not None and (v != int(v) or not -1 <= v < len(found)) for v in whole):
+        raise InputError(f"{what}: y has labels outside its {len(found)} class names; count them from 0.")
+    return ["" if v is None or v == -1 else found[int(v)] for v in whole]
+
+
+def _equals(value: str, number: float | None) -> bool:
+    return number is not None and read_number(value, False) == number
+
+
+def whole_numbers(values: list[str | None]) -> list[str | None]:
+    """``"1.0"`` → ``"1"`` where every label is a whole number and one has a fraction of zero."""
+    known = [value for value in values if value is not None]
+    if not any(value.endswith(".0") for value in known):
+        return values
+    if not all(re.fullmatch(r"[+-]?\d+(\.0)?", value) for value in known):
+        return values
+    return [None if value is None else value.removesuffix(".0") for value in values]
+
+
+def _without_minus_one(values: list[str | None], what: str, partial: bool) -> list[str | None]:
+    others = {value for value in values if value != "-1"}
+    if not all(value is not None and value.isdecimal() for value in others) or others == {"1"}:
+        return values  # −1 and 1 are two classes
+    if others == {"0", "1"} and not partial:
+        return values
+    if others == {"0", "1"}:
+        raise InputError(
+            f"{what} has the labels -1, 0 and 1; say whether -1 is unlabelled (--missing-label -1) or a class "
+            '(--missing-label "").'
+        )
+    return [None if value == "-1" else value for value in values]
+
+
+def _refuse_targets(known: Sequence[str], what: str) -> None:
+    numbers = [read_number(value, True) for value in known]
+    if not known or None in numbers:
+        return
+    different, n = len(set(known)), len(known)
+    fractions = any(number is not None and number % 1 for number in numbers)
+    if (fractions and different > MAX_FRACTIONS and 3 * different > n) or (
+        not fractions and different > MAX_WHOLE and n >= 2 * MAX_WHOLE and 10 * different >= 9 * n
+    ):
+        raise InputError(
+            f"{what} has {different} different numbers in {n} labels: targets of a regression are no classes; "
+            "choose another label column, or none."
+        )
+
+
+def _refuse_several(known: Sequence[str], what: str) -> None:
+    names = set(known)
+    for name in names:
+        parts = [part for part in _SEPARATORS.split(name) if part]
+        listed = re.fullmatch(r"\[\s*(['\"\d].*)?\]|\{.*\}", name)
+        if listed or (len(parts) > 1 and all(part in names for part in parts)):
+            raise InputError(f"{what}: {name!r} names several classes; give one class per item.")
+
+
+def _case_notes(known: Sequence[str]) -> list[str]:
+    spellings: dict[str, list[str]] = {}
+    for name in dict.fromkeys(known):
+        spellings.setdefault(" ".join(name.casefold().split()), []).append(name)
+    return [
+        f"the classes {' and '.join(map(repr, same))} differ in spelling only"
+        for same in spellings.values()
+        if len(same) > 1
+    ]

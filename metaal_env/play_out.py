@@ -1,0 +1,50 @@
+"""`play_out`: episodes from their start to their end, one label at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metaal_env.core import Core, LabelOracle, StepResult
+from metaal_env.episode import EpisodeState
+from metaal_env.pool.view import PoolView
+
+Pick = Callable[[PoolView, LabelOracle], Tensor]
+"""What labels next: the view of R episodes and who knows their hidden labels → (R,) int64 pool positions."""
+
+
+class Moment(NamedTuple):
+    """One label in each of R running episodes."""
+
+    running: Tensor  # (R,) int64 which of the B episodes these are
+    view: PoolView  # what was known before the label
+    actions: Tensor  # (R,) int64 what was labelled
+    result: StepResult
+    state: EpisodeState  # after the label
+
+
+@torch.no_grad()
+def play_out(core: Core, state: EpisodeState, pick: Pick) -> Iterator[Moment]:
+    """Plays B episodes to their ends and yields after every label.
+
+    Episodes leave the batch when their budget is spent or their pool is empty, so that nobody plays on beyond a
+    budget. `core.target_accuracy` ends none.
+
+    Args:
+        state: where they start; it is stepped in place until an episode leaves.
+        pick: chooses the items.
+    """
+    running = torch.arange(len(state), device=core.device)
+    while True:
+        view = core.view(state)
+        alive = (state.used < state.task.budget) & view.selectable.any(1)
+        if not bool(alive.all()):
+            running, state = running[alive], state.rows(torch.nonzero(alive).squeeze(1))
+            view = core.view(state)
+        if not len(running):
+            return
+        actions = pick(view, core.oracle(state))
+        yield Moment(running, view, actions, core.step(state, actions), state)

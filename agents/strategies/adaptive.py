@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ def history(view: PoolView, strategy: Strategy) -> Iterator[tuple[PoolView, Tens
             budget_left=view.budget_left + ago,
             seed=view.seed - ago,
             geometry=view.geometry if static else Geometry(embeddings, view.valid),
-            adapted=adapted,
+            adapt=partial(dict, adapted),
         )
         if before is not None:
             taken = order[:, step - 1]

@@ -18,6 +18,8 @@ from metaal_env.learners.base import (
     LEARNERS,
     Adapted,
     BodyLearner,
+    Labelled,
+    class_first,
     one_hot_support,
     products,
 )
@@ -41,6 +43,8 @@ class LinearHead(BodyLearner):
         unseen_logit: logit of a class without a label, against scores that are 0 at no evidence.
         intercept: add a constant feature 1 to every item, penalised like the others.
     """
+
+    products = "inner"
 
     def __init__(
         self,
@@ -86,6 +90,15 @@ class LinearHead(BodyLearner):
             "seen": seen,
             "class_mask": class_mask,
         }
+
+    def predict_products(self, labelled: Labelled) -> Tensor:
+        hot = one_hot_support(labelled.labels, labelled.mask, labelled.class_mask.shape[1])  # (B, S, K)
+        seen = hot.sum(1) > 0
+        gram = labelled.gram + float(self.intercept)
+        gram = gram * (labelled.mask.unsqueeze(1) & labelled.mask.unsqueeze(2))
+        dual = self.solve(gram, hot, seen) * labelled.mask.unsqueeze(-1) if hot.shape[1] else hot
+        scores = dual.transpose(1, 2) @ labelled.rows + dual.sum(1).unsqueeze(2) * float(self.intercept)
+        return class_first(self.log_scale.exp() * scores, seen, labelled.class_mask, self.unseen_logit)
 
     def predict(self, adapted: Adapted, prepared: Tensor) -> Tensor:
         scores = products(prepared, adapted["weight"]) + adapted["bias"].unsqueeze(1)

@@ -11,29 +11,30 @@ from metaal_env.tasks import Range, bounds
 
 @dataclass(frozen=True)
 class MetaTrainConfig:
-    """How an inner learner is meta-trained.
+    """Holds the settings of meta-training an inner learner.
 
     Attributes:
-        iterations: most meta-updates; training ends earlier when validation stops improving.
-        classes_per_batch, items_per_class: images embedded per update, shared by all its tasks.
-        tasks_per_batch: tasks formed from them.
+        iterations: most meta-updates. Training ends earlier when validation stops improving.
+        classes_per_batch, items_per_class: classes, and items of each, that are embedded per update and shared by
+            all its tasks.
+        tasks_per_batch: tasks formed from these items per update.
         way: classes per task.
         max_labels: supports hold 1…max_labels labels, uniformly.
-        balanced: train, and validate, on balanced supports with `shots` labels of every class instead: what
-            few-shot papers do, and what acquisition never gives. For comparison.
+        balanced: whether to train and validate on balanced supports with `shots` labels of every class instead, as
+            few-shot papers do, for comparison. Acquisition never gives such supports.
         shots: labels per class of balanced supports.
         queries_per_class: items on which the meta-loss is taken.
         all_way: weight of the many-way loss (`all_way_loss`); 0 for learners of a fixed way.
-        distortion: strength of the random affine maps of training images (`distorted`); 0 = none.
+        distortion: strength of the random affine maps of training images (`distorted`); 0 for none.
         learning_rate: of Adam, annealed to zero by a cosine.
         precision: of the body's convolutions and products in training: ``"float32"`` or ``"bfloat16"``.
             Weights, heads and validation are float32 either way.
         validate_every, patience: updates between validations, and validations without improvement
             before stopping.
         validation_tasks: fixed tasks of validation classes.
-        recoveries: times that training goes back to its last good checkpoint, with half the learning rate, after
-            a loss or gradient that is NaN or infinite, before it gives up.
-        seed: of weights' order of use and tasks; validation tasks are always the same.
+        recoveries: how often training may go back to its last good checkpoint, with half the learning rate, after a
+            loss or gradient that is NaN or infinite.
+        seed: of the training tasks; validation tasks are always the same.
     """
 
     iterations: int = 1000

@@ -51,7 +51,7 @@ from metaal_env.meta_training.train import MetaTrainConfig, meta_train
 from metaal_env.rewards import REWARDS
 from metaal_env.runtime.command_line import run_cli
 from metaal_env.runtime.files import write_atomic
-from metaal_env.runtime.locks import claimed
+from metaal_env.runtime.locks import lock_folder
 from metaal_env.sampler import TaskSampler
 from metaal_env.tasks import TaskConfig
 
@@ -179,7 +179,7 @@ def claim(config: TrainConfig, parts: Sequence[ClassDataset] = ()) -> FileLock:
     """
     settings = asdict(config)
     prints = fingerprints(settings, parts)
-    lock = claimed(config.folder, f"name={config.folder.name!r}")
+    lock = lock_folder(config.folder, f"name={config.folder.name!r}")
     try:
         notes = settle(config.folder, settings, prints)
     except BaseException:

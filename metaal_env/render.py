@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def project(view: PoolView, row: int = 0) -> np.ndarray:
-    """(n, 2) coordinates of one episode's real items: its two principal components, signs fixed."""
+    """Returns (n, 2) coordinates of one episode's real items: its two principal components, signs fixed."""
     items = view.embeddings[row][view.valid[row]].detach().cpu().double()
     centred = items - items.mean(0)
     if min(centred.shape) < 2:
@@ -53,7 +53,7 @@ def title(view: PoolView, accuracy: float, row: int = 0) -> str:
 
 
 def render_rgb(view: PoolView, accuracy: float, row: int = 0) -> np.ndarray:
-    """(400, 400, 3) uint8 picture of one episode."""
+    """Returns (400, 400, 3) uint8 picture of one episode."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -30,7 +30,7 @@ from metaal_env.errors import InputError
 from metaal_env.make import check_device
 from metaal_env.runtime.command_line import run_cli
 from metaal_env.runtime.files import read_json, write_atomic
-from metaal_env.runtime.locks import claimed
+from metaal_env.runtime.locks import lock_folder
 
 PROTOCOL, NOTES, EXAMPLES = "protocol.json", "notes.json", "examples.json"
 
@@ -86,13 +86,13 @@ def evaluate(options: Options, command: str) -> Path:
     console = Console()
     if options.redraw is not None:
         protocol = Protocol.load(options.redraw / PROTOCOL)
-        with claimed(options.redraw, f"redraw={str(options.redraw)!r}"):
+        with lock_folder(options.redraw, f"redraw={str(options.redraw)!r}"):
             show(options.redraw, protocol, options, command, console)
         return options.redraw
     plan = options.plan
     planned = make_protocol(plan) if options.protocol is None else replay(options.protocol, options.trust)
     folder = options.out or default_folder(planned.protocol)
-    with claimed(folder, f"out={str(folder)!r}"):
+    with lock_folder(folder, f"out={str(folder)!r}"):
         complete(folder, planned, options, command, console)
     return folder
 

@@ -62,16 +62,16 @@ def load_learner(source: str | Path, input_shape: tuple[int, ...]) -> InnerLearn
     if stem is None:
         return build_learner(str(source), input_shape)
     card, tensors = load_artifact(stem, "learner")
-    config, argument = card["config"], f"learner={str(source)!r}"
+    config, subject = card["config"], f"learner={str(source)!r}"
     made_for = config.get("input_shape")
     if made_for != list(input_shape):
         raise InputError(
-            f"{argument} was trained on inputs of shape {made_for} but the data has {list(input_shape)}; "
+            f"{subject} was trained on inputs of shape {made_for} but the data has {list(input_shape)}; "
             "train one on this data or use learner='prototype'."
         )
-    with limit_allocation(tensors, argument):
+    with limit_allocation(tensors, subject):
         learner = build_learner(config["name"], tuple(made_for), **config["options"])
-    load_weights(learner, tensors, argument)
+    load_weights(learner, tensors, subject)
     return learner.eval()
 
 

@@ -88,8 +88,8 @@ def _plain(config: Config) -> dict[str, Any]:
 
 def _read_state(path: Path) -> dict[str, Any]:
     """The content of a checkpoint whose configuration is readable. Raises: `InputError`."""
-    what = f"checkpoint={str(path)!r}"
-    data = read_bytes(path, what, MAX_CHECKPOINT)
+    subject = f"checkpoint={str(path)!r}"
+    data = read_bytes(path, subject, MAX_CHECKPOINT)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             # torch stores uncompressed; anything else could be a decompression bomb.
@@ -99,7 +99,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         if not isinstance(state, dict) or not isinstance(json.loads(state["config"]), dict):
             raise ValueError("no configuration")
     except Exception as error:  # hostile bytes make the unpickler raise almost anything
-        raise InputError(f"{what} is damaged or foreign; delete it to start afresh.") from error
+        raise InputError(f"{subject} is damaged or foreign; delete it to start afresh.") from error
     return state
 
 

@@ -87,50 +87,50 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def read_bytes(path: Path, what: str, most: int) -> bytes:
+def read_bytes(path: Path, subject: str, most: int) -> bytes:
     """The contents of a regular file of at most `most` bytes.
 
     Args:
-        what: how messages begin, e.g. ``"dataset='a.csv'"``.
+        subject: start of error messages, e.g. ``"dataset='a.csv'"``.
 
     Raises:
         InputError: missing, no regular file, unreadable or too large.
     """
     try:
         if not path.is_file():  # a pipe or a device could block for ever
-            raise InputError(f"{what}: {path.name!r} is missing or no regular file; check the path.")
+            raise InputError(f"{subject}: {path.name!r} is missing or no regular file; check the path.")
         with path.open("rb") as file:
             data = file.read(most + 1)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{what} cannot be read ({brief(error)}); check the path.") from error
+        raise InputError(f"{subject} cannot be read ({brief(error)}); check the path.") from error
     if len(data) > most:
-        raise InputError(f"{what}: {path.name!r} exceeds {most:,} bytes; give a smaller file.")
+        raise InputError(f"{subject}: {path.name!r} exceeds {most:,} bytes; give a smaller file.")
     return data
 
 
-def read_text(path: Path, what: str, most: int) -> str:
+def read_text(path: Path, subject: str, most: int) -> str:
     """The contents of a UTF-8 file, without its byte-order mark. Raises: `InputError` as `read_bytes`."""
     try:
-        return read_bytes(path, what, most).decode("utf-8-sig")
+        return read_bytes(path, subject, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{what} is not UTF-8 ({brief(error)}); save it as UTF-8.") from error
+        raise InputError(f"{subject} is not UTF-8 ({brief(error)}); save it as UTF-8.") from error
 
 
-def read_json(path: Path, what: str, most: int = MAX_JSON) -> dict[str, Any]:
+def read_json(path: Path, subject: str, most: int = MAX_JSON) -> dict[str, Any]:
     """A JSON object of bounded size and depth.
 
     Raises:
         InputError: as `read_bytes`; no JSON, no object, or nested deeper than `MAX_DEPTH`.
     """
-    data = read_bytes(path, what, most)
+    data = read_bytes(path, subject, most)
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{what}: {path.name!r} is damaged ({brief(error)}); save it again.") from error
+        raise InputError(f"{subject}: {path.name!r} is damaged ({brief(error)}); save it again.") from error
     if not isinstance(found, dict):
-        raise InputError(f"{what}: {path.name!r} is damaged (no JSON object); save it again.")
+        raise InputError(f"{subject}: {path.name!r} is damaged (no JSON object); save it again.")
     layer: list[Any] = [found]
     for _ in range(MAX_DEPTH):
         layer = [
@@ -141,10 +141,10 @@ def read_json(path: Path, what: str, most: int = MAX_JSON) -> dict[str, Any]:
         ]
         if not layer:
             return found
-    raise InputError(f"{what}: {path.name!r} is damaged (nested deeper than {MAX_DEPTH}); save it again.")
+    raise InputError(f"{subject}: {path.name!r} is damaged (nested deeper than {MAX_DEPTH}); save it again.")
 
 
-def refuse_outward_links(folder: Path, what: str) -> None:
+def refuse_outward_links(folder: Path, subject: str) -> None:
     """Refuses a folder in which a link leads out of it: writing there would change files elsewhere.
 
     Raises:
@@ -153,9 +153,11 @@ def refuse_outward_links(folder: Path, what: str) -> None:
     try:
         root = folder.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a null byte, a loop of links
-        raise InputError(f"{what} is no usable path ({brief(error)}); give another folder.") from error
+        raise InputError(f"{subject} is no usable path ({brief(error)}); give another folder.") from error
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             link = Path(parent) / name
             if link.is_symlink() and not Path(os.path.realpath(link)).is_relative_to(root):
-                raise InputError(f"{what}: {str(link)!r} is a link that leads out of the folder; delete it.")
+                raise InputError(
+                    f"{subject}: {str(link)!r} is a link that leads out of the folder; delete it."
+                )

@@ -12,26 +12,26 @@ from metaal_env.runtime.files import clear_temporaries, refuse_outward_links
 LOCK = ".lock"
 
 
-def claimed(folder: Path, what: str) -> FileLock:
+def lock_folder(folder: Path, subject: str) -> FileLock:
     """Makes `folder` this process's own, as long as the lock lives, and clears what killed writers left in it.
 
     Args:
-        what: how messages begin, e.g. ``"out='results/x'"``.
+        subject: start of error messages, e.g. ``"out='results/x'"``.
 
     Raises:
         InputError: another process is at work there, or a link leads out of the folder.
         FileError: the folder cannot be written.
     """
-    refuse_outward_links(folder, what)
+    refuse_outward_links(folder, subject)
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
         raise InputError(
-            f"{what}: another process is at work there; wait or choose another folder."
+            f"{subject}: another process is at work there; wait or choose another folder."
         ) from error
     except OSError as error:
-        raise FileError(f"{what} cannot be written ({brief(error)}); give another place.") from error
+        raise FileError(f"{subject} cannot be written ({brief(error)}); give another place.") from error
     clear_temporaries(folder)
     return lock

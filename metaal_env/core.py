@@ -177,6 +177,12 @@ class Core:
             adapted=state.adapted,
         )
 
+    def pool_images(self, state: EpisodeState, row: int = 0) -> Tensor | None:
+        """Returns the (N, C, H, W) images of one episode's pool, to be looked at; None if its items are no images."""
+        if self.dataset.modality != "image":
+            return None
+        return self.dataset.inputs[state.task.pool[row].cpu()]
+
     def oracle(self, state: EpisodeState) -> LabelOracle:
         return LabelOracle(self, state)
 

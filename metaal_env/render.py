@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from metaal_env.pool.view import PoolView
+from metaal_env.thumbnails import draw_images
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,20 +27,29 @@ def project(view: PoolView, row: int = 0) -> np.ndarray:
     return (centred @ axes.T).numpy()
 
 
-def draw_pool(axes: Axes, view: PoolView, row: int = 0) -> None:
-    """Draws one episode: grey = unlabelled, colours = revealed classes, numbers = the order of the picks."""
+def draw_pool(axes: Axes, view: PoolView, row: int = 0, images: Tensor | None = None) -> None:
+    """Draws one episode: grey = unlabelled, colours = revealed classes, numbers = the order of the picks.
+
+    Args:
+        axes: where to draw.
+        view: what is known of the pools.
+        row: which of them to draw.
+        images: (N, C, H, W) uint8, the pool's items; they are drawn in place of points.
+    """
     valid = view.valid[row].cpu().numpy()
     place = np.cumsum(valid) - 1  # pool position → row of `points`
     points, labels = project(view, row), view.labels[row].cpu().numpy()[valid]
-    axes.scatter(points[:, 0], points[:, 1], s=22, color="0.8", linewidths=0)
-    for number, position in enumerate(view.order[row].cpu().numpy(), start=1):
-        if position < 0:
-            continue
-        x, y = points[place[position]]
-        label = labels[place[position]]
-        # A class keeps its colour for the whole episode; a distractor is black.
-        axes.scatter(x, y, s=110, color=f"C{label % 10}" if label >= 0 else "black", linewidths=0)
-        axes.text(x, y, str(number), ha="center", va="center", fontsize=7, color="white")
+    # A class keeps its colour for the whole episode; a distractor is black.
+    picks = [(place[p], labels[place[p]]) for p in view.order[row].cpu().numpy() if p >= 0]
+    colours = {item: f"C{label % 10}" if label >= 0 else "black" for item, label in picks}
+    if images is not None:
+        draw_images(axes, points, images[view.valid[row].to(images.device)], colours)
+    else:
+        axes.scatter(points[:, 0], points[:, 1], s=22, color="0.8", linewidths=0)
+        for number, (item, colour) in enumerate(colours.items(), start=1):
+            x, y = points[item]
+            axes.scatter(x, y, s=110, color=colour, linewidths=0)
+            axes.text(x, y, str(number), ha="center", va="center", fontsize=7, color="white")
     axes.set_xticks([])
     axes.set_yticks([])
 
@@ -52,15 +63,15 @@ def title(view: PoolView, accuracy: float, row: int = 0) -> str:
     )
 
 
-def render_rgb(view: PoolView, accuracy: float, row: int = 0) -> np.ndarray:
-    """Returns (400, 400, 3) uint8 picture of one episode."""
+def render_rgb(view: PoolView, accuracy: float, row: int = 0, images: Tensor | None = None) -> np.ndarray:
+    """Returns a (400, 400, 3) uint8 picture of one episode; see `draw_pool`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4, 4), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    draw_pool(axes, view, row)
+    draw_pool(axes, view, row, images)
     axes.set_title(title(view, accuracy, row), fontsize=8)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -18,7 +18,8 @@ from metaal_env.core import Core, StepResult
 from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
-from metaal_env.observation import observation_space, observe
+from metaal_env.observation import observation_space, observe, parse_observation
+from metaal_env.pool.view import PoolView
 
 MAX_ENVS = 2**16
 """More are a mistake: their observations alone would not fit into memory."""
@@ -42,6 +43,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         autoreset_mode: a `gymnasium.vector.AutoresetMode` or its value, such as ``"NextStep"``.
         paired: this many consecutive environments play the same task; for paired roll-outs.
         core: a core to play instead of one made from `options`, which then count for nothing.
+        observation: what agents are shown; see `MetaALEnv`.
         **options: as for `MetaALEnv`.
 
     Raises:
@@ -57,6 +59,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
         paired: int = 1,
         core: Core | None = None,
+        observation: str | Iterable[str] = "standard",
         **options: Any,
     ):
         whole = type(num_envs) is int and type(paired) is int
@@ -67,11 +70,12 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         options.pop("render_mode", None)
+        self.shown = parse_observation(observation)
         self.core = core or make_core(**options)
         self.num_envs, self.paired = num_envs, paired
         probe = self.core.reset(self.core.sampler.sample([np.random.default_rng(0)]))
         config = self.core.config
-        self.single_observation_space = observation_space(config, probe.embeddings.shape[2])
+        self.single_observation_space = observation_space(config, probe.embeddings.shape[2], self.shown)
         self.single_action_space = gym.spaces.Discrete(config.max_pool)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -88,7 +92,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
     ) -> None:
         """Gives every environment, or those at `rows`, a generator of its own.
 
-        An integer seeds them with seed, seed + 1, …, as in Gymnasium.
+        An integer seeds them with seed, seed + 1, …, as in Gymnasium; None keeps the generator that there is.
         """
         if seed is None or isinstance(seed, (int, np.integer)):
             seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
@@ -98,11 +102,17 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             raise InputError(f"seed={seed!r} must be a whole number, one for each environment, or None.")
         if len(seeds) != self.num_envs:
             raise InputError(f"seed has {len(seeds)} entries for num_envs={self.num_envs}; give one each.")
-        if rows is None:
-            self.generators = [np_random(s)[0] for s in seeds]
-        else:
-            for row in rows:
+        first = not self.generators
+        for row in range(self.num_envs) if first or rows is None else rows:
+            if first:
+                self.generators.append(np_random(seeds[row])[0])
+            elif seeds[row] is not None:
                 self.generators[row] = np_random(seeds[row])[0]
+
+    @property  # type: ignore[misc]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """The generators of all environments, as in Gymnasium's `SyncVectorEnv`."""
+        return tuple(self.generators)
 
     def begin(self) -> None:
         """Starts an episode in every environment."""
@@ -188,7 +198,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
 
     def observe(self) -> dict[str, Tensor]:
         """The batched observation of the present state; see `metaal_env.observation.observe`."""
-        return observe(self.core.view(self.state))
+        return observe(self.core.view(self.state), self.shown)
 
     def outcome(self, rows: Tensor) -> dict[str, Tensor]:
         """What `final_info` says of ended episodes, (len(rows),) each; on the reward set, never on the test set."""
@@ -201,6 +211,15 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             "return": self._returns[rows],
         }
 
+    def view(self) -> PoolView:
+        """Returns what may be known of every pool now: what strategies score, without hidden labels.
+
+        Raises:
+            gymnasium.error.ResetNeeded: no episode has been started.
+        """
+        self._require_episodes("view()")
+        return self.core.view(self.state)
+
     def action_masks(self) -> np.ndarray:
         """Returns which items can be labelled now, (B, N) bool; False at padding.
 
@@ -208,7 +227,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             gymnasium.error.ResetNeeded: no episode has been started.
         """
         self._require_episodes("action_masks()")
-        return self.core.view(self.state).selectable.cpu().numpy()
+        return self.view().selectable.cpu().numpy()
 
     def _require_episodes(self, call: str) -> None:
         if not hasattr(self, "state"):

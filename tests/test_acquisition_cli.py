@@ -20,6 +20,7 @@ from agents.acquisition.items.encoders import encode
 from agents.acquisition.items.read_items import Items, read_items
 from agents.acquisition.tool.commands import main
 from agents.acquisition.tool.label import label_loop
+from agents.acquisition.tool.progress import UNKNOWN
 from agents.acquisition.tool.session import Session
 from metaal_env.errors import InputError
 
@@ -97,7 +98,7 @@ def test_twenty_labels_with_a_kill_in_the_middle(tmp_path: Path, capsys: pytest.
 
     assert main(["status", str(data), "--labels", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "20 of 60 items labelled, 0 skipped, 3 classes" in printed and "a lower bound" in printed
+    assert "20 of 60 items labelled, 0 skipped, 3 classes" in printed and UNKNOWN in printed
     suggestions = tmp_path / "next.csv"
     picture = tmp_path / "why.png"
     suggest = ["suggest", str(data), "--labels", str(out), "--k", "5", "--out", str(suggestions)]

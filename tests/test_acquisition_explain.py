@@ -1,19 +1,13 @@
-"""Explanations add up, speak plainly, and the Label Studio backend keeps that tool's conventions."""
+"""Explanations add up and speak plainly."""
 
 from __future__ import annotations
 
-import json
-import threading
-import urllib.error
-import urllib.request
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from agents.acquisition.integrations.label_studio import AcquisitionBackend
-from agents.acquisition.integrations.label_studio_http import make_server
 from agents.acquisition.query import select
 from agents.acquisition.why.figures import report_figure, why_figure
 from agents.acquisition.why.likeness import most_alike, policy_report, rank_correlations
@@ -142,69 +136,3 @@ def test_rank_correlation_of_a_rule_with_itself() -> None:
     view = select(x, y, policy="margin").views[0]
     found = rank_correlations(load_strategy("margin"), view)
     assert found["margin"] == pytest.approx(1) and abs(found["density"]) < 1
-
-
-def task(i: int, words: str, label: str | None = None) -> dict[str, Any]:
-    annotations = [] if label is None else [{"result": [{"value": {"choices": [label]}}]}]
-    return {"id": i, "data": {"text": words}, "annotations": annotations}
-
-
-TASKS = [task(i, f"{'red fox' if i % 2 else 'blue bird'} number {i % 5} of {i}") for i in range(20)]
-
-
-def test_backend_serves_the_most_useful_first_and_renews_its_version() -> None:
-    backend = AcquisitionBackend(policy="uherding", encoder="tfidf")
-    first = backend.predict(TASKS)
-    assert backend.predict(TASKS[3:5]) == first[3:5]
-    scores = [p["score"] for p in first]
-    assert sorted(scores) == [i / 21 for i in range(20)] and len({p["cluster"] for p in first}) > 1
-    version = first[0]["model_version"]
-    best = int(np.argmin(scores))
-    annotation = {"result": [{"value": {"choices": ["bird"]}}]}
-    assert backend.fit("ANNOTATION_CREATED", {"task": TASKS[best], "annotation": annotation}) != version
-    second = backend.predict(TASKS)
-    assert second[best]["score"] == 1 and int(np.argmin([p["score"] for p in second])) != best
-    known = backend.model_version
-    assert backend.fit("ANNOTATION_UPDATED", {"task": TASKS[best], "annotation": annotation}) == known
-    assert backend.fit("PROJECT_UPDATED", {}) == known
-    backend.fit("ANNOTATIONS_DELETED", {"task": TASKS[best]})
-    assert [p["score"] for p in backend.predict(TASKS)] == scores
-    backend.predict([task(0, TASKS[0]["data"]["text"], "bird")])
-    assert backend.predict(TASKS)[0]["score"] == 1
-
-
-def test_backend_over_http() -> None:
-    backend = AcquisitionBackend("vector", policy="k_center")
-    server = make_server(backend, port=0)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-
-    def call(path: str, body: object = None) -> tuple[int, dict[str, Any]]:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{server.server_port}{path}", data)
-        try:
-            with urllib.request.urlopen(request, timeout=20) as reply:
-                return reply.status, json.load(reply)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
-
-    try:
-        assert call("/health")[1]["status"] == "UP"
-        assert call("/setup", {"project": "1.1", "schema": "<View/>"})[1]["model_version"] == "metaal-0"
-        tasks = [{"id": i, "data": {"vector": [float(i), i % 2]}} for i in range(9)]
-        status, reply = call("/predict", {"tasks": tasks, "params": {}})
-        assert status == 200 and len(reply["results"]) == 9
-        assert all(0 <= p["score"] < 1 and p["result"] == [] for p in reply["results"])
-        event = {
-            "action": "ANNOTATION_CREATED",
-            "task": {"id": 4},
-            "annotation": {"result": [{"value": {"choices": ["a"]}}]},
-        }
-        assert call("/webhook", event)[1]["model_version"] == "metaal-1"
-        results = call("/predict", {"tasks": tasks})[1]["results"]
-        assert results[4]["score"] == 1 and results[0]["model_version"] == "metaal-1"
-        assert call("/predict", {"tasks": [{"id": 99}]})[0] == 400
-        assert call("/predict", [1])[0] == 400
-        assert call("/nowhere", {})[0] == 404
-    finally:
-        server.shutdown()
-        server.server_close()

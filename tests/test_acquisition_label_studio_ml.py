@@ -18,7 +18,7 @@ def test_the_real_server_serves_the_most_useful_first(tmp_path: Path) -> None:
     from werkzeug.serving import make_server
 
     from agents.acquisition.integrations.label_studio import AcquisitionBackend
-    from agents.acquisition.integrations.label_studio_ml import model_class
+    from agents.acquisition.integrations.label_studio.ml_package import model_class
 
     model = model_class(AcquisitionBackend("vector", policy="k_center"))
     app = api.init_app(model, model_dir=str(tmp_path))

@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import metaal_env
+from agents.loading import load_strategy
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner
 from metaal_env.vector_env import MetaALVectorEnv
@@ -37,6 +38,35 @@ def test_every_id_passes_both_checkers_alone_and_in_batches(env_id):
         observation, reward, _, truncated, _ = envs.step(envs.action_space.sample())
         assert envs.observation_space.contains(observation) and np.isfinite(reward).all()
         assert not truncated.any()
+
+
+CHOSEN = ["herding_wide", "margin_absolute", "classes_seen", "class_probabilities"]
+
+
+@pytest.mark.parametrize("observation", ["raw", "standard", "full", CHOSEN, ["mean_margin"]])
+def test_every_observation_passes_both_checkers_and_shows_what_was_asked_for(observation):
+    whole = gym.make("MetaAL-v0", observation="full", **small())
+    env = gym.make("MetaAL-v0", observation=observation, **small())
+    check_env(env.unwrapped)
+    check_env_sb3(env.unwrapped)
+    full, _ = whole.reset(seed=3)
+    found, _ = env.reset(seed=3)
+    for action in (5, 9):
+        for key in ("item_features", "pool_features"):
+            names = getattr(env.observation_space.spaces.get(key), "names", ())
+            columns = [whole.observation_space[key].names.index(name) for name in names]
+            if columns:
+                np.testing.assert_allclose(found[key], full[key][..., columns], atol=1e-5)
+            else:
+                assert key not in found
+        assert all(
+            np.array_equal(found[key], full[key]) for key in set(found) - {"item_features", "pool_features"}
+        )
+        found, full = env.step(action)[0], whole.step(action)[0]
+    if observation == CHOSEN:
+        assert env.observation_space["item_features"].names == ("herding_wide", "margin_absolute")
+        assert "embeddings" not in found and found["class_probabilities"].sum(-1) == pytest.approx(1)
+    assert (env.observation_space == whole.observation_space) == (observation == "full")
 
 
 def test_same_seed_same_episode_and_other_seed_another():
@@ -103,6 +133,24 @@ def test_masks_repicks_and_budget_end():
         env.step(0)
 
 
+def test_a_view_shows_what_strategies_may_know_and_no_hidden_label():
+    env = gym.make("MetaAL-v0", **small())
+    with pytest.raises(gym.error.ResetNeeded, match=r"view\(\)"):
+        env.unwrapped.view()
+    observation, _ = env.reset(seed=1)
+    before = env.unwrapped.view()
+    pick = int(load_strategy("uherding").select(before)[0])
+    observation, *_ = env.step(pick)
+    view = env.unwrapped.view()
+    assert torch.equal(view.labelled[0].nonzero(), torch.tensor([[pick]])) and not before.labelled.any()
+    assert np.array_equal(view.selectable[0].numpy(), observation["action_mask"] == 1)
+    assert view.labels[0, pick] >= 0 and (view.labels[0] >= 0).sum() == 1
+    envs = MetaALVectorEnv(3, **small())
+    envs.reset(seed=1)
+    assert len(envs.view()) == 3
+    assert torch.equal(envs.view().embeddings[:1], before.embeddings)
+
+
 def test_paired_environments_play_the_same_tasks():
     envs = MetaALVectorEnv(6, paired=3, **small())
     envs.seed_episodes(0)
@@ -142,6 +190,9 @@ def test_rendering_shows_the_picks():
         ({"device": "cuda:77" if torch.cuda.is_available() else "cuda"}, "device"),
         ({"device": "warp"}, "device"),
         ({"render_mode": "human"}, "render_mode"),
+        ({"observation": "row"}, "observation='row'"),
+        ({"observation": ["margin_absolut"]}, "did you mean 'margin_absolute'"),
+        ({"observation": 3}, "observation"),
     ],
 )
 def test_bad_input_is_one_sentence_that_names_it(options, says):

@@ -66,7 +66,7 @@ def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path, monkeypatch
     with pytest.raises(InputError, match="slurm, local, debug"):
         cluster_executor("moon", tmp_path)
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(InputError, match=r"metaal\[cluster\]"):
+    with pytest.raises(InputError, match=r"pip install submitit"):
         cluster_executor("local", tmp_path)
 
 

@@ -16,14 +16,21 @@ from agents.evaluation.protocol.cells import cells_of, pending, run_cell
 from agents.evaluation.protocol.planning import Plan, make_protocol, replay
 from agents.evaluation.protocol.protocol import Protocol
 from agents.evaluation.protocol.rows import read_results
+from agents.evaluation.protocol.task_grid import TaskGrid
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
 from metaal_env.datasets import data_fingerprint
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner, save_learner
 
-PLAN = Plan(dataset=("data/clusters.npz",), policy=("runs/a",), split="all", way=("3",), pool_size=("20",),
-            budget=("4",), n_tasks=3, strategies=("margin",))  # fmt: skip
+PLAN = Plan(
+    dataset=("data/clusters.npz",),
+    policy=("runs/a",),
+    split="all",
+    task=TaskGrid(way=("3",), pool_size=("20",), budget=("4",)),
+    n_tasks=3,
+    strategies=("margin",),
+)
 
 
 def write_data(file: Path, change: float = 0) -> None:
@@ -67,7 +74,7 @@ def test_moved_files_and_absolute_paths_are_the_same_protocol(here: Path) -> Non
     shutil.move("results", "moved")
     joined = second.joined_to(here / "moved" / "protocol.json")
     assert not pending(cells_of(second, here / "moved"), second)
-    assert set(read_results(here / "moved", joined)) == {"policy", "margin"}
+    assert set(read_results(here / "moved", joined)) == {"policy a", "margin"}
 
 
 def test_changed_data_and_learners_are_another_protocol(here: Path) -> None:

@@ -19,6 +19,7 @@ from hostile import EXAMPLES, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.acquisition.integrations.label_studio import serve
 from agents.acquisition.tool import commands as acquisition
 from agents.evaluation import run as evaluation
 from metaal_env.runtime.command_line import run_cli
@@ -197,7 +198,9 @@ def test_train_policy(examples: int, data: Path) -> None:
 METAAL = {
     "--labels": ("mine.csv",), "--encoder": ("raw", "tfidf", "pixels"), "--label-column": ("label",),
     "--text-column": ("text",), "--k": ("2", "50"), "--policy": ("uherding", "random"), "--budget": ("5", "20"),
-    "--out": ("out.csv",), "--count": ("1",), "--key": ("text",), "--host": ("127.0.0.1",), "--port": ("0",),
+    "--out": ("out.csv",), "--count": ("1",), "--classes": ("a,b", "a,,b"), "--yardstick": ("3",),
+    "--from": ("items.csv",), "--id-column": ("id",), "--ignore": ("weight",), "--figure": ("why.svg",),
+    "--key": ("text",), "--host": ("127.0.0.1",), "--port": ("0",),
 }  # fmt: skip
 
 
@@ -209,13 +212,16 @@ class Idle:
     def serve_forever(self) -> None:
         return None
 
+    def server_close(self) -> None:
+        return None
+
 
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_metaal(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acquisition, "make_server", lambda *_: Idle())
+    monkeypatch.setattr(serve, "make_server", lambda *_: Idle())
     monkeypatch.setattr("builtins.input", lambda *_: (_ for _ in ()).throw(EOFError))
     start = st.tuples(
-        st.sampled_from(["suggest", "suggest", "label", "status", "report", "serve", "sugest", ""]),
+        st.sampled_from(["suggest", "suggest", "import", "label", "status", "report", "serve", "sugest", ""]),
         st.sampled_from(
             ["items.csv", "items.csv", "texts.txt", "clusters.npz", "broken.csv", "gone.csv", ".", "\0"]
         ),

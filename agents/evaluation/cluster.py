@@ -30,7 +30,7 @@ def cluster_executor(cluster: str, folder: Path) -> Any:
         import submitit
     except ImportError as error:
         raise InputError(
-            f"cluster={cluster!r} needs the package submitit; install it: pip install 'metaal[cluster]'."
+            f"cluster={cluster!r} needs the package submitit; install it: pip install submitit."
         ) from error
     try:
         executor = submitit.AutoExecutor(folder=folder / "jobs", cluster=cluster)

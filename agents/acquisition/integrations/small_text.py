@@ -19,7 +19,7 @@ from metaal_env.errors import InputError, InputTypeError
 try:
     from small_text.query_strategies import QueryStrategy
 except ImportError as error:
-    raise InputError("SmallTextQuery needs small-text: pip install 'metaal[small-text]'.") from error
+    raise InputError("SmallTextQuery needs small-text: pip install small-text.") from error
 
 
 class SmallTextQuery(QueryStrategy):

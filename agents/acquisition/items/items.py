@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -110,6 +111,11 @@ def content_ids(contents: Iterable[bytes]) -> tuple[str, ...]:
 def text_ids(texts: Iterable[str]) -> tuple[str, ...]:
     """Returns names that depend on the texts alone, without the space around them."""
     return content_ids(text.strip().encode("utf-8", "surrogatepass") for text in texts)
+
+
+def is_content_id(name: str) -> bool:
+    """Returns whether a text may be a name that `content_ids` gave."""
+    return re.fullmatch(r"h[0-9a-f]{16}(-\d+)?", name) is not None
 
 
 def row_contents(x: np.ndarray) -> Iterable[bytes]:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.acquisition.items.items import is_content_id
 from agents.acquisition.tool.outputs import as_csv
 from agents.acquisition.tool.tables import Table, read_table
+from metaal_env.datasets.readers.label_values import whole_numbers
 from metaal_env.errors import InputError
 
 COLUMNS = ["item", "label", "drawn", "number", "content", "shown"]
@@ -84,8 +86,10 @@ def read_answers(path: Path, what: str, *, skips: bool = True) -> AnswerFile:
     column = {name: names.index(name) for name in COLUMNS if name in names}
     others = [i for i, name in enumerate(names) if name not in COLUMNS and _is_used(table, i)]
     rows: dict[str, Answer] = {}
-    for line, cells in enumerate(table.rows, start=2):
-        item, label = cells[column["item"]], cells[column["label"]].strip()
+    # Beside skipped items pandas writes the classes 0 and 1 as 0.0 and 1.0.
+    labels = whole_numbers([cells[column["label"]].strip() or None for cells in table.rows])
+    for line, (cells, label) in enumerate(zip(table.rows, labels, strict=True), start=2):
+        item = cells[column["item"]]
         if not item.strip():
             if label:
                 raise InputError(
@@ -94,17 +98,17 @@ def read_answers(path: Path, what: str, *, skips: bool = True) -> AnswerFile:
             continue
         if not label and not skips:
             continue
-        answer = _answer(cells, column, label or None, tuple(cells[i] for i in others))
+        answer = _answer(cells, column, label, tuple(cells[i] for i in others))
         earlier = rows.get(item)
         if earlier is not None and earlier.label != answer.label:
             raise InputError(
-                f"{what} gives {item!r} the labels {earlier.label or ''!r} and {label!r}; delete one of the rows."
+                f"{what} gives {item!r} the labels {earlier.label or ''!r} and {label or ''!r}; delete one of the rows."
             )
         rows.setdefault(item, answer)
     further = [table.header[i].strip() or f"column {i + 1}" for i in others]
     found = list(rows.items())
     exact = table.data == written(found, further)
-    return AnswerFile(found, further, exact, "content" in names, path.stat().st_mtime_ns)
+    return AnswerFile(found, further, exact, any(a.content for a in rows.values()), path.stat().st_mtime_ns)
 
 
 def written(rows: Sequence[tuple[str, Answer]], further: Sequence[str]) -> bytes:
@@ -122,7 +126,7 @@ def _answer(
     return Answer(
         label,
         RANDOM if cell("drawn") == RANDOM else CHOSEN,
-        cell("content"),
+        cell("content") if is_content_id(cell("content")) else "",
         cells[column["shown"]] if "shown" in column else "",
         int(number) if number.isascii() and number.isdecimal() and int(number) > 0 else None,
         further,

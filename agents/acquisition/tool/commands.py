@@ -9,14 +9,12 @@ from typing import Annotated
 
 import tyro
 
-from agents.acquisition.integrations.label_studio import AcquisitionBackend
-from agents.acquisition.integrations.label_studio_http import make_server
-from agents.acquisition.items.encoders import EncoderName
+from agents.acquisition.integrations.label_studio.serve import Serve
 from agents.acquisition.policies import load_policy
 from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.label import label_loop
 from agents.acquisition.tool.outputs import as_csv
-from agents.acquisition.tool.pool_options import PoolOptions
+from agents.acquisition.tool.pool_options import PoolOptions, check_budget
 from agents.acquisition.tool.progress import progress, status_lines
 from agents.acquisition.tool.suggest_commands import Import, Suggest
 from agents.acquisition.why.figures import report_figure, save_figure
@@ -43,6 +41,7 @@ class Label(PoolOptions):
         self.check(self.policy)
         if self.yardstick < 0:
             raise InputError(f"yardstick={self.yardstick} must be at least 0.")
+        check_budget(self.budget)
         load_policy(self.policy)
         session = self.read()
         if self.dry_run:
@@ -105,28 +104,6 @@ class Report(PoolOptions):
             say(f"{n:4d} labels: " + ", ".join(alike))
         for path in filter(None, (self.out, self.figure)):
             say(f"written to {path}")
-
-
-@dataclass(frozen=True)
-class Serve:
-    """Score tasks for Label Studio: add http://<host>:<port> as its ML backend, order by uncertainty."""
-
-    key: str = "text"
-    """Entry of a task's data that is the item: a text or a list of numbers."""
-    policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding; try metaal-general on MiniLM's vectors."""
-    encoder: EncoderName = "auto"
-    """How texts become vectors."""
-    host: str = "127.0.0.1"
-    """Address to listen on; there is no authentication, so keep it private."""
-    port: int = 9090
-    """Port to listen on."""
-
-    def run(self) -> None:
-        load_policy(self.policy)  # complain now, not at the first request
-        server = make_server(AcquisitionBackend(self.key, self.policy, self.encoder), self.host, self.port)
-        say(f"listening on http://{self.host}:{server.server_port}; Ctrl-C stops.")
-        server.serve_forever()
 
 
 Command = (

@@ -72,7 +72,9 @@ class Match:
             "found under another name": self.moved,
             "found although their names had lost zeros or capitals": self.respelled,
             "of items that read differently now; check them": self.changed,
-            "of items that are not in the data now; they stay in the file": [item for item, _ in self.gone],
+            "of items that are not in the data now; they are kept but not used": [
+                item for item, _ in self.gone
+            ],
         }
         sentences = [f"{len(v)} answers {kind}, e.g. {v[0]!r}." for kind, v in kinds.items() if v]
         if self.by_row:

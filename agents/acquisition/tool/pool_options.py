@@ -152,3 +152,9 @@ def describe(session: Session) -> str:
     parts = [f"{given} labels", f"{len(answers) - given} skipped"]
     parts += [f"{yardstick} of the labels drawn at random"] if yardstick else []
     return f"{session.path}: {', '.join(parts)}, {len(session.counts())} classes."
+
+
+def check_budget(budget: int | None) -> None:
+    """Refuses a budget that allows no label. Raises: `InputError`."""
+    if budget is not None and budget < 1:
+        raise InputError(f"budget={budget} must be at least 1.")

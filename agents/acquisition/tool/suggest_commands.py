@@ -13,11 +13,10 @@ from agents.acquisition.tool.answers import read_answers
 from agents.acquisition.tool.choice import Choice, choose_items
 from agents.acquisition.tool.menu import one_line
 from agents.acquisition.tool.outputs import as_csv, keep_copy
-from agents.acquisition.tool.pool_options import PoolOptions
+from agents.acquisition.tool.pool_options import PoolOptions, check_budget
 from agents.acquisition.tool.suggestions import (
     COLUMNS,
-    filled_in,
-    is_untouched,
+    earlier_table,
     suggestion_rows,
     take_answers,
 )
@@ -51,16 +50,17 @@ class Suggest(PoolOptions):
         self.check(self.policy, out=self.out, figure=self.figure)
         if self.k < 1 or self.yardstick < 0:
             raise InputError(f"k={self.k} must be at least 1 and yardstick={self.yardstick} at least 0.")
+        check_budget(self.budget)
         load_policy(self.policy)
         session = self.read()
         if self.dry_run:
             return
-        earlier = filled_in(self.out)
+        earlier = earlier_table(self.out)
         lines: list[str] = []
-        if earlier is not None:
+        if earlier.answers is not None:
             lines += take_answers(
                 session,
-                earlier,
+                earlier.answers,
                 f"out={str(self.out)!r}",
                 classes=self.class_names(),
                 same_ids=self.same_ids,
@@ -80,7 +80,7 @@ class Suggest(PoolOptions):
             choice = Choice(self.policy, self.budget, self.class_names())
             found = choose_items(session, self.encoded(session.items), choice, size, without=drawn)
         rows = suggestion_rows(session, drawn, found)
-        if earlier is not None and not is_untouched(self.out, earlier):
+        if earlier.edited:
             lines.append(f"the table that was filled in is kept as {keep_copy(self.out)}.")
         write_atomic(self.out, as_csv([COLUMNS, *rows], for_people=True))
         lines.append(f"written to {self.out}; fill in its column label and run the command again.")

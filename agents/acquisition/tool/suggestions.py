@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from agents.acquisition.batch import Selection
@@ -11,6 +12,7 @@ from agents.acquisition.tool.identity import matched
 from agents.acquisition.tool.menu import nearest
 from agents.acquisition.tool.outputs import is_ours
 from agents.acquisition.tool.session import Session
+from agents.acquisition.tool.tables import read_table
 from agents.policy.reasons import in_words, reasons
 from metaal_env.errors import InputError
 
@@ -39,22 +41,33 @@ def suggestion_rows(session: Session, drawn: list[int], found: Selection | None)
     return rows
 
 
-def filled_in(path: Path) -> AnswerFile | None:
-    """Returns the answers in an earlier table of suggestions at `path`; None where no such table is there."""
+@dataclass(frozen=True)
+class Earlier:
+    """Holds what stands in a table of suggestions that is to be replaced.
+
+    Attributes:
+        answers: Labels that a person filled in; None where there is no column for them.
+        edited: Whether it holds anything that a person entered, so that a copy must be kept.
+    """
+
+    answers: AnswerFile | None
+    edited: bool
+
+
+def earlier_table(path: Path) -> Earlier:
+    """Returns what stands in the table of suggestions at `path`; nothing where no such table is there.
+
+    Raises:
+        InputError: labels that cannot be read; see `read_answers`.
+    """
     if not is_ours(path):
-        return None
-    try:
-        return read_answers(path, f"out={str(path)!r}", skips=False)
-    except InputError:
-        if b"label" in path.read_bytes()[:200]:
-            raise
-        return None  # a table of an earlier version, without a column for labels
-
-
-def is_untouched(path: Path, file: AnswerFile) -> bool:
-    """Returns whether a table of suggestions holds nothing that a person entered."""
-    names = set(file.further) | {"item", "label", "shown", "drawn", "content"}
-    return not file.rows and names <= set(COLUMNS)
+        return Earlier(None, False)
+    names = {name.strip().lower() for name in read_table(path, f"out={str(path)!r}").header}
+    foreign = bool(names - {*COLUMNS, ""})
+    if "label" not in names:  # written by an earlier version
+        return Earlier(None, foreign)
+    answers = read_answers(path, f"out={str(path)!r}", skips=False)
+    return Earlier(answers, foreign or bool(answers.rows))
 
 
 def take_answers(
@@ -97,12 +110,16 @@ def take_answers(
                 f"{what}: {session.contents.names[i]!r} is {answer.label!r} there and {before[i]!r} among the "
                 "answers; make them equal, or --overwrite."
             )
-    with session.locked():
-        for i, answer in given.items():
-            if before[i] != answer.label:
+    changed = {i: answer for i, answer in given.items() if before[i] != answer.label}
+    if changed:
+        with session.locked():
+            for i, answer in changed.items():
                 session.set(i, answer.label, answer.drawn)
-        session.save()
-    notes = [f"{len(given)} answers taken from {what.partition('=')[2]} into {session.path}.", *found.notes()]
+            session.save()
+    notes = [
+        f"{len(changed)} new answers of {len(given)} taken from {what.partition('=')[2]} into {session.path}.",
+        *found.notes(),
+    ]
     new = Counter(a.label for a in given.values() if a.label is not None and a.label not in known)
     for name, count in new.items():
         near = nearest(name, known)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from metaal_env.datasets.readers.cells import numbered_rows
 from metaal_env.datasets.readers.decode import decode
 from metaal_env.errors import InputError, brief
 from metaal_env.runtime.files import read_bytes
@@ -36,12 +36,11 @@ def read_table(path: Path, what: str) -> Table:
     data = read_bytes(path, what, MAX_BYTES)
     text = decode(data, what).text
     first, _, rest = text.partition("\n")
-    delimiter = max(DELIMITERS, key=first.count)
     if first.strip().lower().startswith("sep="):  # what spreadsheets write so that others know
-        delimiter, text = first.strip()[4:5] or "\t", rest
+        text = rest
+    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        rows = [row for row in reader if any(cell.strip() for cell in row)]
+        rows = [row for _, row in numbered_rows(text, delimiter)]
     except csv.Error as error:
         raise InputError(f"{what} is no readable CSV file ({brief(error)}); save it again.") from error
     if not rows:

@@ -63,7 +63,7 @@ def read_grid(text: str, subject: str, delimiter: str | None = None, header: boo
     if text.count(delimiter) + text.count("\n") >= MAX_CELLS:
         raise InputError(f"{subject} has more than {MAX_CELLS:,} cells; convert it to npz.")
     try:
-        lines = _numbered_rows(text, delimiter)
+        lines = numbered_rows(text, delimiter)
     except csv.Error as error:
         raise InputError(f"{subject} is no readable CSV file ({brief(error)}); save it again.") from error
     if not lines:
@@ -148,7 +148,7 @@ def _delimiter(text: str) -> str:
     best, found = (0.0, 0), _ONE_COLUMN
     for candidate in _DELIMITERS:
         try:
-            lines = _numbered_rows(sample, candidate, strict=False)
+            lines = numbered_rows(sample, candidate, strict=False)
         except csv.Error:
             continue
         widths = [len(row) for _, row in _without_titles(lines)[1]]
@@ -158,8 +158,8 @@ def _delimiter(text: str) -> str:
     return _ONE_COLUMN if bare and best[0] < 1 else found
 
 
-def _numbered_rows(text: str, delimiter: str, strict: bool = True) -> list[tuple[int, list[str]]]:
-    """Returns (number from 1, cells) of each row that is not blank."""
+def numbered_rows(text: str, delimiter: str, strict: bool = True) -> list[tuple[int, list[str]]]:
+    """Returns (number from 1, cells) of each row that is not blank. Raises: `csv.Error` for an open quote."""
     with _any_cell_size():
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
         return [(n, row) for n, row in enumerate(reader, 1) if any(cell.strip() for cell in row)]

@@ -61,7 +61,7 @@ def read_labels(
             None if value is not None and (value == missing or _equals(value, number)) else value
             for value in values
         ]
-    values = _whole(values)
+    values = whole_numbers(values)
     if missing is None and not blank and "-1" in values:
         values = _without_minus_one(values, subject, partial)
         notes += ["-1 is unlabelled"] if None in values else []
@@ -107,7 +107,7 @@ def _equals(value: str, number: float | None) -> bool:
     return number is not None and read_number(value, False) == number
 
 
-def _whole(values: list[str | None]) -> list[str | None]:
+def whole_numbers(values: list[str | None]) -> list[str | None]:
     """``"1.0"`` → ``"1"`` where every label is a whole number and one has a fraction of zero."""
     known = [value for value in values if value is not None]
     if not any(value.endswith(".0") for value in known):

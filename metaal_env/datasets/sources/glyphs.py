@@ -54,14 +54,14 @@ def glyphs_wide() -> ClassDataset:
     Validation is Greek, test Cyrillic.
 
     Raises:
-        InputError: rendercv-fonts is not installed (``pip install 'metaal[glyphs]'``).
+        InputError: rendercv-fonts is not installed (``pip install rendercv-fonts``).
     """
     from matplotlib import get_data_path
 
     spec = find_spec("rendercv_fonts")
     if spec is None or not spec.submodule_search_locations:
         raise InputError(
-            "dataset='glyphs_wide' needs the package rendercv-fonts; run: pip install 'metaal[glyphs]'."
+            "dataset='glyphs_wide' needs the package rendercv-fonts; run: pip install rendercv-fonts."
         )
     extra = Path(spec.submodule_search_locations[0])
     files = sorted((Path(get_data_path()) / "fonts" / "ttf").glob("*.ttf"))

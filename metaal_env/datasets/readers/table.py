@@ -81,8 +81,8 @@ def _dataset(name: str, grid: Grid, label: int | None) -> ClassDataset:
     for column in features:
         if column.kind not in ("numbers", "categories"):
             raise InputError(
-                f"{subject}: column {column.name!r} has {column.distinct} different texts in {len(column.cells)} items; "
-                "drop or encode it."
+                f"{subject}: column {column.name!r} has {column.distinct} different texts in {len(column.cells)} "
+                "items; drop or encode it."
             )
     vectors = as_vectors(features, subject)
     read = read_labels(truth.cells, f"{subject}: the label column {truth.name!r}", partial=False)

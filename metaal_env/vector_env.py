@@ -232,7 +232,6 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             gymnasium.error.ResetNeeded: no episode has been started.
         """
         self._require_episodes("action_masks()")
-        self._require_episodes("action_masks()")
         return (self.state.task.pool_mask & ~self.state.labelled).cpu().numpy()
 
     def _require_episodes(self, call: str) -> None:

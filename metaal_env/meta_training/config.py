@@ -15,8 +15,8 @@ class MetaTrainConfig:
 
     Attributes:
         iterations: most meta-updates. Training ends earlier when validation stops improving.
-        classes_per_batch, items_per_class: classes, and items of each, that are embedded per update and shared by
-            all its tasks.
+        classes_per_batch: classes that are embedded per update and shared by all its tasks.
+        items_per_class: items of each of these classes.
         tasks_per_batch: tasks formed from these items per update.
         way: classes per task.
         max_labels: supports hold 1…max_labels labels, uniformly.
@@ -29,8 +29,8 @@ class MetaTrainConfig:
         learning_rate: of Adam, annealed to zero by a cosine.
         precision: of the body's convolutions and products in training: ``"float32"`` or ``"bfloat16"``.
             Weights, heads and validation are float32 either way.
-        validate_every, patience: updates between validations, and validations without improvement
-            before stopping.
+        validate_every: updates between validations.
+        patience: validations without improvement before training stops.
         validation_tasks: fixed tasks of validation classes.
         recoveries: how often training may go back to its last good checkpoint, with half the learning rate, after a
             loss or gradient that is NaN or infinite.

@@ -150,7 +150,7 @@ def _tie_break(probs: Tensor) -> Tensor:
 
 @STRATEGIES.register("consensus_kl")
 class ConsensusKL(Committee):
-    """Returns (1/M) Σ_m KL(p_m ‖ mean p) (McCallum & Nigam 1998), computed from the divergences themselves."""
+    """Scores by (1/M) Σ_m KL(p_m ‖ mean p) (McCallum & Nigam 1998), computed from the divergences themselves."""
 
     def disagreement(self, probs: Tensor) -> Tensor:
         consensus = probs.mean(1, keepdim=True)

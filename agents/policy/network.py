@@ -87,8 +87,9 @@ class AcquisitionNetwork(nn.Module):
         """Takes range, mean and correlations of episode features from (M, P) examples; see `context_of`."""
         if not len(self.context_columns):
             return
-        # In double precision: the mean of what never changes must be that, exactly.
-        episode = episode[:, self.context_columns].double()
+        # In double precision: the mean of what never changes must be that, exactly. Where the examples are: they may
+        # stay on the CPU while the network is on a GPU.
+        episode = episode[:, self.context_columns.to(episode.device)].double()
         ends = torch.quantile(episode, episode.new_tensor([0.001, 0.999]), 0)
         self.lowest.copy_(ends[0])
         self.highest.copy_(ends[1])

@@ -86,8 +86,9 @@ class AcquisitionNetwork(nn.Module):
         """Fits range, mean and correlations of episode features to (M, P) examples; see `context_of`."""
         if not len(self.context_columns):
             return
-        # In double precision: the mean of a constant must be exact.
-        episode = episode[:, self.context_columns].double()
+        # In double precision: the mean of a constant must be exact. Where the examples are: they may stay on the CPU
+        # while the network is on a GPU.
+        episode = episode[:, self.context_columns.to(episode.device)].double()
         ends = torch.quantile(episode, episode.new_tensor([0.001, 0.999]), 0)
         self.lowest.copy_(ends[0])
         self.highest.copy_(ends[1])

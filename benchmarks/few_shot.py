@@ -29,11 +29,11 @@ from strategy_table import replace_section
 
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset
+from metaal_env.datasets.unseen_classes import ROTATIONS, turned
 from metaal_env.errors import InputError
 from metaal_env.learners import InnerLearner, build_learner, load_learner, save_learner
 from metaal_env.meta_training.config import MetaTrainConfig
 from metaal_env.meta_training.evaluate import Report
-from metaal_env.meta_training.few_shot_tasks import rotated_classes
 from metaal_env.meta_training.train import meta_train
 from metaal_env.runtime.command_line import run_cli
 from metaal_env.runtime.files import write_atomic
@@ -158,7 +158,7 @@ def obtain(config: Config, name: str, data: ClassDataset) -> tuple[InnerLearner,
         meta = replace(meta, iterations=config.iterations)
     log = Log(config.out / "logs" / f"{name}.csv", name)
     report = meta_train(
-        learner, rotated_classes(data.split("train")), data.split("validation"), meta,
+        learner, turned(data.split("train"), ROTATIONS), data.split("validation"), meta,
         config.out / "checkpoints" / f"{name}.pt", on_validation=log.add,
     )  # fmt: skip
     training = {"config": asdict(meta), "start": row.start, "width": config.width, "seconds": log.seconds(),

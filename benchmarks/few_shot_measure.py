@@ -31,7 +31,8 @@ def score(learner: InnerLearner, features: torch.Tensor, tasks: FewShotTasks, ch
         accuracy.append(((hit & real).sum(1) / real.sum(1)).cpu().numpy())
         confidences.append(confidence[real])
         hits.append(hit[real])
-    return Score(np.concatenate(accuracy), calibration_error(torch.cat(confidences), torch.cat(hits)))
+    error = calibration_error(torch.cat(confidences)[None], torch.cat(hits)[None])
+    return Score(np.concatenate(accuracy), float(error))
 
 
 def measure(learner: InnerLearner, test: ClassDataset, n_tasks: int, ways: tuple[int, ...]) -> dict[str, Any]:

@@ -20,13 +20,23 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
     An episode is a task: a pool of N unlabelled items of K classes, a budget of T labels and an inner learner
     that adapts to the labelled items after every label.
 
-    Observation (`Dict`; N = largest pool size, shorter pools are padded):
-        - ``item_features`` (N, F) float32: uncertainty, coverage and novelty of every item, absolute and relative to
-          the pool (`metaal_env.features`).
-        - ``pool_features`` (G,) float32: budget left, classes seen, evenness of label counts, pool statistics.
+    Observation (`Dict`; N = largest pool size, shorter pools are padded; K = most classes of a task):
+        - ``item_features`` (N, F) float32: features of every item, by default its uncertainty, coverage and density.
+        - ``pool_features`` (G,) float32: features of the pool, by default budget left, classes seen, evenness of label
+          counts and coverage.
+        - ``class_probabilities`` (N, K) float32: predictions of the adapted learner.
         - ``embeddings`` (N, D) float32: the items under the adapted learner.
         - ``labels`` (N,) int64: −2 padding, −1 unlabelled, 0…K − 1 revealed class, K revealed distractor.
         - ``action_mask`` (N,) int8: 1 where an item can be labelled. Also in ``info``.
+
+        The option `observation` chooses the features, and only those chosen are computed:
+
+        - ``"raw"``: margin, entropy and novelty of each item, and the budget left.
+        - ``"standard"``, the default: also distances to the labels, coverage, density and gains of herding rules.
+        - ``"full"``: all that are registered (`metaal_env.features`); the shipped policies take these.
+        - a list of names: these features, and of ``"class_probabilities"`` and ``"embeddings"`` those named.
+
+        ``observation_space["item_features"].names`` and the same of ``"pool_features"`` name the columns.
     Action: `Discrete(N)`, the item to label next. A labelled item or padding changes nothing, costs budget,
         gives reward 0 and ``info["valid"] = False``.
     Reward: by default the gain in reward-set accuracy weighted by the share of the learning curve it lifts:
@@ -39,7 +49,7 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
 
     Args:
         render_mode: None, ``"ansi"`` or ``"rgb_array"``.
-        **options: data set, learner, task and reward, as for `metaal_env.make.make_core`.
+        **options: `observation`; data set, learner, task and reward, as for `metaal_env.make.make_core`.
 
     Raises:
         InputError: an option unknown or out of range; one sentence says which and how to mend it.

@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy, likelihood, log-loss and calibration, for rewards and evaluation alike."""
+"""Quality of predictions for rewards and evaluation: accuracy, likelihood, log-loss and calibration."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
+
+CALIBRATION_BINS = 10
 
 
 class Metrics(NamedTuple):
-    """How good the adapted learner is on a balanced labelled set."""
+    """Holds the quality of B adapted learners, each on its own labelled set."""
 
     accuracy: Tensor  # (B,) in [0, 1]
     likelihood: Tensor  # (B,) mean probability of the true class
@@ -18,7 +20,7 @@ class Metrics(NamedTuple):
 
 
 def score_logits(logits: Tensor, labels: Tensor) -> Metrics:
-    """(B, n, K) logits and (B, n) labels (−1 = padding) → mean accuracy, likelihood and log-loss, (B,) each."""
+    """Computes mean accuracy, likelihood and log-loss of (B, n, K) logits for (B, n) labels (−1 = padding)."""
     mask = labels >= 0
     count = mask.sum(1).clamp(min=1)
     hit = (logits.argmax(-1) == labels) & mask
@@ -31,8 +33,22 @@ def score_logits(logits: Tensor, labels: Tensor) -> Metrics:
     )
 
 
-def calibration_error(confidence: Tensor, hit: Tensor, bins: int = 10) -> float:
-    """Expected calibration error (Guo et al. 2017, eq. 5) of (n,) confidences and (n,) bool outcomes."""
+def calibration_error(
+    confidence: Tensor, hit: Tensor, mask: Tensor | None = None, bins: int = CALIBRATION_BINS
+) -> Tensor:
+    """Computes the expected calibration error (Guo et al. 2017, eq. 5) of B sets of predictions.
+
+    Args:
+        confidence: (B, n) probabilities of the predicted classes.
+        hit: (B, n) whether the prediction is right, as bool or number.
+        mask: (B, n) items that count; all of them by default.
+        bins: number of equal intervals of confidence.
+
+    Returns:
+        (B,) errors in [0, 1]; biased upwards by about ``sqrt(bins / n)``.
+    """
+    weight = torch.ones_like(confidence) if mask is None else mask.to(confidence.dtype)
     index = (confidence * bins).long().clamp(max=bins - 1)
-    gap = torch.zeros(bins, device=index.device).index_add_(0, index, hit.float() - confidence)
-    return float(gap.abs().sum() / len(confidence))
+    inside = one_hot(index, bins).to(confidence.dtype) * weight.unsqueeze(-1)  # (B, n, bins)
+    gap = (inside * (confidence - hit.to(confidence.dtype)).unsqueeze(-1)).sum(1).abs()  # (B, bins)
+    return gap.sum(1) / weight.sum(1).clamp(min=1)

@@ -1,60 +1,154 @@
-"""The observation: the arrays that every API shows of a `PoolView`, and their Gymnasium space."""
+"""The observation: which arrays of a `PoolView` every API shows, how they are computed, and their Gymnasium space."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from metaal_env.features import FeatureNames, extract
+from metaal_env.errors import InputError, unknown_name
+from metaal_env.features import ITEM_FEATURES, ITEM_SCORES, POOL_FEATURES, FeatureNames, extract
 from metaal_env.pool.view import PoolView
 from metaal_env.tasks import TaskConfig
 
 PADDING, UNKNOWN = -2, -1
 """Entries of ``labels``; a revealed distractor reads K, one more than the last class."""
 
+WIDE = ("embeddings", "class_probabilities")
+"""Entries with a row of numbers for every item, which a list of feature names may ask for as well."""
 
-def observation_space(config: TaskConfig, embedding_dim: int) -> spaces.Dict:
+RAW = ("margin_absolute", "entropy_absolute", "novelty_absolute", "budget_left")
+"""Features that cost next to nothing beside the decision process."""
+
+GEOMETRY = (
+    "k_center", "max_herding", "uherding", "herding_narrow", "herding_wide", "density", "near_0", "near_1", "near_2",
+    "labels_per_class", "classes_seen", "count_evenness", "mean_margin", "mean_entropy", "mean_novelty", "log_way",
+    "log_pool", "covered_0", "covered_1", "covered_2", "contrast", "mean_density", "planned_labels",
+)  # fmt: skip
+"""Features of distances, kernels and counts, without clusters, walks or look-ahead."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What an observation shows.
+
+    Attributes:
+        names: features of items and pools; only these are computed.
+        wide: which of `WIDE` it has.
+    """
+
+    names: FeatureNames
+    wide: tuple[str, ...] = WIDE
+
+
+def parse_observation(observation: str | Iterable[str]) -> Shown:
+    """Returns what an environment's option ``observation`` asks for.
+
+    Args:
+        observation: ``"raw"``, ``"standard"``, ``"full"``, or names of features and of entries of `WIDE`.
+
+    Raises:
+        InputError: an unknown choice or name; it says what there is.
+    """
+    if isinstance(observation, str):
+        if observation == "full":
+            return Shown(FeatureNames.registered())
+        if observation not in ("raw", "standard"):
+            raise InputError(
+                f"observation={observation!r} is unknown; choose 'raw', 'standard', 'full' or a list of feature names."
+            )
+        return Shown(_in_order(RAW if observation == "raw" else RAW + GEOMETRY))
+    try:
+        wanted = list(observation)
+    except TypeError:
+        wanted = [str(observation)]
+    known = [*WIDE, *ITEM_SCORES, *ITEM_FEATURES, *POOL_FEATURES]
+    for name in wanted:
+        if not isinstance(name, str):
+            raise InputError(
+                f"observation={observation!r} must be 'raw', 'standard', 'full' or a list of feature names."
+            )
+        if name not in known:
+            raise unknown_name("feature of the observation", name, known)
+    return Shown(_in_order(wanted), tuple(name for name in WIDE if name in wanted))
+
+
+def _in_order(wanted: Iterable[str]) -> FeatureNames:
+    """`FeatureNames` of what is wanted, each kind in the order of registration."""
+    chosen = set(wanted)
+    kinds = (ITEM_SCORES, ITEM_FEATURES, POOL_FEATURES)
+    return FeatureNames(*(tuple(name for name in kind if name in chosen) for kind in kinds))
+
+
+class FeatureBox(spaces.Box):
+    """A `gymnasium.spaces.Box` whose last dimension holds the features `names`.
+
+    Boxes of other features are other spaces; one without names, as wrappers make them, equals those of its shape.
+    """
+
+    def __init__(self, names: tuple[str, ...], shape: tuple[int, ...]):
+        super().__init__(-np.inf, np.inf, shape, np.float32)
+        self.names = names
+
+    def __eq__(self, other: Any) -> bool:
+        return super().__eq__(other) and getattr(other, "names", self.names) == self.names
+
+
+def observation_space(config: TaskConfig, embedding_dim: int, shown: Shown) -> spaces.Dict:
     """Returns the space of one episode's observation; see `observe`.
 
     No key may be an attribute of `torch.nn.ModuleDict` (``items``, ``keys``, ``values``, ``type``, …):
     stable-baselines3 and others keep one extractor per key in such a dictionary.
     """
     n, k = config.max_pool, config.max_way
-    names = FeatureNames.registered()
+    items, pool = shown.names.items, shown.names.pool_features
+    entries: dict[str, spaces.Space[Any]] = {
+        "item_features": FeatureBox(items, (n, len(items))),
+        "pool_features": FeatureBox(pool, (len(pool),)),
+        "class_probabilities": spaces.Box(0, 1, (n, k), np.float32),
+        "embeddings": spaces.Box(-np.inf, np.inf, (n, embedding_dim), np.float32),
+        "labels": spaces.Box(PADDING, k, (n,), np.int64),
+        "action_mask": spaces.Box(0, 1, (n,), np.int8),
+    }
+    absent = set(WIDE) - set(shown.wide)
     return spaces.Dict(
         {
-            "item_features": spaces.Box(-np.inf, np.inf, (n, len(names.items)), np.float32),
-            "pool_features": spaces.Box(-np.inf, np.inf, (len(names.pool_features),), np.float32),
-            "embeddings": spaces.Box(-np.inf, np.inf, (n, embedding_dim), np.float32),
-            "labels": spaces.Box(PADDING, k, (n,), np.int64),
-            "action_mask": spaces.Box(0, 1, (n,), np.int8),
+            key: space
+            for key, space in entries.items()
+            if key not in absent and space.shape and 0 not in space.shape
         }
     )
 
 
 @torch.no_grad()
-def observe(view: PoolView) -> dict[str, Tensor]:
-    """What an agent is shown of B pools.
+def observe(view: PoolView, shown: Shown) -> dict[str, Tensor]:
+    """What an agent is shown of B pools; entries that `shown` leaves out are neither computed nor there.
 
     Returns:
-        item_features: (B, N, F) `FeatureNames.items` of all registered features.
+        item_features: (B, N, F) `FeatureNames.items`.
         pool_features: (B, P) `FeatureNames.pool_features`.
-        embeddings: (B, N, D), scaled to a mean squared distance of 1 between items; 0 at padding.
+        class_probabilities: (B, N, K) of the adapted inner learner; 0 outside the task's classes and at padding.
+        embeddings: (B, N, D), scaled to a mean squared distance of 1 between items; 0 at padding. Never written to
+            again, so that observations of one episode share them where the learner leaves them as they are.
         labels: (B, N) int64: `PADDING`, `UNKNOWN`, a class in 0…K − 1, or K for a revealed distractor.
         action_mask: (B, N) int8, 1 where an item may be labelled.
     """
-    features = extract(view)
-    memo = view.geometry.memo  # lasts for the episode where embeddings are static
-    if "scaled" not in memo:
-        scale = view.geometry.mean_sq_dist.rsqrt().view(-1, 1, 1)
-        memo["scaled"] = view.embeddings * scale * view.valid.unsqueeze(-1)
+    found: dict[str, Tensor] = {}
+    features = extract(view, shown.names)
+    if shown.names.items:
+        found["item_features"] = features.items
+    if shown.names.pool_features:
+        found["pool_features"] = features.episode
+    if "class_probabilities" in shown.wide:
+        found["class_probabilities"] = view.probs * view.valid.unsqueeze(-1)
+    if "embeddings" in shown.wide:
+        found["embeddings"] = view.geometry.scaled
     labels = torch.where(view.labelled & (view.labels < 0), view.class_mask.shape[1], view.labels)
-    return {
-        "item_features": features.items,
-        "pool_features": features.episode,
-        "embeddings": memo["scaled"],
-        "labels": torch.where(view.valid, labels, PADDING),
-        "action_mask": view.selectable.to(torch.int8),
-    }
+    found["labels"] = torch.where(view.valid, labels, PADDING)
+    found["action_mask"] = view.selectable.to(torch.int8)
+    return found

@@ -47,8 +47,9 @@ def draw_pool(axes: Axes, view: PoolView, row: int = 0, images: Tensor | None = 
     else:
         axes.scatter(points[:, 0], points[:, 1], s=22, color="0.8", linewidths=0)
         for number, (item, colour) in enumerate(colours.items(), start=1):
-            axes.scatter(*points[item], s=110, color=colour, linewidths=0)
-            axes.text(*points[item], str(number), ha="center", va="center", fontsize=7, color="white")
+            x, y = points[item]
+            axes.scatter(x, y, s=110, color=colour, linewidths=0)
+            axes.text(x, y, str(number), ha="center", va="center", fontsize=7, color="white")
     axes.set_xticks([])
     axes.set_yticks([])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -18,7 +18,7 @@ from metaal_env.core import Core, StepResult
 from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
-from metaal_env.observation import observation_space, observe
+from metaal_env.observation import observation_space, observe, parse_observation
 from metaal_env.pool.view import PoolView
 
 MAX_ENVS = 2**16
@@ -43,6 +43,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         autoreset_mode: a `gymnasium.vector.AutoresetMode` or its value, such as ``"NextStep"``.
         paired: this many consecutive environments play the same task; for paired roll-outs.
         core: a core to play instead of one made from `options`, which then count for nothing.
+        observation: what agents are shown; see `MetaALEnv`.
         **options: as for `MetaALEnv`.
 
     Raises:
@@ -58,6 +59,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
         paired: int = 1,
         core: Core | None = None,
+        observation: str | Iterable[str] = "standard",
         **options: Any,
     ):
         whole = type(num_envs) is int and type(paired) is int
@@ -68,11 +70,12 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         options.pop("render_mode", None)
+        self.shown = parse_observation(observation)
         self.core = core or make_core(**options)
         self.num_envs, self.paired = num_envs, paired
         probe = self.core.reset(self.core.sampler.sample([np.random.default_rng(0)]))
         config = self.core.config
-        self.single_observation_space = observation_space(config, probe.embeddings.shape[2])
+        self.single_observation_space = observation_space(config, probe.embeddings.shape[2], self.shown)
         self.single_action_space = gym.spaces.Discrete(config.max_pool)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -195,7 +198,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
 
     def observe(self) -> dict[str, Tensor]:
         """The batched observation of the present state; see `metaal_env.observation.observe`."""
-        return observe(self.core.view(self.state))
+        return observe(self.core.view(self.state), self.shown)
 
     def outcome(self, rows: Tensor) -> dict[str, Tensor]:
         """What `final_info` says of ended episodes, (len(rows),) each; on the reward set, never on the test set."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from conftest import cluster_dataset
 
-from metaal_env.datasets.unseen_classes import ORIENTATIONS, learner_and_policy_parts, turned
+from metaal_env.datasets.unseen_classes import ORIENTATIONS, ROTATIONS, learner_and_policy_parts, turned
 
 
 def images(classes=3, items=4):
@@ -16,7 +16,7 @@ def images(classes=3, items=4):
 
 def test_every_class_appears_in_every_orientation_as_its_own():
     data = images()
-    out = turned(data)
+    out = turned(data, ORIENTATIONS)
     assert out.n_classes == 4 * data.n_classes and len(out) == 4 * len(data)
     for i, (quarters, mirror) in enumerate(ORIENTATIONS.values()):
         part = out.inputs[out.labels // data.n_classes == i]
@@ -24,6 +24,14 @@ def test_every_class_appears_in_every_orientation_as_its_own():
         assert torch.equal(part, expected.flip(3) if mirror else expected)
         assert torch.equal(out.labels[i * len(data) : (i + 1) * len(data)] % data.n_classes, data.labels)
         assert not torch.equal(part, data.inputs)
+
+
+def test_rotations_are_classes_of_their_own():
+    data = images(classes=2, items=1)
+    out = turned(data, ROTATIONS)
+    assert out.n_classes == 8 and len(out) == 8 and out.labels.tolist() == list(range(8))
+    assert torch.equal(out.inputs[3], torch.rot90(data.inputs[1], 1, (1, 2)))
+    assert out.class_names[3] == f"{data.class_names[1]} turned 90°"
 
 
 def test_learner_and_policy_share_no_class():

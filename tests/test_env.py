@@ -40,6 +40,35 @@ def test_every_id_passes_both_checkers_alone_and_in_batches(env_id):
         assert not truncated.any()
 
 
+CHOSEN = ["herding_wide", "margin_absolute", "classes_seen", "class_probabilities"]
+
+
+@pytest.mark.parametrize("observation", ["raw", "standard", "full", CHOSEN, ["mean_margin"]])
+def test_every_observation_passes_both_checkers_and_shows_what_was_asked_for(observation):
+    whole = gym.make("MetaAL-v0", observation="full", **small())
+    env = gym.make("MetaAL-v0", observation=observation, **small())
+    check_env(env.unwrapped)
+    check_env_sb3(env.unwrapped)
+    full, _ = whole.reset(seed=3)
+    found, _ = env.reset(seed=3)
+    for action in (5, 9):
+        for key in ("item_features", "pool_features"):
+            names = getattr(env.observation_space.spaces.get(key), "names", ())
+            columns = [whole.observation_space[key].names.index(name) for name in names]
+            if columns:
+                np.testing.assert_allclose(found[key], full[key][..., columns], atol=1e-5)
+            else:
+                assert key not in found
+        assert all(
+            np.array_equal(found[key], full[key]) for key in set(found) - {"item_features", "pool_features"}
+        )
+        found, full = env.step(action)[0], whole.step(action)[0]
+    if observation == CHOSEN:
+        assert env.observation_space["item_features"].names == ("herding_wide", "margin_absolute")
+        assert "embeddings" not in found and found["class_probabilities"].sum(-1) == pytest.approx(1)
+    assert (env.observation_space == whole.observation_space) == (observation == "full")
+
+
 def test_same_seed_same_episode_and_other_seed_another():
     env = gym.make("MetaAL-v0", **small())
 
@@ -161,6 +190,9 @@ def test_rendering_shows_the_picks():
         ({"device": "cuda:77" if torch.cuda.is_available() else "cuda"}, "device"),
         ({"device": "warp"}, "device"),
         ({"render_mode": "human"}, "render_mode"),
+        ({"observation": "row"}, "observation='row'"),
+        ({"observation": ["margin_absolut"]}, "did you mean 'margin_absolute'"),
+        ({"observation": 3}, "observation"),
     ],
 )
 def test_bad_input_is_one_sentence_that_names_it(options, says):

@@ -39,7 +39,7 @@ from metaal_env.features import (
     pool_feature,
 )
 from metaal_env.make import make_core
-from metaal_env.observation import observe
+from metaal_env.observation import observe, parse_observation
 from metaal_env.pool.view import PoolView
 
 TASK = {"way": 3, "pool_size": 16, "budget": 4, "reward_per_class": 5, "test_per_class": 5}
@@ -116,9 +116,15 @@ def test_a_new_feature_appears_in_the_observation(
     add: Callable[[Callable[[PoolView], Tensor]], object], dim: int, core: Core
 ) -> None:
     view, value = view_of(core), torch.arange(16.0).expand(2, 16) + 7
-    before, space = observe(view), MetaALEnv(dataset=cluster_dataset(), **TASK).observation_space
+    before, space = (
+        observe(view, parse_observation("full")),
+        MetaALEnv(dataset=cluster_dataset(), observation="full", **TASK).observation_space,
+    )
     add(lambda view: value[: len(view)])
-    after, env = observe(view), MetaALEnv(dataset=cluster_dataset(), **TASK)
+    after, env = (
+        observe(view, parse_observation("full")),
+        MetaALEnv(dataset=cluster_dataset(), observation="full", **TASK),
+    )
     (key,) = [key for key in before if before[key].shape != after[key].shape]
     assert before[key].dim() == dim
     assert after[key].shape[-1] == before[key].shape[-1] + 1
@@ -128,7 +134,7 @@ def test_a_new_feature_appears_in_the_observation(
     del (ITEM_SCORES if "new" in ITEM_SCORES else ITEM_FEATURES if "new" in ITEM_FEATURES else POOL_FEATURES)[
         "new"
     ]
-    again = observe(view)
+    again = observe(view, parse_observation("full"))
     assert all(torch.equal(again[name], before[name]) for name in before)
 
 
@@ -160,7 +166,7 @@ def test_old_policies_go_on_when_features_are_added(core: Core, tmp_path: Path) 
     assert torch.equal(LearnedStrategy.load(tmp_path).score(view_of(core)), scores)
     mixture = Mixture([[core]], n_envs=2, paired=1)
     policy = make_ppo(mixture, PPOConfig(n_envs=2, paired=2, groups=1, start=str(tmp_path))).policy
-    output = policy.run(observe(view_of(core)))[1]  # type: ignore[operator]
+    output = policy.run(observe(view_of(core), parse_observation("full")))[1]  # type: ignore[operator]
     assert torch.equal(output.logits, scores)
 
 

@@ -207,8 +207,15 @@ def test_what_the_adapter_cannot_serve_is_refused() -> None:
         envs.reset()
 
 
+def test_a_policy_refuses_an_observation_without_its_features() -> None:
+    env = gym.make("MetaAL-Iris-v0", **TINY)
+    with pytest.raises(InputError, match=r"lacks 'least_confident'.*observation=\"full\"") as caught:
+        PPO(SetPolicy, env, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
 def test_models_of_the_former_keys_are_refused_by_name_and_can_be_loaded(tmp_path: Path) -> None:
-    env = single("MetaAL-Iris-v0")
+    env = gym.make("MetaAL-Iris-v0", observation="full", **TINY)
     model = PPO(
         SetPolicy, env, n_steps=4, batch_size=4, policy_kwargs={"network": {"width": 8}}, device="cpu"
     )

@@ -227,12 +227,15 @@ def test_supports_of_meta_training_look_like_acquisition():
 
 def test_calibration_error_against_its_definition():
     rng = np.random.default_rng(0)
-    confidence, hit = rng.random(1000), rng.random(1000) < 0.6
-    bins = np.minimum((confidence * 10).astype(int), 9)
-    expected = sum(abs((hit[bins == b] - confidence[bins == b]).sum()) for b in range(10)) / 1000
-    assert calibration_error(torch.from_numpy(confidence).float(), torch.from_numpy(hit)) == pytest.approx(
-        expected, abs=1e-5
-    )
+    confidence, hit, mask = rng.random((2, 1000)), rng.random((2, 1000)) < 0.6, rng.random((2, 1000)) < 0.9
+    mask[0] = True
+    expected = []
+    for sure, right in ((confidence[row][mask[row]], hit[row][mask[row]]) for row in range(2)):
+        bins = np.minimum((sure * 10).astype(int), 9)
+        expected.append(sum(abs((right[bins == b] - sure[bins == b]).sum()) for b in range(10)) / len(sure))
+    given = torch.from_numpy(confidence).float(), torch.from_numpy(hit)
+    assert calibration_error(*given, torch.from_numpy(mask)).tolist() == pytest.approx(expected, abs=1e-5)
+    assert float(calibration_error(*given)[0]) == pytest.approx(expected[0], abs=1e-5)
 
 
 TINY = MetaTrainConfig(

@@ -13,7 +13,7 @@ from metaal_env.learners import LEARNERS, MAML, build_learner
 from metaal_env.learners.svm import project_to_simplex
 from metaal_env.meta_training.config import MetaTrainConfig
 from metaal_env.meta_training.evaluate import evaluate_learner
-from metaal_env.meta_training.few_shot_tasks import draw_tasks, rotated_classes
+from metaal_env.meta_training.few_shot_tasks import draw_tasks
 from metaal_env.meta_training.loss import path_loss
 from metaal_env.meta_training.train import meta_train
 
@@ -312,16 +312,6 @@ def test_the_meta_loss_of_a_plain_learner_is_the_query_loss():
     loss, logits = path_loss(learner, features, tasks)
     expected = cross_entropy(logits.flatten(0, 1), tasks.query_labels.flatten())
     torch.testing.assert_close(loss, expected)
-
-
-def test_rotated_classes():
-    from metaal_env.datasets.base import ClassDataset
-
-    images = torch.arange(2 * 9, dtype=torch.uint8).view(2, 1, 3, 3)
-    data = ClassDataset("two", images, torch.tensor([0, 1]), ("a", "b"), ("g", "g"), "image")
-    turned = rotated_classes(data)
-    assert turned.n_classes == 8 and len(turned) == 8 and turned.labels.tolist() == list(range(8))
-    assert torch.equal(turned.inputs[3], torch.rot90(images[1], 1, (1, 2)))
 
 
 def test_textbook_head_refuses_more_classes_than_it_has():

@@ -34,7 +34,7 @@ def tiny_core(**options) -> Core:
 
 def test_the_tensor_path_equals_the_numpy_path_bit_for_bit():
     def parameters(adapter, buffer):
-        envs = MetaALVectorEnv(4, core=tiny_core())
+        envs = MetaALVectorEnv(4, core=tiny_core(), observation="full")
         envs.seed_episodes(0)
         model = PPO(
             SetPolicy, adapter(envs), n_steps=4, batch_size=8, n_epochs=2, gamma=1.0, seed=0,

@@ -10,10 +10,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from agents.evaluation.episodes import Episodes
-from metaal_env.metrics import score_logits
+from metaal_env.metrics import calibration_error, score_logits
 from metaal_env.registry import Registry
-
-CALIBRATION_BINS = 10
 
 
 def quality(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -39,14 +37,11 @@ def quality(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     recall = (member * hit.unsqueeze(-1)).sum(1) / per_class.clamp(min=1)
     present = (per_class > 0).to(logits.dtype)
 
-    bins = (confidence * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
-    inside = one_hot(bins, CALIBRATION_BINS).to(logits.dtype) * mask.unsqueeze(-1)  # (B, n, bins)
-    gap = (inside * (confidence - hit).unsqueeze(-1)).sum(1).abs()  # (B, bins)
     return {
         "accuracy": metrics.accuracy,
         "balanced_accuracy": (recall * present).sum(1) / present.sum(1).clamp(min=1),
         "log_loss": metrics.log_loss,
-        "ece": gap.sum(1) / mask.sum(1).clamp(min=1),
+        "ece": calibration_error(confidence, hit, mask),
     }
 
 

@@ -38,7 +38,11 @@ class SetPolicy(ActorCriticPolicy):
     """Actor and critic on the environment's observation; labelled items and padding have probability 0.
 
     Args:
-        network: keyword arguments of `AcquisitionNetwork`, whose features must be among those of the observation.
+        network: keyword arguments of `AcquisitionNetwork`, whose features must be among those of the observation;
+            ``observation="full"`` has all.
+
+    Raises:
+        InputError: the observation lacks a feature.
     """
 
     def __init__(
@@ -55,13 +59,11 @@ class SetPolicy(ActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         self.network = AcquisitionNetwork(**self._network_options)
-        names, shown = self.network.names, FeatureNames.registered()
-        self._columns = None
-        if names != shown:
-            self._columns = (
-                [shown.items.index(name) for name in names.items],
-                [shown.pool_features.index(name) for name in names.pool_features],
-            )
+        names = self.network.names
+        self._columns = [
+            _columns(self.observation_space, key, wanted)
+            for key, wanted in (("item_features", names.items), ("pool_features", names.pool_features))
+        ]
         self.optimizer = self.optimizer_class(
             self.network.parameters(),
             lr=lr_schedule(1),  # type: ignore[call-arg]
@@ -73,9 +75,10 @@ class SetPolicy(ActorCriticPolicy):
 
     def run(self, obs: Observation) -> tuple[Categorical, Output]:
         """The distribution over items, and the network's output."""
-        items, pool = obs["item_features"], obs["pool_features"]
-        if self._columns is not None:  # of a policy from before the others were added
-            items, pool = items[..., self._columns[0]], pool[..., self._columns[1]]
+        items, pool = (
+            _take(obs, key, columns)
+            for key, columns in zip(("item_features", "pool_features"), self._columns, strict=True)
+        )
         output = self.network(items, pool, obs["labels"] != PADDING)
         mask = obs["action_mask"].bool()
         # An episode without a selectable item never occurs; its row must be finite all the same.
@@ -109,6 +112,35 @@ class SetPolicy(ActorCriticPolicy):
 
     def _predict(self, observation: Observation, deterministic: bool = False) -> Tensor:  # type: ignore[override]
         return self.forward(observation, deterministic)[0]
+
+
+def _columns(space: spaces.Space[Any], key: str, wanted: tuple[str, ...]) -> list[int] | None:
+    """Returns where the features that a network takes stand in an observation; None for all of them in order.
+
+    Raises:
+        InputError: the observation lacks one of them.
+    """
+    registered = FeatureNames.registered()
+    every = registered.items if key == "item_features" else registered.pool_features
+    entry = space[key] if isinstance(space, spaces.Dict) and key in space.spaces else None
+    size = entry.shape[-1] if entry is not None and entry.shape else 0
+    # Wrappers make boxes without names; only of an observation of all features is it known what they hold.
+    shown = getattr(entry, "names", every if size == len(every) else ())
+    absent = [name for name in wanted if name not in shown]
+    if absent:
+        raise InputError(
+            f"the observation lacks {absent[0]!r}, one of the {len(wanted)} {key} that this policy takes; make the "
+            'environment with observation="full".'
+        )
+    return None if wanted == shown else [shown.index(name) for name in wanted]
+
+
+def _take(obs: Observation, key: str, columns: list[int] | None) -> Tensor:
+    if columns is None:
+        return obs[key]
+    return (
+        obs[key][..., columns] if columns else torch.zeros(len(obs["labels"]), 0, device=obs["labels"].device)
+    )
 
 
 def _refuse_former_keys(space: spaces.Space[Any]) -> None:

@@ -12,6 +12,7 @@ from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset, Split
 from metaal_env.datasets.unseen_classes import learner_and_policy_parts
 from metaal_env.errors import InputError
+from metaal_env.features import FeatureNames
 from metaal_env.learners.base import LEARNERS
 from metaal_env.make import make_core
 from metaal_env.sampler import fit_task
@@ -72,7 +73,13 @@ class Mixture:
 
     def _group(self, family: Sequence[Core], rng: np.random.Generator) -> MetaALVectorEnv:
         core = family[int(rng.integers(len(family)))]
-        envs = MetaALVectorEnv(self.size, paired=self.paired, core=self._shaped(core, rng))
+        names = FeatureNames.registered()  # and nothing else: the network reads no embeddings
+        envs = MetaALVectorEnv(
+            self.size,
+            paired=self.paired,
+            core=self._shaped(core, rng),
+            observation=names.items + names.pool_features,
+        )
         envs.seed_episodes(rng.integers(2**62, size=self.size).tolist())
         return envs
 

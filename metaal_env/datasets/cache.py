@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 import tempfile
 import warnings
 import zipfile
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
 
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
@@ -27,18 +27,15 @@ _DAMAGE = (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFi
 
 
 def cache_dir() -> Path:
-    """Where metaal keeps what it can rebuild: ``METAAL_CACHE``, else the platform's cache folder."""
+    """Returns the folder of files that can be rebuilt: ``METAAL_CACHE``, else the platform's cache folder."""
     chosen = os.environ.get("METAAL_CACHE")
     if chosen:
         return Path(chosen).expanduser()
-    if os.environ.get("XDG_CACHE_HOME"):
-        return Path(os.environ["XDG_CACHE_HOME"]) / "metaal"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or tempfile.gettempdir()) / "metaal" / "cache"
-    home = os.path.expanduser("~")
-    if home == "~":  # No home folder, as in some containers.
-        return Path(tempfile.gettempdir()) / "metaal"
-    return Path(home) / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "metaal"
+    try:
+        folder = user_cache_path("metaal", appauthor=False)
+    except RuntimeError:  # No home folder, as in some containers; older releases return "~" as it is.
+        folder = Path("~")
+    return folder if folder.is_absolute() else Path(tempfile.gettempdir()) / "metaal"
 
 
 def cached(key: str, name: str, build: Callable[[], ClassDataset]) -> ClassDataset:

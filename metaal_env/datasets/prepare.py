@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,19 @@ def standardise(columns: np.ndarray) -> np.ndarray:
     deviation = x.std(axis=0)
     x /= np.where(deviation > 1e-7, deviation, np.inf)
     return x.astype(np.float32)
+
+
+def svd_vectors(table: Any, dimensions: int, seed: int = 0) -> np.ndarray:
+    """Projects (N, F) sparse counts or weights by SVD to (N, ≤ `dimensions`) unit-norm float32 vectors.
+
+    Tables with fewer than three rows or columns keep their columns.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.preprocessing import normalize
+
+    size = min(dimensions, table.shape[1] - 1, table.shape[0] - 1)
+    dense = table.toarray() if size < 2 else TruncatedSVD(size, random_state=seed).fit_transform(table)
+    return normalize(dense).astype(np.float32)
 
 
 def carve_validation(split: Sequence[str], groups: Sequence[str]) -> tuple[str, ...]:

@@ -1,13 +1,13 @@
 """Classes that an inner learner has not met, made from those it was trained on.
 
-An embedding is cleaner on the classes it was trained on than on any other, so a policy trained on those very
-classes meets pools at deployment such as it has never seen. (Glyphs, 10-way, 20 labels, UHerding: .79 on the
-learner's own classes, .70 on unseen ones, .72–.73 on its own classes turned by 180° or mirrored, .53 turned by
-90°.) The policy is therefore trained on classes kept from the learner.
+An embedding separates its training classes better than any others, so a policy trained on the same classes would
+meet harder pools at deployment than in training. The policy is therefore trained on classes kept from the
+learner; docs/experiments.md has the measurements.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,32 +17,43 @@ from torch import Tensor
 from metaal_env.datasets.base import ClassDataset
 
 ORIENTATIONS = {"180°": (2, False), "mirrored": (0, True), "mirrored 180°": (2, True), "90°": (1, False)}
-"""Quarter turns and whether to mirror afterwards; four of the square's seven others, for their cost."""
+"""Name → number of quarter turns, and whether to mirror afterwards. Four of the seven others, to save time."""
+
+ROTATIONS = {f"turned {90 * k}°": (k, False) for k in range(4)}
+"""The class itself and its three rotations (Santoro et al. 2016), for classes that a rotation changes into others."""
 
 
 def learner_and_policy_parts(train: ClassDataset) -> tuple[ClassDataset, ClassDataset]:
-    """Two data sets without a common class, from one: for the learner's and for the policy's training.
+    """Returns two data sets without a common class, for the learner's and for the policy's training.
 
-    Images: the learner takes all classes, the policy the same turned and mirrored (Santoro et al. 2016 make new
-    characters by rotation too). Vectors: every second class each, in a fixed shuffled order; where that
-    leaves either with fewer than ten classes, both take all.
+    Of images the learner takes all classes and the policy takes them in `ORIENTATIONS` (as Santoro et al. 2016
+    make new characters). Of vectors each takes every second class, in a fixed shuffled order. Where that leaves
+    fewer than ten classes, both take all.
     """
     if train.modality == "image":
-        return train, turned(train)
+        return train, turned(train, ORIENTATIONS)
     if train.n_classes < 20:
         return train, train
     order = np.random.default_rng(0).permutation(train.n_classes)
     return train.classes(sorted(order[::2].tolist())), train.classes(sorted(order[1::2].tolist()))
 
 
-def turned(dataset: ClassDataset) -> ClassDataset:
-    """Every class in each of `ORIENTATIONS`, as classes of their own; (M, C, H, W) images → (4 M, C, H, W)."""
-    parts = len(ORIENTATIONS)
+def turned(dataset: ClassDataset, orientations: Mapping[str, tuple[int, bool]]) -> ClassDataset:
+    """Returns every class in each of P orientations, as classes of their own.
+
+    Args:
+        dataset: (M, C, H, W) images.
+        orientations: as `ORIENTATIONS`; the names are appended to those of the classes.
+
+    Returns:
+        (P·M, C, H, W) images of P times as many classes, one orientation after the other.
+    """
+    parts = len(orientations)
     return replace(
         dataset,
-        inputs=torch.cat([_turn(dataset.inputs, *how) for how in ORIENTATIONS.values()]),
+        inputs=torch.cat([_turn(dataset.inputs, *how) for how in orientations.values()]),
         labels=torch.cat([dataset.labels + i * dataset.n_classes for i in range(parts)]),
-        class_names=tuple(f"{name} {how}" for how in ORIENTATIONS for name in dataset.class_names),
+        class_names=tuple(f"{name} {how}" for how in orientations for name in dataset.class_names),
         groups=dataset.groups * parts,
         class_split=None if dataset.class_split is None else dataset.class_split * parts,
         texts=None if dataset.texts is None else dataset.texts * parts,

@@ -57,5 +57,5 @@ def evaluate_learner(
         hit = guess == tasks.query_labels[mask]
         columns["accuracy"].append(float(hit.float().mean()))
         columns["log_loss"].append(float(task_loss(logits, tasks.query_labels)))
-        columns["calibration_error"].append(calibration_error(confidence, hit))
+        columns["calibration_error"].append(float(calibration_error(confidence[None], hit[None])))
     return Report(counts, **columns)

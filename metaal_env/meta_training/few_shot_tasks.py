@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -101,24 +100,6 @@ def draw_tasks(
         out["query_labels"][b, : k * queries] = np.repeat(np.arange(k), queries)
         out["class_mask"][b, :k] = True
     return FewShotTasks(**{name: torch.from_numpy(value) for name, value in out.items()})
-
-
-def rotated_classes(dataset: ClassDataset) -> ClassDataset:
-    """Images with three further classes per class: its items turned by 90°, 180° and 270°.
-
-    Santoro et al. (2016); for data whose classes a turn changes into others, such as characters.
-    """
-    turns, n = range(4), dataset.n_classes
-    split = dataset.class_split
-    return replace(
-        dataset,
-        inputs=torch.cat([torch.rot90(dataset.inputs, k, (2, 3)) for k in turns]),
-        labels=torch.cat([dataset.labels + k * n for k in turns]),
-        class_names=tuple(f"{name} turned {90 * k}°" for k in turns for name in dataset.class_names),
-        groups=dataset.groups * 4,
-        class_split=None if split is None else split * 4,
-        texts=None,
-    )
 
 
 def distorted(images: Tensor, strength: float, rng: np.random.Generator) -> Tensor:

@@ -69,6 +69,12 @@ class Geometry:
         return self.centred * self.valid.unsqueeze(-1)
 
     @cached_property
+    def scaled(self) -> Tensor:
+        """(B, N, D) embeddings at a mean squared distance of 1 between items; 0 at padding."""
+        scale = self.mean_sq_dist.rsqrt().unsqueeze(1) * self.valid  # (B, N)
+        return self.embeddings * scale.unsqueeze(-1)
+
+    @cached_property
     def mean_sq_dist(self) -> Tensor:
         """(B,) mean squared distance between two items: twice the total variance, in O(N·D)."""
         count = self.valid.sum(1).clamp(min=1)

@@ -15,6 +15,7 @@ from metaal_env.batched import take_rows
 from metaal_env.errors import InputError
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.pool.distances import Geometry
+from metaal_env.pool.from_arrays import check_embeddings, check_labels, check_probs, labelling_order
 from metaal_env.pool.remembered import remembered
 
 
@@ -71,56 +72,26 @@ class PoolView:
         Raises:
             InputError: shapes that do not fit, values that are not finite, neither probs nor learner.
         """
-        x = torch.as_tensor(embeddings).to(device, dtype)
-        x = x.unsqueeze(0) if x.dim() == 2 else x
-        if x.dim() != 3 or 0 in x.shape:
-            raise InputError(
-                f"embeddings of shape {tuple(x.shape)} must be (N, D) or (B, N, D), none of them 0."
-            )
-        if not finite(x):
-            raise InputError("embeddings contain NaN or infinite values; impute or drop those items.")
-        b, n, _ = x.shape
-        y = torch.full((b, n), -1) if labels is None else torch.as_tensor(labels)
-        y = (y.unsqueeze(0) if y.dim() == 1 else y).to(device).long()
-        if y.shape != (b, n):
-            raise InputError(f"labels of shape {tuple(y.shape)} must be (N,) or (B, N) = {(b, n)}.")
-        if probs is None:
-            if learner is None:
-                raise InputError("probs=None needs a learner to predict with; give one of the two.")
-            k = max(2, int(y.max()) + 1)
-        else:
-            p = torch.as_tensor(probs).to(device, dtype)
-            p = p.unsqueeze(0) if p.dim() == 2 else p
-            if p.dim() != 3 or p.shape[:2] != (b, n) or not finite(p) or bool((p < 0).any()):
-                raise InputError(
-                    f"probs of shape {tuple(p.shape)} must be ({b}, {n}, K), finite and not negative."
-                )
-            k = p.shape[2]
-        if int(y.max()) >= k:
-            raise InputError(
-                f"labels reach {int(y.max())} but probs have {k} classes; labels must be below K."
-            )
-        labelled = y >= 0
-        longest = int(labelled.sum(1).max())
-        # A stable sort puts labelled positions first, in pool order.
-        order = torch.argsort((~labelled).long(), dim=1, stable=True)[:, :longest]
-        order = torch.where(torch.arange(longest, device=x.device) < labelled.sum(1, keepdim=True), order, -1)
+        x = check_embeddings(embeddings, device, dtype)
+        y = check_labels(labels, x)
+        p = None if probs is None else check_probs(probs, y, x)
+        if p is None and learner is None:
+            raise InputError("probs=None needs a learner to predict with; give one of the two.")
+        b, n = y.shape
+        k = max(2, int(y.max()) + 1) if p is None else p.shape[2]
+        labelled, order = y >= 0, labelling_order(y)
         class_mask = torch.ones(b, k, dtype=torch.bool, device=x.device)
-        adapted = None
-        prepared = None
+        logits = None if p is None else p.log()
+        prepared = adapted = None
         if learner is not None:
             learner = learner.to(x.device).eval().requires_grad_(False)
             prepared = learner.prepare_all(x.flatten(0, 1)).unflatten(0, (b, n))
             support_labels = torch.take_along_dim(y, order.clamp(min=0), 1)
             adapted = learner.adapt(take_rows(prepared, order), support_labels, order >= 0, class_mask)
             x = learner.embed(adapted, prepared)
-        if probs is not None:
-            # Probabilities need not sum to exactly one in the caller's arithmetic.
-            logits = torch.log((p / p.sum(-1, keepdim=True).clamp(min=1e-30)).clamp(min=1e-30))
-        else:
-            assert learner is not None and adapted is not None and prepared is not None
-            logits = learner.predict(adapted, prepared)
-        valid = torch.ones(b, n, dtype=torch.bool, device=x.device)
+            logits = learner.predict(adapted, prepared) if logits is None else logits
+        assert logits is not None
+        valid = torch.ones_like(labelled)
         left = (~labelled).sum(1) if budget is None else torch.full((b,), budget, device=x.device)
         return cls(
             embeddings=x,
@@ -247,8 +218,3 @@ class PoolView:
         """
         rows = [draw(np.random.default_rng([int(seed), stream])) for seed in self.seed]
         return torch.from_numpy(np.stack(rows)).to(self.device, torch.get_default_dtype())
-
-
-def finite(x: Tensor) -> bool:
-    """Whether no value is NaN or infinite. The sum alone settles it but for overflows, at a tenth of the cost."""
-    return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())

@@ -10,9 +10,10 @@ from scipy.sparse import issparse
 from agents.acquisition.classifier import RowClassifier
 from agents.acquisition.items.encoders import EncoderName, encode
 from agents.acquisition.items.read_items import Items
-from agents.acquisition.items.text_encoders import reduced
+from agents.acquisition.items.text_encoders import SVD_DIMENSIONS
 from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import query
+from metaal_env.datasets.prepare import svd_vectors
 from metaal_env.errors import InputError, InputTypeError
 
 try:
@@ -103,7 +104,7 @@ class SmallTextQuery(QueryStrategy):
         if isinstance(x, np.ndarray) and x.ndim == 2:
             return x
         if issparse(x):
-            return reduced(x)
+            return svd_vectors(x, SVD_DIMENSIONS)
         texts = list(x)
         if not all(isinstance(text, str) for text in texts):
             raise InputTypeError("the data set holds neither texts nor vectors; give embeddings.")

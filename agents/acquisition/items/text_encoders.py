@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from agents.acquisition.items.encoding_cache import content_digest, encode_cached
+from metaal_env.datasets.prepare import svd_vectors
 from metaal_env.errors import InputError, brief
 
 SVD_DIMENSIONS = 64
@@ -47,17 +48,7 @@ def _fit_tfidf(texts: Sequence[str]) -> np.ndarray:
         sparse = union.fit_transform(texts)
     except ValueError as error:
         raise InputError(f"the texts hold no words to encode ({error}).") from error
-    return reduced(sparse)
-
-
-def reduced(sparse: Any) -> np.ndarray:
-    """Projects (N, F) sparse counts or weights by SVD to (N, ≤ `SVD_DIMENSIONS`) unit-norm vectors."""
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.preprocessing import normalize
-
-    size = min(SVD_DIMENSIONS, sparse.shape[1] - 1, sparse.shape[0] - 1)
-    dense = sparse.toarray() if size < 2 else TruncatedSVD(size, random_state=0).fit_transform(sparse)
-    return normalize(dense).astype(np.float32)
+    return svd_vectors(sparse, SVD_DIMENSIONS)
 
 
 def minilm(texts: Sequence[str]) -> np.ndarray:

@@ -41,7 +41,7 @@ class WeightedRules(Strategy):
 
     Args:
         weights: w for every rule of `MIXED` in order, then v.
-        temperature: of Gumbel noise added to the scores; 0 is deterministic.
+        noise_scale: scale of the Gumbel noise added to the scores; 0 is deterministic.
 
     Raises:
         InputError: a wrong number of weights.
@@ -50,14 +50,14 @@ class WeightedRules(Strategy):
     diversifies = True
 
     def __init__(
-        self, *, weights: Sequence[float] = DEFAULT_WEIGHTS, temperature: float = 0.0, seed: int = 0
+        self, *, weights: Sequence[float] = DEFAULT_WEIGHTS, noise_scale: float = 0.0, seed: int = 0
     ):
         super().__init__(seed=seed)
         if len(weights) != 2 * len(MIXED):
             raise InputError(
                 f"weights has {len(weights)} numbers; give {2 * len(MIXED)}: w and v for each rule."
             )
-        self.weights, self.temperature = tuple(map(float, weights)), temperature
+        self.weights, self.noise_scale = tuple(map(float, weights)), noise_scale
 
     def score(self, view: PoolView) -> Tensor:
         total = (view.labelled.sum(1) + view.budget_left).clamp(min=1)
@@ -69,9 +69,9 @@ class WeightedRules(Strategy):
                 scores += (start + slope * progress) * standardise(
                     rule(view).double().unsqueeze(-1), view.selectable
                 ).squeeze(-1)
-        if self.temperature:
+        if self.noise_scale:
             n = view.valid.shape[1]
-            scores += self.temperature * view.random(lambda rng: rng.gumbel(size=n), self.seed)
+            scores += self.noise_scale * view.random(lambda rng: rng.gumbel(size=n), self.seed)
         return scores
 
     def fit(
@@ -97,11 +97,11 @@ class WeightedRules(Strategy):
         """
         rng = np.random.default_rng(seed)
         size, elite = 2 * len(MIXED), max(2, population // 4)
-        mean, spread = np.array(self.weights), np.full(size, 0.5)
+        mean, deviation = np.array(self.weights), np.full(size, 0.5)
         generators = [[np.random.default_rng([seed, i]) for i in range(tasks)] for _ in cores]
         drawn = [core.sampler.sample(each) for core, each in zip(cores, generators, strict=True)]
         for iteration in range(iterations):
-            draws = mean + spread * rng.normal(size=(population, size))
+            draws = mean + deviation * rng.normal(size=(population, size))
             draws[0] = mean
             draws /= np.linalg.norm(draws, axis=1, keepdims=True)
             values = []
@@ -111,7 +111,7 @@ class WeightedRules(Strategy):
                 values.append(float(np.mean(scores)))
             best = np.argsort(values)[::-1][:elite]
             mean = draws[best].mean(0)
-            spread = draws[best].std(0) + 0.1 * 0.8**iteration
+            deviation = draws[best].std(0) + 0.1 * 0.8**iteration
             if progress is not None:
                 progress(iteration, float(np.mean(np.array(values)[best])))
         return WeightedRules(weights=(mean / np.linalg.norm(mean)).tolist(), seed=self.seed)

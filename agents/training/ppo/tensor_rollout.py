@@ -15,11 +15,12 @@ from stable_baselines3.common.buffers import DictRolloutBuffer
 from stable_baselines3.common.type_aliases import DictRolloutBufferSamples
 from torch import Tensor
 
+from metaal_env.observation import WIDE
 from metaal_env.sb3 import SB3VecEnv, episode_infos
 from metaal_env.vector_env import MetaALVectorEnv
 
-UNUSED = "embeddings"
-"""Entry of an observation that the network has no use for, and by far the largest."""
+UNUSED = WIDE
+"""Entries of an observation that the network has no use for, and by far the largest."""
 
 
 class TensorVecEnv(SB3VecEnv):
@@ -68,7 +69,7 @@ class TensorRolloutBuffer(DictRolloutBuffer):
         value: Tensor,
         log_prob: Tensor,
     ) -> None:
-        self.steps.append({key: value for key, value in obs.items() if key != UNUSED})
+        self.steps.append({key: value for key, value in obs.items() if key not in UNUSED})
         self.actions[self.pos] = action.reshape(self.n_envs, self.action_dim)
         self.rewards[self.pos] = reward
         self.episode_starts[self.pos] = episode_start

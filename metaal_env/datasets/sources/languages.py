@@ -10,6 +10,7 @@ import torch
 
 from metaal_env.datasets.base import DATASETS, ClassDataset
 from metaal_env.datasets.cache import cached
+from metaal_env.datasets.prepare import svd_vectors
 
 MIN_NAMES, MAX_NAMES = 30, 120
 """Languages with fewer distinctive names are left out; of more names, `MAX_NAMES` are drawn."""
@@ -104,11 +105,8 @@ def region(code: str) -> str:
 
 
 def embed(texts: list[str]) -> np.ndarray:
-    """Unit-norm features (M, 64) float32 of character n-grams, fitted on `texts` themselves."""
-    from sklearn.decomposition import TruncatedSVD
+    """Returns (M, `DIMENSIONS`) unit-norm float32 features of character n-grams, fitted on `texts` themselves."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     table = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), min_df=3).fit_transform(texts)
-    reduced = TruncatedSVD(DIMENSIONS, random_state=_SEED).fit_transform(table)  # (M, 64)
-    norms = np.linalg.norm(reduced, axis=1, keepdims=True)
-    return (reduced / np.maximum(norms, 1e-12)).astype(np.float32)
+    return svd_vectors(table, DIMENSIONS, _SEED)

@@ -1,7 +1,7 @@
 """Plausible clusterings of a pool, drawn from what it looks like alone: where its classes may lie.
 
 They are samples from the posterior of a mixture of spherical Gaussians, drawn once per pool. They mostly tell two items
-of one class from two of different ones better than distances do (docs/experiments.md, row 43).
+of one class from two of different ones better than distances do (docs/log/2026-11.md, entry 43).
 
 Random numbers come from fixed tables and follow items by their distance to the pool's mean, so that clusterings do
 not depend on the order of the items or on the other pools of a batch.

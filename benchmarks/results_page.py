@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 
 from agents.evaluation.report.formats import number
 from agents.pretrained import SHIPPED
 from benchmarks.sections import section
 from metaal_env.errors import InputError
-from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic
 
 CARD = SHIPPED / "metaal-general" / "policy.json"
@@ -191,4 +190,4 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli(lambda: main(tyro.cli(Options, description=__doc__))))
+    sys.exit(run_command(Options, main, __doc__))

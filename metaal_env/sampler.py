@@ -104,7 +104,9 @@ class TaskSampler:
             pools.append(rows[held:])
 
         n_distractors = round(c.distractors * size)
-        counts = _class_counts(rng, size - n_distractors, np.array([len(p) for p in pools]), c.imbalance)
+        counts = _class_counts(
+            rng, size - n_distractors, np.array([len(p) for p in pools]), c.class_concentration
+        )
         items = [p[:count] for p, count in zip(pools, counts, strict=True)]
         labels = [np.full(count, j) for j, count in enumerate(counts)]
         if n_distractors:
@@ -131,11 +133,13 @@ class TaskSampler:
         }, budget
 
 
-def _class_counts(rng: np.random.Generator, size: int, available: np.ndarray, imbalance: float) -> np.ndarray:
+def _class_counts(
+    rng: np.random.Generator, size: int, available: np.ndarray, concentration: float
+) -> np.ndarray:
     """How many pool items each class gets: Dirichlet shares, at least one each, at most what is there."""
     way = len(available)
-    imbalance = float(imbalance)  # NumPy has no place for a whole number as large as 10**30
-    shares = np.full(way, 1 / way) if np.isinf(imbalance) else rng.dirichlet(np.full(way, imbalance))
+    concentration = float(concentration)  # NumPy has no place for a whole number as large as 10**30
+    shares = np.full(way, 1 / way) if np.isinf(concentration) else rng.dirichlet(np.full(way, concentration))
     counts = np.ones(way, dtype=np.int64)
     size = min(size, int(available.sum()))
     while (left := size - counts.sum()) > 0:

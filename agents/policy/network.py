@@ -36,7 +36,7 @@ class AcquisitionNetwork(nn.Module):
 
     Args:
         prior: item score that it starts from.
-        temperature: initial weight of that rule's score; larger = closer to greedy.
+        prior_weight: initial weight of that rule's score; larger = closer to greedy.
         width: hidden units.
         names: features that it takes, in the order of its inputs; by default all that are registered.
 
@@ -47,7 +47,7 @@ class AcquisitionNetwork(nn.Module):
     def __init__(
         self,
         prior: str = "uherding",
-        temperature: float = 1.5,
+        prior_weight: float = 1.5,
         width: int = 64,
         names: FeatureNames | None = None,
     ):
@@ -55,8 +55,8 @@ class AcquisitionNetwork(nn.Module):
         self.names = names = names or FeatureNames.registered()
         if prior not in names.item_scores:
             raise unknown_name("prior", prior, names.item_scores)
-        self.options: dict[str, Any] = {"prior": prior, "temperature": temperature, "width": width}
-        start = torch.tensor([temperature if name == prior else 0.0 for name in names.item_scores])
+        self.options: dict[str, Any] = {"prior": prior, "prior_weight": prior_weight, "width": width}
+        start = torch.tensor([prior_weight if name == prior else 0.0 for name in names.item_scores])
         self.centre: Tensor
         self.whitening: Tensor
         self.lowest: Tensor

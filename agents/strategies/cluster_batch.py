@@ -104,7 +104,7 @@ class DropQuery(ClusterBatch):
     `samples` predictions with features dropped at `rate`; candidates where more than half disagree with the
     full prediction are clustered, and the item nearest to each centre is taken. With fewer of them than
     wanted, those with most disagreement fill up. A quarter of the features is dropped, not the paper's .75,
-    which leaves too little of small embeddings (`benchmarks/strategy_choices.py`). Cost: `samples`·N
+    which leaves too little of small embeddings (`benchmarks/strategies/strategy_choices.py`). Cost: `samples`·N
     predictions and the k-means.
     """
 

@@ -11,7 +11,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from tqdm import tqdm
 
 from agents.evaluation import Episodes, play
@@ -24,7 +23,7 @@ from agents.evaluation.statistics.intervals import Interval, bootstrap, differen
 from agents.loading import load_strategy
 from agents.pretrained import SHIPPED
 from metaal_env.make import make_core
-from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic
 from metaal_env.tasks import TaskConfig
 
@@ -90,4 +89,4 @@ def shown(interval: Interval, sign: str = "") -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli(lambda: main(tyro.cli(Options, description=__doc__))))
+    sys.exit(run_command(Options, main, __doc__))

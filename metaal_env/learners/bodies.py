@@ -56,7 +56,7 @@ def convolve_each(x: Tensor, weight: Tensor) -> Tensor:
     """Each episode's images with its own filters: (B, n, C, H, W), (B, O, C, 3, 3) → (B, n, O, H, W).
 
     One grouped convolution on a GPU, where launches are what costs; a loop on CPU, whose grouped
-    convolution is slower than its plain one (`benchmarks/inner_loop.py`).
+    convolution is slower than its plain one (`benchmarks/speed/inner_loop.py`).
     """
     if x.device.type == "cpu":
         one = torch.channels_last

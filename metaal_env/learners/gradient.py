@@ -16,7 +16,8 @@ from metaal_env.learners.bodies import Body, Kind
 Depth = Literal["head", "last_block", "all"]
 
 CPU_EPISODES = 16
-"""Episodes whose bodies are adapted together on a CPU: most adaptations per second (`benchmarks/inner_loop.py`)."""
+"""Episodes whose bodies are adapted together on a CPU: most adaptations per second
+(`benchmarks/speed/inner_loop.py`)."""
 
 
 class GradientLearner(InnerLearner):

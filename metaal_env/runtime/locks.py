@@ -12,8 +12,8 @@ from metaal_env.runtime.files import clear_temporaries, refuse_outward_links
 LOCK = ".lock"
 
 
-def claimed(folder: Path, what: str) -> FileLock:
-    """Makes `folder` this process's own, as long as the lock lives, and clears what killed writers left in it.
+def lock_folder(folder: Path, what: str) -> FileLock:
+    """Locks `folder` for this process as long as the lock lives, and deletes temporary files of killed writers.
 
     Args:
         what: how messages begin, e.g. ``"out='results/x'"``.

@@ -1,8 +1,7 @@
-"""One cell of the verdict on general policies: its comparison, its line in the table, and what all cells say."""
+"""One cell of a verdict: policies against the best rule of the cell in hindsight."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,9 +44,15 @@ def judge(
     oracle: Episodes,
     full: float,
 ) -> Cell:
-    """Compares policies with rules and an oracle, whose curves may be longer than `budget`.
+    """Compares policies with rules and look-ahead, in one setting at one budget.
 
-    Rules may have played more tasks, the oracle fewer. Every rule but `OWN_RULE` is a rival.
+    Args:
+        name: of the cell.
+        budget: labels; curves may be longer.
+        rules: name → episodes, on the policies' tasks and perhaps more. Every rule but `OWN_RULE` is a rival.
+        policies: name → episodes; policies of several seeds count as one method.
+        oracle: episodes of greedy look-ahead, perhaps on fewer tasks.
+        full: accuracy once the whole pool is labelled.
     """
     first = next(iter(policies.values()))
     rules = {n: e.rows(np.isin(e.seeds, first.seeds)) for n, e in rules.items()}
@@ -88,72 +93,9 @@ def judge(
 
 
 def crossing(curve: np.ndarray, level: float) -> float:
-    """First (interpolated) label count at which a mean learning curve reaches `level`; inf if it does not."""
+    """Returns the (interpolated) label count at which a mean learning curve first reaches `level`, else inf."""
     reached = np.flatnonzero(curve >= level)
     if len(reached) == 0:
         return np.inf
     at = int(reached[0])
     return float(at if at == 0 else at - (curve[at] - level) / (curve[at] - curve[at - 1]))
-
-
-HEADER = (
-    "| cell | best rule | it | policy | policy − best rule | policy − margin | policy − better herding | gap closed "
-    "| labels to 90 %: policy / best rule / margin |\n|---|---|---|---|---|---|---|---|---|"
-)
-
-
-def line(cell: Cell) -> str:
-    """A row of the table."""
-
-    def interval(i: Interval) -> str:
-        return "–" if np.isnan(i.estimate) else f"{i.estimate:+.4f} [{i.low:+.4f}, {i.high:+.4f}]"
-
-    labels = [f"{cell.labels[n]:.1f}" for n in ("policy", cell.rival, "margin")]
-    return (
-        f"| {cell.name} | {cell.rival} | {cell.rule:.3f} | {cell.policy:.3f} | {interval(cell.gain)} | "
-        f"{interval(cell.over_margin)} | {interval(cell.over_herding)} | {cell.gap.estimate:.0%} | "
-        f"{' / '.join(labels)} |"
-    )
-
-
-def summary(cells: Sequence[Cell]) -> str:
-    """What the cells say together."""
-
-    def against(what: str, found: Sequence[Interval]) -> str:
-        above, below = sum(i.low > 0 for i in found), sum(i.high < 0 for i in found)
-        mean = np.mean([i.estimate for i in found])
-        return (
-            f"- {what}: above with the interval excluding 0 in {above}, below in {below}; mean {mean:+.4f}."
-        )
-
-    closed, gap = np.sum([c.to_oracle for c in cells], 0)
-    return "\n".join(
-        [
-            f"{len(cells)} cells; the policy against",
-            against("the best rule of the cell in hindsight", [c.gain for c in cells]),
-            against("margin", [c.over_margin for c in cells]),
-            against("the better of MaxHerding and UHerding", [c.over_herding for c in cells]),
-            against(f"our rule {OWN_RULE}", [c.over_own for c in cells]),
-            f"Of the gap from the best rule to greedy look-ahead it closes {closed / gap:.0%} "
-            "(sums over cells; the tasks that look-ahead played).",
-            *labels_needed(cells),
-        ]
-    )
-
-
-def labels_needed(cells: Sequence[Cell]) -> list[str]:
-    """Ratios of labels to 90 %, once for each setting: cells that differ in their budget share a curve."""
-    longest = list({cell.name.rsplit(" ", 2)[0]: cell for cell in cells}.values())
-    margin = [c.labels["policy"] / c.labels["margin"] for c in longest]
-    rule = [(c.labels["policy"] / c.labels[c.rival], c.floor) for c in longest]
-    text = []
-    for whose, ratios in (("margin's", np.array(margin)[:, None]), ("the best rule's", np.array(rule))):
-        there = ratios[(np.isfinite(ratios) & (ratios > 0)).all(1)]
-        if len(there):
-            first, *rest = np.exp(np.log(there).mean(0))
-            text.append(
-                f"Labels to 90 % of full-pool accuracy: {first:.2f} × {whose}"
-                + "".join(f", greedy look-ahead {other:.2f} ×" for other in rest)
-                + f" (geometric mean over the {len(there)} of {len(longest)} settings where all get there)."
-            )
-    return text

@@ -1,8 +1,8 @@
 """What each part of the default policy is worth, on unseen glyph scripts.
 
-    python benchmarks/ablations.py --seeds 5
+    python -m benchmarks.policy.ablations --seeds 5
 
-Every policy is trained on the tasks of ``python train_policy.py``, with a learner of the same recipe, and all play the
+Every policy is trained on the tasks of ``metaal train``, with a learner of the same recipe, and all play the
 same test tasks: the rule that training starts from; the default, PPO from what imitation of look-ahead finds; that
 imitation alone, whose last fit is the mean of two; one fit to its states, from the rule, of one mixture of rules for
 all episodes (meta-optimised weights), of weights that depend on the episode, or of the network as well; PPO from the
@@ -11,10 +11,6 @@ rule alone; and LAL-RL (Konyushkova et al. 2018). Run again to continue.
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,12 +18,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-import train_policy
 from agents.evaluation import play
 from agents.evaluation.measures import aulc
 from agents.evaluation.paired import Paired
@@ -36,15 +29,16 @@ from agents.loading import load_strategy
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies.base import Strategy
 from agents.strategies.fitted.lal_rl import LALRL
-from agents.training.imitation.examples import all_states
+from agents.training.config import TrainConfig
+from agents.training.general.sources import IMAGE_LEARNER
+from agents.training.general.train import first_source, train_by_imitation
+from agents.training.imitation.examples import load_all_examples
 from agents.training.imitation.imitate import ImitationConfig, Parts, fit
 from agents.training.ppo.config import PPOConfig
+from agents.training.ppo.train import initial_network
+from agents.training.run import begin_run, check, train
 from metaal_env.make import make_core
-from metaal_env.runtime.command_line import run_cli
-from train_policy import TrainConfig
-
-sys.path.insert(0, str(Path(__file__).parent))
-from general_policy import GLYPHS, first_source, imitated, untrained
+from metaal_env.runtime.command_line import run_command
 
 RULE, FULL = "uherding", "imitation + PPO"
 
@@ -56,13 +50,14 @@ class Options:
     seeds: int = 5
     """Policies of each kind."""
     n_tasks: int = 256
-    """Paired tasks of unseen scripts, as of the verdict of train_policy.py."""
+    """Paired tasks of unseen scripts, as of the verdict of ``metaal train``."""
     out: Path = Path("runs/ablations")
+    """Folder of the runs."""
 
 
 def base(options: Options, kind: str, seed: int) -> TrainConfig:
     return TrainConfig(
-        learner=GLYPHS,
+        learner=IMAGE_LEARNER,
         out=options.out,
         name=f"{kind}-{seed}",
         imitation=ImitationConfig(seed=seed),
@@ -71,16 +66,16 @@ def base(options: Options, kind: str, seed: int) -> TrainConfig:
 
 
 def imitation(options: Options, seed: int) -> Strategy:
-    return LearnedStrategy.load(imitated(base(options, "imitation", seed)))
+    return LearnedStrategy.load(train_by_imitation(base(options, "imitation", seed)))
 
 
-def fitted(options: Options, seed: int, parts: Parts) -> Strategy:
-    """What the states of an imitation say to a fresh policy of which only `parts` may learn."""
+def fit_once(options: Options, seed: int, parts: Parts) -> Strategy:
+    """Fits a fresh policy, of which only `parts` may learn, to the examples of an imitation."""
     config = base(options, "imitation", seed)
-    folder = imitated(config)
-    states = all_states(folder / "checkpoints", config.imitation.iterations, config.imitation)
-    network = untrained(config)
-    fit(network, states, replace(config.imitation, parts=parts))
+    folder = train_by_imitation(config)
+    examples = load_all_examples(folder / "checkpoints", config.imitation.iterations, config.imitation)
+    network = initial_network(config.ppo)
+    fit(network, examples, replace(config.imitation, parts=parts))
     return LearnedStrategy(network)
 
 
@@ -90,14 +85,15 @@ def ppo(options: Options, seed: int) -> Strategy:
 
 def full(options: Options, seed: int) -> Strategy:
     """As the default run, whose imitation is not repeated here."""
-    start = str(imitated(base(options, "imitation", seed)))
+    start = str(train_by_imitation(base(options, "imitation", seed)))
     config = base(options, "full", seed)
     return _trained(replace(config, ppo=replace(config.ppo, start=start)))
 
 
 def _trained(config: TrainConfig) -> LearnedStrategy:
-    with train_policy.claim(config):
-        return train_policy.train(config, *train_policy.check(config))[0]
+    inputs = check(config)
+    with begin_run(config, inputs.parts):
+        return train(config, inputs)[0]
 
 
 def lal_rl(options: Options, seed: int) -> Strategy:
@@ -113,17 +109,16 @@ def lal_rl(options: Options, seed: int) -> Strategy:
 KINDS: dict[str, Callable[[Options, int], Strategy]] = {
     FULL: full,
     "imitation": imitation,
-    "one fit, network and weights": partial(fitted, parts="all"),
-    "one fit, weights by episode": partial(fitted, parts="weights"),
-    "one fit, one mixture of rules": partial(fitted, parts="mixture"),
+    "one fit, network and weights": partial(fit_once, parts="all"),
+    "one fit, weights by episode": partial(fit_once, parts="weights"),
+    "one fit, constant weights of rules": partial(fit_once, parts="constant_weights"),
     "PPO from the rule": ppo,
     "LAL-RL": lal_rl,
 }
 
 
 def main(options: Options) -> None:
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    test = make_core("glyphs", split="test", learner=GLYPHS)
+    test = make_core("glyphs", split="test", learner=IMAGE_LEARNER)
     columns = {RULE: aulc(play(test, load_strategy(RULE), range(options.n_tasks)))}
     console = Console()
     for kind, make in KINDS.items():
@@ -159,4 +154,4 @@ def difference(values: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli(lambda: main(tyro.cli(Options, description=__doc__))))
+    sys.exit(run_command(Options, main, __doc__))

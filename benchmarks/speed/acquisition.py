@@ -1,4 +1,4 @@
-"""`agents.acquisition.query` beside scikit-activeml: ``python benchmarks/acquisition.py digits | time | scale``.
+"""`agents.acquisition.query` beside scikit-activeml: ``python -m benchmarks.speed.acquisition digits | time | scale``.
 
 digits  0 → 30 labels on scikit-learn's digits, logistic regression, paired over seeds: mean accuracy over the
         curve, and the paired difference to scikit-activeml's MaxHerding with a bootstrap interval.
@@ -10,19 +10,19 @@ scale   time and peak memory beyond the data for a batch of 100 from 10³ to 10�
 
 from __future__ import annotations
 
-import argparse
-import os
 import resource
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
+import tyro
+
+from metaal_env.runtime.command_line import run_command
 
 CLASSES, POOL = 10, 1000
 LABELS, DIMENSIONS, BATCH, BATCH_WITH_UTILITIES = 30, 384, 100, 10
@@ -187,33 +187,42 @@ def scale_one(n: int, policy: str, utilities: bool) -> None:
     print(f"{n:10,d} {policy:20s} {seconds:8.2f} s, {computing:8.2f} s of a core {peak:8.2f} GB", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=["digits", "time", "scale", "one"])
-    parser.add_argument("--seeds", type=int, default=30)
-    parser.add_argument("--data", help="of `digits`: a npz file or the name of a data set")
-    parser.add_argument(
-        "--policy", nargs="+", default=["uherding"], help="one or more, as `policy=` of query"
-    )
-    parser.add_argument("--peers", nargs="+", help="of scikit-activeml's, e.g. MaxHerding; all by default")
-    parser.add_argument("--utilities", action="store_true", help="of every item, not only the picks")
-    parser.add_argument("--sizes", type=float, nargs="+", default=[1e3, 1e4, 1e5, 1e6])
-    arguments = parser.parse_args()
+@dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    what: tyro.conf.Positional[Literal["digits", "time", "scale", "one"]]
+    """Accuracy on digits, time of a query, time and memory by size, or one such size in this process."""
+    seeds: int = 30
+    """Paired seeds of digits."""
+    data: str | None = None
+    """Another data set than digits: a npz file or a name."""
+    policy: tuple[str, ...] = ("uherding",)
+    """One or more policies, as policy= of query."""
+    peers: tuple[str, ...] = ()
+    """Strategies of scikit-activeml, e.g. MaxHerding; all by default."""
+    utilities: bool = False
+    """Ask for the utility of every item, not only for the picks."""
+    sizes: tuple[float, ...] = (1e3, 1e4, 1e5, 1e6)
+    """Items of the pools of scale."""
+
+
+def main(options: Options) -> None:
     warnings.simplefilter("ignore")
-    if arguments.what == "digits":
-        digits(arguments.data, arguments.seeds, arguments.policy, arguments.peers)
-    elif arguments.what == "time":
-        timing(arguments.policy, arguments.peers)
-    elif arguments.what == "one":
-        scale_one(int(arguments.sizes[0]), arguments.policy[0], arguments.utilities)
+    policies, peers = list(options.policy), list(options.peers) or None
+    if options.what == "digits":
+        digits(options.data, options.seeds, policies, peers)
+    elif options.what == "time":
+        timing(policies, peers)
+    elif options.what == "one":
+        scale_one(int(options.sizes[0]), policies[0], options.utilities)
     else:
-        for policy in arguments.policy:
-            for size in arguments.sizes:  # a process each: peak memory never falls
-                command = [sys.executable, __file__, "one", "--sizes", str(size), "--policy", policy]
-                subprocess.run(command + ["--utilities"] * arguments.utilities, check=True)
+        for policy in policies:
+            for size in options.sizes:  # a process each: peak memory never falls
+                command = [sys.executable, "-m", "benchmarks.speed.acquisition", "one"]
+                command += ["--sizes", str(size), "--policy", policy]
+                subprocess.run(command + ["--utilities"] * options.utilities, check=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, __doc__))

@@ -1,6 +1,6 @@
 """Judges general policies on classes and domains that they have not seen, against the best rule of every cell.
 
-    python benchmarks/general_verdict.py --data DATA --policies runs/general-all-*
+    python -m benchmarks.policy.general_verdict --data DATA --policies runs/general-all-*
 
 A cell is a data set × number of classes × labels per class × class shares. The rival is the rule with the highest
 mean *in that cell, in hindsight*; intervals are paired, over tasks and policy seeds together. Rows are kept in
@@ -9,41 +9,30 @@ mean *in that cell, in hindsight*; intervals are paired, over tasks and policy s
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-import tyro
-from tqdm import tqdm
 
 from agents.evaluation.episodes import Episodes
-from agents.evaluation.protocol.cells import cells_of, core_of, pending
-from agents.evaluation.protocol.loading import learner_digest, load_parts, strategy_digest
+from agents.evaluation.play_protocol import play_protocol
+from agents.evaluation.protocol.cells import core_of
+from agents.evaluation.protocol.loading import load_parts, strategy_digest
 from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
-from agents.evaluation.protocol.rows import read_results
+from agents.evaluation.protocol.scenarios import fitted_scenario
 from agents.evaluation.statistics.comparisons import LOOKAHEAD
-from agents.evaluation.workers import run_cells
-from metaal_env.core import Core
+from agents.evaluation.verdict.cell import COMPARED, OWN_RULE, RULES, Cell, judge
+from agents.evaluation.verdict.full_pool import full_pool_accuracy
+from agents.evaluation.verdict.table import HEADER, line, summary, to_json
+from agents.training.general.sources import IMAGE_LEARNER, tables
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
-from metaal_env.metrics import score_logits
-from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic
-from metaal_env.sampler import TaskSampler, fit_task
 from metaal_env.tasks import TaskConfig
-
-sys.path.insert(0, str(Path(__file__).parent))
-from general_policy import GLYPHS, tables
-from verdict_cells import COMPARED, HEADER, OWN_RULE, RULES, Cell, judge, line, summary
 
 BASE = TaskConfig(reward_per_class=5)
 FEW = 5
@@ -66,16 +55,20 @@ class Options:
     """Classes per task; tables are played with all of theirs."""
     labels_per_class: tuple[int, ...] = (1, 2, 4)
     """Budgets; tables have 10 times as many labels."""
-    imbalance: tuple[float, ...] = (1.0, float("inf"))
+    class_concentrations: tuple[float, ...] = (1.0, float("inf"))
+    """Concentrations of the class shares; inf is balanced."""
     rivals: tuple[str, ...] = RULES
     """Rules of which the best in each cell is the one to beat; margin and the herding rules must be there."""
     n_tasks: int = 200
+    """Tasks of the rules in each scenario."""
     policy_tasks: int | None = None
     """Of these, how many the policies play; all by default, fewer where there are many policies."""
     oracle_tasks: int = 64
     """Of these, how many the costly greedy look-ahead plays, for the share of the gap."""
     workers: int = 1
+    """Local processes."""
     out: Path = Path("results/general")
+    """Folder of rows and tables."""
 
     def __post_init__(self) -> None:
         if missing := [name for name in COMPARED if name not in self.rivals]:
@@ -108,7 +101,7 @@ def columns(options: Options) -> dict[str, list[Column]]:
     data, intents = options.data, options.data / "intents"
     uci, held_back = sorted((data / "uci").glob("*.npz")), tables(data, held_back=True)
     known = {
-        "glyphs": [Column("glyphs", "test", f"{GLYPHS}/learner")],
+        "glyphs": [Column("glyphs", "test", f"{IMAGE_LEARNER}/learner")],
         "omniglot": [
             Column(f"{data}/omniglot_28.npz", "test", f"{options.omniglot_learner}/learner", FEW, 5)
         ],
@@ -136,41 +129,17 @@ def without_cards(intents: Path, out: Path) -> str:
 
 
 def scenario(column: Column, wanted: TaskConfig, fixed: set[str]) -> Scenario | None:
-    """One setting, shrunk to what the data has but for what is `fixed`; None where that cannot be had."""
-    data, learner = load_parts(column.source, column.split, column.learner)
-    if column.unequal_pool and np.isfinite(wanted.imbalance):
+    """Returns one setting, shrunk to what the data has but for what is `fixed`; None where that cannot be had."""
+    if column.unequal_pool and np.isfinite(wanted.class_concentration):
         wanted = replace(wanted, pool_size=column.unequal_pool * wanted.max_way)
-    task = fit_task(replace(wanted, test_per_class=column.test_per_class), data, fixed)[0]
+    wanted = replace(wanted, test_per_class=column.test_per_class)
+    load_parts(
+        column.source, column.split, column.learner
+    )  # what is missing or does not fit ends the verdict
     try:
-        TaskSampler(data, task)
+        return fitted_scenario(column.source, column.split, column.learner, wanted, fixed)
     except InputError:
         return None
-    digests = data.fingerprint, learner_digest(column.learner, learner)
-    return Scenario(column.source, column.split, task, column.learner, *digests)
-
-
-def play(
-    folder: Path, found: Sequence[Scenario], specs: dict[str, str], n_tasks: int, workers: int
-) -> dict[str, Episodes]:
-    """Rows of `specs` (name → strategy) on the scenarios; what is there already is not played again."""
-    contestants = tuple(Contestant(name, spec, strategy_digest(spec)) for name, spec in specs.items())
-    protocol = Protocol(tuple(found), contestants, n_tasks)
-    everything = protocol.joined_to(folder / "protocol.json")
-    cells = pending(cells_of(protocol, folder), protocol)
-    everything.save(folder / "protocol.json")
-    with tqdm(total=len(cells), desc=folder.name, unit="cell") as bar:
-        run_cells(cells, workers=workers, done=lambda cell: bar.update() and None)
-    return {name: episodes for name, episodes in read_results(folder, everything).items() if name in specs}
-
-
-def full_pool_accuracy(core: Core, n_tasks: int) -> float:
-    """Mean test accuracy once every item of the pool is labelled."""
-    task = core.sampler.sample([np.random.default_rng(seed) for seed in range(n_tasks)])
-    with torch.no_grad():
-        known = task.pool_mask & (task.pool_labels >= 0)
-        adapted = core.learner.adapt(core.prepared[task.pool], task.pool_labels, known, task.class_mask)
-        logits = core.learner.predict(adapted, core.prepared[task.test])
-    return float(score_logits(logits, task.test_labels).accuracy.mean())
 
 
 def all_cells(options: Options) -> list[Cell]:
@@ -181,10 +150,12 @@ def all_cells(options: Options) -> list[Cell]:
         for way in (10,) if collection else options.ways:
             fixed = {"budget"} if collection else {"way", "budget"}
             budgets = [k * way for k in options.labels_per_class]
-            for imbalance in options.imbalance:
-                wanted = replace(BASE, way=way, imbalance=imbalance, pool_size=max(100, 10 * way))
+            for concentration in options.class_concentrations:
+                wanted = replace(
+                    BASE, way=way, class_concentration=concentration, pool_size=max(100, 10 * way)
+                )
                 title = f"{dataset} {'' if collection else f'{way}-way '}"
-                title += "balanced" if np.isinf(imbalance) else "unbalanced"
+                title += "balanced" if np.isinf(concentration) else "unbalanced"
                 judged += judge_setting(title, parts, wanted, fixed, budgets, options)
     return judged
 
@@ -204,7 +175,9 @@ def judge_setting(
 
     def plays(kind: str, specs: dict[str, str], n_tasks: int) -> dict[str, Episodes]:
         folder = options.out / kind / f"{title} {found[0].task.budget}".replace(" ", "-")
-        return play(folder, found, specs, n_tasks, options.workers)
+        contestants = tuple(Contestant(name, spec, strategy_digest(spec)) for name, spec in specs.items())
+        protocol = Protocol(tuple(found), contestants, n_tasks)
+        return play_protocol(protocol, folder, workers=options.workers, title=folder.name)
 
     rules = plays("rules", {name: name for name in (*options.rivals, OWN_RULE)}, options.n_tasks)
     oracle = plays("oracle", {LOOKAHEAD: LOOKAHEAD}, options.oracle_tasks)[LOOKAHEAD]
@@ -221,22 +194,15 @@ def main(options: Options) -> None:
     cells = all_cells(options)
     text = "\n".join([HEADER, *map(line, cells), "", summary(cells), ""])
     write_atomic(options.out / "verdict.md", text.encode())
-    rows = [cell._asdict() | {"labels": {n: round(v, 2) for n, v in cell.labels.items()}} for cell in cells]
-    for row in rows:
-        for key in ("gain", "over_margin", "over_herding", "over_own", "gap"):
-            row[key] = [None if np.isnan(v) else round(v, 5) for v in row[key][:3]]
-        row["labels"] = {n: None if np.isinf(v) else v for n, v in row["labels"].items()}
-        row["to_oracle"] = [round(v, 5) for v in row["to_oracle"]]
-        row["floor"] = round(row["floor"], 3) if np.isfinite(row["floor"]) else None
     found = {
         "tasks": options.played,
         "policies": len(options.policies),
         "summary": summary(cells),
-        "cells": rows,
+        "cells": [to_json(cell) for cell in cells],
     }
     write_atomic(options.out / "verdict.json", json.dumps(found, indent=1).encode())
     print(summary(cells))
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli(lambda: main(tyro.cli(Options, description=__doc__))))
+    sys.exit(run_command(Options, main, __doc__))

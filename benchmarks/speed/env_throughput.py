@@ -1,29 +1,26 @@
 """Environment steps per second: the vector environment against a Python loop of single environments.
 
-``python benchmarks/env_throughput.py`` prints a table. Both sides play random valid items on the same data with
+``python -m benchmarks.speed.env_throughput`` prints a table. Both sides play random valid items on the same data with
 the same learner in one process, alternating, so that the ratio does not depend on how busy the machine is.
 """
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import platform
 import statistics
+import sys
 import time
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 from metaal_env.env import MetaALEnv
 from metaal_env.learners import build_learner
-from metaal_env.make import make_core
+from metaal_env.make import check_device, make_core
+from metaal_env.runtime.command_line import run_command
 from metaal_env.vector_env import MetaALVectorEnv
 
 
@@ -32,19 +29,23 @@ class Config:
     num_envs: int = 64
     """Episodes at once."""
     dataset: str = "glyphs"
+    """Registered data set or file."""
     depths: tuple[str, ...] = ("head", "last_block", "all")
     """Adapted depths of MAML to time."""
     repeats: int = 5
     """Alternating measurements; the median ratio is reported."""
     budget: int = 20
     """Labels per episode; the environment's own default."""
-    device: str = "cpu"
+    device: str = "auto"
+    """auto, cpu or cuda. auto takes the GPU if there is one."""
 
 
 def main(config: Config) -> None:
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    table = Table(title=f"{config.num_envs} environments · {platform.processor() or platform.machine()} · torch "
-                        f"{torch.__version__} · {torch.get_num_threads()} thread · {config.device}")  # fmt: skip
+    processor = platform.processor() or platform.machine()
+    table = Table(
+        title=f"{config.num_envs} environments · {processor} · torch {torch.__version__} · "
+        f"{torch.get_num_threads()} thread · {check_device(config.device)}"
+    )
     for heading in ("adapted depth", "vector, steps/s", "loop, steps/s", "ratio, median [min, max]"):
         table.add_column(heading, justify="right")
     for depth in config.depths:
@@ -96,4 +97,4 @@ def play_single(env: MetaALEnv, seed: int, steps: int) -> float:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    sys.exit(run_command(Config, main, __doc__))

@@ -1,4 +1,4 @@
-"""What chose the strategies' defaults: ``python benchmarks/strategy_choices.py --data FOLDER --learner LEARNER``.
+"""What chose the strategies' defaults: ``python -m benchmarks.strategies.strategy_choices --data FOLDER``.
 
 Mean AULC on tasks of *validation* classes, which the strategy table never plays, for the settings that depart from a
 paper or that a paper leaves open. Data, tasks and learners as in `strategy_table`; ``--write docs/strategies.md`` puts
@@ -7,15 +7,10 @@ the table there.
 
 from __future__ import annotations
 
-import argparse
-import os
+import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-from strategy_table import GROUPS, plan, replace_section
 
 from agents.evaluation.measures import aulc
 from agents.evaluation.play import play
@@ -25,7 +20,10 @@ from agents.strategies import Strategy
 from agents.strategies.cluster_batch import DropQuery
 from agents.strategies.committee import BALD, VariationRatios, VoteEntropy
 from agents.strategies.herding import MaxHerding, UHerding
+from benchmarks.sections import replace_section
+from benchmarks.strategies.strategy_table import GROUPS, plan
 from metaal_env.make import make_core
+from metaal_env.runtime.command_line import run_command
 
 CHOICES: dict[str, dict[str, Callable[[], Strategy]]] = {
     "committee, members guess items of absent classes": {
@@ -53,38 +51,46 @@ CHOICES: dict[str, dict[str, Callable[[], Strategy]]] = {
 COLUMNS = ("glyphs", "Omniglot", "languages", "CLINC150")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder of the benchmark data")
-    parser.add_argument("--learner", default="", help="saved inner learner for images")
-    parser.add_argument("--tasks", type=int, default=128)
-    parser.add_argument("--write", type=Path, help="Markdown file whose section is replaced")
-    arguments = parser.parse_args()
+@dataclass(frozen=True)
+class Options:
+    """On what the settings are compared."""
+
+    data: Path | None = None
+    """Folder of the benchmark data."""
+    learner: str = ""
+    """Saved inner learner for images."""
+    tasks: int = 128
+    """Tasks per data set."""
+    write: Path | None = None
+    """Markdown file whose section is replaced."""
+
+
+def main(options: Options) -> None:
     cores = {}
     for title in COLUMNS:
         group = replace(GROUPS[title], split="validation")
-        protocol, notes = plan(group, arguments.data, arguments.learner, ["random"], arguments.tasks)
+        protocol, notes = plan(group, options.data, options.learner, ["random"], options.tasks)
         print(*(f"left out: {note}" for note in notes), sep="\n", end="\n" * bool(notes))
         for scenario in protocol.scenarios if protocol is not None else ():
             cores[title] = make_core(
                 scenario.dataset, split="validation", learner=scenario.learner, task=scenario.task
             )
     lines = [
-        f"`python benchmarks/strategy_choices.py --data DATA --learner LEARNER --tasks {arguments.tasks}`",
+        f"`python -m benchmarks.strategies.strategy_choices --data DATA --learner LEARNER --tasks {options.tasks}`",
         "",
         "| choice | " + " | ".join(cores) + " | mean |",
         "|---" * (len(cores) + 2) + "|",
     ]
     print("\n".join(lines))
-    for title, options in CHOICES.items():
-        for option, build in options.items():
-            found = [mean_of(aulc(play(core, build(), range(arguments.tasks)))) for core in cores.values()]
+    for title, variants in CHOICES.items():
+        for option, build in variants.items():
+            found = [mean_of(aulc(play(core, build(), range(options.tasks)))) for core in cores.values()]
             cells = [number(value, 3) for value in [*found, sum(found) / len(found)]]
             lines.append(f"| {title}: {option} | " + " | ".join(cells) + " |")
             print(lines[-1], flush=True)
-    if arguments.write:
-        replace_section(arguments.write, "strategy-choices", "\n".join(lines))
+    if options.write:
+        replace_section(options.write, "strategy-choices", "\n".join(lines))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, __doc__))

@@ -1,6 +1,6 @@
 """Puts a trained policy into the package with its model card.
 
-    python benchmarks/release_policy.py --run runs/general-all --verdict results/general
+    python -m benchmarks.policy.release_policy --run runs/general-all --verdict results/general
 
 The card is the policy's JSON: what it was trained on, the commands, what `general_verdict.py` measured, and limits.
 """
@@ -12,17 +12,13 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import tyro
-
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.pretrained import SHIPPED
+from agents.training.general.sources import IMAGE_LEARNER
 from metaal_env.errors import InputError
-from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic
 from metaal_env.tasks import TaskConfig
-
-sys.path.insert(0, str(Path(__file__).parent))
-from general_policy import GLYPHS
 
 LICENCES = {
     "glyphs": "characters of typefaces that come with Python packages, rendered by metaal (fonts: open licences)",
@@ -57,14 +53,17 @@ class Options:
     """Run folder of the policy."""
     verdict: Path
     """Folder of the results of general_verdict.py on the same policy."""
-    learner: Path = Path(GLYPHS) / "learner"
+    learner: Path = Path(IMAGE_LEARNER) / "learner"
     """What it is played with where nobody names a learner: that of images."""
     name: str = "metaal-general"
+    """Name under which it ships."""
     commands: tuple[str, ...] = (
-        "python train_policy.py",
-        "python benchmarks/general_policy.py --data DATA",
-        f"python benchmarks/general_verdict.py --data DATA --policies {GLYPHS} --n-tasks 400 --oracle-tasks 32",
+        "metaal train",
+        "python -m benchmarks.policy.general_policy --data DATA",
+        "python -m benchmarks.policy.general_verdict --data DATA --policies agents/pretrained/metaal-general "
+        "--n-tasks 400 --oracle-tasks 32",
     )
+    """Commands that made and judged it; they stand in the card."""
 
 
 def main(options: Options) -> None:
@@ -85,7 +84,7 @@ def main(options: Options) -> None:
     }
     folder = SHIPPED / options.name
     LearnedStrategy.load(options.run).save(folder / "policy", card)
-    # What evaluate.py plays with this policy when nothing else is asked for.
+    # What evaluation plays with this policy when nothing else is asked for.
     write_atomic(
         folder / "config.json",
         json.dumps({"dataset": "glyphs", "task": asdict(TaskConfig())}, indent=2).encode(),
@@ -96,4 +95,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli(lambda: main(tyro.cli(Options, description=__doc__))))
+    sys.exit(run_command(Options, main, __doc__))

@@ -1,4 +1,4 @@
-"""How often what ``metaal status`` states about the accuracy is true: ``python benchmarks/status_coverage.py``.
+"""How often ``metaal status`` is right about the accuracy: ``python -m benchmarks.robustness.status_coverage``.
 
 Plays labelling sessions whose answers are the true labels. At every checkpoint it compares the 95 % interval of the
 yardstick with the accuracy on items of the same data that the session never saw,
@@ -10,26 +10,24 @@ classes ten are drawn anew for each seed). Data of fewer than 600 items are left
 
 from __future__ import annotations
 
-import os
+import sys
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import numpy as np
 import torch
-import tyro
 from scipy.stats import binomtest
 
 from agents.acquisition.items.items import Items, content_ids, row_contents
+from agents.acquisition.own_head import centred, head_for, scaled
 from agents.acquisition.tool.answers import CHOSEN, RANDOM
 from agents.acquisition.tool.choice import Choice, choose_items
 from agents.acquisition.tool.progress import predictions, progress
 from agents.acquisition.tool.session import Session
-from agents.acquisition.user_pool import centred, head_for, scaled
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.prepare import standardise
+from metaal_env.runtime.command_line import run_command
 
 SYNTHETIC = [f"synthetic:{i}" for i in range(1, 4)]
 CLASSES = 10
@@ -197,7 +195,8 @@ def main(options: Options) -> None:
             tally = tallies[policy][name] = Tally()
             for seed in range(options.seeds):
                 play(*halves(x, y, seed), policy, options, tally)
-            held = [f"{np.mean(v or [np.nan]):.2f}" for v in (tally.fresh, tally.pool, tally.bound_fresh)]
+            counts: list[list[bool]] = [tally.fresh, tally.pool, tally.bound_fresh]
+            held = [f"{np.mean(found):.2f}" if found else "nan" for found in counts]
             print(f"{name:40s} {policy:12s} interval {held[0]} {held[1]}  bound {held[2]}", flush=True)
     for policy, of_policy in tallies.items():
         for line in lines(policy, merged(list(of_policy.values()))):
@@ -208,4 +207,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    sys.exit(run_command(Options, main, __doc__))

@@ -1,6 +1,6 @@
 """Kills trainings with SIGKILL at random moments and compares what they end with with an uninterrupted one.
 
-``python benchmarks/kills.py`` trains on small clusters: meta-training of the learner, imitation,
+``python -m benchmarks.robustness.kills`` trains on small clusters: meta-training of the learner, imitation,
 PPO, verdict. A run is killed twice in each of the three stages, at random moments, and then ends
 undisturbed; runs follow each other until there were enough kills. Every run must end with the files of the
 uninterrupted one, byte for byte, and with no others. Processes are forked from this one, which has all imports
@@ -9,12 +9,9 @@ done, so that kills fall into the training rather than into its start.
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -23,15 +20,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import train_policy
+from agents.training.config import TrainConfig
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.ppo.config import PPOConfig
+from agents.training.run import run as train
 from metaal_env.errors import InputError
 from metaal_env.meta_training.config import MetaTrainConfig
-from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.command_line import run_cli, run_command
 from metaal_env.runtime.files import TEMPORARY
 from metaal_env.tasks import TaskConfig
 
@@ -49,17 +45,18 @@ BEGINS = ("config.json", *STAGES.values())
 @dataclass(frozen=True)
 class Config:
     kills: int = 24
-    """Rounded up to whole runs of `per_stage` in each stage."""
+    """Kills in all, rounded up to whole runs."""
     per_stage: int = 2
+    """Kills of a run in each stage."""
     seed: int = 0
-    """Of the moments."""
+    """Seed of the moments."""
     length: int = 20
     """Checkpoints of each stage."""
 
 
-def training(config: Config, out: Path, data: Path) -> train_policy.TrainConfig:
+def training(config: Config, out: Path, data: Path) -> TrainConfig:
     """A run of seconds whose stages take about equally long."""
-    return train_policy.TrainConfig(
+    return TrainConfig(
         dataset=str(data),
         out=out,
         task=TaskConfig(way=2, pool_size=16, budget=4, reward_per_class=4, test_per_class=4),
@@ -73,7 +70,7 @@ def training(config: Config, out: Path, data: Path) -> train_policy.TrainConfig:
             max_labels=4,
             way=2,
         ),
-        imitation=ImitationConfig(iterations=2 * config.length, n_envs=32, groups=2),
+        imitation=ImitationConfig(iterations=2 * config.length, n_envs=32, shapes_per_rollout=2),
         ppo=PPOConfig(
             iterations=2 * config.length,
             validate_every=2,
@@ -95,29 +92,29 @@ def clusters(file: Path) -> Path:
     return file
 
 
-def child(config: train_policy.TrainConfig, log: Path) -> None:
-    """What ``python train_policy.py`` does, with its output in a file."""
+def child(config: TrainConfig, log: Path) -> None:
+    """What ``metaal train`` does, with its output in a file."""
     with log.open("ab", 0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.exit(run_cli(lambda: train_policy.main(config)))
+    sys.exit(run_cli(lambda: train(config)))
 
 
-def start(config: train_policy.TrainConfig) -> multiprocessing.process.BaseProcess:
+def start(config: TrainConfig) -> multiprocessing.process.BaseProcess:
     config.out.mkdir(exist_ok=True)
     process = multiprocessing.get_context("fork").Process(target=child, args=(config, config.out / "log.txt"))
     process.start()
     return process
 
 
-def finish(process: multiprocessing.process.BaseProcess, config: train_policy.TrainConfig) -> None:
+def finish(process: multiprocessing.process.BaseProcess, config: TrainConfig) -> None:
     process.join()
     if process.exitcode:
         said = (config.out / "log.txt").read_text().splitlines()[-1:]
         raise InputError(f"out={str(config.out)!r}: a run ended with code {process.exitcode} ({said}).")
 
 
-def durations(process: multiprocessing.process.BaseProcess, config: train_policy.TrainConfig) -> list[float]:
+def durations(process: multiprocessing.process.BaseProcess, config: TrainConfig) -> list[float]:
     """Seconds that an uninterrupted run spends in each stage."""
     seconds = []
     for file in BEGINS:
@@ -129,7 +126,7 @@ def durations(process: multiprocessing.process.BaseProcess, config: train_policy
 
 
 def kill(
-    config: train_policy.TrainConfig, rng: np.random.Generator, seconds: list[float], per_stage: int
+    config: TrainConfig, rng: np.random.Generator, seconds: list[float], per_stage: int
 ) -> tuple[Counter[str], int]:
     """Kills a run `per_stage` times in each stage and lets it end; kills by the stage they fell in, and temporary
     files they left.
@@ -155,7 +152,7 @@ def kill(
     return kills, left
 
 
-def contents(config: train_policy.TrainConfig) -> dict[str, bytes]:
+def contents(config: TrainConfig) -> dict[str, bytes]:
     """Every file of a run but logs, pictures, the lock, the settings (they name the folder) and the checkpoints, whose
     bytes torch does not promise; of these and of pictures only the names."""
     files = {str(f.relative_to(config.folder)): f for f in config.folder.rglob("*") if f.is_file()}
@@ -208,4 +205,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli(lambda: main(tyro.cli(Config, description=__doc__))))
+    sys.exit(run_command(Config, main, __doc__))

@@ -1,16 +1,12 @@
 """Memory and open files over 10⁶ environment steps and 10⁴ queries.
 
-``python benchmarks/soak.py`` asks ``query`` for picks in pools of changing size and columns, by the default policy
-and by a rule, then plays random valid items in the vector environment. Resident set and open files are sampled
-forty times each; growth compares the median of the last quarter with that of the quarter after warm-up (the first),
-so that it does not hang on one sample.
+``python -m benchmarks.robustness.soak`` asks ``query`` for picks in pools of changing size and columns, by
+the default policy and by a rule, then plays random valid items in the vector environment. Resident set and open files
+are sampled forty times each; growth compares the median of the last quarter with that of the quarter after warm-up
+(the first), so that it does not hang on one sample.
 """
 
 from __future__ import annotations
-
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import ctypes
 import gc
@@ -23,14 +19,12 @@ from typing import NamedTuple
 
 import numpy as np
 import psutil
-import torch
-import tyro
 from tqdm import tqdm
 
 from agents.acquisition import query
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
-from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.command_line import run_command
 from metaal_env.vector_env import MetaALVectorEnv
 
 SAMPLES = 40
@@ -39,14 +33,21 @@ SAMPLES = 40
 @dataclass(frozen=True)
 class Config:
     steps: int = 10**6
-    """Of single environments."""
+    """Steps of single environments."""
     queries: int = 10**4
+    """Calls of agents.acquisition.query."""
     num_envs: int = 64
+    """Environments that step together."""
     dataset: str = "glyphs"
+    """Registered data set or file."""
     learner: str = "prototype"
+    """Inner learner: a registered name or a saved one."""
     way: int = 10
+    """Classes per task."""
     budget: int = 20
+    """Labels per episode."""
     seed: int = 0
+    """Seed of pools and actions."""
 
     def __post_init__(self) -> None:
         for name, least in (("steps", SAMPLES * self.num_envs * self.budget), ("queries", SAMPLES)):
@@ -105,7 +106,7 @@ def soak(
     work: Iterator[None], times: int, samples: int = SAMPLES, tell: Callable[[], object] = lambda: None
 ) -> list[Usage]:
     """Usage at equally spaced moments of `times` pieces of work."""
-    found = []
+    found: list[Usage] = []
     for done in range(1, times + 1):
         next(work)
         tell()
@@ -122,7 +123,6 @@ def growth(values: list[int]) -> float:
 
 
 def main(config: Config) -> None:
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     # Queries first: they are small, and memory that the environment has freed could hide what they keep.
     rounds = config.steps // (config.num_envs * config.budget)
     for name, work, times, number in (
@@ -143,4 +143,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli(lambda: main(tyro.cli(Config, description=__doc__))))
+    sys.exit(run_command(Config, main, __doc__))

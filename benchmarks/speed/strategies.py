@@ -1,4 +1,4 @@
-"""Time per query beside scikit-activeml, same pool and labels: ``python benchmarks/strategies.py``.
+"""Time per query beside scikit-activeml, same pool and labels: ``python -m benchmarks.speed.strategies``.
 
 Both sides start from arrays: ours builds a view of one pool and adapts the learner where the rule reads it, theirs
 fits its classifier (``fit_clf=True``, its default); ``--fitted`` hands theirs a classifier that is fitted already,
@@ -9,24 +9,23 @@ The look-ahead rules of scikit-activeml are left out above ``--slow-limit`` item
 
 from __future__ import annotations
 
-import argparse
-import os
+import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import numpy as np
 import torch
-from strategy_table import replace_section
 
 from agents.loading import load_strategy
 from agents.strategies import Strategy
+from benchmarks.sections import replace_section
 from metaal_env.learners import LEARNERS, InnerLearner
 from metaal_env.pool.view import PoolView
+from metaal_env.runtime.command_line import run_command
 
 CLASSES, DIMENSIONS, LABELS = 5, 64, 50
 
@@ -64,9 +63,12 @@ def references(x: np.ndarray, y: np.ndarray, fit: bool) -> dict[str, tuple[Calla
         "margin": "margin_sampling",
         "entropy": "entropy",
     }
+
+    def uncertainty(method: str) -> object:
+        return pool.UncertaintySampling(method=method).query(x, y, **fitted)
+
     calls: dict[str, tuple[Callable[[], object], bool]] = {
-        name: (lambda m=method: pool.UncertaintySampling(method=m).query(x, y, **fitted), False)
-        for name, method in unsure.items()
+        name: (partial(uncertainty, method), False) for name, method in unsure.items()
     }
     discriminator = SklearnClassifier(LogisticRegression(max_iter=500), classes=[0, 1])
     return calls | {
@@ -108,19 +110,28 @@ def query(
     return strategy.select(PoolView.from_arrays(x, probs, labels, budget=10, learner=learner))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--slow-limit", type=int, default=1000)
-    parser.add_argument("--fitted", action="store_true", help="their classifier is fitted beforehand")
-    parser.add_argument("--write", type=Path, help="Markdown file whose section is replaced")
-    parser.add_argument("--only", nargs="*", help="names of strategies")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+@dataclass(frozen=True)
+class Options:
+    """What to time."""
+
+    sizes: tuple[int, ...] = (100, 1000)
+    """Items of the pools."""
+    repeats: int = 5
+    """Calls of each side; medians are reported."""
+    slow_limit: int = 1000
+    """Largest pool for look-ahead rules of scikit-activeml."""
+    fitted: bool = False
+    """Hand scikit-activeml a classifier that is fitted beforehand."""
+    write: Path | None = None
+    """Markdown file whose section is replaced."""
+    only: tuple[str, ...] = ()
+    """Names of strategies; all by default."""
+
+
+def main(options: Options) -> None:
     warnings.simplefilter("ignore")
     lines: list[str] = [""]
-    for size in arguments.sizes:
+    for size in options.sizes:
         rng = np.random.default_rng(0)
         truth = rng.integers(0, CLASSES, size)
         x = rng.normal(size=(CLASSES, DIMENSIONS))[truth] + 1.5 * rng.normal(size=(size, DIMENSIONS))
@@ -131,12 +142,12 @@ def main() -> None:
         lines += ["", title, "", "| strategy | ours ms | theirs ms | ratio |", "|---|---|---|---|"]
         print("\n".join(lines[-5:]))
         ratios = []
-        for name, (theirs, slow) in references(x, y, not arguments.fitted).items():
-            if (slow and size > arguments.slow_limit) or (arguments.only and name not in arguments.only):
+        for name, (theirs, slow) in references(x, y, not options.fitted).items():
+            if (slow and size > options.slow_limit) or (options.only and name not in options.only):
                 continue
             strategy = load_strategy(name)
 
-            repeats = 1 if slow and size >= 1000 else arguments.repeats
+            repeats = 1 if slow and size >= 1000 else options.repeats
             needed = None if name in GEOMETRIC else learner
             mine, other = median_seconds(partial(query, strategy, x, labels, needed), theirs, repeats)
             ratios.append(other / mine)
@@ -144,11 +155,11 @@ def main() -> None:
             print(lines[-1], flush=True)
         lines.append(f"| median ratio | | | {np.median(ratios):.1f} |")
         print(lines[-1])
-    if arguments.write:
-        sizes = " ".join(map(str, arguments.sizes))
-        lines[0] = f"`python benchmarks/strategies.py --sizes {sizes}{' --fitted' * arguments.fitted}`"
-        replace_section(arguments.write, "strategy-speed", "\n".join(lines))
+    if options.write:
+        sizes = " ".join(map(str, options.sizes))
+        lines[0] = f"`python -m benchmarks.speed.strategies --sizes {sizes}{' --fitted' * options.fitted}`"
+        replace_section(options.write, "strategy-speed", "\n".join(lines))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, __doc__))

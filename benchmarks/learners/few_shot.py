@@ -1,6 +1,6 @@
 """Meta-trains and measures every inner learner on Omniglot: few-shot accuracy and acquisition-like supports.
 
-``python benchmarks/few_shot.py --dataset omniglot_28.npz`` trains on the background alphabets (each class also
+``python -m benchmarks.learners.few_shot --dataset omniglot_28.npz`` trains on the background alphabets (each class also
 turned by 90°, 180° and 270°, every image a little distorted), measures on the evaluation alphabets, and writes one
 JSON per learner, the table of docs/learners.md and the log of the trainings. The prototypical network is trained
 from scratch; the others start from its body. Finished learners are skipped and an interrupted training
@@ -8,10 +8,6 @@ continues, so it can be stopped at any time; ``--learners protonet maml_head --i
 """
 
 from __future__ import annotations
-
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
 import sys
@@ -22,20 +18,20 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
-from few_shot_measure import measure
-from few_shot_table import describe, joined_logs, table
-from strategy_table import replace_section
 
+from benchmarks.learners.few_shot_measure import measure
+from benchmarks.learners.few_shot_table import describe, joined_logs, table
+from benchmarks.sections import replace_section
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.datasets.unseen_classes import ROTATIONS, turned
 from metaal_env.errors import InputError
 from metaal_env.learners import InnerLearner, build_learner, load_learner, save_learner
+from metaal_env.make import check_device
 from metaal_env.meta_training.config import MetaTrainConfig
 from metaal_env.meta_training.evaluate import Report
 from metaal_env.meta_training.train import meta_train
-from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic
 
 
@@ -109,18 +105,21 @@ class Config:
     redo: bool = False
     """Measure again what was measured before."""
     seed: int = 0
-    device: str = "cpu"
+    """Seed of weights and training tasks."""
+    device: str = "auto"
+    """auto, cpu or cuda. auto takes the GPU if there is one."""
 
 
 def main(config: Config) -> None:
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     data = load_dataset(config.dataset)
     for name in config.learners:
         result = config.out / f"{name}.json"
         if result.is_file() and not config.redo:
             continue
         learner, training = obtain(config, name, data)
-        figures = measure(learner.to(config.device), data.split("test"), config.tasks, config.ways)
+        figures = measure(
+            learner.to(check_device(config.device)), data.split("test"), config.tasks, config.ways
+        )
         record = {"experiment": asdict(EXPERIMENTS[name]), "training": training, **figures}
         write_atomic(result, json.dumps(record, indent=1).encode())
         print(f"{name}: {describe(record)}", flush=True)
@@ -141,7 +140,7 @@ def obtain(config: Config, name: str, data: ClassDataset) -> tuple[InnerLearner,
         return load_learner(stem, shape), json.loads(stem.with_suffix(".json").read_text())["summary"]
     torch.manual_seed(config.seed)
     options = {"width": config.width} | row.options
-    learner = build_learner(row.learner, shape, **options).to(config.device)
+    learner = build_learner(row.learner, shape, **options).to(check_device(config.device))
     if row.start is not None:
         body = config.out / "learners" / row.start
         if not body.with_suffix(".json").is_file():
@@ -199,4 +198,4 @@ def take_over(learner: InnerLearner, start: InnerLearner, heads: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli(lambda: main(tyro.cli(Config, description=__doc__))))
+    sys.exit(run_command(Config, main, __doc__))

@@ -1,6 +1,6 @@
 """Adaptations per second of every learner: all episodes at once against a Python loop over them.
 
-``python benchmarks/inner_loop.py`` adapts to 10 labels of 5 classes, from prepared features: the work of one
+``python -m benchmarks.speed.inner_loop`` adapts to 10 labels of 5 classes, from prepared features: the work of one
 environment step. Both sides alternate in one process, so that their ratio does not depend on how busy the machine
 is. The bound is what the machine could do at best: its measured matrix-product rate over the floating-point
 operations that PyTorch counts, or its measured copy rate over the bytes that adaptation must read and write (labelled
@@ -9,24 +9,22 @@ features, adapted tensors), whichever is lower; linear solves and element-wise w
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from metaal_env.learners import InnerLearner, build_learner
+from metaal_env.make import check_device
+from metaal_env.runtime.command_line import run_command
 
 LEARNERS: dict[str, tuple[str, dict[str, Any]]] = {
     "protonet": ("protonet", {}),
@@ -46,6 +44,7 @@ LEARNERS: dict[str, tuple[str, dict[str, Any]]] = {
 @dataclass(frozen=True)
 class Config:
     learners: tuple[str, ...] = tuple(LEARNERS)
+    """Learners to time."""
     batches: tuple[int, ...] = (1, 4, 16, 64, 256)
     """Episodes at once."""
     repeats: int = 3
@@ -53,12 +52,13 @@ class Config:
     most_seconds: float = 1.0
     """No larger batches of a learner once one takes longer than this."""
     width: int = 32
-    device: str = "cpu"
+    """Filters of Conv4's second block."""
+    device: str = "auto"
+    """auto, cpu or cuda. auto takes the GPU if there is one."""
 
 
 def main(config: Config) -> None:
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    device = torch.device(config.device)
+    device = check_device(config.device)
     flops, bandwidth = peaks(device)
     console = Console(width=100)
     console.print(
@@ -129,7 +129,7 @@ class Flops(TorchDispatchMode):
         return out
 
 
-def seconds(call: Callable[[], None], device: torch.device, least: float = 0.05) -> float:
+def seconds(call: Callable[[], object], device: torch.device, least: float = 0.05) -> float:
     """Mean time of a call over at least `least` seconds."""
     calls, begin = 0, time.perf_counter()
     while True:
@@ -155,4 +155,4 @@ def peaks(device: torch.device) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    sys.exit(run_command(Config, main, __doc__))

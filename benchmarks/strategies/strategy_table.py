@@ -1,4 +1,4 @@
-"""Mean AULC of every strategy on paired unseen tasks: ``python benchmarks/strategy_table.py --data FOLDER``.
+"""Mean AULC of every strategy on paired unseen tasks: ``python -m benchmarks.strategies.strategy_table --data FOLDER``.
 
 The folder holds the npz files of the benchmark data (``METAAL_BENCHMARK_DATA`` names it as well); what it lacks is
 left out with a note. Images need ``--learner``, a saved inner learner that fits them; vectors are played with
@@ -9,38 +9,28 @@ default were chosen on validation classes; nothing is chosen on these tasks.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import numpy as np
-from tqdm import tqdm
 
 from agents.evaluation.episodes import Episodes
 from agents.evaluation.measures import aulc, coverage
 from agents.evaluation.paired import pair
-from agents.evaluation.protocol.cells import cells_of, pending
-from agents.evaluation.protocol.loading import (
-    learner_digest,
-    learner_fits,
-    load_parts,
-    load_split,
-    strategy_digest,
-)
-from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
-from agents.evaluation.protocol.rows import read_results
+from agents.evaluation.play_protocol import play_protocol
+from agents.evaluation.protocol.loading import strategy_digest
+from agents.evaluation.protocol.protocol import Contestant, Protocol
+from agents.evaluation.protocol.scenarios import fitted_scenario
 from agents.evaluation.report.formats import number, show
 from agents.evaluation.statistics.comparisons import mean_of
 from agents.evaluation.statistics.intervals import bootstrap, difference
-from agents.evaluation.workers import run_cells
 from agents.strategies import STRATEGIES
-from metaal_env.errors import InputError
-from metaal_env.sampler import TaskSampler, fit_task
+from benchmarks.sections import replace_section
+from metaal_env.errors import InputError, unknown_name
+from metaal_env.runtime.command_line import run_command
 from metaal_env.tasks import TaskConfig
 
 
@@ -100,31 +90,13 @@ def plan(
             continue
         chosen = learner if group.image else "prototype"
         try:
-            whole = load_split(source, group.split)
-            if not learner_fits(chosen, whole):
-                raise InputError(f"the learner does not fit inputs of shape {whole.input_shape}")
-            task, _ = fit_task(group.task, whole, set())
-            TaskSampler(whole, task)
-            learned = load_parts(source, group.split, chosen)[1]
-            digests = whole.fingerprint, learner_digest(chosen, learned)
+            scenarios.append(fitted_scenario(source, group.split, chosen, group.task))
         except InputError as error:
             notes.append(str(error).replace(f"{data}/", ""))
-            continue
-        scenarios.append(Scenario(source, group.split, task, chosen, *digests))
     if not scenarios:
         return None, notes
     contestants = tuple(Contestant(Path(name).name, name, strategy_digest(name)) for name in names)
     return Protocol(tuple(scenarios), contestants, group.tasks or tasks), notes
-
-
-def play(protocol: Protocol, folder: Path, title: str, workers: int) -> dict[str, Episodes]:
-    """Plays the cells that have no rows yet; returns every strategy's episodes."""
-    everything = protocol.joined_to(folder / "protocol.json")
-    todo = pending(cells_of(protocol, folder), protocol)
-    everything.save(folder / "protocol.json")
-    with tqdm(total=len(todo), desc=title, disable=not todo) as bar:
-        run_cells(todo, workers=workers, done=lambda cell: bar.update())
-    return read_results(folder, everything)
 
 
 def column(results: Mapping[str, Episodes]) -> dict[str, str]:
@@ -175,50 +147,62 @@ def markdown(found: Mapping[str, Mapping[str, Episodes]], notes: Sequence[str], 
     return "\n".join(lines).rstrip()
 
 
-def replace_section(path: Path, mark: str, text: str) -> None:
-    """Puts `text` between ``<!-- mark -->`` and ``<!-- /mark -->`` of a file; appends them where there are none."""
-    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
-    old = path.read_text() if path.is_file() else ""
-    head, found, rest = old.partition(begin)
-    tail = rest.partition(end)[2] if found else ""
-    path.write_text(f"{head if found else old}{begin}\n{text}\n{end}{tail or chr(10)}")
+@dataclass(frozen=True)
+class Options:
+    """What to play."""
+
+    data: Path | None = None
+    """Folder of the benchmark data; METAAL_BENCHMARK_DATA names it as well."""
+    learner: str = ""
+    """Saved inner learner for images."""
+    tasks: int = 200
+    """Tasks per data set, where a column does not say otherwise."""
+    groups: tuple[str, ...] = tuple(GROUPS)
+    """Columns of the table."""
+    strategies: tuple[str, ...] = tuple(STRATEGIES)
+    """Rules to play; all by default."""
+    fitted: tuple[str, ...] = ()
+    """Folders of fitted strategies to play as well."""
+    out: Path = Path("results/strategy_table")
+    """Folder of the rows."""
+    workers: int = 1
+    """Local processes."""
+    write: Path | None = None
+    """Markdown file whose section is replaced."""
+
+    def __post_init__(self) -> None:
+        for argument, names, known in (
+            ("groups", self.groups, GROUPS),
+            ("strategies", self.strategies, STRATEGIES),
+        ):
+            if unknown := [name for name in names if name not in known]:
+                raise unknown_name(argument, unknown[0], known)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder of the benchmark data")
-    parser.add_argument("--learner", default="", help="saved inner learner for images")
-    parser.add_argument("--tasks", type=int, default=200)
-    parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=list(GROUPS))
-    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES))
-    parser.add_argument("--fitted", nargs="+", default=[], help="folders of fitted strategies")
-    parser.add_argument("--out", type=Path, default=Path("results/strategy_table"))
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--write", type=Path, help="Markdown file whose section is replaced")
-    arguments = parser.parse_args()
+def main(options: Options) -> None:
     environment = os.environ.get("METAAL_BENCHMARK_DATA")
-    data = arguments.data or (Path(environment) if environment else None)
-    names = [*arguments.strategies, *arguments.fitted]
+    data = options.data or (Path(environment) if environment else None)
+    names = [*options.strategies, *options.fitted]
     found: dict[str, dict[str, Episodes]] = {}
     notes: list[str] = []
-    for title in arguments.groups:
-        protocol, missing = plan(GROUPS[title], data, arguments.learner, names, arguments.tasks)
+    for title in options.groups:
+        protocol, missing = plan(GROUPS[title], data, options.learner, names, options.tasks)
         notes += missing
         if protocol is not None:
-            folder = arguments.out / title.lower().replace(" + ", "-")
-            found[title] = play(protocol, folder, title, arguments.workers)
+            folder = options.out / title.lower().replace(" + ", "-")
+            found[title] = play_protocol(protocol, folder, workers=options.workers, title=title)
     for note in notes:
         print(f"left out: {note}", file=sys.stderr)
     if not found:
-        sys.exit("nothing to play: give --data, and --learner for images")
-    command = "python benchmarks/strategy_table.py --data DATA --learner LEARNER"
-    if arguments.fitted:
-        command += " --fitted " + " ".join(f"runs/{Path(name).name}" for name in arguments.fitted)
+        raise InputError("data: there is nothing to play; give --data, and --learner for images.")
+    command = "python -m benchmarks.strategies.strategy_table --data DATA --learner LEARNER"
+    if options.fitted:
+        command += " --fitted " + " ".join(f"runs/{Path(name).name}" for name in options.fitted)
     text = markdown(found, notes, command)
     print(text)
-    if arguments.write:
-        replace_section(arguments.write, "strategy-table", text)
+    if options.write:
+        replace_section(options.write, "strategy-table", text)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, __doc__))

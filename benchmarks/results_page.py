@@ -42,7 +42,10 @@ AGAINST = {
 MEASURED = (
     ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations")),
     ("Own pools", ("own_digits", "own_intents", "own_time", "own_scale", "own_utilities", "status")),
-    ("Learners and the environment", ("learners_untrained", "learners_supports", "learners_speed", "vector_env")),
+    (
+        "Learners and the environment",
+        ("learners_untrained", "learners_supports", "learners_speed", "vector_env"),
+    ),
 )
 """Heading → tables below it, each a file of docs/measured."""
 

@@ -84,33 +84,33 @@ def _shipped(folder: Path, changed: int) -> Strategy:
     return _policy(folder)
 
 
-def _from_file(path: Path, name: str, seed: int, what: str) -> Strategy:
+def _from_file(path: Path, name: str, seed: int, subject: str) -> Strategy:
     """Imports a user's file once and builds the strategy `name` in it."""
     if not path.is_file():
-        raise InputError(f"{what}: there is no file {str(path)!r}; check the path.")
+        raise InputError(f"{subject}: there is no file {str(path)!r}; check the path.")
     module_spec = importlib.util.spec_from_file_location(f"metaal_user_{path.stem}", path)
     assert module_spec is not None and module_spec.loader is not None  # a .py file always has a loader
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:
-        raise InputError(f"{what}: importing the file raised {error!r}; mend the file.") from error
+        raise InputError(f"{subject}: importing the file raised {error!r}; mend the file.") from error
     found = getattr(module, name, None)
     if is_query_strategy(found):
         return QueryStrategyAdapter(found() if inspect.isclass(found) else found, seed=seed)
     if not (inspect.isclass(found) and issubclass(found, Strategy)):
         raise InputError(
-            f"{what}: {name!r} is not a Strategy subclass in that file; "
+            f"{subject}: {name!r} is not a Strategy subclass in that file; "
             f"its classes are: {', '.join(_own_classes(module)) or 'none'}."
         )
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
-        raise InputError(f"{what}: the class lacks {missing}; define it.")
+        raise InputError(f"{subject}: the class lacks {missing}; define it.")
     try:
         return found(seed=seed)
     except TypeError as error:
         raise InputError(
-            f"{what}: cannot be built with seed={seed} alone ({error}); give its other parameters defaults."
+            f"{subject}: cannot be built with seed={seed} alone ({error}); give its other parameters defaults."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Small operations on batches of padded pools: rows taken, distances, means, standard scores, unit ranges."""
+"""Small operations on batches of padded pools: rows, distances, means, standard scores, unit ranges."""
 
 from __future__ import annotations
 
@@ -59,5 +59,5 @@ def unit_range(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def as_tie_break(scores: Tensor, mask: Tensor) -> Tensor:
-    """Returns (B, N) double scores brought into [0, 1) in the same order, to decide between equal ranks."""
+    """Maps scores to (B, N) doubles in [0, 1) of the same order, to decide between equal ranks."""
     return 0.999 * unit_range(scores.double(), mask)

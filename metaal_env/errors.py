@@ -1,4 +1,4 @@
-"""The one exception that bad input raises: it names the argument, the value and the mend."""
+"""The exceptions that bad input raises; they name the argument, the value and the remedy."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Something the caller gave cannot be used.
+    """Reports an unusable argument, file or option.
 
-    The command lines print the message as one sentence and exit with code 2; as a library it is an
-    ordinary `ValueError`.
+    The command lines print the message as one sentence and exit with code 2. In a library it is an ordinary
+    `ValueError`.
     """
 
 
 class InputTypeError(InputError, TypeError):
-    """An argument of the wrong type; also a `TypeError`, as scikit-activeml raises."""
+    """Reports an argument of the wrong type; also a `TypeError`, as scikit-activeml raises."""
 
 
 class FileError(InputError, OSError):
-    """A file or folder that cannot be written; also an `OSError`."""
+    """Reports a file or folder that cannot be written; also an `OSError`."""
 
 
 class OptionError(InputError, TypeError):
-    """An unknown option; also a `TypeError` in Python's words.
+    """Reports an unknown option; also a `TypeError` in Python's words.
 
-    Clients such as TorchRL offer options of their own and withdraw them at a `TypeError` that says
-    "unexpected keyword argument".
+    Clients such as TorchRL pass options of their own and withdraw them at a `TypeError` that says "unexpected
+    keyword argument".
     """
 
 
 def brief(error: BaseException | str, most: int = 200) -> str:
-    """A library's message on one line and short enough for a sentence: some quote whole files."""
+    """Returns a library's message on one line, cut to fit in a sentence: some messages quote whole files."""
     text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= most else f"{text[:most]}…"
 
 
 def unknown_name(argument: str, value: object, known: Iterable[str]) -> InputError:
-    """The error for a name outside a registry; it suggests the nearest valid one.
+    """Returns the error for a name outside a registry; it suggests the nearest valid one.
 
     Args:
-        argument: what the caller knows the value as, e.g. ``"dataset"``.
+        argument: the caller's name of the argument, e.g. ``"dataset"``.
         value: the name that was not found.
         known: every valid name.
     """

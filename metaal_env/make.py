@@ -1,4 +1,4 @@
-"""From names to a running core: the one place where data set, learner, tasks and reward are put together."""
+"""`make_core`: puts data set, learner, tasks and reward together, given by name."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def make_core(
     device: str | torch.device = "auto",
     **task_options: Any,
 ) -> Core:
-    """A core from names.
+    """Builds a core from names.
 
     Args:
         dataset: registered name, path of a file or folder, or a `ClassDataset`.
-        split: which classes tasks are made of.
+        split: part of the data set from which tasks are drawn.
         learner: registered name, saved learner or run folder, or an `InnerLearner`.
-        task: what tasks look like; `task_options` (``way=5, budget=10, …``) override its fields. Without it,
+        task: settings of the tasks; `task_options` (``way=5, budget=10, …``) override its fields. Without `task`,
             defaults that the data cannot supply are lowered with a warning that names them; options are not.
         reward: registered name or a callable.
-        target_accuracy: in (0, 1]; ends episodes early.
+        target_accuracy: accuracy in (0, 1] at which episodes end early.
         device: ``"cpu"``, a CUDA device, or ``"auto"``: the GPU if there is one, else the CPU.
 
     Raises:
-        InputError: anything unknown, out of range or not fitting together.
+        InputError: an argument is unknown, out of range or does not fit another.
     """
     use_one_thread_after_fork()
     known = {f.name for f in fields(TaskConfig)}

@@ -1,4 +1,4 @@
-"""`play_out`: episodes from their start to their end, one label at a time."""
+"""`play_out`: plays episodes to their end, one label at a time."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from metaal_env.episode import EpisodeState
 from metaal_env.pool.view import PoolView
 
 Pick = Callable[[PoolView, LabelOracle], Tensor]
-"""What labels next: the view of R episodes and who knows their hidden labels → (R,) int64 pool positions."""
+"""Chooses the next items: maps the view of R episodes and their oracle to (R,) int64 pool positions."""
 
 
 class Moment(NamedTuple):
-    """One label in each of R running episodes."""
+    """Holds one label in each of R running episodes."""
 
-    running: Tensor  # (R,) int64 which of the B episodes these are
-    view: PoolView  # what was known before the label
-    actions: Tensor  # (R,) int64 what was labelled
+    running: Tensor  # (R,) int64 positions of these episodes among the B
+    view: PoolView  # before the label
+    actions: Tensor  # (R,) int64 pool positions that were labelled
     result: StepResult
     state: EpisodeState  # after the label
 
@@ -30,11 +30,10 @@ class Moment(NamedTuple):
 def play_out(core: Core, state: EpisodeState, pick: Pick) -> Iterator[Moment]:
     """Plays B episodes to their ends and yields after every label.
 
-    Episodes leave the batch when their budget is spent or their pool is empty, so that nobody plays on beyond a
-    budget. `core.target_accuracy` ends none.
+    Episodes leave the batch when their budget is spent or their pool is empty. `core.target_accuracy` ends none.
 
     Args:
-        state: where they start; it is stepped in place until an episode leaves.
+        state: start of the episodes; it is stepped in place until an episode leaves.
         pick: chooses the items.
     """
     running = torch.arange(len(state), device=core.device)

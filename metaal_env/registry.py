@@ -1,4 +1,4 @@
-"""`Registry`: names of one kind of thing, filled by a decorator."""
+"""`Registry`: maps names to objects of one kind, and is filled by a decorator."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ T = TypeVar("T")
 
 
 class Registry(dict[str, T]):
-    """Names of one kind of thing; looking up an unknown name raises `InputError` with the nearest."""
+    """Maps names to objects of one kind; looking up an unknown name raises `InputError` with the nearest."""
 
     def __init__(self, kind: str):
         super().__init__()
         self.kind = kind
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator: ``@LEARNERS.register("maml")``. Raises `ValueError` when the name is taken."""
+        """Registers the decorated object, as in ``@LEARNERS.register("maml")``.
+
+        Raises:
+            ValueError: the name is taken.
+        """
 
         def add(value: T) -> T:
             if name in self:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def project(view: PoolView, row: int = 0) -> np.ndarray:
-    """(n, 2) coordinates of one episode's real items: its two principal components, signs fixed."""
+    """Returns (n, 2) coordinates of one episode's real items: its two principal components, signs fixed."""
     items = view.embeddings[row][view.valid[row]].detach().cpu().double()
     centred = items - items.mean(0)
     if min(centred.shape) < 2:
@@ -31,16 +31,16 @@ def draw_pool(axes: Axes, view: PoolView, row: int = 0, images: Tensor | None = 
     """Draws one episode: grey = unlabelled, colours = revealed classes, numbers = the order of the picks.
 
     Args:
-        axes: where to draw.
-        view: what is known of the pools.
-        row: which of them to draw.
-        images: (N, C, H, W) uint8, the pool's items; they are drawn in place of points.
+        axes: matplotlib axes to draw on.
+        view: view of B pools.
+        row: the pool to draw.
+        images: (N, C, H, W) uint8 images of the pool's items, which are drawn in place of points.
     """
     valid = view.valid[row].cpu().numpy()
-    place = np.cumsum(valid) - 1  # pool position → row of `points`
+    point_of = np.cumsum(valid) - 1  # pool position → row of `points`
     points, labels = project(view, row), view.labels[row].cpu().numpy()[valid]
     # A class keeps its colour for the whole episode; a distractor is black.
-    picks = [(place[p], labels[place[p]]) for p in view.order[row].cpu().numpy() if p >= 0]
+    picks = [(point_of[p], labels[point_of[p]]) for p in view.order[row].cpu().numpy() if p >= 0]
     colours = {item: f"C{label % 10}" if label >= 0 else "black" for item, label in picks}
     if images is not None:
         draw_images(axes, points, images[view.valid[row].to(images.device)], colours)
@@ -55,7 +55,7 @@ def draw_pool(axes: Axes, view: PoolView, row: int = 0, images: Tensor | None = 
 
 
 def title(view: PoolView, accuracy: float, row: int = 0) -> str:
-    """One line: labels bought, classes seen, accuracy on the reward set."""
+    """Returns one line: labels bought, classes seen, accuracy on the reward set."""
     used = int(view.budget[row] - view.budget_left[row])
     return (
         f"{used}/{int(view.budget[row])} labels · {int(view.seen[row].sum())}/{int(view.way[row])} classes seen · "
@@ -78,7 +78,7 @@ def render_rgb(view: PoolView, accuracy: float, row: int = 0, images: Tensor | N
 
 
 def render_ansi(view: PoolView, accuracy: float, row: int = 0) -> str:
-    """The title, and the picks in order with the class that each revealed."""
+    """Returns the title, and the picks in order with the class that each revealed."""
     picks = [int(p) for p in view.order[row] if p >= 0]
     shown = [f"{p}→{int(view.labels[row, p]) if view.labels[row, p] >= 0 else '–'}" for p in picks]
     return title(view, accuracy, row) + "\npicks (item→class): " + (" ".join(shown) or "none yet") + "\n"

@@ -17,17 +17,16 @@ REWARDS: Registry[Reward] = Registry("reward")
 
 
 def _remaining(used: Tensor, budget: Tensor) -> Tensor:
-    """Share of the learning curve that an improvement at this action still lifts."""
+    """Returns the share of the learning curve that an improvement at this action still lifts."""
     return (budget - used + 1) / budget
 
 
 @REWARDS.register("aulc")
 def aulc(before: Metrics, after: Metrics, used: Tensor, budget: Tensor, terminated: Tensor) -> Tensor:
-    """Gain in accuracy, weighted by the share of the curve it lifts.
+    """Computes the gain in accuracy, weighted by the share of the curve it lifts.
 
-    With T actions, Σ_t (a_t − a_{t−1}) (T − t + 1) / T = (1/T) Σ_t a_t − a_0: the undiscounted return is the
-    area under the learning curve above the start, which all strategies share. Credit falls on the action
-    that earned it.
+    With T actions, Σ_t (a_t − a_{t−1}) (T − t + 1) / T = (1/T) Σ_t a_t − a_0. So the undiscounted return is the area
+    under the learning curve above the start, which all strategies share. Credit goes to the action that earned it.
     """
     return (after.accuracy - before.accuracy) * _remaining(used, budget)
 
@@ -36,7 +35,7 @@ def aulc(before: Metrics, after: Metrics, used: Tensor, budget: Tensor, terminat
 def likelihood_aulc(
     before: Metrics, after: Metrics, used: Tensor, budget: Tensor, terminated: Tensor
 ) -> Tensor:
-    """`aulc` of the mean probability of the true class: the same area with less noise per action."""
+    """Computes `aulc` with the mean probability of the true class, which has less noise per action."""
     return (after.likelihood - before.likelihood) * _remaining(used, budget)
 
 
@@ -44,7 +43,7 @@ def likelihood_aulc(
 def accuracy_gain(
     before: Metrics, after: Metrics, used: Tensor, budget: Tensor, terminated: Tensor
 ) -> Tensor:
-    """a_t − a_{t−1}; the return is the final accuracy above the start."""
+    """Computes a_t − a_{t−1}; the return is the final accuracy above the start."""
     return after.accuracy - before.accuracy
 
 
@@ -52,7 +51,7 @@ def accuracy_gain(
 def log_loss_decrease(
     before: Metrics, after: Metrics, used: Tensor, budget: Tensor, terminated: Tensor
 ) -> Tensor:
-    """Decrease of the log-loss in nats."""
+    """Computes the decrease of the log-loss in nats."""
     return before.log_loss - after.log_loss
 
 
@@ -60,11 +59,11 @@ def log_loss_decrease(
 def final_accuracy(
     before: Metrics, after: Metrics, used: Tensor, budget: Tensor, terminated: Tensor
 ) -> Tensor:
-    """The accuracy at the end of the episode, 0 before."""
+    """Returns the accuracy at the end of the episode, and 0 before."""
     return torch.where(terminated, after.accuracy, 0.0)
 
 
 @REWARDS.register("label_cost")
 def label_cost(before: Metrics, after: Metrics, used: Tensor, budget: Tensor, terminated: Tensor) -> Tensor:
-    """−1 per label until the episode ends; with a target accuracy the return is −labels to target."""
+    """Returns −1 per label until the episode ends; with a target accuracy the return is −labels to target."""
     return -torch.ones_like(after.accuracy)

@@ -1,4 +1,4 @@
-"""Draws tasks from a `ClassDataset`; `fit_task` shrinks a task to what a data set can supply."""
+"""Draws tasks from a `ClassDataset`; `fit_task` shrinks a task to fit a data set."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from metaal_env.tasks import TaskBatch, TaskConfig, bounds
 class TaskSampler:
     """Draws tasks from a data set.
 
-    Each task consumes one NumPy generator only, so a batch is exactly its members drawn one by one and the
-    same seed gives the same episode whatever strategy plays it.
+    Each task uses its own NumPy generator, so a batch equals its members drawn one by one, and the same seed gives
+    the same episode under every strategy.
 
     Raises:
         InputError: the data set has too few classes, or a class too few items, for `config`.
@@ -38,14 +38,14 @@ class TaskSampler:
             )
         if len(self._usable) < config.max_way:
             least = int(np.argmin(sizes))
-            mend = "lower them"
+            advice = "lower them"
             if len(self._usable) < 2 and held == 2:
-                mend = "give more items of it, or take split='all', which holds back none for other splits"
+                advice = "give more items of it, or take split='all', which holds back none for other splits"
             raise InputError(
                 f"dataset={dataset.name!r}: class {dataset.class_names[least]!r} has {sizes[least]} items, but "
                 f"reward_per_class={config.reward_per_class} and test_per_class={config.test_per_class} leave "
                 f"none for the pool, and only {len(self._usable)} classes are large enough for "
-                f"way={config.way!r}; {mend}."
+                f"way={config.way!r}; {advice}."
             )
         if config.distractors and len(self._usable) <= config.max_way:
             raise InputError(
@@ -60,7 +60,7 @@ class TaskSampler:
             )
 
     def sample(self, rngs: Sequence[np.random.Generator]) -> TaskBatch:
-        """One task per generator, in order."""
+        """Draws one task per generator, in order."""
         c = self.config
         b, n, k = len(rngs), c.max_pool, c.max_way
         shapes = {
@@ -136,7 +136,7 @@ class TaskSampler:
 def _class_counts(
     rng: np.random.Generator, size: int, available: np.ndarray, concentration: float
 ) -> np.ndarray:
-    """How many pool items each class gets: Dirichlet shares, at least one each, at most what is there."""
+    """Draws the number of pool items of each class: Dirichlet shares, at least one each, at most all available."""
     way = len(available)
     concentration = float(concentration)  # NumPy has no place for a whole number as large as 10**30
     shares = np.full(way, 1 / way) if np.isinf(concentration) else rng.dirichlet(np.full(way, concentration))
@@ -146,17 +146,17 @@ def _class_counts(
         room = available - counts
         weights = np.where(room > 0, shares + 1e-9, 0)
         extra = np.minimum(np.floor(left * weights / weights.sum()).astype(np.int64), room)
-        if extra.sum() == 0:  # what rounding left over goes one by one to the largest remaining shares
+        if extra.sum() == 0:  # the rest from rounding goes one by one to the largest remaining shares
             extra[np.argsort(-weights)[: min(left, int((room > 0).sum()))]] = 1
         counts += np.minimum(extra, room)
     return counts
 
 
 def fit_task(task: TaskConfig, data: ClassDataset, fixed: set[str]) -> tuple[TaskConfig, list[str]]:
-    """Shrinks a task to what a data set can supply. Returns it and what was changed or left out.
+    """Shrinks a task to fit a data set, and returns it with a note for each change.
 
     Held-out sets shrink until the rarest class of a task keeps an item for the pool. Classes that are too rare even
-    for one item in each set are left out of tasks.
+    for one item in each set are left out of tasks and named in a note.
 
     Args:
         fixed: names that the caller chose explicitly; these are never changed.

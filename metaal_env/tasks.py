@@ -91,7 +91,7 @@ class TaskConfig:
 
     @property
     def max_labels(self) -> int:
-        """Most labels an episode can hold: initial ones and the budget."""
+        """Returns the most labels an episode can hold: initial ones and the budget."""
         return bounds(self.budget)[1] + bounds(self.initial_labels)[1]
 
 
@@ -100,14 +100,14 @@ def _is_whole(value: object) -> bool:
 
 
 def bounds(value: Range) -> tuple[int, int]:
-    """``(low, high)`` of a range given as one number or two."""
+    """Returns ``(low, high)`` of a range given as one number or two."""
     low, high = value if isinstance(value, (tuple, list)) else (value, value)
     return int(low), int(high)
 
 
 @dataclass(frozen=True, eq=False)
 class TaskBatch:
-    """B tasks as indices into one data set, padded to common sizes; items are never copied.
+    """Holds B tasks as indices into one data set, padded to common sizes; items are never copied.
 
     `pool`, `reward` and `test` are disjoint. Classes are numbered 0…way − 1 within the task, in random
     order. The label fields are hidden from every strategy: only `core.LabelOracle` may read them.
@@ -116,7 +116,7 @@ class TaskBatch:
     pool: Tensor  # (B, N) int64 indices into the data set; 0 at padding
     pool_mask: Tensor  # (B, N) bool, True at real items
     pool_labels: Tensor  # (B, N) int64 true class; −1 for distractors and padding
-    oracle_labels: Tensor  # (B, N) int64 what labelling reveals: `pool_labels` with noise
+    oracle_labels: Tensor  # (B, N) int64 class that labelling reveals: `pool_labels` with noise
     initial: Tensor  # (B, I) int64 pool positions labelled at the start; −1 at padding
     reward: Tensor  # (B, R) int64 indices
     reward_labels: Tensor  # (B, R) int64; −1 at padding
@@ -134,5 +134,5 @@ class TaskBatch:
         return TaskBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
     def rows(self, index: Tensor) -> TaskBatch:
-        """The tasks at `index` (int64 or bool)."""
+        """Returns the tasks at `index` (int64 or bool)."""
         return TaskBatch(**{f.name: getattr(self, f.name)[index] for f in fields(self)})

@@ -82,7 +82,7 @@ def test_hostile_weights(change: Callable[..., Any], message: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 3}, "has schema 3, this version reads 1…2; update metaal"),
+        ({"schema": 3}, "has schema 3 but this version reads 1…2; update metaal"),
         ({"schema": 0}, "has schema 0"),
         ({"schema": "2"}, "does not describe"),
         ({"schema": True}, "does not describe"),

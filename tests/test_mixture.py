@@ -26,7 +26,7 @@ def test_a_roll_out_depends_on_its_number_alone():
     families = [[core()], [core("ridge"), core("logistic")]]
 
     def pools(mixture, number):
-        return [envs.reset_tensors()["embeddings"] for envs in mixture.draw(number)]
+        return [envs.reset_tensors()["item_features"] for envs in mixture.draw(number)]
 
     first, second = (
         TaskMixture(families, n_envs=8, paired=2, shapes_per_rollout=2, random_task_shapes=True, seed=1)

@@ -77,7 +77,7 @@ def _corrections(
     delta: Tensor,
     at: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """(S,) corrections of the item when its features are start + at · delta, and their (S, F) gradients."""
+    """Returns (S,) corrections of the item when its features are start + at · delta, and their (S, F) gradients."""
     moved = (start + at.to(delta).unsqueeze(1) * delta).requires_grad_()  # (S, F)
     items = features.items[:1].expand(len(at), -1, -1).clone()
     items[:, position] = moved

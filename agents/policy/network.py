@@ -99,7 +99,7 @@ class AcquisitionNetwork(nn.Module):
         self.whitening.copy_(vectors / values.clamp(min=0.05).sqrt() / deviation.unsqueeze(1))
 
     def context_of(self, episode: Tensor) -> Tensor:
-        """(B, P) features → (B, C) without correlation and of deviation 1 (over the examples).
+        """Maps (B, P) features to (B, C) without correlation and of deviation 1 (over the examples).
 
         What lies beyond the examples counts as their extreme: on pools ten times as large as in training, rules'
         weights would otherwise be extrapolated to where nobody has tried them.
@@ -108,11 +108,11 @@ class AcquisitionNetwork(nn.Module):
         return ((inside - self.centre) @ self.whitening).clamp(-CONTEXT_LIMIT, CONTEXT_LIMIT)
 
     def weights_of_rules(self, episode: Tensor) -> Tensor:
-        """(B, P) → (B, R) what each item score counts."""
+        """Maps (B, P) to (B, R) what each item score counts."""
         return self.rule_weights + self.context_scale * self.context_of(episode) @ self.gate.T
 
     def prior(self, items: Tensor, episode: Tensor) -> Tensor:
-        """(B, N, F), (B, P) → (B, N) logits without the correction."""
+        """Maps (B, N, F), (B, P) to (B, N) logits without the correction."""
         weights = self.weights_of_rules(episode).unsqueeze(-1)
         return (items[..., : weights.shape[1]] @ weights).squeeze(-1)
 

@@ -155,7 +155,7 @@ def _refuse_former_keys(space: spaces.Space[Any]) -> None:
 
 
 def entropy(distribution: Categorical) -> Tensor:
-    """(B,) nats; torch's own turns 0 · −inf at masked items into a clamp with a gradient."""
+    """Returns (B,) nats; torch's own turns 0 · −inf at masked items into a clamp with a gradient."""
     probs = distribution.probs
     logs = distribution.logits.masked_fill(probs == 0, 0.0)
     return -(probs * logs).sum(-1)
@@ -190,12 +190,12 @@ class LearnedStrategy(Strategy):
             InputError: missing, damaged or foreign files, or features that are unknown here or out of order.
         """
         card, tensors = load_artifact(_stem(source), "policy")
-        config, what = card["config"], f"policy={str(source)!r}"
-        names = FeatureNames.read(config.get("features"), what)
-        names.check_counts(AcquisitionNetwork.feature_counts(tensors), what)
-        with limit_allocation(tensors, what):
+        config, subject = card["config"], f"policy={str(source)!r}"
+        names = FeatureNames.read(config.get("features"), subject)
+        names.check_counts(AcquisitionNetwork.feature_counts(tensors), subject)
+        with limit_allocation(tensors, subject):
             network = AcquisitionNetwork(**config["network"], names=names)
-        load_weights(network, tensors, what)
+        load_weights(network, tensors, subject)
         return cls(network)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ def history(view: PoolView, strategy: Strategy) -> Iterator[tuple[PoolView, Tens
             budget_left=view.budget_left + ago,
             seed=view.seed - ago,
             geometry=view.geometry if static else Geometry(embeddings, view.valid),
-            adapted=adapted,
+            adapt=partial(dict, adapted),
         )
         if before is not None:
             taken = order[:, step - 1]
@@ -82,7 +83,7 @@ class Selector(Strategy):
         self.experts = [STRATEGIES[name](seed=seed) for name in experts]
 
     def picks(self, view: PoolView) -> Tensor:
-        """(B, E) the item each rule would label."""
+        """Returns (B, E) the item each rule would label."""
         return torch.stack([expert.select(view) for expert in self.experts], 1)
 
 
@@ -101,7 +102,7 @@ class ALBL(Selector):
         self.delta = delta
 
     def _advice(self, view: PoolView) -> Tensor:
-        """(B, E, N) the distribution over items that each rule advises, the uniform one last."""
+        """Returns (B, E, N) the distribution over items that each rule advises, the uniform one last."""
         n = view.valid.shape[1]
         hot = torch.nn.functional.one_hot(self.picks(view), n).double()
         uniform = view.selectable / view.selectable.sum(1, keepdim=True).clamp(min=1)

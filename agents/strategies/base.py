@@ -47,14 +47,14 @@ class Strategy(ABC):
 
     @abstractmethod
     def score(self, view: PoolView) -> Tensor:
-        """(B, N) scores, higher = label first. Values at unselectable items are ignored."""
+        """Returns (B, N) scores, higher = label first. Values at unselectable items are ignored."""
 
     def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
-        """(B,) int64 pool positions to label next; ties go to the first item."""
+        """Returns (B,) int64 pool positions to label next; ties go to the first item."""
         return masked_scores(self.score(view), view).argmax(1)
 
     def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
-        """(B, size) int64 pool positions to label together, before any of their labels returns.
+        """Returns (B, size) int64 pool positions to label together, before any of their labels returns.
 
         Greedy: after each pick the item counts as labelled without a class (the learner stays as it is) and
         the rest are scored again. Rules that look at single items only would pick near-copies, so their
@@ -97,7 +97,7 @@ class PrivilegedStrategy(Strategy):
 
     @abstractmethod
     def score_with(self, view: PoolView, oracle: LabelOracle) -> Tensor:
-        """(B, N) scores, given the hidden labels."""
+        """Returns (B, N) scores, given the hidden labels."""
 
     def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
         if oracle is None:
@@ -114,29 +114,29 @@ class PrivilegedStrategy(Strategy):
 
 
 def stack_picks(picks: list[Tensor], view: PoolView) -> Tensor:
-    """(B,) picks one after the other → (B, size); size may be 0."""
+    """Maps (B,) picks one after the other to (B, size); size may be 0."""
     return torch.stack(picks, 1) if picks else view.seed.new_empty(len(view), 0)
 
 
 def masked_scores(scores: Tensor, view: PoolView) -> Tensor:
-    """(B, N) scores with −inf at items that cannot be picked."""
+    """Returns (B, N) scores with −inf at items that cannot be picked."""
     return scores.masked_fill(~view.selectable, -torch.inf)
 
 
 def similarity_to(view: PoolView, pick: Tensor, width: float = HERDING_WIDTH) -> Tensor:
-    """(B, N) Gaussian similarity of every item to the item `pick` (B,)."""
+    """Returns (B, N) Gaussian similarity of every item to the item `pick` (B,)."""
     chosen = torch.take_along_dim(view.embeddings, pick.clamp(min=0).view(-1, 1, 1), 1)
     squared = (view.embeddings - chosen).square().sum(-1)
     return torch.exp(-squared / (width * view.geometry.mean_sq_dist).unsqueeze(1))
 
 
 def unlabelled(view: PoolView) -> Tensor:
-    """(B, 1) bool: episodes without any label."""
+    """Returns (B, 1) bool: episodes without any label."""
     return ~(view.labels >= 0).any(1, keepdim=True)
 
 
 def cold_start(view: PoolView) -> Tensor:
-    """(B, 1) bool: episodes without any label where the predictions are the same for every item.
+    """Returns (B, 1) bool: episodes without any label where the predictions are the same for every item.
 
     metaal's learners predict every class alike there; a user's trained classifier knows more.
     """
@@ -150,7 +150,7 @@ def cold_start(view: PoolView) -> Tensor:
 
 
 def random_if(nothing: Tensor, scores: Tensor, view: PoolView, stream: int) -> Tensor:
-    """(B, N) scores, replaced by random numbers in the (B, 1) episodes where `nothing` is known."""
+    """Returns (B, N) scores, replaced by random numbers in the (B, 1) episodes where `nothing` is known."""
     if not bool(nothing.any()):
         return scores
     n = view.valid.shape[1]
@@ -158,7 +158,7 @@ def random_if(nothing: Tensor, scores: Tensor, view: PoolView, stream: int) -> T
 
 
 def random_if_cold(scores: Tensor, view: PoolView, stream: int) -> Tensor:
-    """(B, N) scores of the learner's uncertainty, replaced by random numbers at a cold start.
+    """Returns (B, N) scores of the learner's uncertainty, replaced by random numbers at a cold start.
 
     Uncertainty is constant there; the field starts at random, and so do the rules that know nothing else.
     """

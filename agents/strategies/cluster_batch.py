@@ -22,7 +22,7 @@ from metaal_env.pool.view import PoolView
 
 
 def descending_rank(scores: Tensor) -> Tensor:
-    """(B, N) place of each score, 0 for the highest."""
+    """Returns (B, N) place of each score, 0 for the highest."""
     return (-scores).argsort(dim=1, stable=True).argsort(dim=1)
 
 
@@ -39,7 +39,7 @@ class ClusterBatch(Strategy):
     """A rule that clusters the candidates; clusters take turns and give their best item each."""
 
     def horizon(self, view: PoolView) -> Tensor:
-        """(B,) size of the batch whose first pick a single query is: the rest of the budget."""
+        """Returns (B,) size of the batch whose first pick a single query is: the rest of the budget."""
         return torch.minimum(view.budget_left, view.selectable.sum(1)).clamp(min=1)
 
     def plan(self, view: PoolView, size: Tensor) -> Plan:
@@ -60,7 +60,7 @@ class ClusterBatch(Strategy):
 
 
 def turns(view: PoolView, plan: Plan, taken: Tensor) -> Tensor:
-    """(B, N) double: clusters with fewest of the (B, N) `taken` items first, then by priority, then score."""
+    """Returns (B, N) double: clusters with fewest of the (B, N) `taken` items first, then by priority, then score."""
     asked = cluster_mass(plan.clusters, taken.double())  # (B, K)
     priority = plan.priority.masked_fill(~plan.clusters.real, -torch.inf)
     order = (priority.unsqueeze(1) > priority.unsqueeze(2)).sum(-1).double()  # (B, K), 0 for the first
@@ -74,7 +74,7 @@ def turns(view: PoolView, plan: Plan, taken: Tensor) -> Tensor:
 
 
 def cluster_mass(clusters: Clusters, weight: Tensor) -> Tensor:
-    """(B, K) sum of the (B, N) weights in each cluster."""
+    """Returns (B, K) sum of the (B, N) weights in each cluster."""
     # Not `scatter_add_`, which adds in no fixed order on a GPU.
     hot = weight.new_zeros(*weight.shape, clusters.real.shape[1])
     return hot.scatter_(2, clusters.assignment.unsqueeze(-1), weight.unsqueeze(-1)).sum(1)
@@ -125,7 +125,7 @@ class DropQuery(ClusterBatch):
         return Plan(clusters, cluster_mass(clusters, weight), -clusters.sq_dist, flipped)
 
     def disagreement(self, view: PoolView) -> Tensor:
-        """(B, N) share of the perturbed predictions that name another class."""
+        """Returns (B, N) share of the perturbed predictions that name another class."""
         learner, features = learner_of(view, self)
         assert view.adapted is not None  # comes with the learner
         n, size = features.shape[1], features[0, 0].numel()

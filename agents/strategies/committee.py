@@ -21,7 +21,7 @@ from metaal_env.pool.view import PoolView
 
 @torch.no_grad()
 def committee_probs(view: PoolView, strategy: Committee) -> Tensor:
-    """(B, M, N, K) class probabilities of learners adapted to resampled labels, guesses and features.
+    """Returns (B, M, N, K) class probabilities of learners adapted to resampled labels, guesses and features.
 
     Labels are drawn with replacement within each class: a plain bootstrap (Breiman 1996) of a handful of
     labels loses whole classes, and the committee then disagrees most about what is known best. Each member
@@ -59,7 +59,7 @@ def committee_probs(view: PoolView, strategy: Committee) -> Tensor:
 
 
 def guesses(view: PoolView, members: int, stream: int) -> tuple[Tensor, Tensor]:
-    """(B, M, K) random unlabelled items, one for each member and class, and the (B, K) classes that need one."""
+    """Returns (B, M, K) random unlabelled items, one per member and class, and the (B, K) classes in need."""
     k = view.class_mask.shape[1]
     # Drawn class by class, so that padding of the classes changes none of them.
     draw = view.random(lambda rng: rng.random((k, members)), stream).transpose(1, 2)
@@ -71,7 +71,7 @@ def guesses(view: PoolView, members: int, stream: int) -> tuple[Tensor, Tensor]:
 
 
 def stratified_bootstrap(view: PoolView, labels: Tensor, mask: Tensor, members: int, stream: int) -> Tensor:
-    """(B, M, S) for every label one of its class, drawn with replacement, by support position."""
+    """Returns (B, M, S) for every label one of its class, drawn with replacement, by support position."""
     s = mask.shape[1]
     # Draws are laid out label by label, so that padding of the support changes none of them.
     draw = view.random(lambda rng: rng.random((s, members)), stream).transpose(1, 2)  # (B, M, S)
@@ -83,22 +83,22 @@ def stratified_bootstrap(view: PoolView, labels: Tensor, mask: Tensor, members: 
 
 
 def vote_entropy(probs: Tensor) -> Tensor:
-    """(B, M, N, K) → (B, N) entropy of the members' votes in nats (Dagan & Engelson 1995)."""
+    """Maps (B, M, N, K) to (B, N) entropy of the members' votes in nats (Dagan & Engelson 1995)."""
     return rules.entropy_of(_votes(probs))
 
 
 def variation_ratios(probs: Tensor) -> Tensor:
-    """(B, M, N, K) → (B, N) share of members that vote against the majority (Freeman 1965)."""
+    """Maps (B, M, N, K) to (B, N) share of members that vote against the majority (Freeman 1965)."""
     return 1 - _votes(probs).amax(-1)
 
 
 def mutual_information(probs: Tensor) -> Tensor:
-    """(B, M, N, K) → (B, N) H[mean p] − mean H[p]: BALD, the members' mean KL from their consensus."""
+    """Maps (B, M, N, K) to (B, N) H[mean p] − mean H[p]: BALD, the members' mean KL from their consensus."""
     return (rules.entropy_of(probs.mean(1)) - rules.entropy_of(probs).mean(1)).clamp(min=0)
 
 
 def _votes(probs: Tensor) -> Tensor:
-    """(B, N, K) share of members whose likeliest class it is."""
+    """Returns (B, N, K) share of members whose likeliest class it is."""
     return torch.nn.functional.one_hot(probs.argmax(-1), probs.shape[-1]).to(probs.dtype).mean(1)
 
 
@@ -119,7 +119,7 @@ class Committee(Strategy):
         self.members, self.feature_share, self.guess = members, feature_share, guess
 
     def disagreement(self, probs: Tensor) -> Tensor:
-        """(B, M, N, K) members' probabilities → (B, N)."""
+        """Maps (B, M, N, K) members' probabilities to (B, N)."""
         raise NotImplementedError
 
     def score(self, view: PoolView) -> Tensor:
@@ -150,7 +150,7 @@ def _tie_break(probs: Tensor) -> Tensor:
 
 @STRATEGIES.register("consensus_kl")
 class ConsensusKL(Committee):
-    """(1/M) Σ_m KL(p_m ‖ mean p) (McCallum & Nigam 1998), computed from the divergences themselves."""
+    """Returns (1/M) Σ_m KL(p_m ‖ mean p) (McCallum & Nigam 1998), computed from the divergences themselves."""
 
     def disagreement(self, probs: Tensor) -> Tensor:
         consensus = probs.mean(1, keepdim=True)
@@ -207,7 +207,7 @@ class BatchBALD(BALD):
 
 
 def batch_mutual_information(joint: Tensor, weight: Tensor, probs: Tensor, conditional: Tensor) -> Tensor:
-    """(B, N) joint entropy of the picks and each item, less the item's conditional entropy.
+    """Returns (B, N) joint entropy of the picks and each item, less the item's conditional entropy.
 
     The picks' own conditional entropy is the same for every item and left out.
 

@@ -56,5 +56,5 @@ class DCoM(Strategy):
 
 
 def _relative(scores: Tensor, view: PoolView) -> Tensor:
-    """(B, N) scores over their largest selectable value."""
+    """Returns (B, N) scores over their largest selectable value."""
     return scores / scores.masked_fill(~view.selectable, 0).amax(1, keepdim=True).clamp(min=1e-12)

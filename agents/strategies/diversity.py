@@ -138,7 +138,7 @@ class DiscriminativeAL(Strategy):
 
 
 def span(view: PoolView) -> Tensor:
-    """(B, N, m) double coordinates of the pool, m = min(N, D), in units of its root mean squared distance.
+    """Returns (B, N, m) double coordinates of the pool, m = min(N, D), in units of its root mean squared distance.
 
     Inner products are those of the embeddings around the pool's mean; what is linear in them need not know.
     """
@@ -155,7 +155,7 @@ def span(view: PoolView) -> Tensor:
 def logistic_regression(
     x: Tensor, target: Tensor, mask: Tensor, c: float, iterations: int, tolerance: float
 ) -> Tensor:
-    """(B, N) fitted logits of a regularised logistic regression of (B, N) `target` on (B, N, m) `x`.
+    """Returns (B, N) fitted logits of a regularised logistic regression of (B, N) `target` on (B, N, m) `x`.
 
     Damped Newton from the intercept alone: a step is halved, per episode, until the loss falls.
     """

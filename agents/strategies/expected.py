@@ -49,7 +49,7 @@ class ExpectedRisk(Strategy):
         return -(view.probs * risk).sum(-1)
 
     def _weight(self, view: PoolView) -> Tensor:
-        """(B, E) which landmarks count: unlabelled real ones, summing to one."""
+        """Returns (B, E) which landmarks count: unlabelled real ones, summing to one."""
         weight = view.geometry.at_landmarks(view.selectable).to(view.embeddings.dtype)
         return weight / weight.sum(1, keepdim=True).clamp(min=1)
 

@@ -16,7 +16,7 @@ from metaal_env.pool.view import PoolView
 
 
 def label_frequencies(view: PoolView, width: float) -> Tensor:
-    """(B, N) kernel-weighted number of labels around each item: Σ_{j labelled} k(x, x_j)."""
+    """Returns (B, N) kernel-weighted number of labels around each item: Σ_{j labelled} k(x, x_j)."""
     if view.order.shape[1] == 0:
         return torch.zeros_like(view.embeddings[..., 0])
     chosen = take_rows(view.embeddings, view.order)
@@ -63,7 +63,7 @@ def cost_reduction(frequencies: Tensor, class_mask: Tensor, m_max: int, prior: f
 
 
 def alpha_of(alpha: Tensor, votes: Tensor) -> Tensor:
-    """(…, K) values → (…,) the value at the class with most votes (the first of equals)."""
+    """Maps (…, K) values to (…,) the value at the class with most votes (the first of equals)."""
     return torch.take_along_dim(alpha, votes.argmax(-1, keepdim=True), -1).squeeze(-1)
 
 
@@ -122,7 +122,7 @@ class BAIT(Strategy):
 
 
 def principal(x: Tensor, components: int) -> Tensor:
-    """(B, N, m) → (B, N, min(m, components)) coordinates on the first principal axes."""
+    """Maps (B, N, m) to (B, N, min(m, components)) coordinates on the first principal axes."""
     if x.shape[2] <= components:
         return x
     _, vectors = torch.linalg.eigh(x.transpose(1, 2) @ x)

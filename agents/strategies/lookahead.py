@@ -46,7 +46,7 @@ def _packed(view: PoolView) -> bool:
 
 
 def tile(x: Tensor, times: int) -> Tensor:
-    """(B, …) → (B·times, …), each episode's copies together."""
+    """Maps (B, …) to (B·times, …), each episode's copies together."""
     return x.unsqueeze(1).expand(len(x), times, *x.shape[1:]).flatten(0, 1)
 
 
@@ -84,7 +84,7 @@ def hypotheses(view: PoolView, strategy: object, evaluated: int) -> Iterator[tup
 
 
 def predict_under(view: PoolView, learner: InnerLearner, adapted: Adapted, items: Tensor) -> Tensor:
-    """(B, E, K, R) logits of (B, E, *F) `items` under the R hypotheses of each episode.
+    """Returns (B, E, K, R) logits of (B, E, *F) `items` under the R hypotheses of each episode.
 
     Where the learner's `shares_items` holds, the classes of all hypotheses are predicted as if they were the
     classes of one task, so that items are neither copied nor read once per hypothesis.

@@ -16,7 +16,7 @@ from metaal_env.pool.view import PoolView
 
 
 def missing_class_first(view: PoolView, oracle: LabelOracle) -> Tensor:
-    """(B, N) double: minus the number of labels of the item's true class; distractors last."""
+    """Returns (B, N) double: minus the number of labels of the item's true class; distractors last."""
     true = oracle.true_labels
     counts = torch.take_along_dim(view.counts, true.clamp(min=0), 1).double()
     return torch.where(true >= 0, -counts, -counts.amax(1, keepdim=True) - view.valid.shape[1])

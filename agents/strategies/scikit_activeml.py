@@ -61,7 +61,7 @@ class QueryStrategyAdapter(Strategy):
         return scores.to(view.device)
 
     def _utilities(self, view: PoolView, b: int) -> np.ndarray:
-        """(N,) utilities of one pool; its own pick is raised to the top, ties included."""
+        """Returns (N,) utilities of one pool; its own pick is raised to the top, ties included."""
         from sklearn.base import clone
 
         real = view.valid[b].cpu().numpy()

@@ -1,10 +1,10 @@
-"""`InnerLearner`: what every few-shot learner offers to the environment, batched over episodes."""
+"""`InnerLearner`: the interface of every few-shot learner to the environment, batched over episodes."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,36 +16,53 @@ if TYPE_CHECKING:
     from metaal_env.learners.columns import Columns
 
 Adapted = dict[str, Tensor]
-"""What adaptation produced; every tensor has the leading dimension B. One that grows with the support must take zeros
-behind its rows for padding: episodes with fewer labels are padded so."""
+"""Result of adaptation; every tensor has the leading dimension B.
+
+A tensor that grows with the support must accept zeros behind its rows: episodes with fewer labels are padded so."""
 
 EXCLUDED_LOGIT = -1e4
 """Logit of a class that the task does not have; finite so that gradients and entropies stay finite."""
 
 
+class Labelled(NamedTuple):
+    """The labelled items of B episodes by their inner products with each other and with E items to predict."""
+
+    rows: Tensor  # (B, S, E) products with the evaluated items
+    gram: Tensor  # (B, S, S) products with each other
+    squares: Tensor  # (B, E) squared norms of the evaluated items
+    own_squares: Tensor  # (B, S) of the labelled ones
+    labels: Tensor  # (B, S) int64; ignored where `mask` is False
+    mask: Tensor  # (B, S) bool, True at real labels; elsewhere products are finite and mean nothing
+    class_mask: Tensor  # (B, K) bool
+
+
 class InnerLearner(nn.Module, ABC):
-    """A learner that adapts to a few labels, for B episodes at once.
+    """Adapts to a few labels, for B episodes at once.
 
-    The life of an episode: `prepare` once (what adaptation does not change), then after every label `adapt`
-    to the whole labelled set, `predict` and `embed`. Supports are padded to S and masked; S may be 0.
+    In an episode, `prepare` runs once and computes the parts that adaptation does not change. After every label,
+    `adapt` is called with the whole labelled set, then `predict` and `embed`. Supports are padded to S and masked;
+    S may be 0.
 
-    Before the first label every class of the task is predicted uniformly. A class without a label keeps
-    whatever probability the learner's label-less logit gives it, the same for all such classes; their sum is
-    the *novelty* of an item.
+    Before the first label every class of the task is equally likely. Classes without a label share one logit of
+    the learner; the sum of their probabilities is the *novelty* of an item.
 
     Attributes:
-        static_embedding: True when `embed` does not depend on `adapted`, so geometry is computed once per
+        static_embedding: whether `embed` is independent of `adapted`, so that geometry is computed once per
             episode.
-        shares_items: True when all hypotheses about a label see the same embeddings and a class's logit depends on
-            that class alone, so that look-ahead may predict the classes of all hypotheses as if of one task.
+        shares_items: whether all hypotheses about a label see the same embeddings and a class's logit depends on
+            that class alone. Look-ahead may then predict the classes of all hypotheses as if they were one task.
+        products: ``"inner"`` when prepared items are the embeddings and predictions depend on nothing but their inner
+            products, ``"centred"`` when those of the items less any constant do; None otherwise. The core then calls
+            `predict_products` at every label instead of `adapt` and `predict`.
     """
 
     static_embedding: bool = True
     shares_items: bool = False
+    products: Literal["inner", "centred"] | None = None
 
     @abstractmethod
     def prepare(self, inputs: Tensor) -> Tensor:
-        """(M, *input_shape) raw inputs → (M, *F) prepared items, which adaptation does not change."""
+        """Maps (M, *input_shape) raw inputs to (M, *F) prepared items, which adaptation does not change."""
 
     @abstractmethod
     def adapt(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> Adapted:
@@ -60,16 +77,20 @@ class InnerLearner(nn.Module, ABC):
 
     @abstractmethod
     def predict(self, adapted: Adapted, prepared: Tensor) -> Tensor:
-        """(B, n, *F) prepared items → (B, n, K) logits; `EXCLUDED_LOGIT` outside `class_mask`."""
+        """Maps (B, n, *F) prepared items to (B, n, K) logits; `EXCLUDED_LOGIT` outside `class_mask`."""
 
     def predict_each(self, adapted: Adapted, prepared: Tensor) -> Tensor:
-        """(B, n, *F) prepared items, each under C adaptations (B·C, …) → (B·C, n, K) logits."""
+        """Maps (B, n, *F) prepared items to (B·C, n, K) logits under each of C adaptations (B·C, …)."""
         each = len(next(iter(adapted.values()))) // len(prepared)
         return self.predict(adapted, prepared.repeat_interleave(each, 0))
 
     @abstractmethod
     def embed(self, adapted: Adapted, prepared: Tensor) -> Tensor:
-        """(B, n, *F) prepared items → (B, n, D) embeddings."""
+        """Maps (B, n, *F) prepared items to (B, n, D) embeddings."""
+
+    def predict_products(self, labelled: Labelled) -> Tensor:
+        """Returns the (B, K, E) logits that `predict` has after `adapt`, from inner products; see `products`."""
+        raise NotImplementedError(f"{type(self).__name__} predicts from items")
 
     def columns(self, adapted: Adapted, candidates: Tensor, evaluated: Tensor) -> Columns | None:
         """Returns the closed form of look-ahead, or None where the learner has none.
@@ -81,38 +102,44 @@ class InnerLearner(nn.Module, ABC):
         return None
 
     def adapt_path(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> list[Adapted]:
-        """What adaptation passes through; the last is `adapt`'s. Meta-training weighs their query losses."""
+        """Returns the states of adaptation in order, the last being `adapt`'s; meta-training weights their losses."""
         return [self.adapt(support, labels, mask, class_mask)]
 
     def path_weights(self, length: int) -> list[float]:
-        """Weight of each state of `adapt_path` in the meta-loss, now; they sum to 1."""
+        """Returns the current weight of each state of `adapt_path` in the meta-loss; they sum to 1."""
         return [0.0] * (length - 1) + [1.0]
 
     def start_update(self, update: int) -> None:
-        """Called by `meta_train` before each meta-update (0, 1, …); schedules of a learner hang here."""
+        """Prepares meta-update number `update` (0, 1, …); `meta_train` calls it, for learners with schedules."""
 
     def calibration_parameters(self) -> list[nn.Parameter]:
-        """Parameters, mostly scalars, that meta-training moves in ten times larger steps than the others."""
+        """Returns the parameters, mostly scalars, that meta-training moves in ten times larger steps."""
         return []
 
     @torch.no_grad()
     def prepare_all(self, inputs: Tensor, chunk: int = 1024) -> Tensor:
-        """`prepare` over a whole data set, in chunks of bounded memory."""
+        """Runs `prepare` on a whole data set, in chunks of bounded memory."""
         device = next((p.device for p in self.parameters()), inputs.device)
         return torch.cat([self.prepare(part.to(device)) for part in inputs.split(chunk)])
 
 
+def class_first(logits: Tensor, seen: Tensor, class_mask: Tensor, unseen_logit: Tensor) -> Tensor:
+    """(B, K, n) logits with (B, K) label-less classes at their constant and foreign classes excluded."""
+    logits = torch.where(seen.unsqueeze(2), logits, unseen_logit)
+    return logits.masked_fill(~class_mask.unsqueeze(2), EXCLUDED_LOGIT)
+
+
 def products(h: Tensor, p: Tensor) -> Tensor:
-    """(B, n, D) and (B·C, K, D) → (B·C, n, K) inner products; `h` is neither copied nor read C times."""
+    """Computes (B·C, n, K) inner products of (B, n, D) `h` and (B·C, K, D) `p`, without C copies of `h`."""
     together = h @ p.view(len(h), -1, p.shape[2]).transpose(1, 2)  # (B, n, C·K)
     return together.unflatten(2, (-1, p.shape[1])).transpose(1, 2).flatten(0, 1)
 
 
 class BodyLearner(InnerLearner):
-    """A learner whose body is shared by all episodes: items are embedded once, adaptation is elsewhere.
+    """Embeds items once with a body that all episodes share; subclasses adapt a head.
 
-    Embeddings are unit-norm inputs (``"identity"``), or a network's outputs divided by √D, so that heads meet
-    squared norms of order one either way.
+    Embeddings are unit-norm inputs (``"identity"``), or a network's outputs divided by √D. Either way their squared
+    norms are of order one.
 
     Args:
         input_shape: (C, H, W) or (D,).
@@ -136,13 +163,13 @@ class BodyLearner(InnerLearner):
         return prepared
 
     def finish(self, logits: Tensor, adapted: Adapted) -> Tensor:
-        """(B, n, K) logits with the label-less classes at their constant and foreign classes excluded."""
+        """Returns (B, n, K) logits with label-less classes at their constant and foreign classes excluded."""
         logits = torch.where(adapted["seen"].unsqueeze(1), logits, self.unseen_logit)
         return logits.masked_fill(~adapted["class_mask"].unsqueeze(1), EXCLUDED_LOGIT)
 
 
 def one_hot_support(labels: Tensor, mask: Tensor, n_classes: int) -> Tensor:
-    """(B, S) labels and mask → (B, S, K) float, all zero where `mask` is False."""
+    """Maps (B, S) labels and mask to (B, S, K) float, all zero where `mask` is False."""
     hot = torch.nn.functional.one_hot(labels.clamp(min=0), n_classes).to(torch.get_default_dtype())
     return hot * mask.unsqueeze(-1)
 

@@ -1,8 +1,7 @@
 """Bodies: networks from raw inputs to embeddings, as lists of blocks that run with shared or per-episode weights.
 
-Weights given per episode carry a leading dimension B and run batched, which beats `torch.vmap` over
-convolutions. No batch statistics anywhere: an episode must not depend on
-its neighbours in the batch.
+Weights per episode have a leading dimension B and run batched, which is faster than `torch.vmap` over convolutions.
+There are no batch statistics: an episode must not depend on its neighbours in the batch.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ Kind = Literal["conv4", "mlp", "identity"]
 
 
 class ConvBlock(nn.Module):
-    """3×3 convolution, 2×2 max-pooling, per-image normalisation, ReLU.
+    """Applies a 3×3 convolution, 2×2 max-pooling, per-image normalisation and ReLU.
 
-    Conv4 of Finn et al. (2017) with two changes: no batch statistics, and pooling before the
-    normalisation, which costs a quarter of the element-wise work.
+    This is the Conv4 block of Finn et al. (2017) with two changes: no batch statistics, and pooling before the
+    normalisation, which leaves a quarter of the element-wise work.
     """
 
     def __init__(self, channels: int, filters: int):
@@ -37,7 +36,7 @@ class ConvBlock(nn.Module):
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor, params: Params | None = None) -> Tensor:
-        """Shared weights: (M, C, H, W). Per-episode `params`: (B, n, C, H, W)."""
+        """Maps (M, C, H, W) images with shared weights, or (B, n, C, H, W) with per-episode `params`."""
         if params is None:
             x = F.conv2d(x.contiguous(memory_format=torch.channels_last), self.weight, padding=1)
             return F.relu(F.group_norm(self._pool(x), 1, self.gain, self.bias))
@@ -53,10 +52,10 @@ class ConvBlock(nn.Module):
 
 
 def convolve_each(x: Tensor, weight: Tensor) -> Tensor:
-    """Each episode's images with its own filters: (B, n, C, H, W), (B, O, C, 3, 3) → (B, n, O, H, W).
+    """Convolves each episode's (B, n, C, H, W) images with its own (B, O, C, 3, 3) filters to (B, n, O, H, W).
 
-    One grouped convolution on a GPU, where launches are what costs; a loop on CPU, whose grouped
-    convolution is slower than its plain one (`benchmarks/speed/inner_loop.py`).
+    On a GPU, where launches dominate, this is one grouped convolution. On a CPU it is a loop, because grouped
+    convolutions are slower there (`benchmarks/speed/inner_loop.py`).
     """
     if x.device.type == "cpu":
         one = torch.channels_last
@@ -69,7 +68,7 @@ def convolve_each(x: Tensor, weight: Tensor) -> Tensor:
 
 
 class DenseBlock(nn.Module):
-    """Linear layer, per-item normalisation, ReLU."""
+    """Applies a linear layer, per-item normalisation and ReLU."""
 
     def __init__(self, width_in: int, width_out: int):
         super().__init__()
@@ -78,7 +77,7 @@ class DenseBlock(nn.Module):
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor, params: Params | None = None) -> Tensor:
-        """Shared weights: (M, D). Per-episode `params`: (B, n, D)."""
+        """Maps (M, D) vectors with shared weights, or (B, n, D) with per-episode `params`."""
         if params is None:
             x = F.linear(x, self.weight, self.bias)
         else:
@@ -87,7 +86,7 @@ class DenseBlock(nn.Module):
 
 
 class Body(nn.Module):
-    """A preprocessing step and blocks; the last block's output, flattened, is the embedding.
+    """Embeds raw inputs: a preprocessing step, then blocks; the last block's output, flattened, is the embedding.
 
     Args:
         kind: ``"conv4"`` for images, ``"mlp"`` for vectors, ``"identity"`` for embeddings used as they are.
@@ -96,8 +95,8 @@ class Body(nn.Module):
             last two.
 
     Attributes:
-        compute_dtype: precision of the blocks' convolutions and products; embeddings are float32 or wider in
-            any case, since distances between them are not safe in less. Set it with `body_dtype`.
+        compute_dtype: precision of the blocks' convolutions and products; set it with `body_dtype`. Embeddings are
+            always float32 or wider, because distances between them need that.
     """
 
     compute_dtype: torch.dtype | None = None
@@ -109,7 +108,7 @@ class Body(nn.Module):
         self.kind, self.is_image = kind, len(input_shape) == 3
         blocks: list[nn.Module] = []
         if kind == "conv4":
-            # Half the filters at full resolution and twice at the end: twice as fast as equal widths on CPU
+            # Half the filters at full resolution and twice as many at the end: faster than equal widths on a CPU,
             # and better after equal time.
             sizes = [input_shape[0], max(width // 2, 1), width, 2 * width, 2 * width]
             blocks = [ConvBlock(a, b) for a, b in pairwise(sizes)]
@@ -119,7 +118,7 @@ class Body(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def preprocess(self, inputs: Tensor) -> Tensor:
-        """uint8 images → standardised per image; vectors → unit norm. Flattened unless convolutional."""
+        """Standardises each uint8 image, or scales vectors to unit norm; flattens unless the body is convolutional."""
         x = inputs.to(torch.get_default_dtype())
         if self.is_image:
             x = F.group_norm(x / 255, 1)
@@ -144,7 +143,7 @@ class Body(nn.Module):
 
 @contextmanager
 def body_dtype(module: nn.Module, dtype: torch.dtype | None) -> Iterator[None]:
-    """Runs the bodies inside `module` with `dtype` arithmetic; weights stay as they are."""
+    """Runs the bodies inside `module` with `dtype` arithmetic; the weights keep their type."""
     bodies = [m for m in module.modules() if isinstance(m, Body)]
     for body in bodies:
         body.compute_dtype = dtype

@@ -1,10 +1,10 @@
 """The closed form of look-ahead for prototypical heads: a label for class y changes one logit column.
 
-It moves that class's prototype only, and by the identity
+The label moves only the prototype of its class. By the identity
 
     ‖h − (n p + h_i)/(n + 1)‖² = (1 − λ)‖h − p‖² + λ‖h − h_i‖² − λ(1 − λ)‖p − h_i‖²,   λ = 1/(n + 1),
 
-the new logit follows from distances that are known already: O(1) per candidate, label and evaluated item.
+the new logit follows from known distances in O(1) per candidate, label and evaluated item.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from metaal_env.learners.base import EXCLUDED_LOGIT, Adapted
 
 
 class HeadScalars(NamedTuple):
-    """The meta-learned scalars of a prototypical head."""
+    """Holds the meta-learned scalars of a prototypical head."""
 
     scale: Tensor  # s
     shrink: Tensor  # κ
@@ -27,7 +27,7 @@ class HeadScalars(NamedTuple):
 
 
 class Columns:
-    """New logits of class y on evaluated items if a candidate had label y.
+    """Computes the new logits of class y on evaluated items if a candidate had label y.
 
     Args:
         head: scalars of the head.
@@ -54,7 +54,7 @@ class Columns:
         return logits.masked_fill(~self.class_mask.unsqueeze(1), EXCLUDED_LOGIT)
 
     def logits(self, part: slice, label: Tensor | None = None) -> Tensor:
-        """Returns (B, c, K, E) for all labels of the candidates in `part`; (B, c, E) for their (B, c) `label`."""
+        """Returns (B, c, K, E) logits for all labels of the candidates in `part`, or (B, c, E) for (B, c) `label`."""
         to_candidate = squared_distances(self.candidates[:, part], self.evaluated)  # (B, c, E)
         own = self.candidate_to_prototype[:, part]  # (B, c, K)
         near = self.to_prototype.transpose(1, 2)  # (B, K, E)

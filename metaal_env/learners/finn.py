@@ -14,7 +14,7 @@ from metaal_env.learners.gradient import Depth, GradientLearner
 
 @LEARNERS.register("finn_maml")
 class FinnMAML(GradientLearner):
-    """Textbook MAML, for comparison: logit_c(h) = w_c · h / √D + b_c, adapted by gradient from its start.
+    """Adapts the linear head logit_c(h) = w_c · h / √D + b_c by gradient: textbook MAML, for comparison.
 
     Classes without a label have the constant logit u here too; the gradient steps raise the others above it.
 
@@ -60,7 +60,7 @@ class FinnMAML(GradientLearner):
         if self.head == "learned":
             if way > self.max_way:
                 raise InputError(
-                    f"a task has {way} classes, this learner's head {self.max_way}: use max_way or head='shared'."
+                    f"the task has {way} classes but max_way={self.max_way}; raise max_way or use head='shared'."
                 )
             return {
                 "weight": weight[:way].expand(b, way, -1),

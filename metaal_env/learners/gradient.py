@@ -16,23 +16,23 @@ from metaal_env.learners.bodies import Body, Kind
 Depth = Literal["head", "last_block", "all"]
 
 CPU_EPISODES = 16
-"""Episodes whose bodies are adapted together on a CPU: most adaptations per second
-(`benchmarks/speed/inner_loop.py`)."""
+"""Episodes adapted together on a CPU; chosen for the most adaptations
+per second (`benchmarks/speed/inner_loop.py`)."""
 
 
 class GradientLearner(InnerLearner):
     """Adapts a head and, by `depth`, the last block or all of the body to the support's cross-entropy.
 
-    The base of `MAML`, `FinnMAML` and `MetaLSTM`, which say where the head starts (`start_head`), what it
-    computes (`head_logits`) and how a gradient moves a tensor (`update_rule`). Every class without a label has
-    the constant, meta-learned logit u.
+    `MAML`, `FinnMAML` and `MetaLSTM` define the start of the head (`start_head`), its logits (`head_logits`) and the
+    update of a tensor by its gradient (`update_rule`). Every class without a label has the constant, meta-learned
+    logit u.
 
     Args:
         input_shape: (C, H, W) or (D,).
         body: ``"conv4"``, ``"mlp"``, ``"identity"`` or None for the modality's default.
         width: filters or hidden units of the body.
-        depth: what the gradient steps adapt; ``"head"`` adapts the head alone (ANIL, Raghu et al. 2020), so that
-            embeddings are computed once.
+        depth: part that the gradient steps adapt. ``"head"`` adapts the head alone (ANIL, Raghu et al. 2020), so
+            that embeddings are computed once.
         steps: number of inner gradient steps.
         first_order: ignore second derivatives in the meta-gradient (FOMAML).
         inner_lr: initial inner step size.
@@ -103,11 +103,11 @@ class GradientLearner(InnerLearner):
                 self.lr[key] = nn.Parameter(torch.full(shape, inner_lr))
 
     def head_shapes(self) -> dict[str, torch.Size]:
-        """Adapted tensors of the head, as shapes for one class."""
+        """Returns the shapes of the head's adapted tensors for one class."""
         raise AssertionError("abstract")  # pragma: no cover
 
     def start_head(self, weights: Adapted, support: Tensor, hot: Tensor) -> Adapted:
-        """The head before the first step: `head_shapes` with (B, K) in front.
+        """Returns the head before the first step: `head_shapes` with (B, K) in front.
 
         Args:
             weights: the body's adapted weights, (B, …) each.
@@ -117,17 +117,17 @@ class GradientLearner(InnerLearner):
         raise AssertionError("abstract")  # pragma: no cover
 
     def head_logits(self, adapted: Adapted, h: Tensor) -> Tensor:
-        """(B, n, D) embeddings → (B, n, K) logits of the classes with labels."""
+        """Maps (B, n, D) embeddings to (B, n, K) logits of the classes with labels."""
         raise AssertionError("abstract")  # pragma: no cover
 
     def start_state(self, fast: Adapted) -> Adapted:
-        """What an update rule remembers from step to step; plain gradient descent nothing."""
+        """Returns the state of the update rule before the first step; plain gradient descent has none."""
         return {}
 
     def update_rule(
         self, name: str, step: int, value: Tensor, gradient: Tensor, loss: Tensor, state: Adapted
     ) -> Tensor:
-        """An adapted tensor's next value, (B, …) like `value` and `gradient`; `loss` is (B,)."""
+        """Returns an adapted tensor's next value, (B, …) like `value` and `gradient`; `loss` is (B,)."""
         key = name.replace(".", "_")
         rate = self.log_lr[key][step].exp() if key in self.log_lr else self.lr[key]
         return value - rate * gradient
@@ -166,14 +166,14 @@ class GradientLearner(InnerLearner):
         whole = (support, labels, mask, class_mask)
         if self.static_embedding or support.device.type != "cpu" or torch.is_grad_enabled():
             return self.adapt_path(*whole)[-1]
-        # Own filters for hundreds of episodes at once leave every cache of a CPU.
+        # The filters of hundreds of episodes at once do not fit into any cache of a CPU.
         parts = [
             self.adapt_path(*part)[-1] for part in zip(*(t.split(CPU_EPISODES) for t in whole), strict=True)
         ]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def adapt_path(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> list[Adapted]:
-        """The start and the state after each gradient step."""
+        """Returns the start and the state after each gradient step."""
         meta_training = torch.is_grad_enabled()
         hot = one_hot_support(labels, mask, class_mask.shape[1])  # (B, S, K)
         fixed = {"counts": hot.sum(1), "class_mask": class_mask}
@@ -188,7 +188,7 @@ class GradientLearner(InnerLearner):
                 second_order = (
                     meta_training and not self.first_order and self.update >= self.first_order_until
                 )
-                # The sum over episodes keeps their gradients apart: each depends on its own weights alone.
+                # Summing over episodes keeps their gradients apart: each loss depends on its own weights alone.
                 gradients = torch.autograd.grad(
                     loss.sum(),
                     list(fast.values()),
@@ -206,21 +206,21 @@ class GradientLearner(InnerLearner):
         return path
 
     def _start(self, support: Tensor, hot: Tensor) -> Adapted:
-        """Per-episode copies of the adapted weights, and the head's start."""
+        """Returns per-episode copies of the adapted weights, and the head's start."""
         weights = dict(self.body.blocks.named_parameters())
         fast = {n: weights[n].expand(len(support), *weights[n].shape) for n in self.adapted_names}
         return fast | self.start_head(fast, support, hot)
 
     @staticmethod
     def _leaves(fast: Adapted, meta_training: bool) -> Adapted:
-        """New nodes of the graph: the inner gradient is partial, although prototypes depend on the body."""
+        """Returns new nodes of the graph: the inner gradient is partial, although prototypes depend on the body."""
         return {
             n: v.view_as(v) if meta_training and v.requires_grad else v.detach().requires_grad_()
             for n, v in fast.items()
         }
 
     def _support_loss(self, adapted: Adapted, support: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
-        """(B,) mean cross-entropy of each episode's labels; 0 without any."""
+        """Returns (B,) mean cross-entropy of each episode's labels; 0 without any."""
         logits = self.predict(adapted, support)  # (B, S, K)
         losses = F.cross_entropy(logits.flatten(0, 1), labels.clamp(min=0).flatten(), reduction="none")
         return (losses.view(mask.shape) * mask).sum(1) / mask.sum(1).clamp(min=1)

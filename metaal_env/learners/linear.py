@@ -1,7 +1,7 @@
 """Linear heads solved in the dual: cost grows with the labels, not with the dimension.
 
-On given embeddings they need no meta-training; over Conv4 they are R2D2 and MetaOptNet, whose bodies are
-meta-trained through the solution.
+On given embeddings they need no meta-training. Over Conv4 they are R2D2 and MetaOptNet, which meta-train the body
+through the solution.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from metaal_env.learners.base import (
     LEARNERS,
     Adapted,
     BodyLearner,
+    Labelled,
+    class_first,
     one_hot_support,
     products,
 )
@@ -25,12 +27,11 @@ from metaal_env.learners.bodies import Kind
 
 
 class LinearHead(BodyLearner):
-    """Shared ground of the linear heads.
+    """Adapts a linear head; subclasses solve for its dual weights.
 
-    The weights are W = Xᵀ A for the support X, so everything is computed from the Gram matrix X Xᵀ (B, S, S).
-    Fitted without an intercept, a seen class scores near 0 far from its labels, and a label-less class has the
-    constant logit u against that: with one, every mean log-loss over 1…20 labels that was measured was worse
-    (ridge: glyphs 2.39 against 2.36, language names 2.27 / 2.23, CLINC150 2.08 / 2.00, Omniglot 2.37 / 2.33).
+    The weights are W = Xᵀ A for the support X, so all is computed from the (B, S, S) Gram matrix X Xᵀ. Without an
+    intercept, a seen class scores near 0 far from its labels, and a label-less class has the constant logit u
+    against that. The default was chosen on validation tasks, see docs/log/2026-11.md.
 
     Args:
         input_shape: (C, H, W) or (D,).
@@ -39,8 +40,10 @@ class LinearHead(BodyLearner):
         regularisation: weight of ½‖W‖² against the summed loss.
         scale: factor from solved scores to logits.
         unseen_logit: logit of a class without a label, against scores that are 0 at no evidence.
-        intercept: add a constant feature 1 to every item, penalised like the others.
+        intercept: whether to add a constant feature 1 to every item, penalised like the others.
     """
+
+    products = "inner"
 
     def __init__(
         self,
@@ -62,14 +65,15 @@ class LinearHead(BodyLearner):
         return [self.log_regularisation, self.log_scale, self.unseen_logit]
 
     def solve(self, gram: Tensor, targets: Tensor, seen: Tensor) -> Tensor:
-        """Dual weights A of each class.
+        """Returns the dual weights A of each class.
 
         Args:
             gram: (B, S, S); rows and columns of padding are 0.
             targets: (B, S, K) one-hot; 0 at padding.
             seen: (B, K) bool.
 
-        Returns: (B, S, K).
+        Returns:
+            (B, S, K).
         """
         raise AssertionError("abstract")  # pragma: no cover
 
@@ -87,6 +91,15 @@ class LinearHead(BodyLearner):
             "class_mask": class_mask,
         }
 
+    def predict_products(self, labelled: Labelled) -> Tensor:
+        hot = one_hot_support(labelled.labels, labelled.mask, labelled.class_mask.shape[1])  # (B, S, K)
+        seen = hot.sum(1) > 0
+        gram = labelled.gram + float(self.intercept)
+        gram = gram * (labelled.mask.unsqueeze(1) & labelled.mask.unsqueeze(2))
+        dual = self.solve(gram, hot, seen) * labelled.mask.unsqueeze(-1) if hot.shape[1] else hot
+        scores = dual.transpose(1, 2) @ labelled.rows + dual.sum(1).unsqueeze(2) * float(self.intercept)
+        return class_first(self.log_scale.exp() * scores, seen, labelled.class_mask, self.unseen_logit)
+
     def predict(self, adapted: Adapted, prepared: Tensor) -> Tensor:
         scores = products(prepared, adapted["weight"]) + adapted["bias"].unsqueeze(1)
         return self.finish(self.log_scale.exp() * scores, adapted)
@@ -97,7 +110,7 @@ class LinearHead(BodyLearner):
 
 @LEARNERS.register("ridge")
 class Ridge(LinearHead):
-    """Least squares on one-hot targets: A = (G + λI)⁻¹ Y (R2D2, Bertinetto et al. 2019, eq. 6)."""
+    """Solves least squares on one-hot targets, A = (G + λI)⁻¹ Y (R2D2, Bertinetto et al. 2019, eq. 6)."""
 
     def __init__(
         self,
@@ -119,16 +132,15 @@ class Ridge(LinearHead):
 
 @LEARNERS.register("logistic")
 class Logistic(LinearHead):
-    """Multinomial logistic regression over the seen classes, by Böhning's bound: Newton with a fixed Hessian.
+    """Fits multinomial logistic regression over the seen classes by Newton steps with a fixed Hessian.
 
-    Minimises Σ cross-entropy + λ/2 ‖W‖². The Hessian of the softmax is at most ½ (I − 11ᵀ/K) (Böhning 1992),
-    so A ← A − (½G + λI)⁻¹ (P − Y + λA) decreases the loss at every step, one factorisation serves them all,
-    and no step size is needed; Nesterov's momentum speeds it up. The meta-gradient passes through all steps.
-    A single seen class scores 0 everywhere: with one class labelled, logistic regression knows no novelty.
+    Minimises Σ cross-entropy + λ/2 ‖W‖². The Hessian of the softmax is at most ½ (I − 11ᵀ/K) (Böhning 1992), so
+    A ← A − (½G + λI)⁻¹ (P − Y + λA) decreases the loss at every step. One factorisation serves all steps, and no
+    step size is needed; Nesterov's momentum speeds it up. The meta-gradient passes through all steps. A single
+    seen class scores 0 everywhere: with one class, logistic regression has no notion of novelty.
 
     Args:
-        iterations: steps. At λ = .01, 50 are within .004 of the converged probabilities for 20 labels of 10
-            classes in 64 dimensions, within .03 for 20 labels of 4 classes in 8.
+        iterations: steps; the default is near convergence, see docs/log/2026-11.md.
     """
 
     def __init__(

@@ -8,32 +8,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metaal_env.learners.base import LEARNERS, Adapted, products
+from metaal_env.learners.base import LEARNERS, Adapted, Labelled, class_first, one_hot_support, products
 from metaal_env.learners.columns import Columns, HeadScalars
 from metaal_env.learners.gradient import GradientLearner
 
 UNIT_NORM = (7.0, 0.75, 0.2, -5.5)
 """s, κ, b and u for unit-norm inputs without a network, where nobody meta-trains them.
 
-Fitted jointly to six spaces (glyphs and Omniglot pixels, language names, CLINC150 sentence embeddings, digits,
-Fashion-MNIST) by meta-training the four scalars alone. Mean validation log-loss over 1, 2, 5, 10 and 20 labels,
-5- to 20-way, here / fitted to that space alone: glyphs 2.32 / 2.32, language names 2.20 / 2.17, CLINC150 1.88 /
-1.84, Omniglot 2.36 / 2.30 nats. Calibration error .02 / .04 / .12 / .03.
+Fitted jointly to six spaces of validation tasks, see docs/log/2026-11.md.
 """
 
 
 @LEARNERS.register("maml")
 class MAML(GradientLearner):
-    """Gradient adaptation of an embedding network whose head starts from the support's shrunk prototypes.
+    """Adapts an embedding network by gradient from a head of the support's shrunk prototypes.
 
     For a class c with n_c > 0 labels and mean embedding p_c the head starts as
 
         logit_c(h) = −s · ‖h − p_c‖² / (1 + κ / n_c) + b · log n_c ,
 
-    and every class without a label has the constant logit u. s, κ, b and u are meta-learned with the body, so
-    the learner is calibrated from the first label on and serves any number of classes. Then gradient steps adapt
-    the prototypes, the class biases and, by `depth`, the last block or all of the body. With ``steps=0`` it is a
-    calibrated prototypical network (Snell et al. 2017).
+    and every class without a label has the constant logit u. The scalars s, κ, b and u are meta-learned with the
+    body, so the learner is calibrated from the first label on and serves any number of classes. Gradient steps then
+    adapt the prototypes, the class biases and, by `depth`, the last block or all of the body. With ``steps=0`` this
+    is a calibrated prototypical network (Snell et al. 2017).
 
     Args:
         input_shape, options: as in `GradientLearner`.
@@ -41,7 +38,7 @@ class MAML(GradientLearner):
 
     def __init__(self, input_shape: tuple[int, ...], **options: Any):
         super().__init__(input_shape, **options)
-        # Distances of untrained embeddings grow with their mean square: start at logits of order one.
+        # Distances of untrained embeddings grow with their mean square; this starts at logits of order one.
         start = (10.0 / self.size, 0.5, 0.1, -5.0) if len(self.body.blocks) else UNIT_NORM
         scale, shrink, count_weight, unseen = start
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
@@ -49,6 +46,9 @@ class MAML(GradientLearner):
         self.count_weight = nn.Parameter(torch.tensor(count_weight))
         self.unseen_logit.data.fill_(unseen)
         self.shares_items = self.depth == "head"
+        own_rule = type(self).update_rule is not GradientLearner.update_rule
+        if self.depth == "head" and not (self.steps and (own_rule or self.lr)):
+            self.products = "centred"
 
     def head_shapes(self) -> dict[str, torch.Size]:
         return {"prototypes": torch.Size([self.size]), "bias": torch.Size([])}
@@ -67,7 +67,7 @@ class MAML(GradientLearner):
 
     def head_logits(self, adapted: Adapted, h: Tensor) -> Tensor:
         p = adapted["prototypes"]  # (B, K, D), or C · B of them
-        # ‖h‖² + ‖p‖² − 2h·p without a copy of h, which is most of what is read here.
+        # ‖h‖² + ‖p‖² − 2h·p without a copy of h, by far the largest tensor here.
         squares = torch.linalg.vecdot(h, h).repeat_interleave(len(p) // len(h), 0)
         squares = squares.unsqueeze(2) + p.square().sum(-1).unsqueeze(1)
         if len(p) == len(h):
@@ -77,6 +77,34 @@ class MAML(GradientLearner):
         counts = adapted["counts"].unsqueeze(1)  # (B, 1, K)
         precision = self.log_scale.exp() / (1 + self.log_shrink.exp() / counts.clamp(min=1))
         return adapted["bias"].unsqueeze(1) - precision * distance
+
+    def predict_products(self, labelled: Labelled) -> Tensor:
+        """As `adapt` and `predict`; prototypes are weighted sums of the labelled items throughout.
+
+        With g the gradient of the loss in the logits, a prototype p moves along 2 · precision · Σ_i gᵢ (hᵢ − p).
+        """
+        mask, class_mask = labelled.mask, labelled.class_mask
+        hot = one_hot_support(labelled.labels, mask, class_mask.shape[1]).transpose(1, 2)  # (B, K, S)
+        counts = hot.sum(2, keepdim=True)  # (B, K, 1)
+        seen, some = counts.squeeze(2) > 0, counts.clamp(min=1)
+        weights, bias = hot / some, self.count_weight * some.log()
+        precision = self.log_scale.exp() / (1 + self.log_shrink.exp() / some)
+
+        def logits(products: Tensor, squares: Tensor) -> Tensor:  # (B, S, n), (B, n) → (B, K, n)
+            dots = weights @ products
+            norms = ((weights @ labelled.gram) * weights).sum(2, keepdim=True)
+            distance = dots.mul_(-2).add_(squares.unsqueeze(1)).add_(norms)
+            return class_first(distance.mul_(-precision).add_(bias), seen, class_mask, self.unseen_logit)
+
+        count = mask.sum(1).clamp(min=1).view(-1, 1, 1)
+        for step in range(self.steps if hot.shape[2] else 0):
+            own = torch.softmax(logits(labelled.gram, labelled.own_squares), 1)
+            gradient = (own - hot) * mask.unsqueeze(1) * seen.unsqueeze(2) / count  # (B, K, S)
+            total = gradient.sum(2, keepdim=True)
+            move = self.log_lr["prototypes"][step].exp() * 2 * precision
+            weights = weights - move * (gradient - total * weights)
+            bias = bias - self.log_lr["bias"][step].exp() * total
+        return logits(labelled.rows, labelled.squares)
 
     def columns(self, adapted: Adapted, candidates: Tensor, evaluated: Tensor) -> Columns | None:
         if self.steps:  # gradient steps move every prototype
@@ -92,17 +120,17 @@ class MAML(GradientLearner):
 
 @LEARNERS.register("prototype")
 def prototype(input_shape: tuple[int, ...], **options: Any) -> MAML:
-    """Nearest centroid, calibrated, on unit-norm inputs: no network, so it works without meta-training."""
+    """Builds a calibrated nearest-centroid learner on unit-norm inputs; without a network it needs no training."""
     return MAML(input_shape, **({"body": "identity", "steps": 0} | options))
 
 
 @LEARNERS.register("protonet")
 def protonet(input_shape: tuple[int, ...], **options: Any) -> MAML:
-    """Prototypical network (Snell et al. 2017), calibrated as MAML's start is."""
+    """Builds a prototypical network (Snell et al. 2017), calibrated as MAML's start is."""
     return MAML(input_shape, **({"steps": 0} | options))
 
 
 @LEARNERS.register("meta_sgd")
 def meta_sgd(input_shape: tuple[int, ...], **options: Any) -> MAML:
-    """Meta-SGD (Li et al. 2017) from the prototypical start: all layers, one step, a rate per parameter."""
+    """Builds Meta-SGD (Li et al. 2017) from the prototypical start: all layers, one step, a rate per parameter."""
     return MAML(input_shape, **({"depth": "all", "rates": "parameter"} | options))

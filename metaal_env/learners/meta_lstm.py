@@ -14,7 +14,7 @@ from metaal_env.learners.maml import MAML
 
 @LEARNERS.register("meta_lstm")
 class MetaLSTM(MAML):
-    """Every adapted number is the cell of an LSTM that reads its gradient and the loss.
+    """Treats every adapted number as the cell of an LSTM that reads its gradient and the loss.
 
     θ_t = f_t ⊙ θ_{t−1} − i_t ⊙ ∇_t (Ravi & Larochelle 2017, eq. 2–4): the forget gate f and the input gate i are
     sigmoids of the hidden state of a first LSTM over the gradient and the loss, of θ_{t−1} and of the gate's
@@ -25,7 +25,7 @@ class MetaLSTM(MAML):
     Args:
         hidden: units of the first LSTM.
         inner_lr: initial value of the input gate.
-        steps, depth, options: as in `GradientLearner`, whose first-order and rate options have no meaning here.
+        steps, depth, options: as in `GradientLearner`; its first-order and rate options have no meaning here.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class MetaLSTM(MAML):
                 layer.bias.fill_(bias)
 
     def _make_rates(self, rates: str, inner_lr: float) -> None:
-        """None: the input gate is the rate."""
+        """Makes none, because the input gate is the rate."""
 
     def update_rule(
         self, name: str, step: int, value: Tensor, gradient: Tensor, loss: Tensor, state: Adapted
@@ -67,8 +67,10 @@ class MetaLSTM(MAML):
 
 
 def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
-    """Log-magnitude and sign of each number: (…) → (…, 2), both in about [−1, 1] (ibid., §3.2, from
-    Andrychowicz et al. 2016)."""
+    """Maps (…) numbers to (…, 2) log-magnitudes and signs, in about [−1, 1].
+
+    Ravi & Larochelle 2017, §3.2, from Andrychowicz et al. 2016.
+    """
     large = x.abs() >= math.exp(-p)
     size = torch.where(large, x.abs().clamp(min=1e-30).log() / p, -1.0)
     sign = torch.where(large, x.sign(), math.exp(p) * x)

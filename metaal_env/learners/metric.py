@@ -15,14 +15,14 @@ from metaal_env.learners.bodies import Kind
 
 
 class PairLearner(BodyLearner):
-    """Adds up exp(similarity) over each class's labelled items.
+    """Sums exp(similarity) over each class's labelled items.
 
     With similarities a(x, x_i), a class with n_c > 0 labels has the logit
 
         log Σ_{i ∈ c} exp a(x, x_i) − (1 − b) · log n_c ,
 
     so with b = 1 the class probability is the attention that its items receive (Vinyals et al. 2016, eq. 1),
-    with b = 0 it follows the mean and is free of the support's imbalance; b is meta-learned from 1.
+    with b = 0 it follows the mean and ignores the support's imbalance. b is meta-learned from 1.
     """
 
     def __init__(self, input_shape: tuple[int, ...], body: Kind | None, width: int, unseen_logit: float):
@@ -30,7 +30,7 @@ class PairLearner(BodyLearner):
         self.count_weight = nn.Parameter(torch.tensor(1.0))
 
     def similarity(self, prepared: Tensor, support: Tensor) -> Tensor:
-        """(B, n, D), (B, S, D) → (B, n, S) log-odds that two items share their class."""
+        """Maps (B, n, D), (B, S, D) to (B, n, S) log-odds that two items share their class."""
         raise AssertionError("abstract")  # pragma: no cover
 
     def adapt(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> Adapted:
@@ -59,10 +59,10 @@ class PairLearner(BodyLearner):
 
 @LEARNERS.register("matching")
 class MatchingNetwork(PairLearner):
-    """Attention over the support by cosine similarity (Vinyals et al. 2016), without full-context embeddings.
+    """Attends to the support by cosine similarity (Vinyals et al. 2016), without full-context embeddings.
 
-    Full context makes an embedding depend on the order of the support, which acquisition decides; on Omniglot
-    it changed nothing in the paper. The inverse temperature is meta-learned.
+    Full context makes an embedding depend on the order of the support, which acquisition decides. The paper found no
+    gain from it on Omniglot. The scale of the logits is meta-learned.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class MatchingNetwork(PairLearner):
 
 @LEARNERS.register("siamese")
 class SiameseNetwork(PairLearner):
-    """Learned pairwise similarity: log-odds β − Σ_j w_j |h_j − h'_j| (Koch et al. 2015, §3.1).
+    """Learns a pairwise similarity with log-odds β − Σ_j w_j |h_j − h'_j| (Koch et al. 2015, §3.1).
 
-    The weights w are kept positive, so a pair of equal items is the most similar one. It is meta-trained on the
-    loss of whole tasks rather than on single pairs, like its neighbours here.
+    The weights w are kept positive, so that a pair of equal items is the most similar one. Meta-training uses the
+    loss of whole tasks, as for the other learners, rather than of single pairs.
     """
 
     def __init__(
@@ -110,5 +110,5 @@ class SiameseNetwork(PairLearner):
 
     def similarity(self, prepared: Tensor, support: Tensor) -> Tensor:
         weight = self.log_weight.exp()
-        # β is common to all seen classes, so it is `unseen_logit` with the sign reversed.
+        # β is common to all seen classes, so it equals minus `unseen_logit`.
         return -torch.cdist(prepared * weight, support * weight, p=1.0)

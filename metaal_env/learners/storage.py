@@ -1,4 +1,4 @@
-"""Saving and loading inner learners by path, run folder or name."""
+"""Saving inner learners, and loading them by path, run folder or name."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def save_learner(
 
     Args:
         name: registered name; with `input_shape` and `options` it rebuilds the learner.
-        summary: how it was trained; free form.
+        summary: how the learner was trained, in free form.
     """
     config = {"name": name, "input_shape": list(input_shape), "options": options}
     save_artifact(stem, "learner", learner, config, summary)
 
 
 def build_learner(name: str, input_shape: tuple[int, ...], **options: Any) -> InnerLearner:
-    """A fresh learner of a registered kind.
+    """Builds a fresh learner of a registered name.
 
     Raises:
         InputError: unknown name, or an option that the learner does not have.
@@ -44,11 +44,13 @@ def build_learner(name: str, input_shape: tuple[int, ...], **options: Any) -> In
     try:
         return constructor(tuple(input_shape), **options)
     except TypeError as error:
-        raise InputError(f"learner={name!r} does not take these options: {options} ({error}).") from error
+        raise InputError(
+            f"learner={name!r} does not take the options {options} ({error}); see its constructor for the valid ones."
+        ) from error
 
 
 def load_learner(source: str | Path, input_shape: tuple[int, ...]) -> InnerLearner:
-    """A learner ready for inputs of `input_shape`.
+    """Loads a learner that is ready for inputs of `input_shape`.
 
     Args:
         source: a registered name (fresh weights), a run folder, or the path of a saved learner without suffix.
@@ -60,21 +62,21 @@ def load_learner(source: str | Path, input_shape: tuple[int, ...]) -> InnerLearn
     if stem is None:
         return build_learner(str(source), input_shape)
     card, tensors = load_artifact(stem, "learner")
-    config, what = card["config"], f"learner={str(source)!r}"
+    config, subject = card["config"], f"learner={str(source)!r}"
     made_for = config.get("input_shape")
     if made_for != list(input_shape):
         raise InputError(
-            f"{what} was trained on inputs of shape {made_for}, the data has {list(input_shape)}; "
+            f"{subject} was trained on inputs of shape {made_for} but the data has {list(input_shape)}; "
             "train one on this data or use learner='prototype'."
         )
-    with limit_allocation(tensors, what):
+    with limit_allocation(tensors, subject):
         learner = build_learner(config["name"], tuple(made_for), **config["options"])
-    load_weights(learner, tensors, what)
+    load_weights(learner, tensors, subject)
     return learner.eval()
 
 
 def learner_fingerprint(source: str | Path) -> str:
-    """Returns the fingerprint of a saved learner, wherever it lies; of a registered one, its name.
+    """Returns the fingerprint of a saved learner, independent of its path; of a registered learner, the name.
 
     Raises:
         InputError: unknown name, or damaged files.
@@ -84,7 +86,7 @@ def learner_fingerprint(source: str | Path) -> str:
 
 
 def _stem(source: str | Path) -> Path | None:
-    """Path without suffix of a saved learner; None for a registered name. Raises: `InputError` for neither."""
+    """Returns a saved learner's path without suffix, or None for a registered name. Raises: `InputError`."""
     stem = Path(source)
     if stem.is_dir():
         return stem / "learner"

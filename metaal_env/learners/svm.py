@@ -14,14 +14,14 @@ from metaal_env.learners.linear import LinearHead
 
 @LEARNERS.register("svm")
 class SVM(LinearHead):
-    """Crammer–Singer SVM over the seen classes, solved in its dual (Lee et al. 2019, eq. 8).
+    """Solves the Crammer–Singer SVM over the seen classes in its dual (Lee et al. 2019, eq. 8).
 
     Minimises λ/2 ‖W‖² + Σ_n max_k (w_k·x_n + 1[k ≠ y_n] − w_{y_n}·x_n). The dual weights are A = (Y − Q)/λ with
     each row of Q in the simplex; Q minimises ½ tr(AᵀGA)·λ − Σ_n (1 − Q_{n, y_n}). Accelerated projected
-    gradient with restarts (Beck & Teboulle 2009; O'Donoghue & Candès 2015) finds it without gradients; the
-    meta-gradient passes through a few further plain steps at the solution, which leave it where it is: a
-    truncated Neumann series of the implicit gradient (Bolte et al. 2023), linear in the labels where
-    MetaOptNet's implicit system is cubic in labels × classes.
+    gradient with restarts (Beck & Teboulle 2009; O'Donoghue & Candès 2015) finds it outside the graph. The
+    meta-gradient passes through a few plain steps at the solution, which do not move it: a truncated Neumann
+    series of the implicit gradient (Bolte et al. 2023). Its cost is linear in the labels, while MetaOptNet's
+    implicit system is cubic in labels × classes.
 
     A single seen class scores 0 everywhere, as with logistic regression.
 
@@ -73,11 +73,11 @@ class SVM(LinearHead):
 
 
 def project_to_simplex(x: Tensor, allowed: Tensor) -> Tensor:
-    """Nearest point of the probability simplex on the allowed entries of the last axis (Duchi et al. 2008).
+    """Projects to the probability simplex on the allowed entries of the last axis (Duchi et al. 2008).
 
     Args:
         x: (…, K).
-        allowed: (…, K) bool; the other entries become 0. A row without any is all 0.
+        allowed: (…, K) bool; the other entries become 0. A row without allowed entries becomes 0.
     """
     low = torch.finfo(x.dtype).min / 4
     ordered = torch.where(allowed, x, low).sort(-1, descending=True).values

@@ -1,4 +1,4 @@
-"""How good and how calibrated a learner is by number of labels."""
+"""Accuracy, log-loss and calibration of a learner by number of labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metaal_env.tasks import bounds
 
 
 class Report(NamedTuple):
-    """Quality of a learner by number of labels; each (L,)."""
+    """Holds the quality of a learner for each of L numbers of labels."""
 
     labels: list[int]
     accuracy: list[float]
@@ -29,9 +29,9 @@ class Report(NamedTuple):
 def evaluate_learner(
     learner: InnerLearner, dataset: ClassDataset, config: MetaTrainConfig, seed: int = 1
 ) -> Report:
-    """Accuracy, log-loss and calibration by label count, on fixed acquisition-like tasks of `dataset`.
+    """Measures accuracy, log-loss and calibration by label count, on fixed acquisition-like tasks of `dataset`.
 
-    With ``config.balanced`` the tasks are balanced, and counts are labels per class.
+    With ``config.balanced`` the tasks are balanced, and the counts are labels per class.
     """
     rng = np.random.default_rng(seed)
     items = draw_items(dataset, rng, dataset.n_classes, config.items_per_class)

@@ -1,4 +1,4 @@
-"""Few-shot tasks: what inner learners are meta-trained and measured on."""
+"""Few-shot tasks, on which inner learners are meta-trained and measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metaal_env.tasks import Range, bounds
 
 
 class FewShotTasks(NamedTuple):
-    """B few-shot tasks as positions into one batch of embedded items."""
+    """Holds B few-shot tasks as positions in one batch of embedded items."""
 
     support: Tensor  # (B, S) int64
     support_labels: Tensor  # (B, S) int64
@@ -34,9 +34,9 @@ ACQUISITION = (0.5, 1.0, math.inf)
 
 
 def draw_items(dataset: ClassDataset, rng: np.random.Generator, classes: int, items: int) -> np.ndarray:
-    """(classes, items) data-set indices: `items` of each of up to `classes` random classes.
+    """Draws (classes, items) data-set indices: `items` of each of up to `classes` random classes.
 
-    Classes smaller than `items` contribute with repetition, so that rare classes are learned from as well.
+    Classes smaller than `items` are drawn with repetition, so that rare classes are learned from as well.
     """
     labels = dataset.labels.numpy()
     chosen = rng.permutation(dataset.n_classes)[:classes]
@@ -60,12 +60,12 @@ def draw_tasks(
     concentrations: Sequence[float] = ACQUISITION,
     shots: Range | None = None,
 ) -> FewShotTasks:
-    """Tasks over a (classes, items) grid of embedded items.
+    """Draws tasks over a (classes, items) grid of embedded items.
 
-    Acquisition-like unless `shots` is given: class shares of a support are Dirichlet with one of the
-    `concentrations` (∞ = every label's class is uniform), so classes are unbalanced and often missing; the
-    number of labels is uniform in 1…max_labels unless `labels` fixes it. With `shots` (at most
-    ``items − queries``), every class has that number of labels and `max_labels` is ignored.
+    They are like those of acquisition unless `shots` is given. Class shares of a support are then Dirichlet with one
+    of the `concentrations` (∞ for uniform classes), so classes are unbalanced and often missing. The number of
+    labels is uniform in 1…max_labels unless `labels` fixes it. With `shots` (at most ``items − queries``), every
+    class has that number of labels and `max_labels` is ignored.
     """
     low, high = (min(limit, classes) for limit in bounds(way))
     size = max_labels if shots is None else high * bounds(shots)[1]
@@ -103,12 +103,12 @@ def draw_tasks(
 
 
 def distorted(images: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
-    """Each image under an affine map of its own: rotation, zoom, shear and shift.
+    """Transforms each image by an affine map of its own: rotation, zoom, shear and shift.
 
     Args:
-        images: (M, C, H, W); what enters from outside repeats the border.
-        strength: standard deviation of the map's four matrix entries; shifts have half of it, in units of half
-            the image's side. 0.1 turns, zooms and shears by some 6° or 10 %.
+        images: (M, C, H, W); pixels from outside repeat the border.
+        strength: standard deviation of the map's four matrix entries. Shifts have half of it, in units of half the
+            image's side. A strength of 0.1 turns by about 6°, and zooms and shears by about 10 %.
         rng: source of the maps.
     """
     noise = rng.normal(scale=strength, size=(len(images), 2, 3)) * (1.0, 1.0, 0.5)

@@ -1,4 +1,4 @@
-"""What meta-training minimises: query losses after adaptation, on small tasks and on one of all classes."""
+"""The loss of meta-training: query losses after adaptation, on small tasks and on one of all classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metaal_env.meta_training.few_shot_tasks import FewShotTasks
 
 
 def task_logits(learner: InnerLearner, prepared: Tensor, tasks: FewShotTasks) -> Tensor:
-    """(B, Q, K) query logits after adapting to each task's support; `prepared` is (M, *F)."""
+    """Computes (B, Q, K) query logits after adapting to each task's support; `prepared` is (M, *F)."""
     adapted = learner.adapt(
         prepared[tasks.support], tasks.support_labels, tasks.support_mask, tasks.class_mask
     )
@@ -20,14 +20,14 @@ def task_logits(learner: InnerLearner, prepared: Tensor, tasks: FewShotTasks) ->
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean query cross-entropy over tasks, each task weighing the same. Scalar, nats."""
+    """Computes the mean query cross-entropy of equally weighted tasks; scalar, nats."""
     mask = labels >= 0
     losses = F.cross_entropy(logits.flatten(0, 1), labels.clamp(min=0).flatten(), reduction="none")
     return ((losses.view(labels.shape) * mask).sum(1) / mask.sum(1)).mean()
 
 
 def path_loss(learner: InnerLearner, prepared: Tensor, tasks: FewShotTasks) -> tuple[Tensor, Tensor]:
-    """The meta-loss, summed over the states of adaptation that count now, and the last state's query logits."""
+    """Computes the meta-loss over the states of adaptation that count now, and the last state's query logits."""
     path = learner.adapt_path(
         prepared[tasks.support], tasks.support_labels, tasks.support_mask, tasks.class_mask
     )
@@ -42,10 +42,10 @@ def path_loss(learner: InnerLearner, prepared: Tensor, tasks: FewShotTasks) -> t
 def all_way_loss(
     learner: InnerLearner, prepared: Tensor, grid: tuple[int, ...], rng: np.random.Generator
 ) -> Tensor:
-    """Cross-entropy of one balanced task over all classes of the batch; scalar, nats.
+    """Computes the cross-entropy of one balanced task over all classes of the batch; scalar, nats.
 
-    Small tasks with missing classes calibrate the head but teach the body little per image; the many-way
-    task costs no further embedding (Snell et al. 2017 train with more classes than they test for as well).
+    Small tasks with missing classes calibrate the head but teach the body little per image. The many-way task needs
+    no further embedding. (Snell et al. 2017 also train with more classes than they test with.)
 
     Args:
         prepared: (classes · items, *F) of the batch.

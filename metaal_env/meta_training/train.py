@@ -28,7 +28,7 @@ BACK_OFF = 0.5
 
 
 def make_optimizer(learner: InnerLearner, learning_rate: float) -> torch.optim.Optimizer:
-    """Adam, with ten times the step for the head's calibration scalars: they start far from their optimum."""
+    """Builds Adam with ten times the step for calibration scalars, which start far from their optimum."""
     fast = {id(p) for p in learner.calibration_parameters()}
     slow = [p for p in learner.parameters() if id(p) not in fast]
     groups: list[dict[str, Any]] = [
@@ -39,7 +39,7 @@ def make_optimizer(learner: InnerLearner, learning_rate: float) -> torch.optim.O
 
 
 class Training:
-    """A learner in training, and all else that an interrupted run needs to end as an uninterrupted one would."""
+    """Holds a learner in training, and all else that an interrupted run needs to end like an uninterrupted one."""
 
     def __init__(self, learner: InnerLearner, config: MetaTrainConfig):
         self.learner, self.config = learner, config
@@ -71,7 +71,7 @@ class Training:
         self.recoveries = saved["recoveries"]
 
     def go_back(self, saved: dict[str, Any]) -> None:
-        """To the saved weights and step, but on with other tasks: the same ones would diverge again."""
+        """Restores the saved weights and step but not the tasks, because the same ones would diverge again."""
         self.learner.load_state_dict(saved["learner"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
@@ -80,16 +80,16 @@ class Training:
         )
 
     def recover(self, saved: dict[str, Any], error: FloatingPointError) -> str:
-        """Back to the last good checkpoint with a lower learning rate; returns what to tell the user.
+        """Goes back to the last good checkpoint with a lower learning rate and returns a message for the user.
 
         Raises:
-            InputError: the configured recoveries are used up.
+            InputError: no recoveries are left.
         """
         at, allowed = self.step, self.config.recoveries
         if self.recoveries >= allowed:
             raise InputError(
                 f"learning_rate={self.config.learning_rate}: meta-training diverged at update {at} ({error}), "
-                f"{self.recoveries} lowered rates included; choose a lower one."
+                f"also at {self.recoveries} lowered rates; choose a lower one."
             ) from error
         self.recoveries += 1
         self.go_back(saved)
@@ -103,10 +103,10 @@ class Training:
         )
 
     def update(self, train: ClassDataset) -> dict[str, float]:
-        """One meta-update; returns its loss and its accuracy on queries.
+        """Makes one meta-update and returns its loss and its accuracy on queries.
 
         Raises:
-            FloatingPointError: the loss or the gradient is NaN or infinite; the weights are as before.
+            FloatingPointError: the loss or the gradient is NaN or infinite; the weights are unchanged.
         """
         learner, config = self.learner.train().requires_grad_(True), self.config
         device = next((p.device for p in learner.parameters()), torch.device("cpu"))
@@ -169,10 +169,10 @@ def meta_train(
 ) -> Report:
     """Meta-trains `learner` in place and leaves it with its best validation weights.
 
-    Continues from `checkpoint` when that file exists; it is rewritten at every validation and holds
-    everything needed to end with the same weights as an uninterrupted run. When the inner loop or the meta-update
-    diverges, training says so, goes back to the last checkpoint and on with half the learning rate.
-    `on_validation` is told the number of updates and the validation's figures.
+    Training continues from `checkpoint` when that file exists. The file is rewritten at every validation and holds all
+    that is needed to end with the same weights as an uninterrupted run. When the inner loop or the meta-update
+    diverges, training says so and goes back to the last checkpoint with half the learning rate. `on_validation` is
+    called with the number of updates and the validation's figures.
 
     Raises:
         InputError: the checkpoint belongs to another configuration; training still diverges after
@@ -180,7 +180,7 @@ def meta_train(
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the update and its checkpoint.
     """
     if config.distortion and train.inputs.dim() != 4:
-        raise InputError(f"distortion={config.distortion} needs images; use 0 for {train.name!r}.")
+        raise InputError(f"distortion={config.distortion} needs images; use distortion=0 for {train.name!r}.")
     training = Training(learner, config)
     if (saved := read_checkpoint(checkpoint, config)) is not None:
         with as_input_error(checkpoint):

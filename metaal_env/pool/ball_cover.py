@@ -1,4 +1,4 @@
-"""Balls of one radius around the items: how many the pool's structure suggests, and what they cover."""
+"""Balls of one radius around the items: the radius that the pool's structure suggests, and the items they cover."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
 
 QUANTILES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3)
-"""Radii that are tried, as quantiles of the pool's squared distances: they mean the same in every space."""
+"""Candidate radii as quantiles of the pool's squared distances, so that they mean the same in every space."""
 
 
 RADIUS_ITEMS = 256
-"""Items on which radii are judged; a quantile needs no more."""
+"""Items on which radii are judged; quantiles need no more."""
 
 
 @remembered("pool")
 def pure_radius(view: PoolView, purity: float = 0.95) -> Tensor:
-    """(B,) squared radius: the largest of `QUANTILES` at which a share `purity` of balls lies in one cluster.
+    """Returns the (B,) largest squared radius of `QUANTILES` at which a share `purity` of the balls is pure.
 
-    Clusters are k-means with one per class (ProbCover's rule for its radius); the smallest radius if none is pure.
-    Labels play no part.
+    A ball is pure if it lies in one cluster of k-means with one cluster per class (ProbCover's rule for its
+    radius). If no radius qualifies, the smallest is returned. Labels are not used.
     """
     size = min(view.valid.shape[1], RADIUS_ITEMS)
     some = evenly_spaced(view.embeddings, view.valid, size)
@@ -43,7 +43,7 @@ def pure_radius(view: PoolView, purity: float = 0.95) -> Tensor:
 
 
 def _quantiles(distance: Tensor, real: Tensor) -> Tensor:
-    """(B, Q) `QUANTILES` of the (B, L, L) distances between two different items of (B, L) `real`."""
+    """Returns (B, Q) `QUANTILES` of the (B, L, L) distances between two different items of (B, L) `real`."""
     size = distance.shape[1]
     first, second = torch.triu_indices(size, size, 1, device=distance.device)
     pair = real[:, first] & real[:, second]  # (B, L(L−1)/2)
@@ -51,29 +51,29 @@ def _quantiles(distance: Tensor, real: Tensor) -> Tensor:
     levels = torch.tensor(QUANTILES, dtype=torch.float64, device=distance.device)
     if not len(first):
         return distance.new_zeros(len(distance), len(QUANTILES))
-    # Only the smallest part is needed: selecting it is cheaper than sorting everything.
+    # Only the smallest distances are needed, and selecting them is cheaper than sorting all.
     most = round(QUANTILES[-1] * (len(first) - 1)) + 1
     between = distance[:, first, second].masked_fill_(~pair, torch.inf)
     ordered = between.topk(most, 1, largest=False).values
     radii = torch.take_along_dim(ordered, (levels * last).round().long(), 1).nan_to_num(posinf=0.0)
-    # Each is the distance of a pair: rounding must not decide on which side of it that pair lies.
+    # Each radius is the distance of a pair; rounding must not decide on which side of it that pair lies.
     return radii * (1 + 1e-5)
 
 
 def ball_gain(view: PoolView, radius: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, N) landmarks that labelling the item would newly cover, and the (B,) share covered already."""
+    """Returns (B, N) numbers of landmarks that labelling the item would newly cover, and the (B,) share covered."""
     geometry = view.geometry
-    kind = geometry.sq_dist.dtype
-    # Of the last radius alone: some rules change theirs at every step.
+    dtype = geometry.sq_dist.dtype
+    # Kept for the last radius only: some rules change theirs at every step.
     known = geometry.memo.get("inside")
     if known is None or not torch.equal(known[0], radius):
-        known = geometry.memo["inside"] = radius, (geometry.sq_dist <= radius.view(-1, 1, 1)).to(kind)
+        known = geometry.memo["inside"] = radius, (geometry.sq_dist <= radius.view(-1, 1, 1)).to(dtype)
     inside: Tensor = known[1]  # (B, N, L) 0 or 1
-    open_ = geometry.landmark_mask.to(kind)
+    uncovered = geometry.landmark_mask.to(dtype)
     if view.order.shape[1]:
         covered = (take_rows(inside, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
-        open_ = open_ * (1 - covered)
+        uncovered = uncovered * (1 - covered)
     # Sums of whole numbers are exact in float32 up to 2²⁴.
-    gain = (open_.unsqueeze(1) @ inside.transpose(1, 2)).squeeze(1)
+    gain = (uncovered.unsqueeze(1) @ inside.transpose(1, 2)).squeeze(1)
     real = geometry.landmark_mask.sum(1)
-    return gain, (real - open_.sum(1)) / real.clamp(min=1)
+    return gain, (real - uncovered.sum(1)) / real.clamp(min=1)

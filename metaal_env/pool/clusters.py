@@ -1,7 +1,7 @@
 """k-means of B pools at once, and ranks by cluster.
 
-No random numbers: the start is greedy (each centre lowers the potential most among up to `MAX_STARTS` items),
-so clusters do not depend on the order of the items or on the other pools of the batch.
+No random numbers are used: each initial centre is the one of up to `MAX_STARTS` items that lowers the potential
+most. So clusters do not depend on the order of the items or on the other pools of the batch.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ MAX_STARTS = 128
 
 
 class Clusters(NamedTuple):
+    """Holds K clusters of the N items of B pools."""
+
     centres: Tensor  # (B, K, D)
     real: Tensor  # (B, K) bool, False past an episode's own number of clusters
     assignment: Tensor  # (B, N) int64
@@ -28,11 +30,11 @@ class Clusters(NamedTuple):
 
 
 def k_means(x: Tensor, weight: Tensor, clusters: Tensor, iterations: int = 10) -> Clusters:
-    """Weighted k-means with its own number of clusters per episode (Lloyd 1982; greedy k-means++ start).
+    """Runs weighted k-means with a number of clusters per episode (Lloyd 1982; greedy k-means++ start).
 
     Args:
         x: (B, N, D).
-        weight: (B, N) not negative; 0 leaves an item out of the centres, it is still assigned.
+        weight: (B, N) not negative; an item of weight 0 does not move the centres but is still assigned.
         clusters: (B,) int64; clamped to 1…`MAX_CLUSTERS`.
         iterations: most Lloyd iterations.
     """
@@ -64,9 +66,9 @@ def k_means(x: Tensor, weight: Tensor, clusters: Tensor, iterations: int = 10) -
 
 
 def _greedy_start(x: Tensor, weight: Tensor, starts: Tensor, n_centres: int) -> Tensor:
-    """(B, K, D) items among (B, C) `starts`, chosen one by one to lower Σ_n w_n min_c ‖x_n − c‖² most."""
+    """Returns (B, K, D) items among (B, C) `starts`, chosen one by one to lower Σ_n w_n min_c ‖x_n − c‖² most."""
     batch = torch.arange(len(x), device=x.device)
-    # What is left after each start: it only falls, so it is lowered in place.
+    # The potential left after each start; it only falls, so it is lowered in place.
     left = squared_distances(take_rows(x, starts), x)  # (B, C, N)
     closed = torch.zeros_like(left[..., 0]).masked_fill_(take_rows(weight, starts) <= 0, torch.inf)  # (B, C)
     weight = weight.unsqueeze(1)
@@ -87,12 +89,12 @@ def class_clusters(view: PoolView, per_class: int = 1) -> Clusters:
 
 
 def per_cluster(values: Tensor, clusters: Clusters) -> Tensor:
-    """(B, K) sums of (B, N) `values` over the members of each cluster."""
+    """Returns the (B, K) sums of (B, N) `values` over the members of each cluster."""
     return values.new_zeros(clusters.real.shape).scatter_add_(1, clusters.assignment, values)
 
 
 def uncovered_first(view: PoolView, clusters: Clusters) -> Tensor:
-    """(B, N) double: rank of the item's cluster, fewest labels first, then most items; whole numbers."""
+    """Returns the (B, N) rank of the item's cluster as whole numbers in double: fewest labels, then most items."""
     more = view.valid.sum(1, keepdim=True).double() + 1  # than any cluster has members
     share = view.valid.double() - (view.labelled & view.valid) * more
     return torch.take_along_dim(per_cluster(share, clusters), clusters.assignment, 1)

@@ -20,16 +20,16 @@ LOG2_E = log2(e)
 
 
 class Geometry:
-    """Squared Euclidean distances from every pool item to a bounded set of landmarks.
+    """Computes squared Euclidean distances from every pool item to a bounded set of landmarks.
 
-    Cost and memory are O(B·N·L): linear in the pool. Kernel widths are relative to the pool's own mean
+    Cost and memory are O(B·N·L), linear in the pool. Kernel widths are relative to the pool's own mean
     squared distance, so the same width means the same in every embedding space.
 
     Args:
         embeddings: (B, N, D).
         valid: (B, N) bool, False at padding.
-        max_landmarks: pools of at most this many items use all of them; larger ones take items evenly spaced
-            in their distance to the pool's mean.
+        max_landmarks: pools of at most this many items use all of them. Larger ones use items that are evenly
+            spaced in their distance to the pool's mean.
     """
 
     def __init__(self, embeddings: Tensor, valid: Tensor, max_landmarks: int = MAX_LANDMARKS):
@@ -37,35 +37,38 @@ class Geometry:
         self.exact = valid.shape[1] <= max_landmarks
         self.max_landmarks = max_landmarks
         self.memo: dict[Hashable, Any] = {}
-        """Results of `remembered` functions, for as long as the embeddings stay the same."""
+        """Results of `remembered` functions, kept for as long as the embeddings stay the same."""
 
     def at_landmarks(self, values: Tensor) -> Tensor:
-        """(B, N, …) → (B, L, …)."""
+        """Maps (B, N, …) values of the items to (B, L, …) values of the landmarks."""
         return values if self.exact else take_rows(values, self.landmarks)
 
     @cached_property
     def landmarks(self) -> Tensor:
-        """(B, L) positions."""
+        """Returns the (B, L) pool positions of the landmarks."""
         return evenly_spaced(self.embeddings, self.valid, min(self.valid.shape[1], self.max_landmarks))
 
     @cached_property
     def landmark_mask(self) -> Tensor:
-        """(B, L) bool, False at padding."""
+        """Returns the (B, L) mask of the landmarks, False at padding."""
         return self.at_landmarks(self.valid)
 
     @cached_property
     def is_landmark(self) -> Tensor:
-        """(B, N) bool: real items that are landmarks."""
+        """Returns the (B, N) mask of the real items that are landmarks."""
         return torch.zeros_like(self.valid).scatter_(1, self.landmarks, True) & self.valid
 
     @cached_property
     def sq_dist(self) -> Tensor:
-        """(B, N, L) squared distances to the landmarks."""
+        """Returns (B, N, L) squared distances to the landmarks."""
         return squared_distances(self.items, self.at_landmarks(self.items))
 
     @cached_property
     def items(self) -> Tensor:
-        """(B, N, D) centred embeddings, 0 at padding: what stands there must not shift a centre, or digits are lost."""
+        """Returns the (B, N, D) centred embeddings, 0 at padding.
+
+        Values at padding must not shift a centre, or digits are lost.
+        """
         return self.centred * self.valid.unsqueeze(-1)
 
     @cached_property
@@ -76,43 +79,44 @@ class Geometry:
 
     @cached_property
     def mean_sq_dist(self) -> Tensor:
-        """(B,) mean squared distance between two items: twice the total variance, in O(N·D)."""
+        """Returns (B,) mean squared distance between two items: twice the total variance, in O(N·D)."""
         count = self.valid.sum(1).clamp(min=1)
         return (2 * (self.centre_sq_dist * self.valid).sum(1) / count).clamp(min=1e-12)
 
     @remembered("pool")
     def kernel(self, width: float) -> Tensor:
-        """(B, N, L) Gaussian similarities ``exp(−d² / (width · mean d²))``; 0 at padded landmarks."""
+        """Returns (B, N, L) Gaussian similarities ``exp(−d² / (width · mean d²))``; 0 at padded landmarks."""
         return self.gaussian(width * self.mean_sq_dist)
 
     def gaussian(self, radius: Tensor, out: Tensor | None = None) -> Tensor:
-        """(B,) squared radii → (B, N, L) similarities ``exp(−d² / radius)``; 0 at padded landmarks."""
+        """Maps (B,) squared radii to (B, N, L) similarities ``exp(−d² / radius)``; 0 at padded landmarks."""
         # exp2 is more than twice as fast as exp on CPUs.
         kernel = torch.mul(self.sq_dist, (-LOG2_E / radius).view(-1, 1, 1), out=out).exp2_()
         return kernel if self.all_landmarks_real else kernel.mul_(self.landmark_mask.unsqueeze(1))
 
     @cached_property
     def scratch(self) -> Tensor:
-        """(B, N, L) for one result that is used up at once: fresh memory of this size costs more than the sums."""
+        """Returns (B, N, L) memory for one temporary result; allocating it anew costs more than computing."""
         return torch.empty_like(self.sq_dist)
 
     @cached_property
     def all_landmarks_real(self) -> bool:
-        """Whether nothing has to be masked."""
+        """Returns whether no landmark is padding, so that nothing has to be masked."""
         return bool(self.landmark_mask.all())
 
     @remembered("pool")
     def density(self, width: float) -> Tensor:
-        """(B, N) mean similarity to the pool."""
+        """Returns the (B, N) mean kernel similarity to the pool."""
         count = self.landmark_mask.sum(-1, keepdim=True).clamp(min=1)
         return self.gaussian(width * self.mean_sq_dist, out=self.scratch).sum(-1) / count
 
     @cached_property
     def contrast(self) -> Tensor:
-        """(B,) deviation of the squared distances over their mean: about 1 in a few dimensions, small in many.
+        """Returns the (B,) standard deviation of the squared distances over their mean.
 
-        Without any distance: with a the squared distances to the mean and C the covariance of the items,
-        Var d² = 2 Var a + 4 ‖C‖² for two items drawn independently. O(N·D·min(N, D)).
+        It is about 1 in few dimensions and small in many. No distance is computed: with a the squared distances to
+        the mean and C the covariance of the items, Var d² = 2 Var a + 4 ‖C‖² for two items drawn independently.
+        Cost O(N·D·min(N, D)).
         """
         weight = self._share.unsqueeze(1)  # (B, 1, N)
         apart = self.centre_sq_dist.unsqueeze(2)
@@ -127,7 +131,7 @@ class Geometry:
 
     @cached_property
     def nearest_other(self) -> Tensor:
-        """(B, N) squared distance to the nearest other landmark; 0 where there is none."""
+        """Returns (B, N) squared distance to the nearest other landmark; 0 where there is none."""
         others = self.scratch.copy_(self.sq_dist).scatter_(1, self.landmarks.unsqueeze(1), torch.inf)
         if not self.all_landmarks_real:
             others.masked_fill_(~self.landmark_mask.unsqueeze(1), torch.inf)
@@ -135,13 +139,13 @@ class Geometry:
 
     @remembered("pool")
     def attention(self, softness: float) -> Tensor:
-        """(B, N, L) softmax over the *other* landmarks of −d², in units of its deviation over the pool.
+        """Returns (B, N, L) softmax over the *other* landmarks of −d², in units of its deviation over the pool.
 
-        Unlike `kernel` it tells near from far where all distances are large and alike, as among embeddings of
-        texts. Rows sum to 1, or are 0 for an item without others.
+        Unlike `kernel` it separates near from far where all distances are large and similar, as among embeddings
+        of texts. Rows sum to 1, or are 0 for an item without others.
         """
         scale = softness * self.contrast * self.mean_sq_dist
-        # In place, for fresh memory of this size costs more than the sums; exp2 as in `gaussian`.
+        # In place, because fresh memory of this size costs more than the sums; exp2 as in `gaussian`.
         weights = torch.sub(self.nearest_other.unsqueeze(-1), self.sq_dist)
         weights.mul_((LOG2_E / scale).view(-1, 1, 1)).exp2_()
         if not self.all_landmarks_real:  # where they may have overflowed
@@ -150,37 +154,37 @@ class Geometry:
         return weights.div_(weights.sum(-1, keepdim=True).clamp_(min=1e-30))
 
     def sq_dist_from(self, positions: Tensor) -> Tensor:
-        """(B, S) positions → (B, S, N) squared distances to every item; gathered where known already."""
+        """Maps (B, S) positions to (B, S, N) squared distances to every item, reusing known distances."""
         if self.exact and "sq_dist" in self.__dict__:
             return take_rows(self.sq_dist, positions)
         return squared_distances(take_rows(self.items, positions), self.items)
 
     @cached_property
     def _share(self) -> Tensor:
-        """(B, N) what an item counts in a mean over the pool."""
+        """Returns the (B, N) weights of the items in a mean over the pool."""
         return (self.valid / self.valid.sum(1, keepdim=True).clamp(min=1)).to(self.embeddings.dtype)
 
     @cached_property
     def centred(self) -> Tensor:
-        """(B, N, D) embeddings less the pool's mean."""
+        """Returns (B, N, D) embeddings less the pool's mean."""
         return self.embeddings - self._share.unsqueeze(1) @ self.embeddings
 
     @cached_property
     def centre_sq_dist(self) -> Tensor:
-        """(B, N) squared distance to the pool's mean."""
+        """Returns (B, N) squared distance to the pool's mean."""
         return self.centred.square().sum(-1)
 
 
 def evenly_spaced(items: Tensor, mask: Tensor, count: int) -> Tensor:
     """Returns (B, `count`) positions evenly spaced in the distance to the mean, from the nearest to the farthest.
 
-    They depend on what the items are, not on where they stand, so what is computed from them follows a
-    permutation of the pool (but for items at equal distances). O(N·(D + log N)), in double precision, so that
-    the order of a sum does not decide between neighbours.
+    They depend on the values of the items, not on their order, so results computed from them follow a permutation
+    of the pool, except for items at equal distances. Double precision keeps the order of a sum from deciding
+    between neighbours. Cost O(N·(D + log N)).
 
     Args:
         items: (B, N, D).
-        mask: (B, N) bool; others come in only when there are fewer than `count` of these.
+        mask: (B, N) bool; other items are used only when there are fewer than `count` of these.
         count: at most N.
     """
     if count == items.shape[1]:
@@ -189,7 +193,7 @@ def evenly_spaced(items: Tensor, mask: Tensor, count: int) -> Tensor:
     total = mask.sum(1, keepdim=True)
     mean = torch.einsum("bn,bnd->bd", mask.double(), x) / total.clamp(min=1)
     distance = (x - mean.unsqueeze(1)).square().sum(-1).masked_fill(~mask, torch.inf)
-    place = torch.arange(count, device=items.device)
-    even = (place * (total - 1) / max(count - 1, 1)).round().long()
+    rank = torch.arange(count, device=items.device)
+    even = (rank * (total - 1) / max(count - 1, 1)).round().long()
     order = distance.argsort(dim=1, stable=True)
-    return torch.take_along_dim(order, torch.where(total > count, even, place), 1)
+    return torch.take_along_dim(order, torch.where(total > count, even, rank), 1)

@@ -1,7 +1,7 @@
-"""What a label would teach, averaged over plausible partitions of the pool: look-ahead without hidden labels.
+"""The expected gain of a label, averaged over plausible partitions of the pool: look-ahead without hidden labels.
 
-A nearest-mean classifier in the pool's coordinates stands for the learner; it is fitted to the labels, and what it gets
-right is judged on the pool, with each class of a partition counting alike, as in a balanced test set.
+A nearest-mean classifier in the pool's coordinates stands in for the learner. It is fitted to the labels and judged on
+the pool, where each class of a partition counts equally, as in a balanced test set.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ SOFTNESS = 2.0
 """Softness of the stand-in's probabilities."""
 
 EVERY = 2
-"""Of the partitions every second one is looked at: it costs half, and as a rule alone four are as good as eight."""
+"""Every second partition is used, which halves the cost; chosen on validation tasks, see docs/log/2026-11.md."""
 
 NONE = -1e9
 """Score of a class without a label where it cannot be predicted."""
 
 
 class Classifier(NamedTuple):
-    """The nearest-mean classifier before the label: −d² / (1 + 1 / n) for a class with n labels."""
+    """Holds the nearest-mean classifier before the label: −d² / (1 + 1 / n) for a class with n labels."""
 
     now: Tensor  # (B, K, E) scores of the partitioned items
     counts: Tensor  # (B, K)
-    factor: Tensor  # (B, K) what a squared distance counts once a class has one label more
+    factor: Tensor  # (B, K) weight of a squared distance once the class has one more label
 
 
 def _classifier(view: PoolView, found: Partitions) -> Classifier:
@@ -46,9 +46,10 @@ def _classifier(view: PoolView, found: Partitions) -> Classifier:
 
 
 def expected_accuracy(view: PoolView) -> Tensor:
-    """(B, N) share of the pool that is classified rightly once the item is labelled, classes counting alike.
+    """Returns the (B, N) expected accuracy on the pool once the item is labelled.
 
-    Mean over `partitions`. Only classes with a label are ever predicted. O(M·N·E).
+    Classes count equally. The mean is taken over `partitions`. Only classes with a label are ever predicted.
+    Cost O(M·N·E).
     """
     found = partitions(view)
     model = _classifier(view, found)
@@ -66,10 +67,10 @@ def expected_accuracy(view: PoolView) -> Tensor:
 
 
 def expected_likelihood(view: PoolView) -> Tensor:
-    """(B, N) mean probability of the true class once the item is labelled, classes counting alike.
+    """Returns the (B, N) expected mean probability of the true class once the item is labelled.
 
-    As `expected_accuracy`, but classes without a label are predicted with the density of the whole pool, so that it
-    tells apart what only later labels can make right.
+    As in `expected_accuracy`, but classes without a label are predicted with the density of the whole pool. So it
+    also ranks items that only later labels can classify correctly.
     """
     found = partitions(view)
     model = _classifier(view, found)
@@ -86,7 +87,9 @@ def expected_likelihood(view: PoolView) -> Tensor:
 
     def right(truth: Tensor) -> Tensor:
         own = torch.take_along_dim(scores, truth, 1)
-        return (own - rest).clamp(max=0).exp()  # at most 1 but for the new class itself, which does not count
+        return (
+            (own - rest).clamp(max=0).exp()
+        )  # more than 1 only for the new class itself, which does not count
 
     threshold = rest / (slope * model.factor.unsqueeze(-1))
     return _expected(view, found, model.counts, threshold, right, slope.squeeze(-1) * model.factor)
@@ -98,7 +101,7 @@ def _two_best(scores: Tensor) -> tuple[torch.return_types.max, torch.return_type
 
 
 def _without_each(scores: Tensor) -> Tensor:
-    """(B, K, E) log-sum-exp of the scores of all other classes."""
+    """Returns (B, K, E) log-sum-exp of the scores of all other classes."""
     total = scores.logsumexp(1, keepdim=True)
     top = scores.argmax(1, keepdim=True)
     others = scores.scatter(1, top, NONE).logsumexp(1, keepdim=True)
@@ -114,14 +117,14 @@ def _expected(
     right: Callable[[Tensor], Tensor],
     slope: Tensor | None,
 ) -> Tensor:
-    """(B, N) mean score over items and partitions after the label.
+    """Returns the (B, N) mean score over items and partitions after the label.
 
     An item at squared distance d² of the new mean of class y then goes to y with probability
-    σ(slope · (−d² − threshold)), or if −d² > threshold; else it stays where it was.
+    σ(slope · (−d² − threshold)), or if −d² > threshold where there is no slope. Otherwise it stays.
 
     Args:
         threshold: (B, K, E).
-        right: true classes (B, 1, E) → (B, K, E) score of the items that stay, were class y absent.
+        right: maps (B, 1, E) true classes to the (B, K, E) scores of the items that stay, were class y absent.
         slope: (B, K).
     """
     everyone, x = coordinates(view.geometry), found.clusterings.x

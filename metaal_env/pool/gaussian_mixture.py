@@ -12,17 +12,20 @@ from metaal_env.pool.clusters import Clusters, k_means
 def gaussian_mixture(
     x: Tensor, weight: Tensor, clusters: Tensor, iterations: int = 15
 ) -> tuple[Clusters, Tensor]:
-    """Mixture of spherical Gaussians by EM from the k-means solution; also each item's log-density (B, N).
+    """Fits a mixture of spherical Gaussians by EM from the k-means solution.
 
-    Spherical because pools have fewer items than dimensions; the variances are kept above 1 % of the pool's
-    so that no component collapses on one item.
+    Components are spherical because pools have fewer items than dimensions. Variances are kept above 1 % of the
+    pool's, so that no component collapses on one item.
+
+    Returns:
+        The components as clusters, and each item's (B, N) log-density.
     """
     start = k_means(x, weight, clusters)
     n_centres, d = start.centres.shape[1:]
     total = weight.sum(1).clamp(min=1e-12)  # (B,)
     mean = torch.einsum("bn,bnd->bd", weight, x) / total.unsqueeze(1)
-    spread = (weight * (x - mean.unsqueeze(1)).square().sum(-1)).sum(1) / total / d  # (B,)
-    floor = (0.01 * spread).clamp(min=1e-12).unsqueeze(1)
+    pool_variance = (weight * (x - mean.unsqueeze(1)).square().sum(-1)).sum(1) / total / d  # (B,)
+    floor = (0.01 * pool_variance).clamp(min=1e-12).unsqueeze(1)
     hot = torch.nn.functional.one_hot(start.assignment, n_centres).to(x.dtype) * weight.unsqueeze(-1)
     centres, distance = start.centres, squared_distances(x, start.centres)
     log_joint = torch.empty_like(distance)

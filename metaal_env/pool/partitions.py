@@ -1,6 +1,6 @@
-"""Plausible partitions of a pool into its classes: clusterings, brought into line with the labels found so far.
+"""Plausible partitions of a pool into its classes: clusterings made to agree with the labels so far.
 
-Rules average over them what only hidden labels would tell for certain; see also `metaal_env.pool.expected_gain`.
+Rules average over them, since only hidden labels would give certainty; see also `metaal_env.pool.expected_gain`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from metaal_env.pool.sampled_clusterings import Clusterings, clusterings, coordi
 from metaal_env.pool.view import PoolView
 
 ROUNDS = 1
-"""In which the items settle once labels have named some of the classes."""
+"""Sweeps in which the items settle once labels have named some of the classes."""
 
 
 class Partitions(NamedTuple):
-    """M partitions into classes that agree with the labels."""
+    """Holds M partitions into classes that agree with the labels."""
 
     clusterings: Clusterings
     member: Tensor  # (B, E, M, K) 1 at the item's class
@@ -33,13 +33,13 @@ class Partitions(NamedTuple):
 
 @remembered("moment")
 def partitions(view: PoolView) -> Partitions:
-    """Partitions into the classes of the view that agree with its labels.
+    """Computes partitions into the classes of the view that agree with its labels.
 
-    A cluster with labels belongs to the class of most of them. The largest of the others stand for the classes
-    without a label, as many as there are; the items of the rest go elsewhere. Then all items without a label settle
-    at their likeliest class. O(`ROUNDS` · E·D·M·K + N·D·M·K).
+    A cluster with labels belongs to the class of most of them. The largest of the other clusters stand for the
+    classes without a label; items of the remaining ones go elsewhere. Then every item without a label settles at its
+    likeliest class. Cost O(`ROUNDS` · E·D·M·K + N·D·M·K).
 
-    An item whose label is under way, or that is of no class, counts as one without a label.
+    An item with a pending label, or of no class, counts as one without a label.
     """
     before, everyone = clusterings(view), coordinates(view.geometry)
     k = view.class_mask.shape[1]
@@ -48,24 +48,24 @@ def partitions(view: PoolView) -> Partitions:
     support_items = take_rows(everyone, view.order)  # (B, S, D)
     support = named.transpose(1, 2) @ support_items
     class_of = _class_of_clusters(view, before, support_items, named)  # (B, M, C, K)
-    free = before.real & (torch.take_along_dim(view.labels, before.place, 1) < 0)
+    free = before.real & (torch.take_along_dim(view.labels, before.positions, 1) < 0)
     member = (before.member.transpose(1, 2) @ class_of).transpose(1, 2) * free[:, :, None, None]
     chains = Chains(before.x, member, before.within, before.sharpness, view.class_mask)
     chains.add(support, named.sum(1))
     for _ in range(ROUNDS):
         chains.sweep(free)
     if everyone.shape[1] == before.x.shape[1]:
-        back = before.place.argsort(dim=1)
+        back = before.positions.argsort(dim=1)
         whole = take_rows(chains.member, back)
     else:
         whole = chains.likeliest(everyone) * (view.valid & (view.labels < 0))[:, :, None, None]
     whole = whole + known.unsqueeze(2)
-    member = chains.member + take_rows(known, before.place).unsqueeze(2)
+    member = chains.member + take_rows(known, before.positions).unsqueeze(2)
     return Partitions(before, member, whole, chains.mean_sq_dist(everyone, whole), support)
 
 
 def _class_of_clusters(view: PoolView, before: Clusterings, items: Tensor, named: Tensor) -> Tensor:
-    """(B, M, C, K) 1 at the class that each cluster stands for; all 0 where it is one too many.
+    """Returns (B, M, C, K) 1 at the class that each cluster stands for; all 0 for a cluster in excess.
 
     Args:
         items: (B, S, D) labelled ones.
@@ -77,7 +77,7 @@ def _class_of_clusters(view: PoolView, before: Clusterings, items: Tensor, named
     product = (items @ means.flatten(1, 2).transpose(1, 2)).unflatten(2, counts.shape[1:])  # (B, S, M, C)
     distance, cluster = (offset.unsqueeze(1) - 2 * product).min(-1)  # (B, S, M)
     distance = (distance + items.square().sum(-1, keepdim=True)).clamp(min=0)
-    # Of classes with equally many labels in a cluster the one nearer to its middle has it, whatever its number.
+    # Between classes with equally many labels in a cluster, the one nearer to its centre gets it.
     nearest = one_hot(cluster, counts.shape[2]).to(items) * (1 + 1e-3 / (1 + distance)).unsqueeze(-1)
     votes = (nearest.flatten(2).transpose(1, 2) @ named).unflatten(1, counts.shape[1:])  # (B, M, C, K)
     labelled = votes.sum(-1) > 0
@@ -92,22 +92,23 @@ def _class_of_clusters(view: PoolView, before: Clusterings, items: Tensor, named
 
 
 def partition_novelty(view: PoolView) -> Tensor:
-    """(B, N) share of the partitions in which the item's class has no label."""
-    found = partitions(view).everyone
-    return (found * ~view.seen[:, None, None]).sum((2, 3)) / found.shape[2]
+    """Returns the (B, N) share of partitions in which the item's class has no label."""
+    member = partitions(view).everyone
+    return (member * ~view.seen[:, None, None]).sum((2, 3)) / member.shape[2]
 
 
 def typicality_within(view: PoolView) -> Tensor:
-    """(B, N) how near the item is to the middle of its class, in units of the pool's variance; at most 1."""
+    """Returns (B, N) closeness of the item to the centre of its class, in units of the pool's variance; at most 1."""
     return 1 - partitions(view).own_sq_dist
 
 
 def partition_cover(view: PoolView) -> Tensor:
-    """(B, N) gain in coverage if the item were labelled, similarity being the share of partitions in one class.
+    """Returns the (B, N) gain in coverage if the item were labelled.
 
-    Σ_e max(P(i, e) − max_{j labelled} P(j, e), 0) / |class of e| · (2 − ½ d²(i)): MaxHerding's gain with each class
-    counting alike, and typical items more; d² is the mean squared distance to the items of the own class, in units of
-    the pool's variance. O(N·E·M·K).
+    Σ_e max(P(i, e) − max_{j labelled} P(j, e), 0) / |class of e| · (2 − ½ d²(i)), where P is the share of partitions
+    that put two items in one class. This is MaxHerding's gain with equally weighted classes and more weight on typical
+    items: d² is the mean squared distance to the items of the own class, in units of the pool's variance.
+    Cost O(N·E·M·K).
     """
     found = partitions(view)
     m = found.member.shape[2]
@@ -118,5 +119,5 @@ def partition_cover(view: PoolView) -> Tensor:
         covered = (take_rows(together, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
         together = (together - covered.unsqueeze(1)).clamp_(min=0)
     gain = (weight.unsqueeze(1) @ together.transpose(1, 2)).squeeze(1)
-    spread_ = found.own_sq_dist + found.clusterings.within.mean(1, keepdim=True)
-    return gain * (2 - spread_ / 2)
+    to_class = found.own_sq_dist + found.clusterings.within.mean(1, keepdim=True)
+    return gain * (2 - to_class / 2)

@@ -1,4 +1,4 @@
-"""Random walks over a pool that end at labels: what the labels say about the rest, and where the next one is due.
+"""Random walks over a pool that end at labels: what they tell of unlabelled items, and where to label next.
 
 A walk goes from item to item with the probabilities of `Geometry.attention` and ends at the first labelled item
 (Zhu et al. 2003, stopped after a few steps). It follows the shape of clusters, where a kernel sees balls alone.
@@ -17,7 +17,7 @@ from metaal_env.pool.view import PoolView
 
 
 class Ends(NamedTuple):
-    """Where walks from each item end."""
+    """Holds where walks from each item end."""
 
     classes: Tensor  # (B, N, K) probability to end at a label of each class
     reached: Tensor  # (B, N) to end at any labelled item; the rest is still under way
@@ -25,7 +25,7 @@ class Ends(NamedTuple):
 
 @remembered("moment")
 def walk_ends(view: PoolView, softness: float, steps: int) -> Ends:
-    """Ends of walks of at most `steps` steps. O(`steps` · N·L·K)."""
+    """Computes where walks of at most `steps` steps end. Cost O(`steps` · N·L·K)."""
     geometry = view.geometry
     weights = geometry.attention(softness)
     between = geometry.at_landmarks(weights).transpose(1, 2)  # (B, L, L)
@@ -36,58 +36,63 @@ def walk_ends(view: PoolView, softness: float, steps: int) -> Ends:
     state = ends
     for _ in range(steps - 1):
         state = torch.where(here, ends, state @ between)
-    found = (state @ weights.transpose(1, 2)).transpose(1, 2)
-    return Ends(found[..., :-1], found[..., -1])
+    result = (state @ weights.transpose(1, 2)).transpose(1, 2)
+    return Ends(result[..., :-1], result[..., -1])
 
 
 def walk_visits(view: PoolView, weight: Tensor, softness: float, steps: int) -> Tensor:
-    """(B, S, N) visits to each item by walks that start at the others with weight (B, S, N), until a label ends them.
+    """Returns (B, S, N) visits to each item by walks from the others, until a label ends them.
 
-    With the share that no label reaches as weight, it is the share that a label here would end. Beyond
-    `Geometry`'s landmarks an item takes the mean of those around it. O(`steps` · N·L).
+    With the share that no label reaches as weight, the result is the share that a label here would end. An item
+    that is no landmark of `Geometry` takes the mean of the landmarks around it. Cost O(`steps` · N·L).
+
+    Args:
+        weight: (B, S, N) weight of the walks that start at each item, for S quantities.
+        softness: of `Geometry.attention`.
+        steps: most steps of a walk.
     """
     geometry = view.geometry
     weights = geometry.attention(softness)
     between = geometry.at_landmarks(weights)
     here, _ = _labels(view)
-    open_ = (geometry.landmark_mask & ~here).to(weights).unsqueeze(1)
+    unlabelled = (geometry.landmark_mask & ~here).to(weights).unsqueeze(1)
     starts = (weight * view.selectable.unsqueeze(1)).transpose(1, 2)
-    under_way = (geometry.at_landmarks(starts).transpose(1, 2) * open_).contiguous()
+    under_way = (geometry.at_landmarks(starts).transpose(1, 2) * unlabelled).contiguous()
     visits = under_way
     for _ in range(steps):
-        under_way = (under_way @ between) * open_
+        under_way = (under_way @ between) * unlabelled
         visits = visits + under_way
     return visits if geometry.exact else visits @ weights.transpose(1, 2)
 
 
 def walk_gain(view: PoolView, softness: float, steps: int) -> Tensor:
-    """(B, N) doubt that walks would bring to the item: what neither a label's class nor any label explains."""
+    """Returns the (B, N) uncertainty of other items that walks bring to the item."""
     ends = walk_ends(view, softness, steps)
     return walk_visits(view, (1 - certainty(ends)).unsqueeze(1), softness, steps).squeeze(1)
 
 
 def certainty(ends: Ends) -> Tensor:
-    """(B, N) lead of the likeliest class; what is still under way may end anywhere."""
+    """Returns the (B, N) lead of the likeliest class over the next; walks still under way count for neither."""
     top = ends.classes.topk(min(2, ends.classes.shape[-1]), -1).values
     return top[..., 0] - top[..., -1]
 
 
 @remembered("moment")
 def _labels(view: PoolView) -> tuple[Tensor, Tensor]:
-    """(B, L) landmarks that end a walk, and (B, L, K + 1) where: at which class, and in the last column 1.
+    """Returns (B, L) whether a landmark ends a walk, and (B, L, K + 1) its classes with 1 in the last column.
 
-    A labelled item that is no landmark counts at the landmark next to it.
+    A labelled item that is no landmark counts at the nearest landmark.
     """
     geometry = view.geometry
     n_landmarks, k = geometry.landmarks.shape[1], view.class_mask.shape[1]
     ends = view.embeddings.new_zeros(len(view), n_landmarks, k + 1)
     if view.order.shape[1]:
-        place = view.order.clamp(min=0)
+        landmark = view.order.clamp(min=0)
         if not geometry.exact:
-            place = take_rows(geometry.sq_dist, place).argmin(-1)
+            landmark = take_rows(geometry.sq_dist, landmark).argmin(-1)
         label = torch.take_along_dim(view.labels, view.order.clamp(min=0), 1)
         hot = torch.nn.functional.one_hot(label.clamp(min=0), k) * (label >= 0).unsqueeze(-1)
         hot = torch.cat([hot, torch.ones_like(hot[..., :1])], -1) * view.order_mask.unsqueeze(-1)
-        ends.scatter_add_(1, place.unsqueeze(-1).expand_as(hot), hot.to(ends))
+        ends.scatter_add_(1, landmark.unsqueeze(-1).expand_as(hot), hot.to(ends))
     count = ends[..., -1:]
     return count[..., 0] > 0, ends / count.clamp(min=1)

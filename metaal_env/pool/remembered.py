@@ -1,4 +1,4 @@
-"""`remembered`: the one way to keep what is derived from a pool or from a moment of an episode."""
+"""`remembered`: caches results derived from a pool or from one moment of an episode."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def remembered(
 ) -> Callable[[Callable[Concatenate[Owner, Options], Result]], Callable[Concatenate[Owner, Options], Result]]:
     """Decorates a function of a `PoolView`, or a method of `PoolView` or `Geometry`, so that it computes once.
 
-    Results are told apart by the function, its further arguments (hashable) and the width of the class mask.
+    Results are keyed by the function, its other (hashable) arguments and the width of the class mask.
 
     Args:
-        on: ``"pool"`` keeps the result on the view's geometry, as long as the embeddings stay the same, and is
-            for what depends on embeddings and number of classes alone. ``"moment"`` keeps it on the view,
-            until the next label.
+        on: ``"pool"`` keeps the result on the view's geometry for as long as the embeddings stay the same; use it
+            for results that depend only on the embeddings and the number of classes. ``"moment"`` keeps it on
+            the view until the next label.
     """
 
     def decorate(
@@ -35,8 +35,8 @@ def remembered(
             key = (function, classes, args, tuple(kwargs.items()))
             if key not in memo:
                 memo[key] = function(owner, *args, **kwargs)
-            found: Result = memo[key]
-            return found
+            result: Result = memo[key]
+            return result
 
         return lookup
 

@@ -1,10 +1,10 @@
-"""Plausible clusterings of a pool, drawn from what it looks like alone: where its classes may lie.
+"""Plausible clusterings of a pool, drawn from its embeddings alone: where its classes may lie.
 
-They are samples from the posterior of a mixture of spherical Gaussians, drawn once per pool. They mostly tell two items
-of one class from two of different ones better than distances do (docs/log/2026-11.md, entry 43).
+They are samples from the posterior of a mixture of spherical Gaussians, drawn once per pool. They mostly separate
+classes better than distances do (docs/log/2026-11.md, entry 43).
 
-Random numbers come from fixed tables and follow items by their distance to the pool's mean, so that clusterings do
-not depend on the order of the items or on the other pools of a batch.
+Random numbers come from fixed tables and are assigned to items by their distance to the pool's mean. So clusterings
+do not depend on the order of the items or on the other pools of a batch.
 """
 
 from __future__ import annotations
@@ -27,26 +27,25 @@ N_CLUSTERINGS = 8
 """Clusterings of a pool."""
 
 MAX_ITEMS = 256
-"""Items that are clustered; those of a larger pool go to the likeliest class."""
+"""Items that are clustered; the others of a larger pool go to the likeliest class."""
 
 SWEEPS = 6
-"""Of the sampler over a pool without labels."""
+"""Sweeps of the sampler over a pool without labels."""
 
 TRIALS = 4
-"""Candidates for each of the first centres; every other clustering takes the best of them, the rest the first."""
+"""Candidates for each initial centre; every other clustering takes the best of them, the rest the first."""
 
 SHARPNESS = 2.0
-"""What a log-likelihood counts, in units of the pool's effective dimension.
+"""Weight of a log-likelihood, in units of the pool's effective dimension.
 
-Log-loss of «same class» over pairs of items at .5 / 1 / 2 / 4 before the first label (24 validation tasks, 10-way):
-glyphs .476 / .135 / .108 / .117, CLINC150 balanced .244 / .083 / .075 / .075, Omniglot .335 / .058 / .036 / .033.
+Chosen on validation tasks, see docs/log/2026-11.md.
 """
 
 
 class Clusterings(NamedTuple):
-    """M clusterings of E items."""
+    """Holds M clusterings of E items."""
 
-    place: Tensor  # (B, E) positions in the pool, by distance to its mean
+    positions: Tensor  # (B, E) in the pool, by distance to its mean
     real: Tensor  # (B, E) bool
     x: Tensor  # (B, E, D) coordinates; the pool's have mean 0 and variance 1
     member: Tensor  # (B, E, M, C) 1 at the item's cluster
@@ -58,7 +57,7 @@ class Clusterings(NamedTuple):
 
 @remembered("pool")
 def coordinates(geometry: Geometry) -> Tensor:
-    """(B, N, min(N, D)) items, centred and scaled to variance 1; their inner products are exact."""
+    """Returns (B, N, min(N, D)) coordinates, centred and scaled to variance 1, with exact inner products."""
     x = geometry.items / (geometry.mean_sq_dist / 2).sqrt().view(-1, 1, 1)
     if x.shape[2] > x.shape[1]:
         x = torch.linalg.qr(x.transpose(1, 2), mode="r").R.transpose(1, 2).contiguous()
@@ -67,40 +66,42 @@ def coordinates(geometry: Geometry) -> Tensor:
 
 @remembered("pool")
 def clusterings(view: PoolView) -> Clusterings:
-    """Clusterings of every pool, with a cluster for each of its classes.
+    """Draws clusterings of every pool, with one cluster for each of its classes.
 
-    O(`SWEEPS` · E·D·M·C).
+    Cost O(`SWEEPS` · E·D·M·C).
     """
     geometry = view.geometry
     return _draw(coordinates(geometry), geometry.valid, view.way.clamp(max=MAX_CLUSTERS))
 
 
 def _draw(everyone: Tensor, valid: Tensor, clusters: Tensor) -> Clusterings:
-    place = _by_distance(everyone, valid)
-    x, real = take_rows(everyone, place), take_rows(valid, place)
+    positions = _by_distance(everyone, valid)
+    x, real = take_rows(everyone, positions), take_rows(valid, positions)
     count = int(clusters.max())
     covariance = x @ x.transpose(1, 2) if x.shape[1] < x.shape[2] else x.transpose(1, 2) @ x
     # The participation ratio: (Σ λ)² / Σ λ² for the eigenvalues λ of the covariance.
     sharpness = SHARPNESS * real.sum(1).square() / covariance.square().sum((1, 2)).clamp(min=1e-12)
     member = one_hot(_first_clusters(x, real, clusters), count).to(x) * real[:, :, None, None]
-    open_ = torch.arange(count, device=x.device) < clusters.unsqueeze(1)
-    chains = Chains(x, member, torch.full_like(member[:, 0, :, 0], 0.5), sharpness, open_)
+    class_mask = torch.arange(count, device=x.device) < clusters.unsqueeze(1)
+    chains = Chains(x, member, torch.full_like(member[:, 0, :, 0], 0.5), sharpness, class_mask)
     apart = x.square().sum((1, 2)).view(-1, 1, 1, 1) > 0.5  # identical items must not be told apart by chance
     for number in range(SWEEPS):
         chains.sweep(real, gumbel(number, x.shape[1], count).to(x) * apart)
         chains.update_within(real)
-    return Clusterings(place, real, x, chains.member, chains.counts, chains.means, chains.within, sharpness)
+    return Clusterings(
+        positions, real, x, chains.member, chains.counts, chains.means, chains.within, sharpness
+    )
 
 
 def _by_distance(x: Tensor, valid: Tensor) -> Tensor:
-    """(B, E) positions in the order of their distance to the pool's mean, which is 0."""
+    """Returns (B, E) positions in the order of their distance to the pool's mean, which is 0."""
     if x.shape[1] > MAX_ITEMS:
         return evenly_spaced(x, valid, MAX_ITEMS)
     return x.double().square().sum(-1).masked_fill(~valid, torch.inf).argsort(dim=1, stable=True)
 
 
 def _first_clusters(x: Tensor, real: Tensor, clusters: Tensor) -> Tensor:
-    """(B, E, M) nearest of `clusters` items drawn far from each other (k-means++, Arthur & Vassilvitskii 2007)."""
+    """Returns (B, E, M) the nearest of `clusters` centres, drawn by k-means++ (Arthur & Vassilvitskii 2007)."""
     b, e = real.shape
     apart = squared_distances(x, x)
     batch = torch.arange(b, device=x.device).view(b, 1, 1)
@@ -122,7 +123,7 @@ def _first_clusters(x: Tensor, real: Tensor, clusters: Tensor) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _table(number: int, stream: int) -> Tensor:
-    """(`MAX_ITEMS`, M) Gumbel noise."""
+    """Returns (`MAX_ITEMS`, M) Gumbel noise."""
     generator = torch.Generator().manual_seed(1000 * stream + number)
     uniform = torch.rand(MAX_ITEMS, N_CLUSTERINGS, generator=generator).clamp(1e-7, 1 - 1e-7)
     return -(-uniform.log()).log()
@@ -130,16 +131,16 @@ def _table(number: int, stream: int) -> Tensor:
 
 @lru_cache(maxsize=256)
 def gumbel(number: int, items: int, clusters: int, stream: int = 0) -> Tensor:
-    """(`items`, M, `clusters`) noise; every cluster reads the table from another row on."""
+    """Returns (`items`, M, `clusters`) Gumbel noise; every cluster starts at another row of the table."""
     row = torch.arange(items).unsqueeze(1) + 37 * torch.arange(clusters)  # (E, C)
     return _table(number, stream)[row % MAX_ITEMS].transpose(1, 2).contiguous()
 
 
 @remembered("pool")
 def agreement(view: PoolView) -> Tensor:
-    """(B,) how sure it is that two items are of one class where any clustering says so: Σ P² / Σ P over pairs.
+    """Returns the (B,) agreement of the clusterings, Σ P² / Σ P over pairs of items.
 
-    1 when all clusterings are the same.
+    P is the share of clusterings that put the two items together. The agreement is 1 when all clusterings are equal.
     """
     member = clusterings(view).member.flatten(2)
     together = member @ member.transpose(1, 2) / N_CLUSTERINGS  # (B, E, E)

@@ -12,11 +12,12 @@ MAX_DISTANCES = 2**22
 
 
 def typicality(view: PoolView, assignment: Tensor, neighbours: int = 20) -> Tensor:
-    """(B, N) inverse mean distance to the nearest neighbours in the own cluster (TypiClust, Hacohen et al. 2022).
+    """Returns the (B, N) inverse mean distance to the nearest neighbours in the own cluster.
 
-    Against the pool's landmarks. With m items in the cluster, min(`neighbours`, m − 1) are averaged; 0 for an
-    item alone in its cluster. Clusters of similar size, of all pools, are padded to the largest and handled
-    together, so the cost is the sum of their squared sizes instead of O(N·L).
+    TypiClust (Hacohen et al. 2022), against the pool's landmarks. With m items in the cluster,
+    min(`neighbours`, m − 1) are averaged; an item alone in its cluster gets 0. Clusters of similar size, of all
+    pools, are padded to the largest and processed together, so the cost is the sum of their squared sizes
+    instead of O(N·L).
     """
     x = (view.embeddings - view.embeddings.mean(1, keepdim=True)).flatten(0, 1)
     pools = torch.arange(len(view), device=x.device).unsqueeze(1)
@@ -35,7 +36,7 @@ def typicality(view: PoolView, assignment: Tensor, neighbours: int = 20) -> Tens
         for part in similar.split(max(1, MAX_DISTANCES // (m * n_others))):
             items = order[(start[part].unsqueeze(1) + place).clamp(max=len(order) - 1)]  # (G, m)
             here = x[items]
-            # One formula for all sizes: by default small clusters get another, and other rounding.
+            # One formula for all sizes: by default small clusters use another one, which rounds differently.
             distance = torch.cdist(here, here[:, :n_others], compute_mode="use_mm_for_euclid_dist")
             distance.diagonal(dim1=1, dim2=2).fill_(torch.inf)  # an item is no neighbour of its own
             others = place[:n_others] < counted[part].unsqueeze(1)  # (G, n_others)

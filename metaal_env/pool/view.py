@@ -21,10 +21,10 @@ from metaal_env.pool.remembered import remembered
 
 @dataclass(eq=False)
 class PoolView:
-    """What is known about B pools at one moment.
+    """Holds all that is known about B pools at one moment.
 
-    The core builds it at every step; `agents.acquisition` builds the same thing from a user's arrays. A view
-    describes one moment: derived quantities are computed on first use and kept.
+    The core builds a view at every step; `agents.acquisition` builds one from a user's arrays. Derived quantities
+    are computed on first use and kept.
     """
 
     embeddings: Tensor  # (B, N, D) under the adapted learner
@@ -40,7 +40,7 @@ class PoolView:
     geometry: Geometry
     learner: InnerLearner | None = None  # the adapted learner, for strategies that look ahead
     prepared: Tensor | None = None  # (B, N, *F) prepared items of the pool
-    adapted: Adapted | None = None
+    adapt: Callable[[], Adapted] | None = None  # the learner's adaptation to the labels
 
     @classmethod
     @torch.no_grad()
@@ -56,21 +56,21 @@ class PoolView:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> PoolView:
-        """A view of one's own pool.
+        """Builds a view of a user's own pool.
 
         Args:
             embeddings: (N, D) or (B, N, D).
-            probs: (N, K) or (B, N, K) class probabilities of one's own classifier; without them `learner`
+            probs: (N, K) or (B, N, K) class probabilities of the user's classifier; without them `learner`
                 adapts to the labels and predicts.
-            labels: (N,) or (B, N) integers in [0, K), −1 where unknown; all unknown by default.
+            labels: (N,) or (B, N) integers in [0, K), −1 where unknown; by default all are unknown.
             budget: labels still to buy; by default all unlabelled items.
-            seed: from which stochastic strategies draw.
+            seed: of the random numbers of stochastic strategies.
             learner: an inner learner over `embeddings` for strategies that re-adapt it, e.g.
                 ``LEARNERS["prototype"]((D,))``.
-            dtype: of every float in the view, but for what the learner computes; float64 for comparisons.
+            dtype: of every float in the view except the learner's results; float64 for comparisons.
 
         Raises:
-            InputError: shapes that do not fit, values that are not finite, neither probs nor learner.
+            InputError: shapes that do not fit, values that are not finite, or neither probs nor learner.
         """
         x = check_embeddings(embeddings, device, dtype)
         y = check_labels(labels, x)
@@ -107,14 +107,14 @@ class PoolView:
             geometry=Geometry(x, valid),
             learner=learner,
             prepared=prepared,
-            adapted=adapted,
+            adapt=None if adapted is None else lambda: adapted,
         )
 
     def with_pending(self, pick: Tensor, label: Tensor | None = None) -> PoolView:
-        """The view once the (B,) items `pick` have been sent for labelling; −1 sends none.
+        """Returns the view after the (B,) items `pick` have been sent for labelling; −1 sends none.
 
-        They count as labelled without a class (or with the (B,) `label`), so geometry rules see them covered;
-        the learner's predictions stay as they are.
+        They count as labelled without a class, or with the (B,) `label`, so geometry rules see them as covered.
+        The learner's predictions do not change.
         """
         sent = torch.nn.functional.one_hot(pick.clamp(min=0), self.valid.shape[1]).bool() & (
             pick >= 0
@@ -137,6 +137,11 @@ class PoolView:
             new.__dict__["labelled_sq_dist"] = torch.cat([self.labelled_sq_dist, row], 1)
         return new
 
+    @cached_property
+    def adapted(self) -> Adapted | None:
+        """What the learner's adaptation to the labels produced; None without a learner."""
+        return self.adapt() if self.adapt is not None else None
+
     def __len__(self) -> int:
         return len(self.valid)
 
@@ -146,45 +151,45 @@ class PoolView:
 
     @cached_property
     def selectable(self) -> Tensor:
-        """(B, N) bool: real items without a label; the action mask."""
+        """Returns the (B, N) action mask, True at real items without a label."""
         return self.valid & ~self.labelled
 
     @cached_property
     def order_mask(self) -> Tensor:
-        """(B, S) bool: True where `order` names an item."""
+        """Returns the (B, S) mask of `order`, True where it names an item."""
         return self.order >= 0
 
     @cached_property
     def probs(self) -> Tensor:
-        """(B, N, K) class probabilities; 0 outside the task's classes."""
+        """Returns (B, N, K) class probabilities; 0 outside the task's classes."""
         # Classes second while it is computed: the softmax over a handful of them is vectorised over items.
         return torch.softmax(self.logits.transpose(1, 2).contiguous(), 1).transpose(1, 2).contiguous()
 
     @cached_property
     def top_probs(self) -> Tensor:
-        """(B, N, 3) the three largest class probabilities, 0 where there are fewer classes."""
+        """Returns (B, N, 3) the three largest class probabilities, 0 where there are fewer classes."""
         top = self.probs.topk(min(3, self.probs.shape[2]), -1).values
         return torch.nn.functional.pad(top, (0, 3 - top.shape[2]))
 
     @cached_property
     def counts(self) -> Tensor:
-        """(B, K) float: labels revealed per class."""
+        """Returns the (B, K) numbers of labels revealed per class, as floats."""
         hot = torch.nn.functional.one_hot(self.labels.clamp(min=0), self.class_mask.shape[1])
         return (hot * (self.labels >= 0).unsqueeze(-1)).sum(1).to(self.embeddings.dtype)
 
     @cached_property
     def seen(self) -> Tensor:
-        """(B, K) bool: classes with at least one label."""
+        """Returns the (B, K) mask of classes with at least one label."""
         return self.counts > 0
 
     @cached_property
     def labelled_sq_dist(self) -> Tensor:
-        """(B, S, N) squared distances from the items of `order` to every item; inf at padding of `order`."""
+        """Returns (B, S, N) squared distances from the items of `order` to every item; inf at padding."""
         return self.geometry.sq_dist_from(self.order).masked_fill(~self.order_mask.unsqueeze(-1), torch.inf)
 
     @cached_property
     def nearest_sq_dist(self) -> Tensor:
-        """(B, N) squared distance to the nearest labelled item; inf before the first label."""
+        """Returns (B, N) squared distance to the nearest labelled item; inf before the first label."""
         if self.order.shape[1] == 0:
             return torch.full_like(self.embeddings[..., 0], torch.inf)
         return self.labelled_sq_dist.amin(1)
@@ -196,25 +201,25 @@ class PoolView:
 
     @remembered("moment")
     def nearest_similarity(self, width: float) -> Tensor:
-        """(B, N) kernel similarity to the nearest labelled item; 0 before the first label."""
+        """Returns (B, N) kernel similarity to the nearest labelled item; 0 before the first label."""
         radius = width * self.geometry.mean_sq_dist
         return torch.exp(-self.nearest_sq_dist / radius.unsqueeze(1))
 
     def coverage(self, width: float) -> Tensor:
-        """(B, L) similarity of every landmark to its nearest labelled item; 0 at padding."""
+        """Returns (B, L) similarity of every landmark to its nearest labelled item; 0 at padding."""
         return self.geometry.at_landmarks(self.nearest_similarity(width)) * self.geometry.landmark_mask
 
     @cached_property
     def way(self) -> Tensor:
-        """(B,) number of classes."""
+        """Returns (B,) number of classes."""
         return self.class_mask.sum(1)
 
     def random(self, draw: Callable[[np.random.Generator], np.ndarray], stream: int = 0) -> Tensor:
-        """(B, …) random numbers, drawn episode by episode so that a batch equals its members alone.
+        """Returns (B, …) random numbers, drawn episode by episode so that a batch equals its members alone.
 
         Args:
-            draw: what to take from a generator, e.g. ``lambda rng: rng.random(n)``.
-            stream: a strategy's own seed, to make its numbers independent of another's.
+            draw: takes an array from a generator, e.g. ``lambda rng: rng.random(n)``.
+            stream: a strategy's own seed, so that its numbers do not depend on another's.
         """
         rows = [draw(np.random.default_rng([int(seed), stream])) for seed in self.seed]
         return torch.from_numpy(np.stack(rows)).to(self.device, torch.get_default_dtype())

@@ -25,7 +25,7 @@ SCHEMA = 2
 """Version of the description. Version 1 had no checksum and no shapes; it is still read."""
 
 MAX_BYTES = 256 * 2**20
-"""No policy or inner learner of ours comes near this; a larger file is not read."""
+"""Largest file that is read, far above any policy or inner learner of this project."""
 MAX_CARD = 2**20
 MAX_TENSORS = 10_000
 MAX_HEADER = 2**21
@@ -39,12 +39,12 @@ def save_artifact(
     Args:
         stem: path without suffix.
         kind: ``"learner"``, ``"policy"`` or ``"strategy"``; checked on loading.
-        module: whose `state_dict` is stored.
-        config: what rebuilds the module.
-        summary: how it was trained; free form.
+        module: module of which the `state_dict` is stored.
+        config: arguments that rebuild the module.
+        summary: how the module was trained, in free form.
 
     Raises:
-        FileError: a file cannot be written; the artifact that was there before is intact.
+        FileError: a file cannot be written; an artifact that existed before is intact.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     data = save_tensors(tensors)
@@ -62,39 +62,45 @@ def save_artifact(
 
 
 def load_artifact(stem: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Reads what `save_artifact` wrote: the description and the tensors.
+    """Reads the description and the tensors that `save_artifact` wrote.
 
     Raises:
         InputError: a file is missing, too large, a link to another folder, damaged, foreign, of another kind or
-            of a later schema; or the weights are not those that the description is about.
+            of a later schema, or the weights do not belong to the description.
     """
     stem = Path(stem)
-    what = f"{kind}={str(stem)!r}"
+    subject = f"{kind}={str(stem)!r}"
     weights, card_file = _files(stem)
     for file in (weights, card_file):
         if not file.is_file():
-            raise InputError(f"{what}: {file.name} is missing; give the path of a saved {kind}.")
+            raise InputError(f"{subject}: {file.name} is missing; give the path of a saved {kind}.")
         if file.resolve().parent != file.parent.resolve():
-            raise InputError(f"{what}: {file.name} is a link to another folder; put the file itself there.")
-    card = read_json(card_file, what, MAX_CARD)
+            raise InputError(
+                f"{subject}: {file.name} is a link to another folder; put the file itself there."
+            )
+    card = read_json(card_file, subject, MAX_CARD)
     schema = card.get("schema")
     if card.get("kind") != kind or not isinstance(card.get("config"), dict) or type(schema) is not int:
-        raise InputError(f"{what}: {card_file.name} does not describe a metaal {kind}; give another path.")
+        raise InputError(f"{subject}: {card_file.name} does not describe a metaal {kind}; give another path.")
     if not 1 <= schema <= SCHEMA:
-        raise InputError(f"{what} has schema {schema}, this version reads 1…{SCHEMA}; update metaal.")
-    data = read_bytes(weights, what, MAX_BYTES)
+        raise InputError(f"{subject} has schema {schema} but this version reads 1…{SCHEMA}; update metaal.")
+    data = read_bytes(weights, subject, MAX_BYTES)
     if schema > 1 and card.get("sha256") != hashlib.sha256(data).hexdigest():
-        raise InputError(f"{what} is damaged (its checksum is not that in {card_file.name}); save it again.")
-    tensors = _tensors(data, what)
+        raise InputError(
+            f"{subject} is damaged (its checksum is not that in {card_file.name}); save it again."
+        )
+    tensors = _tensors(data, subject)
     if schema > 1 and card.get("shapes") != _shapes(tensors):
-        raise InputError(f"{what} is damaged (its shapes are not those in {card_file.name}); save it again.")
+        raise InputError(
+            f"{subject} is damaged (its shapes are not those in {card_file.name}); save it again."
+        )
     return card, tensors
 
 
 def fingerprint(stem: Path, kind: str) -> str:
-    """Returns 16 hexadecimal digits of what an artifact computes: its configuration and tensors.
+    """Returns 16 hexadecimal digits that identify an artifact's configuration and tensors.
 
-    Neither its place nor the versions and the training that its description tells of count.
+    They do not depend on its path, nor on the versions and the training in its description.
 
     Raises:
         InputError: as `load_artifact`.
@@ -115,22 +121,22 @@ def _shapes(tensors: dict[str, Tensor]) -> dict[str, str]:
     return {name: "x".join(map(str, value.shape)) for name, value in sorted(tensors.items())}
 
 
-def _tensors(data: bytes, what: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. The library checks that names and offsets are sound."""
+def _tensors(data: bytes, subject: str) -> dict[str, Tensor]:
+    """Reads the tensors of a safetensors file; the library checks that names and offsets are sound."""
     if int.from_bytes(data[:8], "little") > MAX_HEADER:
-        raise InputError(f"{what} has a header of more than {MAX_HEADER:,} bytes; it is no metaal file.")
+        raise InputError(f"{subject} has a header of more than {MAX_HEADER:,} bytes; it is no metaal file.")
     try:
         tensors: dict[str, Tensor] = load_tensors(data)
     except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{what} is damaged or foreign ({brief(error)}); save it again.") from error
+        raise InputError(f"{subject} is damaged or foreign ({brief(error)}); save it again.") from error
     if len(tensors) > MAX_TENSORS:
         raise InputError(
-            f"{what} holds {len(tensors):,} tensors, at most {MAX_TENSORS:,} are read; save it again."
+            f"{subject} holds {len(tensors):,} tensors, at most {MAX_TENSORS:,} are read; save it again."
         )
     return tensors
 
 
-def load_weights(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:
+def load_weights(module: nn.Module, tensors: dict[str, Tensor], subject: str) -> None:
     """Copies `tensors` into `module`.
 
     Raises:
@@ -138,22 +144,22 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], what: str) -> No
     """
     own = module.state_dict()
     if odd := sorted(own.keys() ^ tensors.keys()):
-        raise InputError(f"{what} does not fit its own description ({odd[0]!r}); save it again.")
+        raise InputError(f"{subject} does not fit its own description ({odd[0]!r}); save it again.")
     for name, value in tensors.items():
         if (value.shape, value.dtype) != (own[name].shape, own[name].dtype):
             raise InputError(
-                f"{what} does not fit its own description ({name!r} is {tuple(value.shape)} {value.dtype}, not "
+                f"{subject} does not fit its own description ({name!r} is {tuple(value.shape)} {value.dtype}, not "
                 f"{tuple(own[name].shape)} {own[name].dtype}); save it again."
             )
         if not bool(value.isfinite().all()):
-            raise InputError(f"{what} holds NaN or infinite weights in {name!r}; train it again.")
+            raise InputError(f"{subject} holds NaN or infinite weights in {name!r}; train it again.")
     module.load_state_dict(tensors)
 
 
 class _Budget(TorchFunctionMode):
-    """Counts what tensor factories are asked for, before the memory is taken.
+    """Limits the elements and the calls of tensor factories before the memory is taken.
 
-    How often, too: a million modules of a few weights each would fill the memory with modules.
+    Calls are limited because a million modules of a few weights each would fill the memory with modules.
     """
 
     def __init__(self, elements: int, calls: int):
@@ -171,11 +177,10 @@ class _Budget(TorchFunctionMode):
 
 
 @contextmanager
-def limit_allocation(tensors: dict[str, Tensor], what: str) -> Iterator[None]:
-    """Around building a module from a description that a stranger may have written.
+def limit_allocation(tensors: dict[str, Tensor], subject: str) -> Iterator[None]:
+    """Guards the building of a module from a description that a stranger may have written.
 
-    Whatever building raises ends in one sentence, and no more memory is taken than the weights at hand can
-    explain.
+    Any error ends in one sentence, and no more memory is taken than the stored weights can explain.
 
     Raises:
         InputError: the module cannot be built as described.
@@ -185,4 +190,6 @@ def limit_allocation(tensors: dict[str, Tensor], what: str) -> Iterator[None]:
         with _Budget(elements=4 * held + 2**26, calls=4 * len(tensors) + 1000):
             yield
     except Exception as error:  # a description can be wrong in as many ways as there are constructors
-        raise InputError(f"{what}: its description is unusable ({brief(error)}); save it again.") from error
+        raise InputError(
+            f"{subject}: its description is unusable ({brief(error)}); save it again."
+        ) from error

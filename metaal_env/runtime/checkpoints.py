@@ -1,4 +1,4 @@
-"""Checkpoints of unfinished trainings: tensors and plain containers, with the configuration they belong to."""
+"""Checkpoints of unfinished trainings: tensors and plain containers, with their configuration."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     Config = DataclassInstance | Mapping[str, Any]
 
 MAX_CHECKPOINT = 2**32
-"""Bytes; a larger file is not read."""
+"""Largest file in bytes that is read."""
 
 
 def write_checkpoint(path: Path, config: Config, state: dict[str, Any]) -> None:
-    """Writes the state of an unfinished training with the configuration it belongs to.
+    """Writes the state and the configuration of an unfinished training.
 
-    The file is read back before it takes the place of the one before.
+    The file is read back before it replaces the previous one.
 
     Raises:
-        FileError: it cannot be written; the checkpoint that was there before is intact.
+        FileError: the file cannot be written; the previous checkpoint is intact.
     """
     buffer = io.BytesIO()
     torch.save(state | {"config": json.dumps(_plain(config))}, buffer)
@@ -40,15 +40,15 @@ def write_checkpoint(path: Path, config: Config, state: dict[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path, config: Config, changeable: Collection[str] = ()) -> dict[str, Any] | None:
-    """Returns what `write_checkpoint` wrote, its configuration included, or None when there is no such file.
+    """Returns the state and configuration that `write_checkpoint` wrote, or None when there is no such file.
 
     Only tensors and plain containers are unpickled (``weights_only``).
 
     Args:
-        changeable: settings that need not be those of the checkpoint.
+        changeable: names of settings that may differ from the checkpoint's.
 
     Raises:
-        InputError: damaged or foreign file, NaN or infinite tensors, or another configuration's checkpoint.
+        InputError: the file is damaged or foreign, holds NaN or infinite tensors, or has another configuration.
     """
     if not path.is_file():
         return None
@@ -58,7 +58,7 @@ def read_checkpoint(path: Path, config: Config, changeable: Collection[str] = ()
     if differing := differences(state["config"], json.loads(json.dumps(_plain(config))), changeable):
         raise InputError(
             f"checkpoint={str(path)!r} was made with other settings ({'; '.join(differing)}); "
-            "give those, choose another run name or delete it."
+            "give the same settings, choose another run name or delete it."
         )
     if not _is_finite(state):
         raise InputError(
@@ -67,18 +67,18 @@ def read_checkpoint(path: Path, config: Config, changeable: Collection[str] = ()
     return state
 
 
-def differences(theirs: dict[str, Any], ours: dict[str, Any], changeable: Collection[str] = ()) -> list[str]:
+def differences(old: dict[str, Any], new: dict[str, Any], changeable: Collection[str] = ()) -> list[str]:
     """Returns a phrase for each setting that differs, with both values: ``"clip is 0.1, was 0.2"``."""
 
     def text(settings: dict[str, Any], name: str) -> str:
         return brief(json.dumps(settings[name]), 60) if name in settings else "no setting"
 
-    names = sorted((theirs.keys() | ours.keys()) - set(changeable))
+    names = sorted((old.keys() | new.keys()) - set(changeable))
     missing = object()
     return [
-        f"{name} is {text(ours, name)}, was {text(theirs, name)}"
+        f"{name} is {text(new, name)}, was {text(old, name)}"
         for name in names
-        if theirs.get(name, missing) != ours.get(name, missing)
+        if old.get(name, missing) != new.get(name, missing)
     ]
 
 
@@ -87,9 +87,9 @@ def _plain(config: Config) -> dict[str, Any]:
 
 
 def _read_state(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint whose configuration is readable. Raises: `InputError`."""
-    what = f"checkpoint={str(path)!r}"
-    data = read_bytes(path, what, MAX_CHECKPOINT)
+    """Reads a checkpoint and checks that its configuration is readable. Raises: `InputError`."""
+    subject = f"checkpoint={str(path)!r}"
+    data = read_bytes(path, subject, MAX_CHECKPOINT)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             # torch stores uncompressed; anything else could be a decompression bomb.
@@ -99,7 +99,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         if not isinstance(state, dict) or not isinstance(json.loads(state["config"]), dict):
             raise ValueError("no configuration")
     except Exception as error:  # hostile bytes make the unpickler raise almost anything
-        raise InputError(f"{what} is damaged or foreign; delete it to start afresh.") from error
+        raise InputError(f"{subject} is damaged or foreign; delete it to start afresh.") from error
     return state
 
 
@@ -113,7 +113,7 @@ def _is_finite(value: Any) -> bool:
 
 @contextmanager
 def as_input_error(path: Path) -> Iterator[None]:
-    """Around putting a checkpoint's state back: what does not fit ends in one sentence. Raises: `InputError`."""
+    """Turns any error of restoring a checkpoint's state into one sentence. Raises: `InputError`."""
     try:
         yield
     except InputError:

@@ -51,8 +51,8 @@ PIPE = 13
 def run_cli(main: Callable[[], object]) -> int:
     """Runs `main` and returns the exit code.
 
-    It is 0, 2 after bad input or an unusable file, 130 after Ctrl-C, 141 when nobody reads the output any more,
-    143 after SIGTERM. Characters that the terminal cannot show are replaced.
+    The code is 0 after success, 2 after bad input or an unusable file, 130 after Ctrl-C, 141 when nobody reads the
+    output any more and 143 after SIGTERM. Characters that the terminal cannot show are replaced.
 
     Use as ``sys.exit(run_cli(main))``.
     """
@@ -104,7 +104,7 @@ def _limit_threads() -> None:
 
 
 def say(line: object) -> None:
-    """Prints a line at once. When nobody reads the output any more, the work goes on in silence."""
+    """Prints a line at once; when nobody reads the output any more, the program goes on silently."""
     try:
         print(line, flush=True)
     except BrokenPipeError:
@@ -112,5 +112,5 @@ def say(line: object) -> None:
 
 
 def discard_output() -> None:
-    """Sends what is still printed nowhere. Call after a `BrokenPipeError`: Python would report it again at exit."""
+    """Discards further output. Call after a `BrokenPipeError`, which Python would otherwise report again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

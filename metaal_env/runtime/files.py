@@ -24,16 +24,16 @@ def write_atomic(path: Path, data: bytes, check: Callable[[Path], object] | None
     """Writes a whole file or nothing: temporary file in the same folder, flush to disk, rename.
 
     Args:
-        check: given the temporary file, reads it back; the file at `path` stays as it is if that raises.
+        check: reads the temporary file back. If it raises, the file at `path` is not changed.
 
     Raises:
-        FileError: the folder or the file cannot be written; what was there before is intact.
+        FileError: the folder or the file cannot be written; an existing file is intact.
     """
     write_together({path: data}, check)
 
 
 def write_together(contents: Mapping[Path, bytes], check: Callable[[Path], object] | None = None) -> None:
-    """Writes several files; the first is renamed once all are safely on disk, so a full disk changes none.
+    """Writes several files, and renames them only when all are safely on disk, so that a full disk changes none.
 
     Raises:
         FileError: as `write_atomic`.
@@ -49,7 +49,7 @@ def write_together(contents: Mapping[Path, bytes], check: Callable[[Path], objec
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o666 & ~_UMASK)  # mkstemp's files are private; these are like any other
+            os.chmod(name, 0o666 & ~_UMASK)  # mkstemp's files are private
             if check is not None:
                 check(temporary[path])
         for path, written in temporary.items():
@@ -68,13 +68,13 @@ def write_together(contents: Mapping[Path, bytes], check: Callable[[Path], objec
 
 
 def clear_temporaries(folder: Path) -> None:
-    """Removes what writers that were killed left under `folder`; only for who holds the folder alone."""
+    """Deletes temporary files of killed writers under `folder`. Call only while holding the folder's lock."""
     for file in folder.rglob(f".*{TEMPORARY}"):
         file.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes renames in `folder` survive a power cut; a folder cannot be opened everywhere (Windows)."""
+    """Makes renames in `folder` survive a power cut, where a folder can be opened (not on Windows)."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -87,51 +87,51 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def read_bytes(path: Path, what: str, most: int) -> bytes:
-    """The contents of a regular file of at most `most` bytes.
+def read_bytes(path: Path, subject: str, most: int) -> bytes:
+    """Returns the contents of a regular file of at most `most` bytes.
 
     Args:
-        what: how messages begin, e.g. ``"dataset='a.csv'"``.
+        subject: start of error messages, e.g. ``"dataset='a.csv'"``.
 
     Raises:
         InputError: missing, no regular file, unreadable or too large.
     """
     try:
         if not path.is_file():  # a pipe or a device could block for ever
-            raise InputError(f"{what}: {path.name!r} is missing or no regular file; check the path.")
+            raise InputError(f"{subject}: {path.name!r} is missing or no regular file; check the path.")
         with path.open("rb") as file:
             data = file.read(most + 1)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{what} cannot be read ({brief(error)}); check the path.") from error
+        raise InputError(f"{subject} cannot be read ({brief(error)}); check the path.") from error
     if len(data) > most:
-        raise InputError(f"{what}: {path.name!r} exceeds {most:,} bytes; give a smaller file.")
+        raise InputError(f"{subject}: {path.name!r} exceeds {most:,} bytes; give a smaller file.")
     return data
 
 
-def read_text(path: Path, what: str, most: int) -> str:
-    """The contents of a UTF-8 file, without its byte-order mark. Raises: `InputError` as `read_bytes`."""
+def read_text(path: Path, subject: str, most: int) -> str:
+    """Returns the contents of a UTF-8 file without its byte-order mark. Raises: `InputError` as `read_bytes`."""
     try:
-        return read_bytes(path, what, most).decode("utf-8-sig")
+        return read_bytes(path, subject, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{what} is not UTF-8 ({brief(error)}); save it as UTF-8.") from error
+        raise InputError(f"{subject} is not UTF-8 ({brief(error)}); save it as UTF-8.") from error
 
 
-def read_json(path: Path, what: str, most: int = MAX_JSON) -> dict[str, Any]:
-    """A JSON object of bounded size and depth.
+def read_json(path: Path, subject: str, most: int = MAX_JSON) -> dict[str, Any]:
+    """Returns a JSON object of bounded size and depth.
 
     Raises:
-        InputError: as `read_bytes`; no JSON, no object, or nested deeper than `MAX_DEPTH`.
+        InputError: as `read_bytes`, or the file is no JSON object or is nested deeper than `MAX_DEPTH`.
     """
-    data = read_bytes(path, what, most)
+    data = read_bytes(path, subject, most)
     try:
-        found = json.loads(data)
+        value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{what}: {path.name!r} is damaged ({brief(error)}); save it again.") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{what}: {path.name!r} is damaged (no JSON object); save it again.")
-    layer: list[Any] = [found]
+        raise InputError(f"{subject}: {path.name!r} is damaged ({brief(error)}); save it again.") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{subject}: {path.name!r} is damaged (no JSON object); save it again.")
+    layer: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         layer = [
             x
@@ -140,22 +140,24 @@ def read_json(path: Path, what: str, most: int = MAX_JSON) -> dict[str, Any]:
             if isinstance(x, (dict, list))
         ]
         if not layer:
-            return found
-    raise InputError(f"{what}: {path.name!r} is damaged (nested deeper than {MAX_DEPTH}); save it again.")
+            return value
+    raise InputError(f"{subject}: {path.name!r} is damaged (nested deeper than {MAX_DEPTH}); save it again.")
 
 
-def refuse_outward_links(folder: Path, what: str) -> None:
-    """Refuses a folder in which a link leads out of it: writing there would change files elsewhere.
+def refuse_outward_links(folder: Path, subject: str) -> None:
+    """Refuses a folder with a link that leads out of it, through which writing would change files elsewhere.
 
     Raises:
-        InputError: names the first such link; or `folder` is no path at all.
+        InputError: there is such a link, or `folder` is no usable path.
     """
     try:
         root = folder.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a null byte, a loop of links
-        raise InputError(f"{what} is no usable path ({brief(error)}); give another folder.") from error
+        raise InputError(f"{subject} is no usable path ({brief(error)}); give another folder.") from error
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             link = Path(parent) / name
             if link.is_symlink() and not Path(os.path.realpath(link)).is_relative_to(root):
-                raise InputError(f"{what}: {str(link)!r} is a link that leads out of the folder; delete it.")
+                raise InputError(
+                    f"{subject}: {str(link)!r} is a link that leads out of the folder; delete it."
+                )

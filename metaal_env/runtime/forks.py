@@ -1,9 +1,9 @@
 """Keeps torch usable in forked processes.
 
-A process that computed with several threads keeps a pool of them, which a fork does not copy: the child's first
-parallel loop waits for ever for threads that it lacks (GNU's OpenMP, which torch's Linux builds use). Gymnasium's
-asynchronous vector environments fork by default on Linux before Python 3.14. One thread never uses the pool; torch's
-own data loaders set their workers to one thread, too.
+A process that computed with several threads keeps a pool of them, which a fork does not copy. The child's first
+parallel loop then waits for ever for the missing threads (with GNU's OpenMP, which torch's Linux builds use).
+Gymnasium's asynchronous vector environments fork by default on Linux before Python 3.14. A single thread never uses
+the pool; torch's data loaders set their workers to one thread, too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, put off until a training has written a checkpoint."""
+"""Ctrl-C and SIGTERM, deferred until a training has written a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: what a scheduler sends some time before it kills."""
+    """Signals SIGTERM, which a scheduler sends some time before it kills a process."""
 
 
 @contextmanager
 def handling(handler: Callable[[int, Any], None], *numbers: signal.Signals) -> Iterator[None]:
-    """Handles the signals within; those that the process ignores stay ignored, as under ``nohup``.
+    """Handles the signals within the block; ignored ones stay ignored, as under ``nohup``.
 
-    Does nothing outside the main thread, where Python allows no handlers.
+    Outside the main thread, where Python allows no handlers, it does nothing.
     """
     before = {n: signal.getsignal(n) for n in numbers}
-    ours = {n: old for n, old in before.items() if old not in (signal.SIG_IGN, None)}
+    handled = {n: old for n, old in before.items() if old not in (signal.SIG_IGN, None)}
     if threading.current_thread() is not threading.main_thread():
-        ours = {}
+        handled = {}
     try:
-        for number in ours:
+        for number in handled:
             signal.signal(number, handler)
         yield
     finally:
-        for number, old in ours.items():
+        for number, old in handled.items():
             signal.signal(number, old)
 
 
 def terminate(number: int, frame: Any) -> None:
-    """A handler that raises `Terminated`."""
+    """Raises `Terminated`; a signal handler."""
     raise Terminated
 
 
 @contextmanager
 def deferred_interrupts() -> Iterator[list[int]]:
-    """Within, the first Ctrl-C or SIGTERM is only noted in the list that is yielded.
+    """Defers the first Ctrl-C or SIGTERM within the block and adds it to the list that is yielded.
 
-    The loop inside is to write a checkpoint and end once the list is not empty; then the signal takes effect. A
-    second one takes effect at once.
+    The loop inside should write a checkpoint and end once the list is not empty. Then the signal takes effect. A
+    second signal takes effect at once.
 
     Raises:
-        KeyboardInterrupt: at the end, or whatever else the signal means to the process.
+        KeyboardInterrupt: at the end of the block, unless the process handles the signal otherwise.
     """
     noted: list[int] = []
 
@@ -56,7 +56,7 @@ def deferred_interrupts() -> Iterator[list[int]]:
         noted.append(number)
         if len(noted) > 1:
             raise KeyboardInterrupt if number == signal.SIGINT else Terminated
-        print("\nstopping after this iteration; once more stops at once.", file=sys.stderr)
+        print("\nstopping after this iteration; press once more to stop at once.", file=sys.stderr)
 
     with handling(note, *SIGNALS):
         yield noted

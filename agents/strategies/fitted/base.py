@@ -25,7 +25,7 @@ class FittedStrategy(Strategy):
 
     name: ClassVar[str]
     takes_features: ClassVar[bool] = False
-    """Whether the network takes features of `metaal_env.features`; then their `names` are an option, and are saved."""
+    """Whether the network takes features of `metaal_env.features`; their `names` are then saved as an option."""
     names: FeatureNames
     network: nn.Module
 
@@ -42,7 +42,7 @@ class FittedStrategy(Strategy):
 
 
 def is_fitted(spec: str) -> bool:
-    """Whether `spec` is a folder that `FittedStrategy.save` wrote."""
+    """Returns whether `spec` is a folder that `FittedStrategy.save` wrote."""
     return (Path(spec) / f"{FILE}.json").is_file()
 
 
@@ -53,12 +53,12 @@ def load_fitted(folder: Path | str, *, seed: int = 0) -> FittedStrategy:
         InputError: it is missing, damaged or foreign, or its features are unknown here or out of order.
     """
     card, tensors = load_artifact(Path(folder) / FILE, "strategy")
-    config, what = card["config"], f"strategy={str(folder)!r}"
-    with limit_allocation(tensors, what):
+    config, subject = card["config"], f"strategy={str(folder)!r}"
+    with limit_allocation(tensors, subject):
         kind, options = FITTED[config["name"]], dict(config["options"])
     if kind.takes_features:
-        options["names"] = FeatureNames.read(config.get("features"), what)
-    with limit_allocation(tensors, what):
+        options["names"] = FeatureNames.read(config.get("features"), subject)
+    with limit_allocation(tensors, subject):
         strategy = kind(**options, seed=seed)
-    load_weights(strategy.network, tensors, what)
+    load_weights(strategy.network, tensors, subject)
     return strategy

@@ -56,7 +56,7 @@ class GainModel(FittedStrategy):
 
     @abstractmethod
     def targets(self, gain: Tensor, mask: Tensor) -> Tensor:
-        """(B, N) gains and their (B, N) mask → (B, N) what the network is fitted to."""
+        """Maps (B, N) gains and their (B, N) mask to (B, N) what the network is fitted to."""
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:

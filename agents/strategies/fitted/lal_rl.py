@@ -30,7 +30,7 @@ class QNetwork(nn.Module):
         self.value = nn.Linear(5, 1)
 
     def forward(self, state: Tensor, action: Tensor) -> Tensor:
-        """(B, STATE) and (B, N, ACTION) → (B, N) minus the expected number of labels to the target."""
+        """Maps (B, STATE) and (B, N, ACTION) to (B, N) minus the expected number of labels to the target."""
         h = torch.sigmoid(self.state(state)).unsqueeze(1).expand(-1, action.shape[1], -1)
         return self.value(torch.sigmoid(self.both(torch.cat([h, action], -1)))).squeeze(-1)
 

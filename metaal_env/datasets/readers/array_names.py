@@ -17,7 +17,7 @@ _KEYS = {alias: key for key, aliases in _ALIASES.items() for alias in aliases}
 _POSITIONAL = ("arr_0", "arr_1")
 
 
-def documented_names(names: Iterable[str], what: str) -> dict[str, str]:
+def documented_names(names: Iterable[str], subject: str) -> dict[str, str]:
     """Returns documented name → name in the file; ``X`` and ``y`` may be what ``numpy.savez`` numbers 0 and 1.
 
     Raises:
@@ -31,7 +31,7 @@ def documented_names(names: Iterable[str], what: str) -> dict[str, str]:
             continue
         if key in found and name != key:
             raise InputError(
-                f"{what} has the arrays {found[key]!r} and {name!r}; call the one that is meant {key!r}."
+                f"{subject} has the arrays {found[key]!r} and {name!r}; call the one that is meant {key!r}."
             )
         found[key] = name
     if "X" not in found and "text" not in found and _POSITIONAL[0] in names:

@@ -37,14 +37,14 @@ class Grid:
     notes: tuple[str, ...] = ()
 
 
-def read_grid(text: str, what: str, delimiter: str | None = None, header: bool | None = None) -> Grid:
+def read_grid(text: str, subject: str, delimiter: str | None = None, header: bool | None = None) -> Grid:
     """Returns the table that a text holds.
 
     The delimiter is the one of comma, semicolon, tab and bar that gives rows of equal length; a first line
     ``sep=;`` tells it. Lines of another length or beginning with ``#`` above the table are titles and left out.
 
     Args:
-        what: How messages begin, e.g. ``"data='a.csv'"``.
+        subject: start of error messages, e.g. ``"data='a.csv'"``.
         delimiter: Character between cells, if it is known.
         header: Whether the first row holds the columns' names, if that is known.
 
@@ -61,19 +61,19 @@ def read_grid(text: str, what: str, delimiter: str | None = None, header: bool |
     comments, text = _without_comments(text)
     delimiter = delimiter or _delimiter(text)
     if text.count(delimiter) + text.count("\n") >= MAX_CELLS:
-        raise InputError(f"{what} has more than {MAX_CELLS:,} cells; convert it to npz.")
+        raise InputError(f"{subject} has more than {MAX_CELLS:,} cells; convert it to npz.")
     try:
         lines = numbered_rows(text, delimiter)
     except csv.Error as error:
-        raise InputError(f"{what} is no readable CSV file ({brief(error)}); save it again.") from error
+        raise InputError(f"{subject} is no readable CSV file ({brief(error)}); save it again.") from error
     if not lines:
-        raise InputError(f"{what} is empty; give a table with a header.")
+        raise InputError(f"{subject} is empty; give a table with a header.")
     titles, lines = _without_titles(lines)
     rows, width = [row for _, row in lines], len(lines[0][1])
     number, wrong = next(((n, row) for n, row in lines if len(row) != width), (0, None))
     if wrong is not None:
         raise InputError(
-            f"{what}: row {number + comments} has {len(wrong)} cells but the first has {width}; make them equal."
+            f"{subject}: row {number + comments} has {len(wrong)} cells but the first has {width}; make them equal."
         )
     notes = (
         [] if delimiter in (",", _ONE_COLUMN) else [f"cells between {_NAMES.get(delimiter, repr(delimiter))}"]
@@ -86,20 +86,20 @@ def read_grid(text: str, what: str, delimiter: str | None = None, header: bool |
         return Grid(names, rows, delimiter, (*notes, "no header"))
     items = [row for row in rows[1:] if row != rows[0]]
     if not items:
-        raise InputError(f"{what} has a header but no items; add rows.")
+        raise InputError(f"{subject} has a header but no items; add rows.")
     if len(items) < len(rows) - 1:
         notes.append(f"{len(rows) - 1 - len(items)} repeated header(s) left out")
     if has_numbers(rows[0]):
         notes.append("header of numbers")
     # pandas' names for columns without one
     names = [" ".join(name.split()) or f"Unnamed: {i}" for i, name in enumerate(rows[0])]
-    return Grid(_unique(names, what), items, delimiter, tuple(notes))
+    return Grid(_unique(names, subject), items, delimiter, tuple(notes))
 
 
-def _unique(names: list[str], what: str) -> list[str]:
+def _unique(names: list[str], subject: str) -> list[str]:
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
-        raise InputError(f"{what} has two columns called {twice!r}; rename one.")
+        raise InputError(f"{subject} has two columns called {twice!r}; rename one.")
     return names
 
 
@@ -159,7 +159,7 @@ def _delimiter(text: str) -> str:
 
 
 def numbered_rows(text: str, delimiter: str, strict: bool = True) -> list[tuple[int, list[str]]]:
-    """(number from 1, cells) of each row that is not blank. Raises: `csv.Error` for an open quote."""
+    """Returns (number from 1, cells) of each row that is not blank. Raises: `csv.Error` for an open quote."""
     with _any_cell_size():
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
         return [(n, row) for n, row in enumerate(reader, 1) if any(cell.strip() for cell in row)]

@@ -31,12 +31,12 @@ def class_arrays(name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.nd
     return chosen
 
 
-def strings(what: str, key: str, values: np.ndarray) -> tuple[str, ...]:
+def strings(subject: str, key: str, values: np.ndarray) -> tuple[str, ...]:
     """Any array as texts. Raises: `InputError` for bytes that are no UTF-8."""
     try:
         return tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist())
     except UnicodeDecodeError as error:
-        raise InputError(f"{what}: {key} holds bytes that are not UTF-8; save str arrays.") from error
+        raise InputError(f"{subject}: {key} holds bytes that are not UTF-8; save str arrays.") from error
 
 
 def label_indices(

@@ -122,7 +122,7 @@ def is_unnamed(name: str) -> bool:
 
 
 def _is_counter(name: str, numbers: Sequence[float | None]) -> bool:
-    """Whether whole numbers that never repeat stand under no name, or count the rows under a counter's."""
+    """Returns whether whole numbers that never repeat stand under no name, or count the rows under a counter's."""
     if None in numbers or len(set(numbers)) < len(numbers):
         return False
     if is_unnamed(name):
@@ -146,7 +146,7 @@ def _words(cell: str) -> float:
     return max(len(cell.split()), len(_UNSPACED.findall(cell)) / 2)
 
 
-def as_vectors(columns: Sequence[Column], what: str) -> np.ndarray:
+def as_vectors(columns: Sequence[Column], subject: str) -> np.ndarray:
     """Returns (M, D) float32: numbers standardised, categories one-hot.
 
     A missing number becomes the mean of its column and sets a further column, 0 or 1. A missing category is a
@@ -158,23 +158,23 @@ def as_vectors(columns: Sequence[Column], what: str) -> np.ndarray:
     parts: list[np.ndarray] = []
     width = 0
     for column in columns:
-        parts.append(_standardised(column, what) if column.kind == "numbers" else _one_hot(column))
+        parts.append(_standardised(column, subject) if column.kind == "numbers" else _one_hot(column))
         width += parts[-1].shape[1]
         if width * len(column.cells) > MAX_CELLS:
             raise InputError(
-                f"{what}: texts and numbers up to column {column.name!r} become {width * len(column.cells):,} "
+                f"{subject}: texts and numbers up to column {column.name!r} become {width * len(column.cells):,} "
                 f"numbers, at most {MAX_CELLS:,} are allowed; drop columns or convert it to npz."
             )
     return np.concatenate(parts, axis=1)
 
 
-def _standardised(column: Column, what: str) -> np.ndarray:
+def _standardised(column: Column, subject: str) -> np.ndarray:
     values = np.array([np.nan if n is None else n for n in column.numbers], dtype=np.float64)
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
         i = int(infinite[0])
         raise InputError(
-            f"{what}: item {i + 1} has {column.cells[i]!r} in column {column.name!r}; impute or drop it."
+            f"{subject}: item {i + 1} has {column.cells[i]!r} in column {column.name!r}; impute or drop it."
         )
     missing = np.isnan(values)
     result = np.zeros((len(values), 1), dtype=np.float32)

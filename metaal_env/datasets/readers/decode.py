@@ -61,59 +61,59 @@ class Decoded(NamedTuple):
     encoding: str
 
 
-def read_decoded(path: Path, what: str, most: int, encoding: str | None = None) -> Decoded:
+def read_decoded(path: Path, subject: str, most: int, encoding: str | None = None) -> Decoded:
     """Returns the characters of a text file, unpacked if it is compressed by gzip, bzip2 or xz.
 
     A byte-order mark decides; else UTF-8 if the bytes are valid, UTF-16 if every other byte is zero, and Windows'
     cp1252 if the accented letters stand where Western European text has them.
 
     Args:
-        what: How messages begin, e.g. ``"data='a.csv'"``.
+        subject: start of error messages, e.g. ``"data='a.csv'"``.
         most: Bytes that are read at most, packed and unpacked.
         encoding: Python's name of the encoding, if it is known.
 
     Raises:
         InputError: missing, unreadable or too large; no text file; an encoding that cannot be told.
     """
-    data = _unpacked(read_bytes(path, what, most), what, most)
-    return decode(data, what, encoding)
+    data = _unpacked(read_bytes(path, subject, most), subject, most)
+    return decode(data, subject, encoding)
 
 
-def decode(data: bytes, what: str, encoding: str | None = None) -> Decoded:
+def decode(data: bytes, subject: str, encoding: str | None = None) -> Decoded:
     """Returns the characters of a text file's bytes; the rules and errors of `read_decoded`."""
     foreign = next((kind for magic, kind in _FOREIGN.items() if data.startswith(magic)), None)
     if foreign is not None:
-        raise InputError(f"{what} is {foreign}.")
+        raise InputError(f"{subject} is {foreign}.")
     if encoding is not None:
-        return Decoded(_strictly(data, encoding, what), encoding)
+        return Decoded(_strictly(data, encoding, subject), encoding)
     marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
     if marked is not None:
-        return Decoded(_strictly(data, marked, what), marked.removesuffix("-sig"))
+        return Decoded(_strictly(data, marked, subject), marked.removesuffix("-sig"))
     if b"\0" in data[:4096]:
         for name, zeros in (("utf-16-le", data[1:4096:2]), ("utf-16-be", data[0:4096:2])):
             if zeros.count(0) > 0.7 * len(zeros):
-                return Decoded(_strictly(data, name, what), name)
+                return Decoded(_strictly(data, name, subject), name)
     try:
         return Decoded(data.decode("utf-8"), "utf-8")
     except UnicodeDecodeError as error:
         text = data.decode("cp1252", "ignore" if b"\0" in data else "replace")
         if "\ufffd" in text or "\0" in text or len(text) < len(data) or _NO_WESTERN.search(text):
             raise InputError(
-                f"{what} is not UTF-8 ({brief(error)}); save it as UTF-8 or name its encoding, e.g. cp1251."
+                f"{subject} is not UTF-8 ({brief(error)}); save it as UTF-8 or name its encoding, e.g. cp1251."
             ) from error
         return Decoded(text, "cp1252")
 
 
-def _strictly(data: bytes, encoding: str, what: str) -> str:
+def _strictly(data: bytes, encoding: str, subject: str) -> str:
     try:
         return data.decode(
             "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
         )
     except (UnicodeError, LookupError) as error:
-        raise InputError(f"{what} is not {encoding} ({brief(error)}); save it as UTF-8.") from error
+        raise InputError(f"{subject} is not {encoding} ({brief(error)}); save it as UTF-8.") from error
 
 
-def _unpacked(data: bytes, what: str, most: int) -> bytes:
+def _unpacked(data: bytes, subject: str, most: int) -> bytes:
     """The contents of an archive, which may have several parts; other bytes as they are."""
     unpacker = next((make for magic, make in _UNPACKERS.items() if data.startswith(magic)), None)
     if unpacker is None:
@@ -124,10 +124,10 @@ def _unpacked(data: bytes, what: str, most: int) -> bytes:
         try:
             unpacked += part.decompress(data, most + 1 - len(unpacked))
         except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-            raise InputError(f"{what} is no readable archive ({brief(error)}); pack it again.") from error
+            raise InputError(f"{subject} is no readable archive ({brief(error)}); pack it again.") from error
         if len(unpacked) > most:
-            raise InputError(f"{what} exceeds {most:,} bytes unpacked; give a smaller file.")
+            raise InputError(f"{subject} exceeds {most:,} bytes unpacked; give a smaller file.")
         if not part.eof:
-            raise InputError(f"{what} is an archive that ends early; pack it again.")
+            raise InputError(f"{subject} is an archive that ends early; pack it again.")
         data = part.unused_data
     return unpacked

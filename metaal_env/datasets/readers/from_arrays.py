@@ -79,7 +79,7 @@ def from_arrays(name: str, arrays: Mapping[str, np.ndarray]) -> ClassDataset:
 
 
 def _inputs(name: str, x: np.ndarray) -> np.ndarray:
-    """(M, C, H, W) uint8 or (M, D) float32."""
+    """Returns (M, C, H, W) uint8 or (M, D) float32."""
     if x.size == 0 or x.ndim not in (2, 3, 4) or x.dtype.kind not in "biuf":
         raise InputError(
             f"dataset={name!r}: X has shape {x.shape} and type {x.dtype}; give images (M, H, W), "

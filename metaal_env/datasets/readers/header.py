@@ -67,7 +67,7 @@ def _numbers(cells: list[str]) -> list[float]:
 
 
 def _rises(numbers: list[float]) -> bool:
-    """Whether at least three numbers rise in equal steps, or at least six in any."""
+    """Returns whether at least three numbers rise in equal steps, or at least six in any."""
     steps = [b - a for a, b in pairwise(numbers)]
     if len(numbers) < 3 or not min(steps) > 0:
         return False

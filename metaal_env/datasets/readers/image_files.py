@@ -115,11 +115,11 @@ def heif_available() -> bool:
     return importlib.util.find_spec("pillow_heif") is not None
 
 
-def open_image(path: Path, what: str, decode: bool = False) -> Image.Image:
+def open_image(path: Path, subject: str, decode: bool = False) -> Image.Image:
     """Opens an image: only its header unless `decode`.
 
     Args:
-        what: how messages begin, e.g. ``"dataset='scans'"``.
+        subject: start of error messages, e.g. ``"dataset='scans'"``.
 
     Raises:
         InputError: no image of a known format, damaged, or of more than Pillow's limit of 89 million pixels.
@@ -139,7 +139,7 @@ def open_image(path: Path, what: str, decode: bool = False) -> Image.Image:
                     image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, *_DAMAGE) as error:
         raise InputError(
-            f"{what}: {str(path)!r} is no readable image ({brief(error)}); replace or delete it."
+            f"{subject}: {str(path)!r} is no readable image ({brief(error)}); replace or delete it."
         ) from error
     return image
 
@@ -149,7 +149,7 @@ def is_grey(image: Image.Image) -> bool:
     return image.mode in _GREY_MODES | _DEEP_MODES
 
 
-def read_picture(path: Path, what: str, size: int, grey: bool = False) -> np.ndarray:
+def read_picture(path: Path, subject: str, size: int, grey: bool = False) -> np.ndarray:
     """Reads an image as (size, size, 3) uint8, or (size, size) where `grey`.
 
     The camera's orientation (EXIF) is applied. Transparent pixels become white. Images of 16 or 32 bits a pixel
@@ -160,7 +160,7 @@ def read_picture(path: Path, what: str, size: int, grey: bool = False) -> np.nda
     """
     from PIL import Image, ImageOps
 
-    image = open_image(path, what, decode=True)
+    image = open_image(path, subject, decode=True)
     try:
         image = ImageOps.exif_transpose(image)
         if image.mode in _DEEP_MODES:
@@ -173,7 +173,7 @@ def read_picture(path: Path, what: str, size: int, grey: bool = False) -> np.nda
         return np.asarray(image.resize((size, size), Image.Resampling.BOX))
     except _DAMAGE as error:
         raise InputError(
-            f"{what}: {str(path)!r} is no readable image ({brief(error)}); replace or delete it."
+            f"{subject}: {str(path)!r} is no readable image ({brief(error)}); replace or delete it."
         ) from error
 
 
@@ -186,7 +186,7 @@ def _stretched(values: np.ndarray) -> np.ndarray:
 
 def read_pictures(
     paths: Iterable[Path],
-    what: str,
+    subject: str,
     size: int,
     grey: bool = False,
     label: str = "reading images",
@@ -200,7 +200,7 @@ def read_pictures(
     failures: list[InputError] = []
     for path in tqdm(list(paths), label, unit="image", disable=quiet or None):
         try:
-            yield read_picture(path, what, size, grey)
+            yield read_picture(path, subject, size, grey)
         except InputError as error:
             failures.append(error)
     refuse_unreadable(failures)
@@ -216,12 +216,12 @@ def refuse_unreadable(failures: list[InputError]) -> None:
         raise InputError(f"{len(failures)} images cannot be read{more}. {named}")
 
 
-def unreadable_images(paths: Iterable[Path], what: str) -> dict[Path, str]:
+def unreadable_images(paths: Iterable[Path], subject: str) -> dict[Path, str]:
     """Decodes every image. Returns those that cannot be read, with the reason."""
     broken: dict[Path, str] = {}
     for path in tqdm(list(paths), "checking images", unit="image", disable=None):
         try:
-            open_image(path, what, decode=True)
+            open_image(path, subject, decode=True)
         except InputError as error:
             broken[path] = str(error)
     return broken

@@ -60,11 +60,11 @@ def load_image_folder(path: Path, name: str) -> ClassDataset:
     )
 
 
-def _all_grey(paths: list[Path], what: str) -> bool:
+def _all_grey(paths: list[Path], subject: str) -> bool:
     grey, failures = True, []
     for path in paths:
         try:
-            grey &= is_grey(open_image(path, what))
+            grey &= is_grey(open_image(path, subject))
         except InputError as error:
             failures.append(error)
     refuse_unreadable(failures)

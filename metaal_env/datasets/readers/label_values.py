@@ -33,7 +33,9 @@ class Labels(NamedTuple):
         return sum(value is not None for value in self.values)
 
 
-def read_labels(cells: Sequence[str], what: str, missing: str | None = None, partial: bool = True) -> Labels:
+def read_labels(
+    cells: Sequence[str], subject: str, missing: str | None = None, partial: bool = True
+) -> Labels:
     """Returns class names.
 
     Empty cells and NaN are unlabelled. Where there are none, −1 is unlabelled if the others count from 0 or 1.
@@ -41,7 +43,7 @@ def read_labels(cells: Sequence[str], what: str, missing: str | None = None, par
     pandas.
 
     Args:
-        what: How messages begin, e.g. ``"data='a.csv': the column 'label'"``.
+        subject: start of error messages, e.g. ``"data='a.csv': the column 'label'"``.
         missing: What else is unlabelled; the empty string says that nothing else is.
         partial: Whether some items may be unlabelled; else a −1 beside 0 and 1 is a class.
 
@@ -61,18 +63,18 @@ def read_labels(cells: Sequence[str], what: str, missing: str | None = None, par
         ]
     values = whole_numbers(values)
     if missing is None and not blank and "-1" in values:
-        values = _without_minus_one(values, what, partial)
+        values = _without_minus_one(values, subject, partial)
         notes += ["-1 is unlabelled"] if None in values else []
     if missing is None and not blank:
         doubtful = [name for name in dict.fromkeys(values) if name is not None and name.lower() in _DOUBTFUL]
         notes += [f"{name!r} counts as a class (else: --missing-label {name})" for name in doubtful]
     known = [value for value in values if value is not None]
-    _refuse_targets(known, what)
-    _refuse_several(known, what)
+    _refuse_targets(known, subject)
+    _refuse_several(known, subject)
     return Labels(tuple(values), (*notes, *_case_notes(known)))
 
 
-def array_cells(y: np.ndarray, n_items: int, what: str, names: np.ndarray | None = None) -> list[str]:
+def array_cells(y: np.ndarray, n_items: int, subject: str, names: np.ndarray | None = None) -> list[str]:
     """Returns an array of labels as texts, the empty text for NaN; one column per class becomes the class.
 
     Args:
@@ -83,21 +85,21 @@ def array_cells(y: np.ndarray, n_items: int, what: str, names: np.ndarray | None
         InputError: another shape, several classes or annotators per item, bytes that are no UTF-8.
     """
     if y.ndim == 2 and len(y) == n_items and y.shape[1] > 1:
-        return array_cells(from_one_hot(y, what), n_items, what, names)
+        return array_cells(from_one_hot(y, subject), n_items, subject, names)
     if y.shape == (n_items, 1):
         y = y[:, 0]
     if y.shape != (n_items,):
-        raise InputError(f"{what}: y has shape {y.shape} for {n_items} items; give one label per item.")
+        raise InputError(f"{subject}: y has shape {y.shape} for {n_items} items; give one label per item.")
     if y.dtype.kind == "f":
         cells = ["" if np.isnan(value) else repr(float(value)) for value in y]
     else:
-        cells = list(strings(what, "y", y))
+        cells = list(strings(subject, "y", y))
     if names is None or names.ndim != 1 or y.dtype.kind not in "iuf":
         return cells
-    found = strings(what, "class_names", names)
+    found = strings(subject, "class_names", names)
     whole = [None if not cell else read_number(cell, False) for cell in cells]
     if any(v is not None and (v != int(v) or not -1 <= v < len(found)) for v in whole):
-        raise InputError(f"{what}: y has labels outside its {len(found)} class names; count them from 0.")
+        raise InputError(f"{subject}: y has labels outside its {len(found)} class names; count them from 0.")
     return ["" if v is None or v == -1 else found[int(v)] for v in whole]
 
 
@@ -115,7 +117,7 @@ def whole_numbers(values: list[str | None]) -> list[str | None]:
     return [None if value is None else value.removesuffix(".0") for value in values]
 
 
-def _without_minus_one(values: list[str | None], what: str, partial: bool) -> list[str | None]:
+def _without_minus_one(values: list[str | None], subject: str, partial: bool) -> list[str | None]:
     others = {value for value in values if value != "-1"}
     if not all(value is not None and value.isdecimal() for value in others) or others == {"1"}:
         return values  # −1 and 1 are two classes
@@ -123,13 +125,13 @@ def _without_minus_one(values: list[str | None], what: str, partial: bool) -> li
         return values
     if others == {"0", "1"}:
         raise InputError(
-            f"{what} has the labels -1, 0 and 1; say whether -1 is unlabelled (--missing-label -1) or a class "
+            f"{subject} has the labels -1, 0 and 1; say whether -1 is unlabelled (--missing-label -1) or a class "
             '(--missing-label "").'
         )
     return [None if value == "-1" else value for value in values]
 
 
-def _refuse_targets(known: Sequence[str], what: str) -> None:
+def _refuse_targets(known: Sequence[str], subject: str) -> None:
     numbers = [read_number(value, True) for value in known]
     if not known or None in numbers:
         return
@@ -139,18 +141,18 @@ def _refuse_targets(known: Sequence[str], what: str) -> None:
         not fractions and different > MAX_WHOLE and n >= 2 * MAX_WHOLE and 10 * different >= 9 * n
     ):
         raise InputError(
-            f"{what} has {different} different numbers in {n} labels: targets of a regression are no classes; "
+            f"{subject} has {different} different numbers in {n} labels: targets of a regression are no classes; "
             "choose another label column, or none."
         )
 
 
-def _refuse_several(known: Sequence[str], what: str) -> None:
+def _refuse_several(known: Sequence[str], subject: str) -> None:
     names = set(known)
     for name in names:
         parts = [part for part in _SEPARATORS.split(name) if part]
         listed = re.fullmatch(r"\[\s*(['\"\d].*)?\]|\{.*\}", name)
         if listed or (len(parts) > 1 and all(part in names for part in parts)):
-            raise InputError(f"{what}: {name!r} names several classes; give one class per item.")
+            raise InputError(f"{subject}: {name!r} names several classes; give one class per item.")
 
 
 def _case_notes(known: Sequence[str]) -> list[str]:

@@ -46,7 +46,7 @@ def load_npz(path: Path, name: str) -> ClassDataset:
     return from_arrays(name, arrays)
 
 
-def named_arrays(path: Path, what: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def named_arrays(path: Path, subject: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Returns an npz file's arrays under their documented names, and which other names were read for them.
 
     Raises:
@@ -57,20 +57,20 @@ def named_arrays(path: Path, what: str) -> tuple[dict[str, np.ndarray], tuple[st
             members = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     except DAMAGE:
         members = []  # read_arrays says what is wrong with it
-    found = documented_names(members, what)
+    found = documented_names(members, subject)
     others = {m for m in members if m.startswith("class_") or m.endswith("_names")} - set(found.values())
     wanted = others | set(found.values())
-    arrays = read_arrays(path, what, wanted.__contains__)
+    arrays = read_arrays(path, subject, wanted.__contains__)
     notes = tuple(f"{key} is the array {name!r}" for key, name in found.items() if name != key)
     taken = {key: arrays[name] for key, name in found.items()}
     return {name: arrays[name] for name in others if name in arrays} | taken, notes
 
 
-def read_arrays(path: Path, what: str, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, subject: str, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
     """Returns the wanted arrays of an npz file; each header is checked before its memory is taken.
 
     Args:
-        what: How messages begin, e.g. ``"dataset='a.npz'"``.
+        subject: start of error messages, e.g. ``"dataset='a.npz'"``.
 
     Raises:
         InputError: the file is no npz, damaged, too large, or holds pickled objects.
@@ -82,52 +82,54 @@ def read_arrays(path: Path, what: str, wanted: Callable[[str], bool]) -> dict[st
             members = archive.infolist()
             if len(members) > MAX_MEMBERS:
                 raise InputError(
-                    f"{what} holds {len(members):,} arrays, at most {MAX_MEMBERS:,} are read; save fewer."
+                    f"{subject} holds {len(members):,} arrays, at most {MAX_MEMBERS:,} are read; save fewer."
                 )
             for member in members:
                 key = member.filename.removesuffix(".npy")
                 if not wanted(key) or not member.filename.endswith(".npy"):
                     continue
                 with archive.open(member) as stream:
-                    total += _check_header(stream, member, f"{what}: array {key!r}")
+                    total += _check_header(stream, member, f"{subject}: array {key!r}")
                 if total > MAX_BYTES:
-                    raise InputError(f"{what} declares over {MAX_BYTES:,} bytes; save fewer items.")
+                    raise InputError(f"{subject} declares over {MAX_BYTES:,} bytes; save fewer items.")
                 with archive.open(member) as stream:
                     arrays[key] = npy.read_array(stream, allow_pickle=False)
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError(f"{what} does not fit into memory; save fewer items.") from error
+        raise InputError(f"{subject} does not fit into memory; save fewer items.") from error
     except DAMAGE as error:
         raise InputError(
-            f"{what} is no readable npz file ({brief(error)}); save it with numpy.savez."
+            f"{subject} is no readable npz file ({brief(error)}); save it with numpy.savez."
         ) from error
     return arrays
 
 
-def _check_header(stream: IO[bytes], member: zipfile.ZipInfo, what: str) -> int:
+def _check_header(stream: IO[bytes], member: zipfile.ZipInfo, subject: str) -> int:
     """The bytes that the array will take."""
     version = npy.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
-        raise InputError(f"{what} has the unsupported npy version {version}; save plain numbers or strings.")
+        raise InputError(
+            f"{subject} has the unsupported npy version {version}; save plain numbers or strings."
+        )
     # Cut here: NumPy reads as much as the header claims to be, up to 4 GB, before it looks at its length.
     head = io.BytesIO(stream.read(MAX_HEADER + 4))
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read_header(head)
     if dtype.hasobject or dtype.kind not in "biufUS":
         raise InputError(
-            f"{what} has type {dtype}, which is not read (objects are pickles); save numbers or strings, e.g. "
+            f"{subject} has type {dtype}, which is not read (objects are pickles); save numbers or strings, e.g. "
             "array.astype(str)."
         )
     elements = math.prod(shape)
     size = elements * dtype.itemsize
     if elements > MAX_ELEMENTS or size > MAX_BYTES:
-        raise InputError(f"{what} declares {elements:,} elements, {size:,} bytes; save fewer items.")
+        raise InputError(f"{subject} declares {elements:,} elements, {size:,} bytes; save fewer items.")
     if size > member.file_size or member.file_size > MAX_RATIO * (member.compress_size + 1):
-        raise InputError(f"{what} declares more data than the file holds; it is damaged, save it again.")
+        raise InputError(f"{subject} declares more data than the file holds; it is damaged, save it again.")
     if size > BOMB_BYTES and size > BOMB_RATIO * member.compress_size:
         raise InputError(
-            f"{what} would swell from {member.compress_size:,} to {size:,} bytes; if that is meant, save it "
+            f"{subject} would swell from {member.compress_size:,} to {size:,} bytes; if that is meant, save it "
             "uncompressed (numpy.savez)."
         )
     return size

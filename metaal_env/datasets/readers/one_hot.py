@@ -7,7 +7,7 @@ import numpy as np
 from metaal_env.errors import InputError
 
 
-def from_one_hot(y: np.ndarray, what: str) -> np.ndarray:
+def from_one_hot(y: np.ndarray, subject: str) -> np.ndarray:
     """Returns (N,) class numbers, NaN where a row is all zero or NaN.
 
     Raises:
@@ -20,8 +20,8 @@ def from_one_hot(y: np.ndarray, what: str) -> np.ndarray:
             if bool((rows.sum(axis=1) == 1).all()):
                 return np.where(unknown, np.nan, y.argmax(axis=1))
             raise InputError(
-                f"{what}: y has shape {y.shape} and rows with several 1: several classes per item; give one."
+                f"{subject}: y has shape {y.shape} and rows with several 1: several classes per item; give one."
             )
     raise InputError(
-        f"{what}: y has shape {y.shape}; if its columns are annotators, save one label per item, e.g. the majority."
+        f"{subject}: y has shape {y.shape}; if its columns are annotators, save one label per item, e.g. the majority."
     )

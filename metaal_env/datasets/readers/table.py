@@ -34,10 +34,10 @@ def load_csv(path: Path, name: str, label: str | None = None) -> ClassDataset:
         InputError: no table, rows of unequal length, missing or infinite values (with row and column), a column
             of dates, ids or many different texts, several columns that can hold classes, or none.
     """
-    what = f"dataset={name!r}"
-    grid = read_grid(read_decoded(path, what, MAX_BYTES).text, what)
+    subject = f"dataset={name!r}"
+    grid = read_grid(read_decoded(path, subject, MAX_BYTES).text, subject)
     if label is not None and label not in grid.header:
-        raise unknown_name(f"{what}: column", label, grid.header)
+        raise unknown_name(f"{subject}: column", label, grid.header)
     return _dataset(name, grid, None if label is None else grid.header.index(label))
 
 
@@ -67,35 +67,35 @@ def table_dataset(
 
 
 def _dataset(name: str, grid: Grid, label: int | None) -> ClassDataset:
-    what = f"dataset={name!r}"
+    subject = f"dataset={name!r}"
     if len(grid.header) == 1:
-        raise InputError(f"{what} has one column only; give features beside the label column.")
+        raise InputError(f"{subject} has one column only; give features beside the label column.")
     columns = columns_of(grid)
-    truth = columns[label] if label is not None else _label_column(what, columns)
+    truth = columns[label] if label is not None else _label_column(subject, columns)
     features = [
         column for column in columns if column is not truth and column.kind not in ("counter", "empty")
     ]
     if not features:
-        raise InputError(f"{what} has one column only; give features beside the label column.")
-    _refuse_gaps(what, [*features, truth])
+        raise InputError(f"{subject} has one column only; give features beside the label column.")
+    _refuse_gaps(subject, [*features, truth])
     for column in features:
         if column.kind not in ("numbers", "categories"):
             raise InputError(
-                f"{what}: column {column.name!r} has {column.distinct} different texts in {len(column.cells)} items; "
-                "drop or encode it."
+                f"{subject}: column {column.name!r} has {column.distinct} different texts in {len(column.cells)} "
+                "items; drop or encode it."
             )
-    vectors = as_vectors(features, what)
-    read = read_labels(truth.cells, f"{what}: the label column {truth.name!r}", partial=False)
+    vectors = as_vectors(features, subject)
+    read = read_labels(truth.cells, f"{subject}: the label column {truth.name!r}", partial=False)
     unlabelled = next((i for i, value in enumerate(read.values) if value is None), None)
     if unlabelled is not None:
         raise InputError(
-            f"{what}: item {unlabelled + 1} has no value ({truth.cells[unlabelled]!r}) in column {truth.name!r}; "
+            f"{subject}: item {unlabelled + 1} has no value ({truth.cells[unlabelled]!r}) in column {truth.name!r}; "
             "drop what is unlabelled."
         )
     class_names, labels = np.unique([str(value) for value in read.values], return_inverse=True)
     if len(class_names) < 2 or 2 * len(class_names) > len(labels):
         raise InputError(
-            f"{what}: the label column {truth.name!r} has {len(class_names)} different "
+            f"{subject}: the label column {truth.name!r} has {len(class_names)} different "
             f"value(s) in {len(labels)} items; at least 2 classes of 2 items are needed: "
             "name the right column 'label' or append #COLUMN to the path."
         )
@@ -110,7 +110,7 @@ def _dataset(name: str, grid: Grid, label: int | None) -> ClassDataset:
     )
 
 
-def _label_column(what: str, columns: Sequence[Column]) -> Column:
+def _label_column(subject: str, columns: Sequence[Column]) -> Column:
     """By its name; else the only column of repeated texts, or the last one if it is the only one of few numbers."""
     usual = named_column([column.name for column in columns], LABEL_NAMES)
     if usual is not None:
@@ -121,13 +121,13 @@ def _label_column(what: str, columns: Sequence[Column]) -> Column:
     if len(fitting) > 1:
         names = ", ".join(repr(column.name) for column in fitting)
         raise InputError(
-            f"{what}: the columns {names} may hold the classes; call one 'label' or append #COLUMN to the path."
+            f"{subject}: the columns {names} may hold the classes; call one 'label' or append #COLUMN to the path."
         )
     return fitting[0] if fitting else columns[-1]
 
 
 def _may_be_classes(column: Column) -> bool:
-    """Whether whole numbers repeat as classes do."""
+    """Returns whether whole numbers repeat as classes do."""
     values = set(column.numbers)
     return (
         1 < len(values) <= max(2, len(column.cells) // 2)
@@ -136,11 +136,11 @@ def _may_be_classes(column: Column) -> bool:
     )
 
 
-def _refuse_gaps(what: str, columns: Sequence[Column]) -> None:
+def _refuse_gaps(subject: str, columns: Sequence[Column]) -> None:
     for column in columns:
         for number, cell in enumerate(column.cells, start=1):
             missing = bool(column.numbers) and column.numbers[number - 1] is None
             if not cell or missing:
                 raise InputError(
-                    f"{what}: item {number} has no value ({cell!r}) in column {column.name!r}; impute or drop it."
+                    f"{subject}: item {number} has no value ({cell!r}) in column {column.name!r}; impute or drop it."
                 )

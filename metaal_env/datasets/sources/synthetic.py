@@ -50,7 +50,7 @@ def space(number: int) -> ClassDataset:
 
 
 def _hidden(rng: Generator) -> np.ndarray:
-    """(CLASSES · PER_CLASS, Q) items in order of their classes."""
+    """Returns (CLASSES · PER_CLASS, Q) items in order of their classes."""
     dims = round(_log_uniform(rng, 2, 24))
     stretch = rng.uniform(0, 1.2)  # of axes, in log; of the same for all classes, and a third of it for each
     parts = int(rng.integers(1, 5))
@@ -76,7 +76,7 @@ def _hidden(rng: Generator) -> np.ndarray:
 
 
 def _mapped(rng: Generator, hidden: np.ndarray) -> np.ndarray:
-    """(M, Q) → (M, D): what one sees of hidden variables."""
+    """Maps (M, Q) to (M, D): what one sees of hidden variables."""
     dims = max(hidden.shape[1], round(_log_uniform(rng, 8, 256)))
     bias = rng.normal(size=dims) / 2
     seen = hidden @ rng.normal(size=(hidden.shape[1], dims)) / hidden.shape[1] ** 0.5

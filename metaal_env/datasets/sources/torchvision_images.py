@@ -143,7 +143,7 @@ def _labelled_images(name: str, root: Path, download: bool) -> ClassDataset:
 
 
 def _channels_first(images: Tensor | np.ndarray) -> Tensor:
-    """(M, H, W) or (M, H, W, C) → (M, C, H, W) uint8."""
+    """Maps (M, H, W) or (M, H, W, C) to (M, C, H, W) uint8."""
     data = torch.as_tensor(images)
     return data.unsqueeze(1) if data.dim() == 3 else data.permute(0, 3, 1, 2).contiguous()
 

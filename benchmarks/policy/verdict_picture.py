@@ -16,6 +16,7 @@ from tqdm import tqdm
 from agents.evaluation import Episodes, play
 from agents.evaluation.measures import aulc
 from agents.evaluation.paired import pair
+from agents.evaluation.report.formats import bracketed, number
 from agents.evaluation.report.pictures import verdict_figure
 from agents.evaluation.report.plots import rendered
 from agents.evaluation.statistics.intervals import Interval, bootstrap, difference
@@ -84,8 +85,7 @@ def table(results: dict[str, Episodes], tasks: int) -> dict[str, object]:
 
 def shown(interval: Interval, sign: str = "") -> str:
     """Returns an estimate with its interval, in thousandths."""
-    estimate, low, high = (f"{value:{sign}.3f}" for value in (interval.estimate, interval.low, interval.high))
-    return f"{estimate} [{low}, {high}]"
+    return f"{number(interval.estimate, 3, sign)} {bracketed(interval, 3, sign)}"
 
 
 if __name__ == "__main__":

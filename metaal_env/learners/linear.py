@@ -31,7 +31,7 @@ class LinearHead(BodyLearner):
 
     The weights are W = Xᵀ A for the support X, so all is computed from the (B, S, S) Gram matrix X Xᵀ. Without an
     intercept, a seen class scores near 0 far from its labels, and a label-less class has the constant logit u
-    against that. The default was chosen on validation tasks, see docs/experiments.md.
+    against that. The default was chosen on validation tasks, see docs/log/2026-11.md.
 
     Args:
         input_shape: (C, H, W) or (D,).
@@ -140,7 +140,7 @@ class Logistic(LinearHead):
     seen class scores 0 everywhere: with one class, logistic regression has no notion of novelty.
 
     Args:
-        iterations: steps; the default is near convergence, see docs/experiments.md.
+        iterations: steps; the default is near convergence, see docs/log/2026-11.md.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from metaal_env.learners.gradient import GradientLearner
 UNIT_NORM = (7.0, 0.75, 0.2, -5.5)
 """s, κ, b and u for unit-norm inputs without a network, where nobody meta-trains them.
 
-Fitted jointly to six spaces of validation tasks, see docs/experiments.md.
+Fitted jointly to six spaces of validation tasks, see docs/log/2026-11.md.
 """
 
 

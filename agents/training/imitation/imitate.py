@@ -154,7 +154,7 @@ def fit_mean(network: AcquisitionNetwork, examples: Examples, config: ImitationC
     """As `fit`; of `all` parts, the mean with a fit of the rules' weights alone.
 
     The network also learns what its sources share and other spaces lack; weights say less and carry over. The mean of
-    their logits, again one network, does better than either (docs/experiments.md, row 70).
+    their logits, again one network, does better than either (docs/log/2026-11.md, entry 70).
     """
     if config.parts != "all":
         return fit(network, examples, config)

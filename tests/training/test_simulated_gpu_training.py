@@ -17,12 +17,12 @@ from test_simulated_gpu import ONLY_IMAGES, core_on, data
 from agents.evaluation.play import play
 from agents.loading import load_strategy
 from agents.policy.network import AcquisitionNetwork
-from agents.training.imitation.examples import visit
+from agents.training.imitation.examples import collect_examples
 from agents.training.imitation.imitate import ImitationConfig, imitate
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import EpisodePPO
 from agents.training.ppo.train import train_ppo
-from agents.training.task_mixture import Mixture
+from agents.training.task_mixture import TaskMixture
 from metaal_env.learners import LEARNERS, build_learner
 from metaal_env.meta_training.config import MetaTrainConfig
 from metaal_env.meta_training.train import Training, meta_train
@@ -31,9 +31,9 @@ META = MetaTrainConfig(
     iterations=2, classes_per_batch=4, items_per_class=4, tasks_per_batch=2, way=2, max_labels=3,
     validate_every=2, validation_tasks=4,
 )  # fmt: skip
-IMITATION = ImitationConfig(iterations=2, rounds=1, n_envs=4, groups=1, epochs=1)
+IMITATION = ImitationConfig(iterations=2, rounds=1, n_envs=4, shapes_per_rollout=1, epochs=1)
 PPO = PPOConfig(
-    iterations=2, n_envs=4, groups=1, paired=2, batch_size=8, epochs=1, width=8, validate_every=1,
+    iterations=2, n_envs=4, shapes_per_rollout=1, paired=2, batch_size=8, epochs=1, width=8, validate_every=1,
     validation_tasks=2,
 )  # fmt: skip
 
@@ -78,10 +78,10 @@ def test_meta_training_of_images(precision: Any, tmp_path: Path) -> None:
 
 def test_imitation(tmp_path: Path) -> None:
     def train(device: str) -> Any:
-        mixture = Mixture([[core_on(device)]], n_envs=4, paired=1)
+        mixture = TaskMixture([[core_on(device)]], n_envs=4, paired=1)
         torch.manual_seed(0)
         network = AcquisitionNetwork(width=8).to(device)
-        found = visit(network, mixture.draw(0)[0], np.random.default_rng(0))
+        found = collect_examples(network, mixture.draw(0)[0], np.random.default_rng(0))
         imitate(network, mixture, IMITATION, tmp_path / device)
         return found.items.shape, found.gain.isfinite().all(), network.state_dict()
 
@@ -91,7 +91,7 @@ def test_imitation(tmp_path: Path) -> None:
 def trained(device: str, folder: Path) -> dict[str, Any]:
     """What a training's last checkpoint holds."""
     core = core_on(device)
-    mixture = Mixture([[core]], n_envs=PPO.n_envs, paired=PPO.paired)
+    mixture = TaskMixture([[core]], n_envs=PPO.n_envs, paired=PPO.paired)
     train_ppo(mixture, [[core]], PPO, {}, folder, configure(str(folder), []))
     return torch.load(folder / "checkpoints" / "ppo.pt", weights_only=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,3 +62,18 @@ def unit_range(scores: Tensor, mask: Tensor) -> Tensor:
 def as_tie_break(scores: Tensor, mask: Tensor) -> Tensor:
     """Returns (B, N) double scores brought into [0, 1) in the same order, to decide between equal ranks."""
     return 0.999 * unit_range(scores.double(), mask)
+
+
+def empty(*shape: int, like: Tensor) -> Tensor:
+    """Returns memory for a large tensor; NumPy's comes in huge pages, which on CPUs are several times faster."""
+    if like.device.type != "cpu" or like.dtype != torch.float32:
+        return like.new_empty(shape)
+    return torch.from_numpy(np.empty(shape, dtype=np.float32))
+
+
+def gather(items: Tensor, index: Tensor) -> Tensor:
+    """Returns ``items[index]`` for (B, n) `index`, in memory as of `empty`."""
+    if items.device.type != "cpu" or items.dtype != torch.float32:
+        return items[index]
+    out = empty(index.numel(), *items.shape[1:], like=items)
+    return torch.index_select(items, 0, index.flatten(), out=out).unflatten(0, index.shape)

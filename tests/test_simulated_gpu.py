@@ -81,9 +81,16 @@ def moment_of(core: Core, steps: int = 2, count: int = 3) -> EpisodeState:
     return state
 
 
-@pytest.mark.parametrize("modality", ["vector", "image"])
-@pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_learners(name: str, options: dict[str, Any], modality: str) -> None:
+def of_images(name: str, options: dict[str, Any]) -> Any:
+    """One learner of each body's blocks is enough for every run."""
+    return pytest.param("image", name, options, marks=[] if name == "maml" else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    ("modality", "name", "options"),
+    [*(("vector", *variant) for variant in VARIANTS), *(of_images(*variant) for variant in VARIANTS)],
+)
+def test_learners(modality: str, name: str, options: dict[str, Any]) -> None:
     if modality == "vector" and name in ONLY_IMAGES:
         options = options | {"body": "mlp"}
 
@@ -125,14 +132,13 @@ def scores_and_picks(strategy: Strategy, core: Core) -> Any:
     return scores.double().masked_fill(~view.selectable, 0), batch
 
 
+# With a closed form of look-ahead and without.
+@pytest.mark.parametrize("learner", ["prototype", pytest.param("ridge", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_strategies(name: str) -> None:
-    # One learner with a closed form of look-ahead would leave the other way untried.
-    for learner in ("prototype", "ridge"):
-        on_both_devices(
-            lambda device, learner=learner: scores_and_picks(load_strategy(name), core_on(device, learner)),
-            tolerance=1e-3,
-        )
+def test_strategies(name: str, learner: str) -> None:
+    on_both_devices(
+        lambda device: scores_and_picks(load_strategy(name), core_on(device, learner)), tolerance=1e-3
+    )
 
 
 @pytest.mark.parametrize("name", FITTED)

@@ -245,7 +245,7 @@ class PoolView:
             draw: what to take from a generator, e.g. ``lambda rng: rng.random(n)``.
             stream: a strategy's own seed, to make its numbers independent of another's.
         """
-        rows = [draw(np.random.default_rng([int(seed), stream])) for seed in self.seed]
+        rows = [draw(np.random.default_rng([seed, stream])) for seed in self.seed.tolist()]
         return torch.from_numpy(np.stack(rows)).to(self.device, torch.get_default_dtype())
 
 

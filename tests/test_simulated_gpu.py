@@ -144,8 +144,8 @@ def test_strategies(name: str, learner: str) -> None:
 @pytest.mark.parametrize("name", FITTED)
 def test_fitted_strategies(name: str) -> None:
     def fit(device: str) -> Any:
-        core, strategy = core_on(device, pool_size=14, budget=3), FITTED[name](seed=1)
-        losses = strategy.fit([core], tasks=2, iterations=2)  # type: ignore[attr-defined]
+        core, strategy = core_on(device, pool_size=12, budget=2), FITTED[name](seed=1)
+        losses = strategy.fit([core], tasks=1, iterations=2)  # type: ignore[attr-defined]
         return losses, strategy.network.state_dict(), scores_and_picks(strategy, core)
 
     on_both_devices(fit, tolerance=1e-3)
@@ -180,7 +180,7 @@ def test_pools_of_ones_own() -> None:
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
 def test_roll_outs(mode: str) -> None:
     def roll_out(device: str) -> Any:
-        envs = MetaALVectorEnv(3, core=core_on(device), autoreset_mode=mode)
+        envs = MetaALVectorEnv(2, core=core_on(device, budget=(1, 3)), autoreset_mode=mode)
         observation, info = envs.reset(seed=0)
         seen = [(observation, info)]
         for _ in range(4):  # past the first episodes' end
@@ -205,10 +205,10 @@ def test_resets_of_some_episodes() -> None:
 
 def test_roll_outs_of_stable_baselines3() -> None:
     def roll_out(device: str) -> Any:
-        envs = SB3VecEnv(MetaALVectorEnv(2, core=core_on(device)))
+        envs = SB3VecEnv(MetaALVectorEnv(2, core=core_on(device, budget=2)))
         envs.seed(0)
         observation, seen = envs.reset(), []
-        for _ in range(4):
+        for _ in range(3):
             observation, rewards, ended, infos = envs.step(observation["action_mask"].argmax(1))
             seen.append((observation, rewards, ended, [info.get("aulc", 0.0) for info in infos]))
             masks = envs.env_method("action_masks")

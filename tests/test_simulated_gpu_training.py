@@ -31,10 +31,11 @@ META = MetaTrainConfig(
     iterations=2, classes_per_batch=4, items_per_class=4, tasks_per_batch=2, way=2, max_labels=3,
     validate_every=2, validation_tasks=4,
 )  # fmt: skip
-IMITATION = ImitationConfig(iterations=2, rounds=1, n_envs=4, groups=1, epochs=1)
+SHORT = {"pool_size": 12, "budget": 2}
+IMITATION = ImitationConfig(iterations=1, rounds=1, n_envs=4, groups=1, epochs=1)
 PPO = PPOConfig(
-    iterations=2, n_envs=4, groups=1, paired=2, batch_size=8, epochs=1, width=8, validate_every=1,
-    validation_tasks=2,
+    iterations=2, n_envs=2, groups=1, paired=2, batch_size=4, epochs=1, width=8, validate_every=1,
+    validation_tasks=1,
 )  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def test_meta_training_of_images(precision: Any, tmp_path: Path) -> None:
 
 def test_imitation(tmp_path: Path) -> None:
     def train(device: str) -> Any:
-        mixture = Mixture([[core_on(device)]], n_envs=4, paired=1)
+        mixture = Mixture([[core_on(device, **SHORT)]], n_envs=4, paired=1)
         torch.manual_seed(0)
         network = AcquisitionNetwork(width=8).to(device)
         found = visit(network, mixture.draw(0)[0], np.random.default_rng(0))
@@ -90,7 +91,7 @@ def test_imitation(tmp_path: Path) -> None:
 
 def trained(device: str, folder: Path) -> dict[str, Any]:
     """What a training's last checkpoint holds."""
-    core = core_on(device)
+    core = core_on(device, **SHORT)
     mixture = Mixture([[core]], n_envs=PPO.n_envs, paired=PPO.paired)
     train_ppo(mixture, [[core]], PPO, {}, folder, configure(str(folder), []))
     return torch.load(folder / "checkpoints" / "ppo.pt", weights_only=True)

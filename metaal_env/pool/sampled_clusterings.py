@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from metaal_env.batched import squared_distances, take_rows
-from metaal_env.pool.clusters import MAX_CLUSTERS
+from metaal_env.pool.clusters import MAX_CLUSTERS, most_classes
 from metaal_env.pool.distances import Geometry, evenly_spaced
 from metaal_env.pool.gibbs_sampler import Chains
 from metaal_env.pool.remembered import remembered
@@ -71,22 +71,22 @@ def clusterings(view: PoolView) -> Clusterings:
     Cost O(`SWEEPS` · E·D·M·C).
     """
     geometry = view.geometry
-    return _draw(coordinates(geometry), geometry.valid, view.way.clamp(max=MAX_CLUSTERS))
+    clusters = view.way.clamp(max=MAX_CLUSTERS)
+    return _draw(coordinates(geometry), geometry.valid, clusters, most_classes(view))
 
 
-def _draw(everyone: Tensor, valid: Tensor, clusters: Tensor) -> Clusterings:
+def _draw(everyone: Tensor, valid: Tensor, clusters: Tensor, count: int) -> Clusterings:
     positions = _by_distance(everyone, valid)
     x, real = take_rows(everyone, positions), take_rows(valid, positions)
-    count = int(clusters.max())
     covariance = x @ x.transpose(1, 2) if x.shape[1] < x.shape[2] else x.transpose(1, 2) @ x
     # The participation ratio: (Σ λ)² / Σ λ² for the eigenvalues λ of the covariance.
     sharpness = SHARPNESS * real.sum(1).square() / covariance.square().sum((1, 2)).clamp(min=1e-12)
-    member = one_hot(_first_clusters(x, real, clusters), count).to(x) * real[:, :, None, None]
+    member = one_hot(_first_clusters(x, real, clusters, count), count).to(x) * real[:, :, None, None]
     class_mask = torch.arange(count, device=x.device) < clusters.unsqueeze(1)
     chains = Chains(x, member, torch.full_like(member[:, 0, :, 0], 0.5), sharpness, class_mask)
     apart = x.square().sum((1, 2)).view(-1, 1, 1, 1) > 0.5  # identical items must not be told apart by chance
     for number in range(SWEEPS):
-        chains.sweep(real, gumbel(number, x.shape[1], count).to(x) * apart)
+        chains.sweep(real, gumbel(number, x.shape[1], count, 0, x.device, x.dtype) * apart)
         chains.update_within(real)
     return Clusterings(
         positions, real, x, chains.member, chains.counts, chains.means, chains.within, sharpness
@@ -100,7 +100,7 @@ def _by_distance(x: Tensor, valid: Tensor) -> Tensor:
     return x.double().square().sum(-1).masked_fill(~valid, torch.inf).argsort(dim=1, stable=True)
 
 
-def _first_clusters(x: Tensor, real: Tensor, clusters: Tensor) -> Tensor:
+def _first_clusters(x: Tensor, real: Tensor, clusters: Tensor, count: int) -> Tensor:
     """Returns (B, E, M) the nearest of `clusters` centres, drawn by k-means++ (Arthur & Vassilvitskii 2007)."""
     b, e = real.shape
     apart = squared_distances(x, x)
@@ -108,8 +108,8 @@ def _first_clusters(x: Tensor, real: Tensor, clusters: Tensor) -> Tensor:
     nearest = x.new_full((b, N_CLUSTERINGS, e), torch.inf)
     owner = torch.zeros(b, N_CLUSTERINGS, e, dtype=torch.long, device=x.device)
     greedy = torch.arange(N_CLUSTERINGS, device=x.device).view(1, -1, 1) % 2 == 0
-    for number in range(int(clusters.max())):
-        noise = gumbel(number, e, 1, stream=1)[..., 0].T.to(x)  # (M, E)
+    for number in range(count):
+        noise = gumbel(number, e, 1, 1, x.device, x.dtype)[..., 0].T  # (M, E)
         chance = nearest.clamp(1e-12, 1e12).log() + noise
         candidates = chance.masked_fill(~real.unsqueeze(1), -torch.inf).topk(min(TRIALS, e), -1).indices
         left = torch.minimum(nearest.unsqueeze(2), apart[batch, candidates])  # (B, M, T, E)
@@ -130,10 +130,12 @@ def _table(number: int, stream: int) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def gumbel(number: int, items: int, clusters: int, stream: int = 0) -> Tensor:
+def gumbel(
+    number: int, items: int, clusters: int, stream: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
     """Returns (`items`, M, `clusters`) Gumbel noise; every cluster starts at another row of the table."""
     row = torch.arange(items).unsqueeze(1) + 37 * torch.arange(clusters)  # (E, C)
-    return _table(number, stream)[row % MAX_ITEMS].transpose(1, 2).contiguous()
+    return _table(number, stream)[row % MAX_ITEMS].transpose(1, 2).contiguous().to(device, dtype)
 
 
 @remembered("pool")

@@ -240,7 +240,7 @@ class PoolView:
             draw: takes an array from a generator, e.g. ``lambda rng: rng.random(n)``.
             stream: a strategy's own seed, so that its numbers do not depend on another's.
         """
-        rows = [draw(np.random.default_rng([int(seed), stream])) for seed in self.seed]
+        rows = [draw(np.random.default_rng([seed, stream])) for seed in self.seed.tolist()]
         return torch.from_numpy(np.stack(rows)).to(self.device, torch.get_default_dtype())
 
 

@@ -7,8 +7,12 @@ from pathlib import Path
 
 def replace_section(path: Path, mark: str, text: str) -> None:
     """Puts `text` between ``<!-- mark -->`` and ``<!-- /mark -->`` of a file; appends them where there are none."""
+    path.write_text(section(path.read_text() if path.is_file() else "", mark, text))
+
+
+def section(page: str, mark: str, text: str) -> str:
+    """Returns `page` with `text` between ``<!-- mark -->`` and ``<!-- /mark -->``, appended where there are none."""
     begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
-    old = path.read_text() if path.is_file() else ""
-    head, found, rest = old.partition(begin)
+    head, found, rest = page.partition(begin)
     tail = rest.partition(end)[2] if found else ""
-    path.write_text(f"{head if found else old}{begin}\n{text}\n{end}{tail or chr(10)}")
+    return f"{head if found else page}{begin}\n{text}\n{end}{tail or chr(10)}"

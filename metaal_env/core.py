@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
+from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from metaal_env.batched import take_rows
 from metaal_env.datasets.base import ClassDataset
-from metaal_env.episode import EpisodeState
+from metaal_env.episode import EpisodeState, Shared
+from metaal_env.inner_products import InnerProducts
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.look_ahead import look_ahead
-from metaal_env.metrics import Metrics, score_logits
+from metaal_env.metrics import Metrics, score_class_first, score_logits
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.view import PoolView
 from metaal_env.rewards import Reward
@@ -85,7 +89,12 @@ class Core:
         self.device = torch.device(device)
         self.learner = learner.to(self.device).eval().requires_grad_(False)
         # Embedded once per learner, not per episode: tasks only gather rows.
-        self.prepared = self.learner.prepare_all(dataset.inputs)  # (M, *F)
+        self.shared = Shared(self.learner, self.learner.prepare_all(dataset.inputs))
+
+    @property
+    def prepared(self) -> Tensor:
+        """(M, *F) prepared items of the data set."""
+        return self.shared.prepared
 
     def with_task(self, config: TaskConfig) -> Core:
         """The same data, learner and reward for tasks of another shape; prepared items are shared."""
@@ -98,28 +107,33 @@ class Core:
         """Starts B episodes with their initial labels."""
         use_one_thread_after_fork()
         task = task.to(self.device)
-        b, n = task.pool.shape
-        prepared = self.prepared[task.pool]
+        (b, n), start = task.pool.shape, task.initial
         order = torch.full((b, self.config.max_labels), -1, dtype=torch.long, device=self.device)
-        order[:, : task.initial.shape[1]] = task.initial
-        labelled = (task.initial.unsqueeze(2) == torch.arange(n, device=self.device)).any(1)
-        labels = torch.where(labelled, task.oracle_labels, -1)
+        order[:, : start.shape[1]] = start
+        labelled = torch.zeros_like(task.pool_mask)
+        products = None
+        if self.shared.products is not None:
+            evaluated = torch.cat([task.pool, task.reward], 1)
+            products = InnerProducts(self.shared.products, evaluated, n, self.config.max_labels)
+        for number in range(start.shape[1]):
+            place, real = start[:, number : number + 1].clamp(min=0), start[:, number : number + 1] >= 0
+            labelled.scatter_(1, place, real | labelled.gather(1, place))
+            if products is not None:
+                products.add(torch.full_like(place, number), place, real)
         state = EpisodeState(
+            shared=self.shared,
             task=task,
-            prepared=prepared,
-            prepared_reward=self.prepared[task.reward],
             labelled=labelled,
-            labels=labels,
+            labels=torch.where(labelled, task.oracle_labels, -1),
             order=order,
+            count=(order >= 0).sum(1),
             used=torch.zeros(b, dtype=torch.long, device=self.device),
-            adapted={},
-            embeddings=torch.empty(0),
             logits=torch.empty(0),
             metrics=Metrics(*torch.empty(3, 0)),
             accuracy_sum=torch.zeros(b, device=self.device),
+            products=products,
         )
-        self._adapt(state)
-        state.metrics = self._metrics(state.adapted, state.prepared_reward, task.reward_labels)
+        state.metrics = self._adapt(state)
         return state
 
     @torch.no_grad()
@@ -132,26 +146,28 @@ class Core:
             actions: (B,) int64 pool positions in [0, N).
         """
         use_one_thread_after_fork()
-        rows = torch.arange(len(actions), device=self.device)
-        actions = actions.to(self.device)
-        valid = (state.task.pool_mask & ~state.labelled)[rows, actions]
+        task, place = state.task, actions.to(self.device).unsqueeze(1)  # (B, 1)
+        known = state.labelled.gather(1, place)
+        valid = task.pool_mask.gather(1, place) & ~known
+        label = torch.where(valid, task.oracle_labels.gather(1, place), state.labels.gather(1, place))
+        number = state.count.clamp(max=state.order.shape[1] - 1).unsqueeze(1)
         # Views of earlier moments share these tensors: they are replaced, never written to.
-        state.order, state.labelled = state.order.clone(), state.labelled.clone()
-        place = (state.order >= 0).sum(1).clamp(max=state.order.shape[1] - 1)
-        state.order[rows[valid], place[valid]] = actions[valid]
-        state.labelled[rows[valid], actions[valid]] = True
-        state.labels = torch.where(state.labelled, state.task.oracle_labels, -1)
-        state.used = state.used + 1
+        state.order = state.order.scatter(1, number, torch.where(valid, place, state.order.gather(1, number)))
+        state.labelled = state.labelled.scatter(1, place, known | valid)
+        state.labels = state.labels.scatter(1, place, label)
+        if state.products is not None:
+            state.products.add(number, place, valid)
+        valid = valid.squeeze(1)
+        state.count, state.used = state.count + valid, state.used + 1
 
         before = state.metrics
-        self._adapt(state)
-        after = self._metrics(state.adapted, state.prepared_reward, state.task.reward_labels)
+        after = self._adapt(state)
         state.metrics = Metrics(*(torch.where(valid, a, b) for a, b in zip(after, before, strict=True)))
         state.accuracy_sum = state.accuracy_sum + state.metrics.accuracy
-        terminated = (state.used >= state.task.budget) | ~(state.task.pool_mask & ~state.labelled).any(1)
+        terminated = (state.used >= task.budget) | ~(task.pool_mask & ~state.labelled).any(1)
         if self.target_accuracy is not None:
             terminated |= state.metrics.accuracy >= self.target_accuracy
-        reward = self.reward(before, state.metrics, state.used, state.task.budget, terminated)
+        reward = self.reward(before, state.metrics, state.used, task.budget, terminated)
         return StepResult(torch.where(valid, reward, 0.0), terminated, valid)
 
     def view(self, state: EpisodeState) -> PoolView:
@@ -174,7 +190,7 @@ class Core:
             geometry=geometry,
             learner=self.learner,
             prepared=state.prepared,
-            adapted=state.adapted,
+            adapt=_later(state),
         )
 
     def pool_images(self, state: EpisodeState, row: int = 0) -> Tensor | None:
@@ -202,11 +218,35 @@ class Core:
         """
         return look_ahead(self.learner, state, positions, labels, exact=exact)
 
-    def _adapt(self, state: EpisodeState) -> None:
-        state.adapted = self.learner.adapt(*state.support, state.task.class_mask)
-        if state.used.max() == 0 or not self.learner.static_embedding:
-            state.embeddings = self.learner.embed(state.adapted, state.prepared)
+    def _adapt(self, state: EpisodeState) -> Metrics:
+        """Adapts the learner to the labels and predicts pool and reward set; returns the latter's metrics."""
+        state.forget_moment()
+        labels = state.task.reward_labels
+        if state.products is not None:
+            labelled = state.products.labelled(
+                state.order, state.labels, state.longest, state.task.class_mask
+            )
+            logits, n = self.learner.predict_products(labelled), state.labelled.shape[1]  # (B, K, N + R)
+            state.logits = logits[:, :, :n].transpose(1, 2)
+            return score_class_first(logits[:, :, n:], labels)
         state.logits = self.learner.predict(state.adapted, state.prepared)
+        return score_logits(self.learner.predict(state.adapted, state.prepared_reward), labels)
 
-    def _metrics(self, adapted: Adapted, prepared: Tensor, labels: Tensor) -> Metrics:
-        return score_logits(self.learner.predict(adapted, prepared), labels)
+
+def _later(state: EpisodeState) -> Callable[[], Adapted]:
+    """Adapts to the labels of this moment, once, if anybody asks."""
+    if "adapted" in state.kept:
+        adapted = state.kept["adapted"]
+        return lambda: adapted
+    learner, prepared, class_mask = state.shared.learner, state.prepared, state.task.class_mask
+    order, labels, longest = state.order, state.labels, state.longest
+
+    @cache
+    def adapt() -> Adapted:
+        place = order[:, :longest].clamp(min=0)
+        known = torch.take_along_dim(labels, place, 1)
+        mask = (order[:, :longest] >= 0) & (known >= 0)
+        with torch.no_grad():
+            return learner.adapt(take_rows(prepared, place), known, mask, class_mask)
+
+    return adapt

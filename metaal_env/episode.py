@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -10,50 +10,121 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from metaal_env.batched import take_rows
-from metaal_env.learners.base import Adapted
+from metaal_env.inner_products import InnerProducts, ItemProducts, gather
+from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.metrics import Metrics
 from metaal_env.pool.distances import Geometry
 from metaal_env.tasks import TaskBatch
 
 
+class Shared:
+    """What all episodes of a core have in common: its learner and the prepared items of its data set.
+
+    Attributes:
+        learner: the inner learner.
+        prepared: (M, *F) prepared items.
+        products: the same for inner products, where the learner depends on nothing else.
+    """
+
+    def __init__(self, learner: InnerLearner, prepared: Tensor):
+        self.learner, self.prepared = learner, prepared
+        self.products = ItemProducts(prepared, learner.products == "centred") if learner.products else None
+
+    def __deepcopy__(self, memo: object) -> Shared:
+        return self
+
+
 @dataclass(eq=False)
 class EpisodeState:
-    """Everything about B running episodes; each tensor has the leading dimension B."""
+    """Everything about B running episodes; each tensor has the leading dimension B.
 
+    What not every use needs (`prepared`, `prepared_reward`, `adapted`, `embeddings`) is computed when it is asked for.
+    """
+
+    shared: Shared
     task: TaskBatch
-    prepared: Tensor  # (B, N, *F) prepared pool items
-    prepared_reward: Tensor  # (B, R, *F) prepared reward items
     labelled: Tensor  # (B, N) bool
     labels: Tensor  # (B, N) int64 revealed class; −1 if unknown or a distractor
-    order: Tensor  # (B, S) int64 pool positions in the order of labelling; −1 at padding
+    order: Tensor  # (B, T) int64 pool positions in the order of labelling; −1 at padding
+    count: Tensor  # (B,) int64 labels in `order`
     used: Tensor  # (B,) int64 actions taken
-    adapted: Adapted
-    embeddings: Tensor  # (B, N, D)
     logits: Tensor  # (B, N, K)
     metrics: Metrics
     accuracy_sum: Tensor  # (B,) sum of the reward-set accuracy after each action, for the running AULC
+    products: InnerProducts | None
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What was asked for: (B, N, *F) ``"prepared"`` and (B, R, *F) ``"prepared_reward"``, for as long as the tasks
+    stay, and of this moment ``"adapted"`` and, unless static, (B, N, D) ``"embeddings"``."""
     geometry: Geometry | None = None  # kept while embeddings are static
 
     def __len__(self) -> int:
         return len(self.labelled)
 
     @property
+    def prepared(self) -> Tensor:
+        """(B, N, *F) prepared pool items."""
+        if "prepared" not in self.kept:
+            self.kept["prepared"] = gather(self.shared.prepared, self.task.pool)
+        return self.kept["prepared"]
+
+    @property
+    def prepared_reward(self) -> Tensor:
+        """(B, R, *F) prepared reward items."""
+        if "prepared_reward" not in self.kept:
+            self.kept["prepared_reward"] = gather(self.shared.prepared, self.task.reward)
+        return self.kept["prepared_reward"]
+
+    @property
+    def adapted(self) -> Adapted:
+        """The learner after its adaptation to the labels."""
+        if "adapted" not in self.kept:
+            self.kept["adapted"] = self.shared.learner.adapt(*self.support, self.task.class_mask)
+        return self.kept["adapted"]
+
+    @property
+    def embeddings(self) -> Tensor:
+        """(B, N, D) pool items under the adapted learner."""
+        if self.products is not None:  # prepared items are the embeddings
+            return self.prepared
+        if "embeddings" not in self.kept:
+            self.kept["embeddings"] = self.shared.learner.embed(self.adapted, self.prepared)
+        return self.kept["embeddings"]
+
+    @property
+    def longest(self) -> int:
+        """Most labels that an episode has."""
+        return int(self.count.max()) if len(self) else 0
+
+    @property
     def support(self) -> tuple[Tensor, Tensor, Tensor]:
         """Labelled items in the order of labelling: prepared (B, S, *F), labels (B, S), mask (B, S)."""
-        longest = int((self.order >= 0).sum(1).max()) if self.order.numel() else 0
-        order = self.order[:, :longest]
+        order = self.order[:, : self.longest]
         labels = torch.take_along_dim(self.labels, order.clamp(min=0), 1)
         return take_rows(self.prepared, order), labels, (order >= 0) & (labels >= 0)
 
+    def forget_moment(self) -> None:
+        """Drops what the next label changes."""
+        self.kept.pop("adapted", None)
+        if not self.shared.learner.static_embedding:
+            self.kept.pop("embeddings", None)
+            self.geometry = None
+
     def rows(self, index: Tensor) -> EpisodeState:
         """Returns the episodes at `index` (int64) as a state of their own; the geometry is rebuilt on demand."""
-        kept = {f.name: _take(getattr(self, f.name), index) for f in fields(self) if f.name != "geometry"}
-        return EpisodeState(**kept)
+        alike = ("shared", "geometry", "products")
+        taken = {f.name: _take(getattr(self, f.name), index) for f in fields(self) if f.name not in alike}
+        products = None if self.products is None else self.products.take(index)
+        return EpisodeState(**taken, shared=self.shared, products=products)
 
     def replace_rows(self, index: Tensor, other: EpisodeState) -> None:
         """Overwrites the episodes at `index` (int64) with those of `other`, in order."""
         for f in fields(self):
-            _put(getattr(self, f.name), index, getattr(other, f.name))
+            if f.name not in ("shared", "geometry", "products", "kept"):
+                _put(getattr(self, f.name), index, getattr(other, f.name))
+        if self.products is not None and other.products is not None:
+            self.products.put(index, other.products)
+        for name, value in self.kept.items():
+            _put(value, index, getattr(other, name))
         self.geometry = None
 
 

@@ -28,7 +28,7 @@ def make_core(
     task: TaskConfig | None = None,
     reward: str | Reward = "aulc",
     target_accuracy: float | None = None,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "auto",
     **task_options: Any,
 ) -> Core:
     """Builds a core from names.
@@ -41,7 +41,7 @@ def make_core(
             defaults that the data cannot supply are lowered with a warning that names them; options are not.
         reward: registered name or a callable.
         target_accuracy: accuracy in (0, 1] at which episodes end early.
-        device: ``"cpu"`` or a CUDA device.
+        device: ``"cpu"``, a CUDA device, or ``"auto"``: the GPU if there is one, else the CPU.
 
     Raises:
         InputError: an argument is unknown, out of range or does not fit another.
@@ -73,11 +73,18 @@ def make_core(
 
 
 def check_device(device: str | torch.device) -> torch.device:
-    """Returns the device. Raises: `InputError` for a malformed device, or a GPU that is not there."""
+    """Returns the device of that name; ``"auto"`` is the GPU if this process can use one, else the CPU.
+
+    Raises:
+        InputError: the name is malformed, or the GPU is not there.
+    """
+    if device == "auto":
+        usable = torch.cuda.is_available() and not torch.cuda._is_in_bad_fork()
+        return torch.device("cuda" if usable else "cpu")
     try:
         checked = torch.device(device)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"device={device!r} is unknown; use 'cpu' or 'cuda'.") from error
+        raise InputError(f"device={device!r} is unknown; use 'auto', 'cpu' or 'cuda'.") from error
     if checked.type == "cuda" and torch.cuda._is_in_bad_fork():  # as torch itself asks before it refuses
         raise InputError(
             f"device={device!r} cannot be used in a process that was forked after the GPU's first use; start the "

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 
 CALIBRATION_BINS = 10
 
@@ -21,11 +21,21 @@ class Metrics(NamedTuple):
 
 def score_logits(logits: Tensor, labels: Tensor) -> Metrics:
     """Computes mean accuracy, likelihood and log-loss of (B, n, K) logits for (B, n) labels (−1 = padding)."""
+    # Classes second: what is computed over a handful of classes is vectorised over items.
+    return score_class_first(logits.transpose(1, 2).contiguous(), labels)
+
+
+def score_class_first(logits: Tensor, labels: Tensor) -> Metrics:
+    """Computes the same of (B, K, n) logits."""
     mask = labels >= 0
     count = mask.sum(1).clamp(min=1)
-    hit = (logits.argmax(-1) == labels) & mask
-    # Classes second: the softmax over a handful of classes is vectorised over items.
-    losses = cross_entropy(logits.transpose(1, 2).contiguous(), labels.clamp(min=0), reduction="none")
+    true = torch.take_along_dim(logits, labels.clamp(min=0).unsqueeze(1), 1).squeeze(1)
+    top = logits.amax(1, keepdim=True)
+    # The first of the largest, as argmax, which is slow over a dimension that is not the last.
+    rank = torch.arange(logits.shape[1], 0, -1, device=logits.device, dtype=logits.dtype).view(-1, 1)
+    first = logits.shape[1] - ((logits == top) * rank).amax(1)
+    hit = (first == labels) & mask
+    losses = (logits - top).exp_().sum(1).log_() + top.squeeze(1) - true
     return Metrics(
         accuracy=hit.sum(1) / count,
         likelihood=(torch.exp(-losses) * mask).sum(1) / count,

@@ -17,33 +17,31 @@ MAX_POOL = 1_000_000
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """What tasks look like. Ranges are inclusive ``(low, high)``; one number means always that number.
-
-    Attributes:
-        way: number of classes in a task.
-        pool_size: unlabelled items in the pool.
-        budget: labels that may be bought in an episode.
-        initial_labels: labels given before the first action (0 = cold start).
-        imbalance: concentration of the Dirichlet that draws the class shares of the pool; small is
-            unbalanced, ``inf`` is balanced.
-        label_noise: probability that the oracle names a wrong class for an item.
-        distractors: share of the pool that belongs to none of the task's classes.
-        reward_per_class: items per class in the balanced reward set.
-        test_per_class: items per class in the balanced test set.
+    """What tasks look like. A range is inclusive, ``(low, high)``; one number means always that number.
 
     Raises:
         InputError: any value out of range; names the argument, the value and the mend.
     """
 
     way: Range = 10
+    """Classes in a task: one number, or a range as two."""
     pool_size: Range = 100
+    """Unlabelled items in the pool: one number, or a range as two."""
     budget: Range = 20
+    """Labels that may be bought in an episode: one number, or a range as two."""
     initial_labels: Range = 0
-    imbalance: float = 1.0
+    """Labels given before the first action, one number or a range as two; 0 = cold start."""
+    class_concentration: float = 1.0
+    """Concentration of the Dirichlet distribution that draws the class shares of a pool: small values make pools
+    unbalanced, inf makes them balanced."""
     label_noise: float = 0.0
+    """Probability that labelling an item reveals a wrong class."""
     distractors: float = 0.0
+    """Share of the pool that belongs to none of the task's classes."""
     reward_per_class: int = 10
+    """Items per class of the balanced reward set."""
     test_per_class: int = 10
+    """Items per class of the balanced test set."""
 
     def __post_init__(self) -> None:
         for name, least in (("way", 2), ("pool_size", 2), ("budget", 1), ("initial_labels", 0)):
@@ -57,13 +55,15 @@ class TaskConfig:
             value = getattr(self, name)
             if not _is_whole(value) or not 1 <= value <= MAX_POOL:
                 raise InputError(f"{name}={value!r} must be a whole number, at least 1.")
-        for name in ("imbalance", "label_noise", "distractors"):
+        for name in ("class_concentration", "label_noise", "distractors"):
             value = getattr(self, name)
             real = isinstance(value, numbers.Real) and not isinstance(value, bool)
             if not real or 1e300 < float(value) < float("inf"):
                 raise InputError(f"{name}={value!r} must be a number.")
-        if not self.imbalance > 0:
-            raise InputError(f"imbalance={self.imbalance} must be positive (inf for balanced pools).")
+        if not self.class_concentration > 0:
+            raise InputError(
+                f"class_concentration={self.class_concentration} must be positive (inf for balanced pools)."
+            )
         for name in ("label_noise", "distractors"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must lie in [0, 1).")

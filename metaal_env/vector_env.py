@@ -160,7 +160,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             zeros = torch.zeros(self.num_envs, device=self.core.device)
             result = StepResult(zeros, zeros.bool(), ~zeros.bool())
         else:  # ended episodes repeat an action of theirs, which changes nothing, until they are replaced
-            taken = (~self.core.view(self.state).selectable).to(torch.int8).argmax(1)
+            taken = (self.state.labelled | ~self.state.task.pool_mask).to(torch.int8).argmax(1)
             result = self.advance(torch.where(ended, taken, actions.to(self.core.device)))
             reward = torch.where(ended, 0.0, result.reward)
             result = StepResult(reward, result.terminated & ~ended, result.valid | ended)
@@ -206,7 +206,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         return {
             "aulc": (state.accuracy_sum / state.used)[rows],
             "accuracy": state.metrics.accuracy[rows],
-            "classes_seen": (self.core.view(state).seen.sum(1) / state.task.class_mask.sum(1))[rows],
+            "classes_seen": self._classes_seen(rows),
             "labels": state.used[rows],
             "return": self._returns[rows],
         }
@@ -220,6 +220,11 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         self._require_episodes("view()")
         return self.core.view(self.state)
 
+    def _classes_seen(self, rows: Tensor) -> Tensor:
+        labels, mask = self.state.labels[rows], self.state.task.class_mask[rows]
+        found = torch.zeros(len(rows), mask.shape[1] + 1, dtype=torch.bool, device=labels.device)
+        return found.scatter_(1, labels + 1, True)[:, 1:].sum(1) / mask.sum(1)
+
     def action_masks(self) -> np.ndarray:
         """Returns which items can be labelled now, (B, N) bool; False at padding.
 
@@ -227,7 +232,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             gymnasium.error.ResetNeeded: no episode has been started.
         """
         self._require_episodes("action_masks()")
-        return self.view().selectable.cpu().numpy()
+        return (self.state.task.pool_mask & ~self.state.labelled).cpu().numpy()
 
     def _require_episodes(self, call: str) -> None:
         if not hasattr(self, "state"):

@@ -3,6 +3,8 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Devices are chosen automatically: tests mean the same everywhere. CUDA_VISIBLE_DEVICES=0 pytest … tries a GPU.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 from dataclasses import replace
 from pathlib import Path

@@ -68,7 +68,7 @@ def test_attributions_sum_to_the_difference_of_scores() -> None:
 
 
 def test_prior_is_exact_and_an_untrained_correction_is_nothing() -> None:
-    network = AcquisitionNetwork("uherding", temperature=2.0)
+    network = AcquisitionNetwork("uherding", prior_weight=2.0)
     view, best = view_of(network)
     found = explain(network, view, best)
     scores = extract(view).items[0, :, list(found.prior).index("uherding")]

@@ -1,5 +1,7 @@
 """The batched core: budgets, masks, oracle, rewards that telescope, batch equal to singles."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -134,3 +136,37 @@ def test_scores_against_plain_numpy():
         assert float(scores.accuracy[b]) == pytest.approx((p.argmax(1) == labels[b][real]).mean())
         assert float(scores.likelihood[b]) == pytest.approx(true.mean())
         assert float(scores.log_loss[b]) == pytest.approx(-np.log(true).mean())
+
+
+@pytest.mark.parametrize("upfront", [True, False])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("prototype", {}), ("protonet", {"width": 8}), ("maml", {"width": 8, "steps": 3, "inner_lr": 0.3}),
+     ("ridge", {}), ("ridge", {"intercept": True}), ("logistic", {"iterations": 9}), ("svm", {})],
+)  # fmt: skip
+def test_predictions_from_inner_products_equal_those_from_items(name, options, upfront, monkeypatch):
+    monkeypatch.setattr("metaal_env.inner_products.UPFRONT", 100 if upfront else 0)
+    data = cluster_dataset()
+    data = replace(data, inputs=data.inputs + 3)  # a common mean must cost no digits
+    torch.manual_seed(0)
+    config = TaskConfig(way=(2, 4), pool_size=(14, 20), budget=(3, 6), initial_labels=(0, 3), label_noise=0.2,
+                        distractors=0.2, reward_per_class=4, test_per_class=4)  # fmt: skip
+    learner = build_learner(name, data.input_shape, **options)
+    assert learner.products is not None
+    core = Core(data, learner, config, REWARDS["aulc"])
+    state = core.reset(core.sampler.sample(generators(6)))
+    assert (state.products.gram is not None) == upfront
+    for step in range(7):
+        if step == 4:  # some start anew, and are as many as before
+            state.replace_rows(torch.tensor([4, 1]), core.reset(core.sampler.sample(generators(2, seed=9))))
+            state = state.rows(torch.tensor([1, 0, 2, 4, 5]))
+        elif step:
+            core.step(state, torch.randint(14, (len(state),)))
+        adapted = learner.adapt(*state.support, state.task.class_mask)
+        torch.testing.assert_close(
+            state.logits, learner.predict(adapted, state.prepared), atol=2e-4, rtol=1e-4
+        )
+        scores = score_logits(learner.predict(adapted, state.prepared_reward), state.task.reward_labels)
+        torch.testing.assert_close(state.metrics.log_loss, scores.log_loss, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(state.metrics.accuracy, scores.accuracy)
+    assert core.view(state).adapted.keys() == state.adapted.keys()

@@ -18,6 +18,8 @@ import pytest
 from evaluation_stubs import clusters
 from filelock import FileLock
 
+from agents.evaluation.run import main
+
 ROOT = Path(__file__).parents[1]
 TINY = ["--split", "all", "--way", "3", "--pool-size", "20", "--budget", "4", "--workers", "1", "--no-report"]
 
@@ -152,7 +154,7 @@ def test_more_strategies_join_the_same_tasks(small: Path, data: Path) -> None:
         (["--strategies", "random", "--dataset", "gone.npz"], "gone.npz"),
         (["--strategies", "random", "--dataset", "DATA", "--measure", "aucl"], "did you mean 'aulc'"),
         (["--strategies", "random", "--dataset", "DATA", "--budget", "21", "--pool-size", "20"], "pool_size"),
-        (["--strategies", "random", "--dataset", "DATA", "--way", "many"], "way='many'"),
+        (["--strategies", "random", "--dataset", "DATA", "--way", "1"], "way=1"),
         (["--strategies", "random", "--dataset", "DATA", "--learner", "mmal"], "learner"),
         (["--policy", "runs/none", "--dataset", "DATA"], "runs/none"),
         (["--policy", "FOREIGN", "--dataset", "DATA"], "policy"),
@@ -188,22 +190,18 @@ def test_nothing_to_evaluate_names_the_command_that_trains(
 ) -> None:
     monkeypatch.setattr("agents.pretrained.SHIPPED", tmp_path / "nothing ships")
     _, err = _in_process([], tmp_path)
-    assert "python train_policy.py" in err and err.count("\n") == 1
+    assert "metaal train" in err and err.count("\n") == 1
 
 
 def _in_process(arguments: list[str], folder: Path) -> tuple[str, str]:
-    sys.path.insert(0, str(ROOT))
     here = Path.cwd()
     out, err = io.StringIO(), io.StringIO()
     try:
         os.chdir(folder)
-        import evaluate as command_line
-
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            assert command_line.main(arguments) == 2
+            assert main(arguments) == 2
     finally:
         os.chdir(here)
-        sys.path.remove(str(ROOT))
     return out.getvalue(), err.getvalue()
 
 
@@ -231,7 +229,13 @@ def make_run(folder: Path, data: Path, input_shape: tuple[int, ...] = (8,)) -> N
     save_learner(
         build_learner("prototype", input_shape), folder / "learner", "prototype", input_shape, {}, {}
     )
-    task = {"way": [2, 3], "pool_size": 20, "budget": 4, "imbalance": float("inf"), "label_noise": 0.1}
+    task = {
+        "way": [2, 3],
+        "pool_size": 20,
+        "budget": 4,
+        "class_concentration": float("inf"),
+        "label_noise": 0.1,
+    }
     (folder / "config.json").write_text(json.dumps({"dataset": str(data), "task": task, "name": None}))
 
 
@@ -255,7 +259,12 @@ def test_without_arguments_the_newest_run_is_judged_on_its_own_terms(data: Path,
     [scenario] = protocol["scenarios"]
     assert scenario["learner"] == "runs/newer/learner" and scenario["dataset"] == str(data)
     task = scenario["task"]
-    assert (task["way"], task["budget"], task["imbalance"], task["label_noise"]) == ([2, 3], 4, "inf", 0.1)
+    assert (task["way"], task["budget"], task["class_concentration"], task["label_noise"]) == (
+        [2, 3],
+        4,
+        "inf",
+        0.1,
+    )
     assert task["test_per_class"] == 5
     assert "data:image/png" in (results / "report.html").read_text()
 
@@ -270,9 +279,10 @@ def test_other_data_take_a_learner_that_fits_and_span_a_matrix(data: Path, tmp_p
         "--dataset",
         "iris",
         str(data),
-        *TINY,
+        *(word for word in TINY if word not in ("--way", "3")),
         "--way",
         "2",
+        "--way",
         "3",
         "--n-tasks",
         "4",

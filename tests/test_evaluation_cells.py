@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 
 from agents.evaluation.cluster import cluster_executor
 from agents.evaluation.paired import Paired
 from agents.evaluation.protocol.cells import cells_of, pending
 from agents.evaluation.protocol.planning import Plan, make_protocol, replay
 from agents.evaluation.protocol.rows import read_results
-from agents.evaluation.protocol.task_grid import TaskGrid, grid_tasks, parse_setting
+from agents.evaluation.protocol.task_grid import TaskGrid, grid_tasks
 from agents.evaluation.statistics.comparisons import pooled_difference
 from agents.evaluation.workers import run_cells
+from agents.training.config import TrainConfig
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
 from metaal_env.sampler import TaskSampler, fit_task
@@ -27,7 +29,7 @@ PLAN = Plan(
     dataset=("iris",),
     split="all",
     strategies=("random", "margin"),
-    task=TaskGrid(pool_size=("20",), budget=("3", "2-4")),
+    task=TaskGrid(pool_size=(20,), budget=(3, (2, 4))),
     n_tasks=70,
 )
 
@@ -87,7 +89,7 @@ def test_a_saved_protocol_is_played_again_with_the_same_rows(tmp_path: Path) -> 
 
 
 def test_a_matrix_varies_one_setting_at_a_time() -> None:
-    planned = make_protocol(replace(PLAN, matrix=True, task=TaskGrid(budget=("3",))))
+    planned = make_protocol(replace(PLAN, matrix=True, task=TaskGrid(budget=(3,))))
     base, *others = planned.protocol.scenarios
     assert {
         sum(a != b for a, b in zip(base.axes.values(), s.axes.values(), strict=True)) for s in others
@@ -104,17 +106,17 @@ def test_tasks_are_fitted_to_small_data_but_not_against_the_users_will() -> None
     assert kept.way == 10
 
 
-def test_settings_are_numbers_or_ranges() -> None:
-    assert parse_setting("way", "5-20") == (5, 20) and parse_setting("budget", "7") == 7
-    assert parse_setting("imbalance", "inf") == float("inf")
-    for name, text in (("way", "5-x"), ("label_noise", "some")):
-        with pytest.raises(InputError, match=text):
-            parse_setting(name, text)
+def test_a_setting_means_what_it_means_in_training_and_spans_scenarios_when_repeated() -> None:
+    words = ["--way", "5", "20", "--way", "7", "--class-concentration", "0.3", "--class-concentration", "inf"]
+    plan = tyro.cli(Plan, args=words)
+    assert plan.task.way == ((5, 20), 7) and plan.task.class_concentration == (0.3, float("inf"))
+    trained = tyro.cli(TrainConfig, args=[*words[:3], *words[-2:]]).task
+    assert (trained.way, trained.class_concentration) == (plan.task.way[0], plan.task.class_concentration[1])
 
 
 def test_a_grid_has_the_settings_of_tasks_and_no_others() -> None:
     assert [f.name for f in fields(TaskGrid)] == [f.name for f in fields(TaskConfig)]  # type: ignore[arg-type]
-    grid = TaskGrid(way=("2", "3-5"), label_noise=("0.1",))
+    grid = TaskGrid(way=(2, (3, 5)), label_noise=(0.1,))
     found = list(grid_tasks(grid, TaskConfig(budget=7)))
     assert [(g.task.way, g.task.label_noise, g.task.budget) for g in found] == [(2, 0.1, 7), ((3, 5), 0.1, 7)]
     assert {g.chosen for g in found} == {frozenset({"way", "label_noise"})}

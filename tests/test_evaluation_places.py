@@ -14,7 +14,7 @@ from test_evaluation_protocol import PROTOCOL
 
 from agents.evaluation.protocol.cells import cells_of, pending, run_cell
 from agents.evaluation.protocol.planning import Plan, make_protocol, replay
-from agents.evaluation.protocol.protocol import Protocol
+from agents.evaluation.protocol.protocol import SCHEMA, Protocol
 from agents.evaluation.protocol.rows import read_results
 from agents.evaluation.protocol.task_grid import TaskGrid
 from agents.policy.network import AcquisitionNetwork
@@ -27,7 +27,7 @@ PLAN = Plan(
     dataset=("data/clusters.npz",),
     policy=("runs/a",),
     split="all",
-    task=TaskGrid(way=("3",), pool_size=("20",), budget=("4",)),
+    task=TaskGrid(way=(3,), pool_size=(20,), budget=(4,)),
     n_tasks=3,
     strategies=("margin",),
 )
@@ -124,5 +124,5 @@ def test_results_of_version_1_are_drawn_and_replayed_but_not_added_to(here: Path
     raw["scenarios"][0] |= {"dataset": "data/clusters.npz", "split": "all"}
     file.write_text(json.dumps(raw))
     again = replay(file)
-    assert again.protocol.schema == again.protocol.scenarios[0].schema == 2
+    assert again.protocol.schema == again.protocol.scenarios[0].schema == SCHEMA
     assert again.notes == ["protocol of version 1: whether data and learners differ from then is unknown"]

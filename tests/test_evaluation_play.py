@@ -54,7 +54,7 @@ def test_curves_end_with_each_episodes_own_budget() -> None:
 
 
 def test_privileged_strategy_gets_the_oracle_and_is_marked() -> None:
-    episodes = play(core(way=4, budget=4, imbalance=np.inf), NewClass(), range(5), name="new")
+    episodes = play(core(way=4, budget=4, class_concentration=np.inf), NewClass(), range(5), name="new")
     assert episodes.label == "new*"
     np.testing.assert_allclose(episodes.curves["coverage"][:, 4], 1.0)
     np.testing.assert_allclose(episodes.curves["coverage"][:, 0], 0.0)

@@ -21,7 +21,9 @@ from metaal_env.tasks import TaskConfig
 
 PROTOCOL = Protocol(
     (
-        Scenario("data/wine.npz", "test", TaskConfig(way=(3, 5), imbalance=float("inf")), "prototype"),
+        Scenario(
+            "data/wine.npz", "test", TaskConfig(way=(3, 5), class_concentration=float("inf")), "prototype"
+        ),
         Scenario("digits", "test", TaskConfig(way=5), "runs/a/learner", "d", "l"),
     ),
     (Contestant("policy", "runs/a", "123"), Contestant("random", "random")),
@@ -50,10 +52,12 @@ def test_blocks_cover_every_task_once() -> None:
 
 def test_names_hold_what_differs() -> None:
     assert list(short_names(PROTOCOL.scenarios).values()) == [
-        "wine way 3–5 imbalance inf learner prototype",
-        "digits way 5 imbalance 1 learner a",
+        "wine way 3–5 concentration inf learner prototype",
+        "digits way 5 concentration 1 learner a",
     ]
-    assert task_config({"way": [2, 3], "imbalance": "inf", "other": 1}).way == (2, 3)
+    for name in ("class_concentration", "imbalance"):  # the latter before version 3
+        task = task_config({"way": [2, 3], name: "inf", "other": 1})
+        assert task.way == (2, 3) and task.class_concentration == float("inf")
 
 
 @pytest.mark.parametrize(

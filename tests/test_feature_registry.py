@@ -21,10 +21,10 @@ from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies.fitted.base import load_fitted
 from agents.strategies.fitted.gain_models import LAL
-from agents.training.imitation.examples import all_states, remember, states_file
+from agents.training.imitation.examples import examples_file, load_all_examples, save_examples
 from agents.training.imitation.imitate import ImitationConfig, imitate
 from agents.training.ppo.train import PPOConfig, make_ppo
-from agents.training.task_mixture import Mixture
+from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core
 from metaal_env.env import MetaALEnv
 from metaal_env.errors import InputError
@@ -164,8 +164,10 @@ def test_old_policies_go_on_when_features_are_added(core: Core, tmp_path: Path) 
     scores = old.score(view_of(core))
     add_all()
     assert torch.equal(LearnedStrategy.load(tmp_path).score(view_of(core)), scores)
-    mixture = Mixture([[core]], n_envs=2, paired=1)
-    policy = make_ppo(mixture, PPOConfig(n_envs=2, paired=2, groups=1, start=str(tmp_path))).policy
+    mixture = TaskMixture([[core]], n_envs=2, paired=1)
+    policy = make_ppo(
+        mixture, PPOConfig(n_envs=2, paired=2, shapes_per_rollout=1, start=str(tmp_path))
+    ).policy
     output = policy.run(observe(view_of(core), parse_observation("full")))[1]  # type: ignore[operator]
     assert torch.equal(output.logits, scores)
 
@@ -193,8 +195,8 @@ def test_a_policy_of_selected_features_is_trained_saved_and_loaded(
 ) -> None:
     names = selected or FeatureNames.registered().without("walk_gain", "mean_margin", "planned_labels")
     network = AcquisitionNetwork(width=8, names=names)
-    config = ImitationConfig(iterations=1, rounds=1, n_envs=4, groups=1, epochs=1)
-    imitate(network, Mixture([[core]], n_envs=4, paired=1), config, tmp_path)
+    config = ImitationConfig(iterations=1, rounds=1, n_envs=4, shapes_per_rollout=1, epochs=1)
+    imitate(network, TaskMixture([[core]], n_envs=4, paired=1), config, tmp_path)
     assert bool((network.rule_weights != AcquisitionNetwork(width=8, names=names).rule_weights).any())
     strategy = LearnedStrategy(network)
     strategy.save(tmp_path / "policy", {})
@@ -255,20 +257,22 @@ def test_a_fitted_strategy_keeps_its_features(core: Core, tmp_path: Path) -> Non
 
 
 def test_states_of_other_features_are_refused(core: Core, tmp_path: Path) -> None:
-    config = ImitationConfig(iterations=1, rounds=1, n_envs=4, groups=1, epochs=1)
+    config = ImitationConfig(iterations=1, rounds=1, n_envs=4, shapes_per_rollout=1, epochs=1)
     network = AcquisitionNetwork(width=4)
-    imitate(network, Mixture([[core]], n_envs=4, paired=1), config, tmp_path)
-    states = all_states(tmp_path, 1, config)
+    imitate(network, TaskMixture([[core]], n_envs=4, paired=1), config, tmp_path)
+    states = load_all_examples(tmp_path, 1, config)
     add_all()
     with pytest.raises(InputError, match=r"other features .item_scores: 'new_score'.; choose") as caught:
-        all_states(tmp_path, 1, config)
+        load_all_examples(tmp_path, 1, config)
     refused(caught.value, "checkpoint")
     with pytest.raises(InputError, match="other features") as caught:  # the network after the round
-        imitate(AcquisitionNetwork(width=4), Mixture([[core]], n_envs=4, paired=1), config, tmp_path)
+        imitate(AcquisitionNetwork(width=4), TaskMixture([[core]], n_envs=4, paired=1), config, tmp_path)
     refused(caught.value, "checkpoint")
-    remember(states_file(tmp_path, 0), config, network.names, states)
+    save_examples(examples_file(tmp_path, 0), config, network.names, states)
     (tmp_path / "imitation.pt").unlink()
-    imitate(network, Mixture([[core]], n_envs=4, paired=1), config, tmp_path)  # for its own names they serve
+    imitate(
+        network, TaskMixture([[core]], n_envs=4, paired=1), config, tmp_path
+    )  # for its own names they serve
 
 
 @pytest.mark.parametrize(

@@ -19,17 +19,12 @@ from hostile import EXAMPLES, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents import command_line
 from agents.acquisition.integrations.label_studio import serve
-from agents.acquisition.tool import commands as acquisition
 from agents.evaluation import run as evaluation
+from agents.training import run as train_policy
+from agents.training.config import TrainConfig
 from metaal_env.runtime.command_line import run_cli
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-import evaluate  # noqa: E402
-import train_policy  # noqa: E402
-
-sys.path.remove(str(ROOT))
 
 ODD = (
     "", "-1", "0", "1", "2", "3", "0.5", "nan", "inf", "1e999", "9" * 40, "2-3", "3-2", "-", "a-b", "None", "True",
@@ -102,9 +97,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 EVALUATE = {
     "--dataset": ("clusters.npz", "iris"), "--split": ("all", "test", "train"), "--policy": (),
     "--strategies": ("random",), "--extra-strategies": ("margin", "random@1"), "--learner": ("prototype",),
-    "--way": ("2", "2-3"), "--pool-size": ("12",),
-    "--budget": ("3", "2-3"), "--initial-labels": ("1",), "--imbalance": ("1", "inf"), "--label-noise": ("0.1",),
-    "--distractors": ("0.1",), "--test-per-class": ("3",), "--reward-per-class": ("3",), "--n-tasks": ("2",),
+    "--way": ("2", "3"), "--pool-size": ("12",),
+    "--budget": ("3", "2"), "--initial-labels": ("1",), "--class-concentration": ("1", "inf"),
+    "--label-noise": ("0.1",), "--distractors": ("0.1",), "--test-per-class": ("3",), "--reward-per-class": ("3",),
+    "--n-tasks": ("2",),
     "--seeds": ("0", "3"), "--out": ("results",), "--workers": ("1",), "--cluster": (), "--device": ("cpu",),
     "--measure": ("aulc", "neg_log_loss"), "--target": ("0.5",), "--protocol": ("results",), "--redraw": ("results",),
     "--no-report": (), "--matrix": (), "--plan.way": (), "--nothing": (),
@@ -138,7 +134,7 @@ START += [
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_evaluate(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but the playing and the drawing, which other tests cover."""
-    monkeypatch.setattr(evaluation, "run_cells", lambda *_, **__: None)
+    monkeypatch.setattr(evaluation, "play_missing", lambda *_, **__: None)
     monkeypatch.setattr(evaluation, "cluster_executor", lambda *_: None)
     monkeypatch.setattr(evaluation, "show", lambda *_: None)
     monkeypatch.setattr(evaluation, "example_pools", lambda *_: {})
@@ -147,7 +143,7 @@ def test_evaluate(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) ->
     @fuzz(examples * 3 // 10)
     @given(lines(EVALUATE, st.sampled_from([START, START, []])))
     def check(arguments: list[str]) -> None:
-        codes.append(check_exit(lambda: evaluate.main(arguments), arguments))
+        codes.append(check_exit(lambda: evaluation.main(arguments), arguments))
 
     check()
     assert {0, 2} == set(codes)
@@ -155,7 +151,7 @@ def test_evaluate(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 TRAIN = {
     "--dataset": ("clusters.npz", "iris"), "--learner": ("prototype", "maml"), "--name": ("mine",), "--way": ("2", "3"),
-    "--pool-size": ("12",), "--budget": ("3",), "--initial-labels": ("1",), "--imbalance": ("1", "inf"),
+    "--pool-size": ("12",), "--budget": ("3",), "--initial-labels": ("1",), "--class-concentration": ("1", "inf"),
     "--label-noise": ("0.1",), "--distractors": ("0.1",), "--reward-per-class": ("2",), "--test-per-class": ("2",),
     "--reward": ("aulc", "likelihood_aulc"), "--verdict-tasks": ("4",), "--device": ("cpu",), "--out": ("runs",),
     "--learner-options": (), "--ppo.prior": ("margin",), "--ppo.n-envs": ("8",), "--ppo.paired": ("2",),
@@ -186,7 +182,7 @@ def test_train_policy(examples: int, data: Path) -> None:
     @given(lines(TRAIN, st.sampled_from([TINY, TINY, []])))
     def check(arguments: list[str]) -> None:
         def call() -> int:
-            return run_cli(lambda: train_policy.check(tyro.cli(train_policy.TrainConfig, args=arguments)))
+            return run_cli(lambda: train_policy.check(tyro.cli(TrainConfig, args=arguments)))
 
         codes.append(check_exit(call, arguments))
 
@@ -231,7 +227,7 @@ def test_metaal(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> N
     @fuzz(examples * 6 // 10)
     @given(lines(METAAL, start, most=2))
     def check(arguments: list[str]) -> None:
-        codes.append(check_exit(lambda: acquisition.main(arguments), arguments))
+        codes.append(check_exit(lambda: command_line.main(arguments), arguments))
         for made in data.iterdir():  # what one command writes must not decide the next
             if made.name not in ("clusters.npz", "items.csv", "texts.txt", "broken.csv"):
                 _remove(made)
@@ -249,4 +245,4 @@ def _remove(path: Path) -> None:
 def test_what_passes_the_fuzz_is_used(data: Path) -> None:
     """The starting arguments alone are valid."""
     arguments: list[Any] = ["suggest", "items.csv", "--k", "2"]
-    assert check_exit(lambda: acquisition.main(arguments), arguments) == 0
+    assert check_exit(lambda: command_line.main(arguments), arguments) == 0

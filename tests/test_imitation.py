@@ -10,9 +10,9 @@ from conftest import cluster_dataset
 
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
-from agents.training.imitation.examples import States, one_step_advantages, visit
+from agents.training.imitation.examples import Examples, collect_examples, one_step_advantages
 from agents.training.imitation.imitate import ImitationConfig, fit, fit_mean, imitate
-from agents.training.task_mixture import Mixture
+from agents.training.task_mixture import TaskMixture
 from agents.training.validation import validate
 from metaal_env.batched import masked_deviation
 from metaal_env.errors import InputError
@@ -21,20 +21,20 @@ from metaal_env.make import make_core
 from metaal_env.rewards import REWARDS
 
 TASK = {"way": 3, "pool_size": 20, "budget": 6, "reward_per_class": 4, "test_per_class": 2}
-CONFIG = ImitationConfig(iterations=6, rounds=2, n_envs=32, groups=2, epochs=40)
+CONFIG = ImitationConfig(iterations=6, rounds=2, n_envs=32, shapes_per_rollout=2, epochs=40)
 
 
 def core(reward: str = "aulc"):
     return make_core(cluster_dataset(items=16), reward=reward, **TASK)
 
 
-def mixture(reward: str = "aulc") -> Mixture:
-    return Mixture([[core(reward)]], n_envs=32, paired=1, groups=2)
+def mixture(reward: str = "aulc") -> TaskMixture:
+    return TaskMixture([[core(reward)]], n_envs=32, paired=1, shapes_per_rollout=2)
 
 
-def states(network: AcquisitionNetwork, number: int = 0) -> States:
+def states(network: AcquisitionNetwork, number: int = 0) -> Examples:
     rng = np.random.default_rng(number)
-    return States.joined([visit(network, envs, rng) for envs in mixture().draw(number)])
+    return Examples.joined([collect_examples(network, envs, rng) for envs in mixture().draw(number)])
 
 
 def worst() -> AcquisitionNetwork:
@@ -70,8 +70,8 @@ def test_what_is_remembered_has_one_shape_and_no_padding_counts() -> None:
 def test_the_shortest_episodes_and_nearly_whole_pools_are_remembered(budget) -> None:
     task = TASK | {"budget": budget, "pool_size": 8}
     source = make_core(cluster_dataset(items=16), reward="aulc", **task)
-    (envs,) = Mixture([[source]], n_envs=4, paired=1).draw(0)
-    found = visit(AcquisitionNetwork(width=8), envs, np.random.default_rng(0))
+    (envs,) = TaskMixture([[source]], n_envs=4, paired=1).draw(0)
+    found = collect_examples(AcquisitionNetwork(width=8), envs, np.random.default_rng(0))
     assert (
         len(found.gain) == 4 * min(budget, max(2, budget // 2))
         and found.gain.isfinite().all()
@@ -94,17 +94,21 @@ def test_logits_end_at_the_temperature_asked_for(tmp_path) -> None:
     found = states(network)
     logits = network(found.items.float(), found.episode, found.candidates).logits.detach()
     assert float(masked_deviation(logits, found.candidates).mean()) == pytest.approx(
-        CONFIG.temperature, rel=0.3
+        CONFIG.logit_scale, rel=0.3
     )
 
 
 @pytest.mark.parametrize(
-    ("parts", "moves"), [("mixture", set()), ("weights", {"gate"}), ("all", {"gate", "correction.weight"})]
+    ("parts", "moves"),
+    [("constant_weights", set()), ("weights", {"gate"}), ("all", {"gate", "correction.weight"})],
 )
 def test_only_the_chosen_parts_are_learned(parts, moves, tmp_path) -> None:
     network = worst()
     imitate(
-        network, mixture(), ImitationConfig(iterations=1, rounds=1, n_envs=8, groups=1, parts=parts), tmp_path
+        network,
+        mixture(),
+        ImitationConfig(iterations=1, rounds=1, n_envs=8, shapes_per_rollout=1, parts=parts),
+        tmp_path,
     )
     zero = {name for name in ("gate", "correction.weight") if network.state_dict()[name].any()}
     assert zero == moves
@@ -138,7 +142,7 @@ def test_a_context_has_no_correlations() -> None:
     [
         {"iterations": -1},
         {"rounds": 0},
-        {"groups": 3},
+        {"shapes_per_rollout": 3},
         {"learning_rate": float("nan")},
         {"weight_decay": -1.0},
     ],

@@ -21,13 +21,15 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.logger import configure
 from test_train_cli import TINY, command
 
+from agents.training.config import TrainConfig
 from agents.training.imitation import imitate as imitation_module
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.ppo.callback import RECOVERIES, Trainer
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import EpisodePPO
 from agents.training.ppo.train import make_ppo, train_ppo
-from agents.training.task_mixture import Mixture
+from agents.training.run import begin_run
+from agents.training.task_mixture import TaskMixture
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner
 from metaal_env.make import make_core
@@ -37,19 +39,19 @@ from metaal_env.runtime.command_line import run_cli
 from metaal_env.runtime.files import clear_temporaries, write_atomic
 from metaal_env.runtime.interrupts import deferred_interrupts
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+ROOT = Path(__file__).parents[1]
 TASK = {"way": 2, "pool_size": 12, "budget": 3, "reward_per_class": 3, "test_per_class": 3}
 
 
-CONFIG = PPOConfig(iterations=5, n_envs=4, groups=1, paired=2, batch_size=8, epochs=1, width=8,
+CONFIG = PPOConfig(iterations=5, n_envs=4, shapes_per_rollout=1, paired=2, batch_size=8, epochs=1, width=8,
                    validate_every=2, validation_tasks=2)  # fmt: skip
-WARM = ImitationConfig(iterations=4, rounds=2, n_envs=4, groups=1, epochs=2)
-STATES = [f"states-{number:03d}.pt" for number in range(4)]
+WARM = ImitationConfig(iterations=4, rounds=2, n_envs=4, shapes_per_rollout=1, epochs=2)
+STATES = [f"examples-{number:03d}.pt" for number in range(4)]
 
 
 def train(folder, config=CONFIG, warm=None, reward="aulc", formats=()):
     core = make_core(cluster_dataset(items=12), reward=reward, **TASK)
-    mixture = Mixture([[core]], n_envs=config.n_envs, paired=config.paired)
+    mixture = TaskMixture([[core]], n_envs=config.n_envs, paired=config.paired)
     logger = configure(str(folder / "tensorboard"), list(formats))
     train_ppo(mixture, [[core]], config, {}, folder, logger, warm)
     return saved(folder)
@@ -104,8 +106,8 @@ def killed():
 @pytest.mark.parametrize(
     ("owner", "name", "number"),
     [
-        (imitation_module, "visit", 2),
-        (imitation_module, "visit", 3),
+        (imitation_module, "collect_examples", 2),
+        (imitation_module, "collect_examples", 3),
         (imitation_module, "fit", 1),
         (imitation_module, "fit", 2),
         (Trainer, "continue_from_checkpoint", 1),  # the warm start is over, PPO has not begun
@@ -128,7 +130,7 @@ def test_a_warm_started_training_continues_to_the_same_weights(
 @pytest.mark.parametrize(
     ("owner", "name", "call", "left"),
     [
-        (imitation_module, "visit", 3, {"imitation.pt", *STATES[:3]}),
+        (imitation_module, "collect_examples", 3, {"imitation.pt", *STATES[:3]}),
         (EpisodePPO, "train", 3, {"imitation.pt", "ppo.pt"}),
     ],
 )
@@ -207,7 +209,7 @@ def test_one_bad_reward_costs_an_interval_and_half_the_learning_rate(value, tmp_
 
     monkeypatch.setitem(REWARDS, "broken", reward)
     # Draws: one for the spaces, then one a roll-out: of these the fourth.
-    at_call(monkeypatch, Mixture, "draw", 1 + 4, lambda: factors.append(value))
+    at_call(monkeypatch, TaskMixture, "draw", 1 + 4, lambda: factors.append(value))
     end = train(tmp_path, reward="broken")
     assert end["iteration"] == CONFIG.iterations and end["recoveries"] == 1
     # Of the last update, with the rate's fall: 1 − 4/5 of the training is left.
@@ -280,7 +282,7 @@ def test_equal_seeds_give_equal_weights_whatever_the_clock_says(whole, tmp_path,
 
 def test_another_seed_gives_other_weights(whole):
     core = make_core(cluster_dataset(items=12), **TASK)
-    other = make_ppo(Mixture([[core]], n_envs=4, paired=2), replace(CONFIG, seed=1)).policy.state_dict()
+    other = make_ppo(TaskMixture([[core]], n_envs=4, paired=2), replace(CONFIG, seed=1)).policy.state_dict()
     assert any(not torch.equal(value, other[name]) for name, value in whole["policy"].items())
 
 
@@ -295,22 +297,19 @@ def test_what_a_killed_writer_left_is_cleared_and_nothing_else(tmp_path):
     assert kept == {"policy.json", ".lock", "notes.tmp"}
 
 
-def test_a_run_folder_belongs_to_one_process_which_clears_what_others_left(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS.parent))
-    import train_policy
-
-    config = train_policy.TrainConfig(out=tmp_path)
+def test_a_run_folder_belongs_to_one_process_which_clears_what_others_left(tmp_path):
+    config = TrainConfig(out=tmp_path)
     config.folder.mkdir()
     left = config.folder / ".policy.json.a1b2c3.tmp"
     left.write_bytes(b"half")
-    lock = train_policy.claim(config)
+    lock = begin_run(config)
     assert not left.exists()
     left.write_bytes(b"being written")
     with pytest.raises(InputError, match="another process is at work there"):
-        train_policy.claim(config)
+        begin_run(config)
     assert left.exists(), "the other process writes it"
     lock.release()
-    train_policy.claim(config).release()
+    begin_run(config).release()
 
 
 @pytest.mark.slow
@@ -335,7 +334,8 @@ def test_a_scheduler_ends_the_command_with_143(stage, tmp_path):
 def test_killed_at_random_moments_of_all_stages():
     command = [
         sys.executable,
-        str(BENCHMARKS / "kills.py"),
+        "-m",
+        "benchmarks.robustness.kills",
         "--kills",
         "3",
         "--per-stage",
@@ -343,7 +343,7 @@ def test_killed_at_random_moments_of_all_stages():
         "--length",
         "5",
     ]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
     summary = json.loads(result.stdout.splitlines()[-1])
     assert summary["kills"] >= 3 and summary["equal"] == summary["runs"] == 1

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.learners import few_shot
+from benchmarks.learners.few_shot_table import effect_of_supports
 from metaal_env.errors import InputError
-
-
-@pytest.fixture(scope="module")
-def few_shot():
-    folder = str(Path(__file__).parents[1] / "benchmarks")
-    sys.path.insert(0, folder)
-    yield importlib.import_module("few_shot")
-    sys.path.remove(folder)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +30,7 @@ def characters(tmp_path_factory) -> str:
     return str(file)
 
 
-def test_rows_are_trained_measured_and_written_once(few_shot, characters, tmp_path):
+def test_rows_are_trained_measured_and_written_once(characters, tmp_path):
     rows = ("protonet", "maml_last_block", "matching", "logistic_pixels")
     config = few_shot.Config(
         characters, rows, out=tmp_path / "out", docs=tmp_path / "page.md", iterations=2, width=4, tasks=10,
@@ -58,7 +49,7 @@ def test_rows_are_trained_measured_and_written_once(few_shot, characters, tmp_pa
     assert (tmp_path / "page.md").read_text() == page
 
 
-def test_a_row_starts_from_the_body_it_names(few_shot, characters, tmp_path):
+def test_a_row_starts_from_the_body_it_names(characters, tmp_path):
     with pytest.raises(InputError, match="protonet"):
         few_shot.main(few_shot.Config(characters, ("r2d2",), out=tmp_path, docs=None, iterations=1, width=4))
     from metaal_env.learners import build_learner
@@ -75,8 +66,7 @@ def test_a_row_starts_from_the_body_it_names(few_shot, characters, tmp_path):
     assert same.log_scale.item() == start.log_scale.item() and other.log_scale.item() == scale
 
 
-def test_the_effect_of_supports_is_a_paired_difference(few_shot):
-    table = importlib.import_module("few_shot_table")
+def test_the_effect_of_supports_is_a_paired_difference():
     rng = np.random.default_rng(0)
     a, b = rng.random(50), rng.random(50)
 
@@ -84,5 +74,5 @@ def test_the_effect_of_supports_is_a_paired_difference(few_shot):
         return {"figures": {key: {"per_task": values.tolist()} for key in ("random 10", "unbalanced 10")}}
 
     half = 100 * 1.96 * (a - b).std(ddof=1) / 50**0.5
-    text = table.effect_of_supports(record(a), record(b))
+    text = effect_of_supports(record(a), record(b))
     assert f"{100 * (a.mean() - b.mean()):+.1f} ± {half:.1f} points at random 10" in text

@@ -11,7 +11,7 @@ from agents.evaluation.statistics.intervals import difference
 from agents.loading import load_strategy
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import train_ppo
-from agents.training.task_mixture import Mixture
+from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.unseen_classes import learner_and_policy_parts
@@ -32,10 +32,12 @@ def test_a_short_training_beats_its_prior_on_unseen_classes(tmp_path):
     def core(part):
         return Core(part, learner, task, REWARDS["likelihood_aulc"])
 
-    config = PPOConfig(iterations=25, groups=1, learning_rate=3e-3, validate_every=25, validation_tasks=8)
+    config = PPOConfig(
+        iterations=25, shapes_per_rollout=1, learning_rate=3e-3, validate_every=25, validation_tasks=8
+    )
     training = core(learner_and_policy_parts(glyphs.split("train"))[1])
     validation = core(glyphs.split("validation"))
-    mixture = Mixture([[training]], n_envs=config.n_envs, paired=config.paired)
+    mixture = TaskMixture([[training]], n_envs=config.n_envs, paired=config.paired)
     train_ppo(mixture, [[validation]], config, {}, tmp_path, configure(None, []))
     from agents.policy.network import AcquisitionNetwork
     from agents.policy.sb3_policy import LearnedStrategy

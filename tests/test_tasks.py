@@ -15,8 +15,8 @@ from metaal_env.tasks import TaskConfig
     [
         {},
         {"way": (2, 6), "pool_size": (10, 40), "budget": (1, 5), "initial_labels": (0, 3)},
-        {"imbalance": float("inf")},
-        {"imbalance": 0.1, "distractors": 0.3, "label_noise": 0.2},
+        {"class_concentration": float("inf")},
+        {"class_concentration": 0.1, "distractors": 0.3, "label_noise": 0.2},
     ],
 )
 def test_pool_reward_and_test_are_disjoint_and_labelled_truly(options):
@@ -55,7 +55,7 @@ def test_shares_follow_the_configuration():
     wrong = (tasks.oracle_labels != tasks.pool_labels)[own].float().mean()
     assert abs(float(wrong) - 0.25) < 0.02
     balanced = TaskSampler(
-        cluster_dataset(), TaskConfig(way=5, pool_size=50, budget=5, imbalance=float("inf"))
+        cluster_dataset(), TaskConfig(way=5, pool_size=50, budget=5, class_concentration=float("inf"))
     )
     labels = balanced.sample(generators(5)).pool_labels
     assert all(torch.bincount(row).tolist() == [10] * 5 for row in labels)
@@ -78,7 +78,7 @@ def test_a_batch_is_its_members_drawn_alone():
         ({"budget": 0}, "budget"),
         ({"budget": 50, "pool_size": 40}, "budget"),
         ({"budget": 20, "pool_size": 40, "initial_labels": 25}, "initial_labels"),
-        ({"imbalance": 0.0}, "imbalance"),
+        ({"class_concentration": 0.0}, "class_concentration"),
         ({"label_noise": 1.5}, "label_noise"),
         ({"distractors": -0.1}, "distractors"),
         ({"reward_per_class": 0}, "reward_per_class"),

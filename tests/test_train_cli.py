@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tyro
 from conftest import cluster_dataset
 
-from metaal_env.runtime.command_line import run_cli
+from agents.training.run import main
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -21,7 +20,8 @@ TINY = [
     "--learner", "maml", "--meta.iterations", "20", "--meta.validate-every", "5", "--meta.validation-tasks", "20",
     "--meta.classes-per-batch", "6", "--meta.items-per-class", "8", "--meta.max-labels", "4", "--meta.way", "2",
     "--ppo.iterations", "4", "--ppo.n-envs", "8", "--ppo.paired", "2", "--ppo.batch-size", "16", "--ppo.width", "8",
-    "--imitation.iterations", "2", "--imitation.rounds", "2", "--imitation.n-envs", "8", "--imitation.groups", "2",
+    "--imitation.iterations", "2", "--imitation.rounds", "2", "--imitation.n-envs", "8",
+    "--imitation.shapes-per-rollout", "2",
     "--ppo.validate-every", "2", "--ppo.validation-tasks", "4", "--verdict-tasks", "6",
 ]  # fmt: skip
 
@@ -121,11 +121,8 @@ def test_killed_runs_continue_to_the_same_policy(data, tmp_path, stage, uninterr
 )
 def test_bad_input_ends_at_once_with_one_sentence(arguments, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(ROOT))
-    import train_policy
-
     try:  # what the command line does, without the seconds of starting a process
-        code = run_cli(lambda: train_policy.main(tyro.cli(train_policy.TrainConfig, args=arguments)))
+        code = main(arguments)
     except SystemExit as refused_by_tyro:
         code = refused_by_tyro.code
     message = capsys.readouterr().err

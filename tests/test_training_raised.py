@@ -92,7 +92,7 @@ def foreign_zip(file: Path) -> bytes:
 def test_checkpoints_of_another_observation_are_refused_by_file(
     name: str, content: Callable[[Path], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner, call, number = (EpisodePPO, "train", 3) if name == "ppo.pt" else (imitation, "visit", 3)
+    owner, call, number = (EpisodePPO, "train", 3) if name == "ppo.pt" else (imitation, "collect_examples", 3)
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
         at_call(patched, owner, call, number, killed)
         train(tmp_path, warm=WARM)

@@ -12,12 +12,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.ppo.train import PPOConfig, train_ppo
 from agents.training.run_card import write_run_card
-from agents.training.task_mixture import Mixture
+from agents.training.task_mixture import TaskMixture
 
 CONFIG = PPOConfig(
     iterations=3,
     n_envs=4,
-    groups=1,
+    shapes_per_rollout=1,
     paired=2,
     batch_size=8,
     epochs=1,
@@ -38,8 +38,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_run_card(folder, {"dataset": "clusters", "learner": "prototype", "ppo": {"iterations": 3}})
         c = core()
         logger = configure(str(folder / "tensorboard"), ["tensorboard"])
-        imitation = ImitationConfig(iterations=2, rounds=1, n_envs=4, groups=1, epochs=1)
-        train_ppo(Mixture([[c]], n_envs=4, paired=2), [[c]], CONFIG, BASELINES, folder, logger, imitation)
+        imitation = ImitationConfig(iterations=2, rounds=1, n_envs=4, shapes_per_rollout=1, epochs=1)
+        train_ppo(TaskMixture([[c]], n_envs=4, paired=2), [[c]], CONFIG, BASELINES, folder, logger, imitation)
         logger.close()
     return folder / "tensorboard"
 

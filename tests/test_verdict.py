@@ -1,24 +1,20 @@
-"""What the benchmark of general policies says of made-up curves, and on which data it trains and judges."""
+"""What a verdict says of made-up curves, and on which data the general policy is trained and judged."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from evaluation_stubs import made_up
 
 from agents.evaluation.episodes import Episodes
+from agents.evaluation.verdict.cell import OWN_RULE, RULES, Cell, judge
+from agents.evaluation.verdict.table import labels_needed, line, summary, to_json
+from agents.training.general.sources import SAME_AS_TRAINED, SAME_AS_UCI, tables
+from benchmarks.policy.general_verdict import Options, columns
 from metaal_env.errors import InputError
-
-
-@pytest.fixture
-def cells(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
-    import verdict_cells
-
-    return verdict_cells
 
 
 def rising(name: str, start: float, slope: float, n: int = 64) -> Episodes:
@@ -32,17 +28,17 @@ def rising(name: str, start: float, slope: float, n: int = 64) -> Episodes:
     return episodes
 
 
-def judged(cells: ModuleType, budget: int, played: int = 64) -> object:
-    rules = {name: rising(name, 0.1, 0.1) for name in (*cells.RULES, cells.OWN_RULE)}
+def judged(budget: int, played: int = 64) -> Cell:
+    rules = {name: rising(name, 0.1, 0.1) for name in (*RULES, OWN_RULE)}
     rules["typiclust"] = rising("typiclust", 0.15, 0.1)
     policies = {f"policy {seed}": rising(f"policy {seed}", 0.2 + 0.01 * seed, 0.1) for seed in range(2)}
     policies = {name: episodes.rows(np.arange(played)) for name, episodes in policies.items()}
     oracle = rising("greedy_lookahead", 0.3, 0.1).rows(np.arange(16))
-    return cells.judge(f"data 3-way balanced {budget} labels", budget, rules, policies, oracle, 0.5)
+    return judge(f"data 3-way balanced {budget} labels", budget, rules, policies, oracle, 0.5)
 
 
-def test_a_cell_compares_with_the_best_rule_in_hindsight(cells: ModuleType) -> None:
-    cell = judged(cells, 4)
+def test_a_cell_compares_with_the_best_rule_in_hindsight() -> None:
+    cell = judged(4)
     assert cell.rival == "typiclust"
     assert cell.gain.estimate == pytest.approx(0.055, abs=0.005) and cell.gain.low > 0
     assert cell.over_margin.estimate == pytest.approx(0.105, abs=0.005)
@@ -54,28 +50,31 @@ def test_a_cell_compares_with_the_best_rule_in_hindsight(cells: ModuleType) -> N
     assert cell.floor == pytest.approx(0.5, abs=0.15)
 
 
-def test_rules_may_have_played_more_tasks_than_policies(cells: ModuleType) -> None:
-    assert judged(cells, 4, played=32).gain.estimate == pytest.approx(
-        judged(cells, 4).gain.estimate, abs=0.01
-    )
-    assert judged(cells, 4, played=32).gap == judged(cells, 4).gap
+def test_rules_may_have_played_more_tasks_than_policies() -> None:
+    assert judged(4, played=32).gain.estimate == pytest.approx(judged(4).gain.estimate, abs=0.01)
+    assert judged(4, played=32).gap == judged(4).gap
 
 
-def test_cells_of_one_setting_share_their_labels_to_ninety_percent(cells: ModuleType) -> None:
-    found = [judged(cells, budget) for budget in (2, 4)]
-    text = cells.summary(found)
+def test_cells_of_one_setting_share_their_labels_to_ninety_percent() -> None:
+    found = [judged(budget) for budget in (2, 4)]
+    text = summary(found)
     assert (
         text.startswith("2 cells")
         and "in hindsight: above with the interval excluding 0 in 2, below in 0" in text
     )
     assert "over the 1 of 1 settings" in text
-    assert cells.labels_needed(found) == cells.labels_needed(found[1:])
+    assert labels_needed(found) == labels_needed(found[1:])
 
 
-def test_no_table_is_both_trained_on_and_judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
-    from general_policy import SAME_AS_TRAINED, SAME_AS_UCI, tables
+def test_a_cell_without_a_gap_is_shown_and_stored() -> None:
+    cell = judged(4)._replace(labels={"policy": 2.5, "typiclust": float("inf"), "margin": 3.5})
+    assert "| typiclust |" in line(cell) and "2.5 / inf / 3.5 |" in line(cell)
+    row = json.loads(json.dumps(to_json(cell), allow_nan=False))
+    assert row["labels"] == {"policy": 2.5, "typiclust": None, "margin": 3.5}
+    assert row["gain"] == [round(value, 5) for value in cell.gain[:3]]
 
+
+def test_no_table_is_both_trained_on_and_judged(tmp_path: Path) -> None:
     (tmp_path / "pmlb").mkdir()
     names = ["aaa", "bupa", "glass2", "mux6", "car", "dna", "iris", "yeast", *SAME_AS_TRAINED, *SAME_AS_UCI]
     for name in names:
@@ -85,20 +84,12 @@ def test_no_table_is_both_trained_on_and_judged(monkeypatch: pytest.MonkeyPatch,
     assert not {file.stem for file in (*trained, *held)} & {*SAME_AS_TRAINED, *SAME_AS_UCI}
 
 
-def test_unknown_data_sets_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
-    from general_verdict import Options, columns
-
+def test_unknown_data_sets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="datasets='mnist'"):
         columns(Options(policies=("p",), data=tmp_path, datasets=("mnist",)))
 
 
-def test_fewer_tasks_than_the_oracle_or_no_margin_are_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
-    from general_verdict import Options
-
+def test_fewer_tasks_than_the_oracle_or_no_margin_are_refused(tmp_path: Path) -> None:
     assert Options(policies=("p",), data=tmp_path, policy_tasks=64).played == 64
     for wrong in ({"policy_tasks": 32}, {"policy_tasks": 201}, {"rivals": ("margin", "max_herding")}):
         with pytest.raises(InputError, match="must"):

@@ -20,7 +20,7 @@ SVD_DIMENSIONS = 64
 """Dimensions to which an SVD brings sparse vectors of more columns."""
 HEAD = "logistic"
 """metaal's own head. Prototypes, calibrated on small tasks, misled `uherding` in pools of a thousand texts (row 66 of
-docs/experiments.md)."""
+docs/log/2026-11.md)."""
 MANY_CLASSES = 128
 """Beyond this many classes the head is fitted to those that have a label; the others share one column."""
 CENTRE_ABOVE = 10.0

@@ -125,7 +125,7 @@ def _view(
         own = view_of_few_classes(z, y, k, seed)
         geometry = Geometry(z.unsqueeze(0), own.valid)
         return replace(
-            own, embeddings=geometry.embeddings, geometry=geometry, learner=None, prepared=None, adapted=None
+            own, embeddings=geometry.embeddings, geometry=geometry, learner=None, prepared=None, adapt=None
         )
     own = own_view(z, y, k, seed)
     if probs is None:

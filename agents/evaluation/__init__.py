@@ -1,7 +1,7 @@
 """Evaluation: paired tasks, curves, intervals and verdicts.
 
 `play` runs one strategy on seeded tasks and returns `Episodes`; `verdict` compares them. The command line
-`evaluate.py` adds a declarative `Protocol`, resumable cells, figures and a report.
+`metaal evaluate` adds a declarative `Protocol`, resumable cells, figures and a report.
 """
 
 from agents.evaluation.episodes import Episodes, concatenate

@@ -1,4 +1,15 @@
-"""One evaluation, top to bottom: plan, play what is missing, show everything."""
+"""Evaluates acquisition strategies on tasks that none of them has seen, and says how sure the figures are.
+
+    metaal evaluate                                     # the newest run, on its own data's unseen classes
+    metaal evaluate --policy metaal-general             # a policy that ships with the package
+    metaal evaluate --dataset omniglot.npz              # the same policy on other data
+    metaal evaluate --strategies random margin --dataset digits
+    metaal evaluate --extra-strategies my_rule.py:MyRule   # your own rule, or a scikit-activeml object
+    metaal evaluate --way 5 --way 5 20 --class-concentration 0.3 --class-concentration inf   # four scenarios
+    metaal evaluate --redraw results/NAME               # tables, figures and report again, from the rows
+
+Finished parts are kept: run the same command again after an interruption and it continues.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +17,18 @@ import gzip
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
-from tqdm import tqdm
 
 from agents.evaluation.cluster import cluster_executor
 from agents.evaluation.measures import MEASURES
-from agents.evaluation.protocol.cells import Cell, cells_of, pending
+from agents.evaluation.play_protocol import PROTOCOL, Missing, find_missing, play_missing
 from agents.evaluation.protocol.planning import Plan, Planned, make_protocol, replay
 from agents.evaluation.protocol.protocol import Protocol
 from agents.evaluation.protocol.rows import read_results, to_csv
@@ -25,14 +36,13 @@ from agents.evaluation.report.example_pools import example_pools, read_examples
 from agents.evaluation.report.outcome import outcome, write_figures
 from agents.evaluation.report.page import Provenance, write_report
 from agents.evaluation.report.tensorboard import write_tensorboard
-from agents.evaluation.workers import run_cells
 from metaal_env.errors import InputError
 from metaal_env.make import check_device
-from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import read_json, write_atomic
 from metaal_env.runtime.locks import lock_folder
 
-PROTOCOL, NOTES, EXAMPLES = "protocol.json", "notes.json", "examples.json"
+NOTES, EXAMPLES = "notes.json", "examples.json"
 
 
 @dataclass
@@ -43,13 +53,13 @@ class Options:
     out: Path | None = None
     """Folder of the results; results/<data>-<digest> when left out."""
     workers: int = 0
-    """Local processes; 0 = one per core."""
+    """Local processes; 0 = one per core, at most 8, and 1 on a GPU."""
     cluster: str | None = None
     """Play cells as jobs instead: slurm, local or debug (extra cluster)."""
-    device: str = "cpu"
-    """Where tensors live: cpu or cuda."""
+    device: str = "auto"
+    """auto, cpu or cuda. auto takes the GPU if there is one."""
     measure: str = "aulc"
-    """What tables compare: one of agents.evaluation.MEASURES."""
+    """What tables compare: one of agents.evaluation.MEASURES, e.g. aulc or final_accuracy."""
     target: float | None = None
     """Accuracy for "labels to target"; what random reaches at its budget when left out."""
     report: bool = True
@@ -63,18 +73,6 @@ class Options:
     """Draw the results of this folder again; nothing is played."""
 
 
-def run_command_line(arguments: Sequence[str], program: str, description: str | None = None) -> int:
-    """Parses the arguments and evaluates; returns the exit code.
-
-    Args:
-        arguments: without the program's name.
-        program: what starts it; recorded with the results.
-        description: shown by ``--help``.
-    """
-    options = tyro.cli(Options, args=list(arguments), description=description)
-    return run_cli(lambda: evaluate(options, " ".join([program, *arguments])))
-
-
 def evaluate(options: Options, command: str) -> Path:
     """Plays what is missing, then shows everything; returns the folder of the results.
 
@@ -82,7 +80,7 @@ def evaluate(options: Options, command: str) -> Path:
         InputError: bad options, or a folder that belongs to another protocol or process.
     """
     MEASURES[options.measure]  # refuses an unknown one before hours of work
-    check_device(options.device)
+    options = replace(options, device=str(check_device(options.device)))
     console = Console()
     if options.redraw is not None:
         protocol = Protocol.load(options.redraw / PROTOCOL)
@@ -100,25 +98,23 @@ def evaluate(options: Options, command: str) -> Path:
 def complete(folder: Path, planned: Planned, options: Options, command: str, console: Console) -> None:
     """Plays what the folder lacks of the plan and shows it together with what was there."""
     protocol = planned.protocol
-    cells = cells_of(protocol, folder, options.device)
-    everything = protocol.joined_to(folder / PROTOCOL)
-    todo = pending(cells, protocol)
+    missing = find_missing(protocol, folder, options.device)
+    there = missing.total - len(missing.todo)
     for line in planned.judged:
         console.print(f"judged: {line}", style="bold", markup=False, highlight=False)
     for note in planned.notes:
         console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
-    everything.save(folder / PROTOCOL)
+    missing.everything.save(folder / PROTOCOL)
     _add_notes(folder / NOTES, command, planned)
     tasks = protocol.n_tasks * len(protocol.seeds)
     console.print(
         f"{tasks} paired tasks × {len(protocol.scenarios)} scenario(s) × {len(protocol.contestants)} "
-        f"strategies → {folder}"
-        + (f" ({len(cells) - len(todo)} of {len(cells)} cells are there)" if todo != cells else ""),
+        f"strategies → {folder}" + (f" ({there} of {missing.total} cells are there)" if there else ""),
         markup=False,
     )
-    play_cells(todo, len(cells), options)
+    play(missing, options)
     write_atomic(folder / EXAMPLES, json.dumps(example_pools(protocol, options.device)).encode())
-    show(folder, everything, options, command, console)
+    show(folder, missing.everything, options, command, console)
 
 
 def default_folder(protocol: Protocol) -> Path:
@@ -129,21 +125,15 @@ def default_folder(protocol: Protocol) -> Path:
     return Path("results") / f"{data[:40]}-{digest}"
 
 
-def play_cells(todo: Sequence[Cell], total: int, options: Options) -> None:
-    """Plays the missing cells under a progress bar."""
-    if not todo:
-        return
+def play(missing: Missing, options: Options) -> None:
+    """Plays the missing cells in local processes, or as jobs of a cluster."""
     workers = options.workers or min(os.cpu_count() or 1, 8)
     if options.device != "cpu":
         workers = 1  # processes would share one GPU and its memory
-    with tqdm(total=total, initial=total - len(todo), desc="playing", unit="cell") as bar:
-
-        def done(cell: Cell) -> None:
-            bar.set_postfix_str(f"{cell.contestant.name} on {cell.scenario.axes['data']}", refresh=False)
-            bar.update()
-
-        executor = cluster_executor(options.cluster, todo[0].folder) if options.cluster else None
-        run_cells(list(todo), workers=workers, done=done, executor=executor)
+    executor = None
+    if options.cluster and missing.todo:
+        executor = cluster_executor(options.cluster, missing.todo[0].folder)
+    play_missing(missing, workers=workers, executor=executor)
 
 
 def show(folder: Path, protocol: Protocol, options: Options, command: str, console: Console) -> None:
@@ -192,3 +182,12 @@ def read_notes(path: Path) -> dict[str, list[str]]:
         return {}
     lists = {kind: lines for kind, lines in saved.items() if isinstance(lines, list)}
     return {kind: [line for line in lines if isinstance(line, str)] for kind, lines in lists.items()}
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "metaal evaluate") -> int:
+    """Reads the command line, evaluates, and returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = " ".join([program, *given])
+    return run_command(
+        Options, lambda options: evaluate(options, command), __doc__, arguments=given, program=program
+    )

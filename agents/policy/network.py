@@ -35,7 +35,7 @@ class AcquisitionNetwork(nn.Module):
 
     Args:
         prior: item score from which the ranking starts.
-        temperature: initial weight of that rule's score; larger values are closer to greedy.
+        prior_weight: initial weight of that rule's score; larger values are closer to greedy.
         width: hidden units.
         names: features in the order of the inputs; by default all that are registered.
 
@@ -46,7 +46,7 @@ class AcquisitionNetwork(nn.Module):
     def __init__(
         self,
         prior: str = "uherding",
-        temperature: float = 1.5,
+        prior_weight: float = 1.5,
         width: int = 64,
         names: FeatureNames | None = None,
     ):
@@ -54,8 +54,8 @@ class AcquisitionNetwork(nn.Module):
         self.names = names = names or FeatureNames.registered()
         if prior not in names.item_scores:
             raise unknown_name("prior", prior, names.item_scores)
-        self.options: dict[str, Any] = {"prior": prior, "temperature": temperature, "width": width}
-        start = torch.tensor([temperature if name == prior else 0.0 for name in names.item_scores])
+        self.options: dict[str, Any] = {"prior": prior, "prior_weight": prior_weight, "width": width}
+        start = torch.tensor([prior_weight if name == prior else 0.0 for name in names.item_scores])
         self.centre: Tensor
         self.whitening: Tensor
         self.lowest: Tensor
@@ -86,8 +86,9 @@ class AcquisitionNetwork(nn.Module):
         """Fits range, mean and correlations of episode features to (M, P) examples; see `context_of`."""
         if not len(self.context_columns):
             return
-        # In double precision: the mean of a constant must be exact.
-        episode = episode[:, self.context_columns].double()
+        # In double precision: the mean of a constant must be exact. Where the examples are: they may stay on the CPU
+        # while the network is on a GPU.
+        episode = episode[:, self.context_columns.to(episode.device)].double()
         ends = torch.quantile(episode, episode.new_tensor([0.001, 0.999]), 0)
         self.lowest.copy_(ends[0])
         self.highest.copy_(ends[1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -40,8 +41,11 @@ def history(view: PoolView, strategy: Strategy) -> Iterator[tuple[PoolView, Tens
     before = None
     for step in range(first, int(total.max()) + 1 if order.shape[1] else 0):
         prefix = order[:, :step]
-        labelled = torch.zeros_like(view.labelled)
-        labelled = labelled.scatter_reduce(1, prefix.clamp(min=0), prefix >= 0, "amax") if step else labelled
+        # In bytes: CUDA has no maximum of booleans.
+        labelled = torch.zeros_like(view.labelled, dtype=torch.uint8)
+        labelled = labelled.scatter_reduce(
+            1, prefix.clamp(min=0), (prefix >= 0).to(torch.uint8), "amax"
+        ).bool()
         labels = torch.where(labelled, view.labels, -1)
         support_labels = torch.take_along_dim(labels, prefix.clamp(min=0), 1)
         mask = (prefix >= 0) & (support_labels >= 0)
@@ -59,7 +63,7 @@ def history(view: PoolView, strategy: Strategy) -> Iterator[tuple[PoolView, Tens
             budget_left=view.budget_left + ago,
             seed=view.seed - ago,
             geometry=view.geometry if static else Geometry(embeddings, view.valid),
-            adapted=adapted,
+            adapt=partial(dict, adapted),
         )
         if before is not None:
             taken = order[:, step - 1]

@@ -104,7 +104,7 @@ class DropQuery(ClusterBatch):
     Makes `samples` predictions with features dropped at `rate`. Candidates where more than half of these disagree with
     the full prediction are clustered, and the item nearest to each centre is taken. If there are too few of them, the
     candidates with most disagreement follow. The rate is lower than the paper's .75, which leaves too little of small
-    embeddings (`benchmarks/strategy_choices.py`). Cost: `samples`·N predictions and the k-means.
+    embeddings (`benchmarks/strategies/strategy_choices.py`). Cost: `samples`·N predictions and the k-means.
     """
 
     stochastic = True

@@ -27,7 +27,7 @@ CHANGEABLE = ("name", "out", "verdict_tasks", "device")
 """Settings on which no weight depends. Another device rounds differently, so there the weights of a continued run
 are not those of an uninterrupted one, bit for bit; but a run must be able to leave a machine with its only GPU."""
 
-SOURCES = ("dataset", "learner", "also", "ppo.start")
+SOURCES = ("dataset", "learner", "extra_sources", "ppo.start")
 """Settings that name data or weights: they are compared by content."""
 
 ITERATIONS = "ppo.iterations"
@@ -48,7 +48,7 @@ def fingerprints(settings: Mapping[str, Any], parts: Sequence[ClassDataset] = ()
     return {
         "dataset": joint_fingerprint(parts) if parts else data_fingerprint(settings["dataset"]),
         "learner": learner_fingerprint(settings["learner"]),
-        "also": [_source_fingerprint(spec) for spec in settings["also"]],
+        "extra_sources": [_source_fingerprint(spec) for spec in settings["extra_sources"]],
         "ppo.start": None if start is None else policy_fingerprint(start),
     }
 
@@ -60,7 +60,7 @@ def _source_fingerprint(spec: str) -> str:
     return f"{data}@{learner_fingerprint(learner or 'prototype')}"
 
 
-def settle(folder: Path, settings: Mapping[str, Any], prints: Mapping[str, Any]) -> list[str]:
+def record_run(folder: Path, settings: Mapping[str, Any], prints: Mapping[str, Any]) -> list[str]:
     """Records a run, or its continuation with settings that lead to the same weights; returns remarks.
 
     Only for who holds the folder alone. A finished training whose `ITERATIONS` are raised counts as unfinished again.

@@ -1,4 +1,4 @@
-"""`Mixture`: from which data sets, learners and task shapes the episodes of a roll-out come."""
+"""`TaskMixture`: from which data sets, learners and task shapes the episodes of a roll-out come."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
@@ -30,19 +31,19 @@ ODD = 1 / 6
 """Share of the drawn task shapes with wrong labels, with distractors, and with initial labels."""
 
 
-class Mixture:
-    """Draws groups of environments: each group has one data set, one learner and one task shape.
+class TaskMixture:
+    """Draws the parts of a roll-out: each part has one data set, one learner and one task shape.
 
     A roll-out depends on its number alone, so that a training can continue anywhere.
 
     Args:
         families: cores that count as one source, e.g. the tables of one collection; families are drawn with
             equal probability, then a core within the family.
-        n_envs: episodes per roll-out, over all groups.
+        n_envs: episodes per roll-out, over all its parts.
         paired: episodes that share a task.
-        groups: per roll-out.
-        vary: draws classes, pool, budget, imbalance, noise, distractors and initial labels widely
-            (`varied`) instead of from the core's own settings.
+        shapes_per_rollout: parts of a roll-out, each with one data set and one task shape.
+        random_task_shapes: draws classes, pool, budget, class shares, noise, distractors and initial labels widely
+            (`random_task_shape`) instead of from the core's own settings.
         seed: of all draws.
     """
 
@@ -52,26 +53,39 @@ class Mixture:
         *,
         n_envs: int,
         paired: int,
-        groups: int = 1,
-        vary: bool = False,
+        shapes_per_rollout: int = 1,
+        random_task_shapes: bool = False,
         seed: int = 0,
     ):
-        self.families, self.vary, self.seed = families, vary, seed
-        self.paired, self.groups, self.size = paired, groups, n_envs // groups
+        self.families, self.random_task_shapes, self.seed = families, random_task_shapes, seed
+        self.paired, self.shapes_per_rollout, self.size = (
+            paired,
+            shapes_per_rollout,
+            n_envs // shapes_per_rollout,
+        )
 
-    def resized(self, n_envs: int, groups: int) -> Mixture:
+    def resized(self, n_envs: int, shapes_per_rollout: int) -> TaskMixture:
         """The same sources for roll-outs of another size, without companions."""
-        return Mixture(self.families, n_envs=n_envs, paired=1, groups=groups, vary=self.vary, seed=self.seed)
+        return TaskMixture(
+            self.families,
+            n_envs=n_envs,
+            paired=1,
+            shapes_per_rollout=shapes_per_rollout,
+            random_task_shapes=self.random_task_shapes,
+            seed=self.seed,
+        )
 
     def draw(self, number: int) -> list[MetaALVectorEnv]:
         """The environments of roll-out `number`, ready to be reset."""
         rng = np.random.default_rng([self.seed, number])
         # Every family once before any comes twice.
-        rounds = -(-self.groups // len(self.families))
-        order = np.concatenate([rng.permutation(len(self.families)) for _ in range(rounds)])[: self.groups]
-        return [self._group(self.families[family], rng) for family in order]
+        rounds = -(-self.shapes_per_rollout // len(self.families))
+        order = np.concatenate([rng.permutation(len(self.families)) for _ in range(rounds)])[
+            : self.shapes_per_rollout
+        ]
+        return [self._part(self.families[family], rng) for family in order]
 
-    def _group(self, family: Sequence[Core], rng: np.random.Generator) -> MetaALVectorEnv:
+    def _part(self, family: Sequence[Core], rng: np.random.Generator) -> MetaALVectorEnv:
         core = family[int(rng.integers(len(family)))]
         names = FeatureNames.registered()  # and nothing else: the network reads no embeddings
         envs = MetaALVectorEnv(
@@ -85,9 +99,11 @@ class Mixture:
 
     def _shaped(self, core: Core, rng: np.random.Generator) -> Core:
         for _ in range(ATTEMPTS):
-            config = varied(core.config, core.dataset, rng) if self.vary else core.config
+            config = (
+                random_task_shape(core.config, core.dataset, rng) if self.random_task_shapes else core.config
+            )
             try:
-                shape = fit_task(config, core.dataset, set())[0] if self.vary else config
+                shape = fit_task(config, core.dataset, set())[0] if self.random_task_shapes else config
                 return core.with_task(one_shape(shape, rng))
             except InputError:
                 continue
@@ -95,7 +111,7 @@ class Mixture:
 
 
 def one_shape(config: TaskConfig, rng: np.random.Generator) -> TaskConfig:
-    """`config` with every range replaced by one number of it: tasks of a group then need no padding."""
+    """`config` with every range replaced by one number of it: tasks of a part then need no padding."""
 
     def pick(value: Range) -> int:
         return int(rng.integers(*bounds(value), endpoint=True))
@@ -104,7 +120,7 @@ def one_shape(config: TaskConfig, rng: np.random.Generator) -> TaskConfig:
     return replace(config, **{name: pick(getattr(config, name)) for name in ranges})
 
 
-def varied(base: TaskConfig, data: ClassDataset, rng: np.random.Generator) -> TaskConfig:
+def random_task_shape(base: TaskConfig, data: ClassDataset, rng: np.random.Generator) -> TaskConfig:
     """A task shape drawn as widely as a general policy must cope with.
 
     Log-uniform: classes 3–20 (2 where there are no more), labels from one per class (5 at least) to four per class
@@ -126,7 +142,7 @@ def varied(base: TaskConfig, data: ClassDataset, rng: np.random.Generator) -> Ta
         way=way,
         budget=budget,
         pool_size=round(log_uniform(max(30, 2 * (budget + initial)), 300)),
-        imbalance=float(rng.choice([0.3, 1.0, np.inf, np.inf])),
+        class_concentration=float(rng.choice([0.3, 1.0, np.inf, np.inf])),
         label_noise=0.1 if rng.random() < ODD else 0.0,
         distractors=0.2 if rng.random() < ODD and n_classes > way else 0.0,
         initial_labels=initial,
@@ -136,9 +152,9 @@ def varied(base: TaskConfig, data: ClassDataset, rng: np.random.Generator) -> Ta
 
 
 def load_sources(
-    specs: Sequence[str], task: TaskConfig, reward: str, device: str = "cpu"
+    specs: Sequence[str], task: TaskConfig, reward: str, device: str = "auto"
 ) -> tuple[list[list[Core]], list[list[Core]]]:
-    """The families to train on and to validate on.
+    """Returns the families to train on and those to validate on.
 
     Args:
         specs: ``DATASET@LEARNER``; several data sets joined by ``+`` are one family. Without a learner it is
@@ -158,6 +174,7 @@ def load_sources(
             if split == "train" and learner not in LEARNERS:  # meta-trained, perhaps on these very classes
                 data = learner_and_policy_parts(data)[1]
             shape = fit_task(task, data, set())[0]
+            torch.manual_seed(0)  # a learner given by name alone starts from the same weights everywhere
             return make_core(data, split="all", learner=learner, task=shape, reward=reward, device=device)
 
         if len(files) >= WHOLE_TABLES:

@@ -11,19 +11,19 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from tqdm import tqdm
 
 from agents.evaluation import Episodes, play
 from agents.evaluation.measures import aulc
 from agents.evaluation.paired import pair
+from agents.evaluation.report.formats import bracketed, number
 from agents.evaluation.report.pictures import verdict_figure
 from agents.evaluation.report.plots import rendered
 from agents.evaluation.statistics.intervals import Interval, bootstrap, difference
 from agents.loading import load_strategy
 from agents.pretrained import SHIPPED
 from metaal_env.make import make_core
-from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic
 from metaal_env.tasks import TaskConfig
 
@@ -85,9 +85,8 @@ def table(results: dict[str, Episodes], tasks: int) -> dict[str, object]:
 
 def shown(interval: Interval, sign: str = "") -> str:
     """Returns an estimate with its interval, in thousandths."""
-    estimate, low, high = (f"{value:{sign}.3f}" for value in (interval.estimate, interval.low, interval.high))
-    return f"{estimate} [{low}, {high}]"
+    return f"{number(interval.estimate, 3, sign)} {bracketed(interval, 3, sign)}"
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli(lambda: main(tyro.cli(Options, description=__doc__))))
+    sys.exit(run_command(Options, main, __doc__))

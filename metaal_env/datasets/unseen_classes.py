@@ -2,7 +2,7 @@
 
 An embedding separates its training classes better than any others, so a policy trained on the same classes would
 meet harder pools at deployment than in training. The policy is therefore trained on classes kept from the
-learner; docs/experiments.md has the measurements.
+learner; docs/log/2026-11.md has the measurements.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,18 @@ EXCLUDED_LOGIT = -1e4
 """Logit of a class that the task does not have; finite so that gradients and entropies stay finite."""
 
 
+class Labelled(NamedTuple):
+    """The labelled items of B episodes by their inner products with each other and with E items to predict."""
+
+    rows: Tensor  # (B, S, E) products with the evaluated items
+    gram: Tensor  # (B, S, S) products with each other
+    squares: Tensor  # (B, E) squared norms of the evaluated items
+    own_squares: Tensor  # (B, S) of the labelled ones
+    labels: Tensor  # (B, S) int64; ignored where `mask` is False
+    mask: Tensor  # (B, S) bool, True at real labels; elsewhere products are finite and mean nothing
+    class_mask: Tensor  # (B, K) bool
+
+
 class InnerLearner(nn.Module, ABC):
     """Adapts to a few labels, for B episodes at once.
 
@@ -39,10 +51,14 @@ class InnerLearner(nn.Module, ABC):
             episode.
         shares_items: whether all hypotheses about a label see the same embeddings and a class's logit depends on
             that class alone. Look-ahead may then predict the classes of all hypotheses as if they were one task.
+        products: ``"inner"`` when prepared items are the embeddings and predictions depend on nothing but their inner
+            products, ``"centred"`` when those of the items less any constant do; None otherwise. The core then calls
+            `predict_products` at every label instead of `adapt` and `predict`.
     """
 
     static_embedding: bool = True
     shares_items: bool = False
+    products: Literal["inner", "centred"] | None = None
 
     @abstractmethod
     def prepare(self, inputs: Tensor) -> Tensor:
@@ -71,6 +87,10 @@ class InnerLearner(nn.Module, ABC):
     @abstractmethod
     def embed(self, adapted: Adapted, prepared: Tensor) -> Tensor:
         """Maps (B, n, *F) prepared items to (B, n, D) embeddings."""
+
+    def predict_products(self, labelled: Labelled) -> Tensor:
+        """Returns the (B, K, E) logits that `predict` has after `adapt`, from inner products; see `products`."""
+        raise NotImplementedError(f"{type(self).__name__} predicts from items")
 
     def columns(self, adapted: Adapted, candidates: Tensor, evaluated: Tensor) -> Columns | None:
         """Returns the closed form of look-ahead, or None where the learner has none.
@@ -101,6 +121,12 @@ class InnerLearner(nn.Module, ABC):
         """Runs `prepare` on a whole data set, in chunks of bounded memory."""
         device = next((p.device for p in self.parameters()), inputs.device)
         return torch.cat([self.prepare(part.to(device)) for part in inputs.split(chunk)])
+
+
+def class_first(logits: Tensor, seen: Tensor, class_mask: Tensor, unseen_logit: Tensor) -> Tensor:
+    """(B, K, n) logits with (B, K) label-less classes at their constant and foreign classes excluded."""
+    logits = torch.where(seen.unsqueeze(2), logits, unseen_logit)
+    return logits.masked_fill(~class_mask.unsqueeze(2), EXCLUDED_LOGIT)
 
 
 def products(h: Tensor, p: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def convolve_each(x: Tensor, weight: Tensor) -> Tensor:
     """Convolves each episode's (B, n, C, H, W) images with its own (B, O, C, 3, 3) filters to (B, n, O, H, W).
 
     On a GPU, where launches dominate, this is one grouped convolution. On a CPU it is a loop, because grouped
-    convolutions are slower there (`benchmarks/inner_loop.py`).
+    convolutions are slower there (`benchmarks/speed/inner_loop.py`).
     """
     if x.device.type == "cpu":
         one = torch.channels_last

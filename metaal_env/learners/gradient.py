@@ -16,7 +16,8 @@ from metaal_env.learners.bodies import Body, Kind
 Depth = Literal["head", "last_block", "all"]
 
 CPU_EPISODES = 16
-"""Episodes adapted together on a CPU; chosen for the most adaptations per second (`benchmarks/inner_loop.py`)."""
+"""Episodes adapted together on a CPU; chosen for the most adaptations
+per second (`benchmarks/speed/inner_loop.py`)."""
 
 
 class GradientLearner(InnerLearner):

@@ -18,6 +18,8 @@ from metaal_env.learners.base import (
     LEARNERS,
     Adapted,
     BodyLearner,
+    Labelled,
+    class_first,
     one_hot_support,
     products,
 )
@@ -29,7 +31,7 @@ class LinearHead(BodyLearner):
 
     The weights are W = Xᵀ A for the support X, so all is computed from the (B, S, S) Gram matrix X Xᵀ. Without an
     intercept, a seen class scores near 0 far from its labels, and a label-less class has the constant logit u
-    against that. The default was chosen on validation tasks, see docs/experiments.md.
+    against that. The default was chosen on validation tasks, see docs/log/2026-11.md.
 
     Args:
         input_shape: (C, H, W) or (D,).
@@ -40,6 +42,8 @@ class LinearHead(BodyLearner):
         unseen_logit: logit of a class without a label, against scores that are 0 at no evidence.
         intercept: whether to add a constant feature 1 to every item, penalised like the others.
     """
+
+    products = "inner"
 
     def __init__(
         self,
@@ -87,6 +91,15 @@ class LinearHead(BodyLearner):
             "class_mask": class_mask,
         }
 
+    def predict_products(self, labelled: Labelled) -> Tensor:
+        hot = one_hot_support(labelled.labels, labelled.mask, labelled.class_mask.shape[1])  # (B, S, K)
+        seen = hot.sum(1) > 0
+        gram = labelled.gram + float(self.intercept)
+        gram = gram * (labelled.mask.unsqueeze(1) & labelled.mask.unsqueeze(2))
+        dual = self.solve(gram, hot, seen) * labelled.mask.unsqueeze(-1) if hot.shape[1] else hot
+        scores = dual.transpose(1, 2) @ labelled.rows + dual.sum(1).unsqueeze(2) * float(self.intercept)
+        return class_first(self.log_scale.exp() * scores, seen, labelled.class_mask, self.unseen_logit)
+
     def predict(self, adapted: Adapted, prepared: Tensor) -> Tensor:
         scores = products(prepared, adapted["weight"]) + adapted["bias"].unsqueeze(1)
         return self.finish(self.log_scale.exp() * scores, adapted)
@@ -127,7 +140,7 @@ class Logistic(LinearHead):
     seen class scores 0 everywhere: with one class, logistic regression has no notion of novelty.
 
     Args:
-        iterations: steps; the default is near convergence, see docs/experiments.md.
+        iterations: steps; the default is near convergence, see docs/log/2026-11.md.
     """
 
     def __init__(

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metaal_env.learners.base import LEARNERS, Adapted, products
+from metaal_env.learners.base import LEARNERS, Adapted, Labelled, class_first, one_hot_support, products
 from metaal_env.learners.columns import Columns, HeadScalars
 from metaal_env.learners.gradient import GradientLearner
 
 UNIT_NORM = (7.0, 0.75, 0.2, -5.5)
 """s, κ, b and u for unit-norm inputs without a network, where nobody meta-trains them.
 
-Fitted jointly to six spaces of validation tasks, see docs/experiments.md.
+Fitted jointly to six spaces of validation tasks, see docs/log/2026-11.md.
 """
 
 
@@ -46,6 +46,9 @@ class MAML(GradientLearner):
         self.count_weight = nn.Parameter(torch.tensor(count_weight))
         self.unseen_logit.data.fill_(unseen)
         self.shares_items = self.depth == "head"
+        own_rule = type(self).update_rule is not GradientLearner.update_rule
+        if self.depth == "head" and not (self.steps and (own_rule or self.lr)):
+            self.products = "centred"
 
     def head_shapes(self) -> dict[str, torch.Size]:
         return {"prototypes": torch.Size([self.size]), "bias": torch.Size([])}
@@ -74,6 +77,34 @@ class MAML(GradientLearner):
         counts = adapted["counts"].unsqueeze(1)  # (B, 1, K)
         precision = self.log_scale.exp() / (1 + self.log_shrink.exp() / counts.clamp(min=1))
         return adapted["bias"].unsqueeze(1) - precision * distance
+
+    def predict_products(self, labelled: Labelled) -> Tensor:
+        """As `adapt` and `predict`; prototypes are weighted sums of the labelled items throughout.
+
+        With g the gradient of the loss in the logits, a prototype p moves along 2 · precision · Σ_i gᵢ (hᵢ − p).
+        """
+        mask, class_mask = labelled.mask, labelled.class_mask
+        hot = one_hot_support(labelled.labels, mask, class_mask.shape[1]).transpose(1, 2)  # (B, K, S)
+        counts = hot.sum(2, keepdim=True)  # (B, K, 1)
+        seen, some = counts.squeeze(2) > 0, counts.clamp(min=1)
+        weights, bias = hot / some, self.count_weight * some.log()
+        precision = self.log_scale.exp() / (1 + self.log_shrink.exp() / some)
+
+        def logits(products: Tensor, squares: Tensor) -> Tensor:  # (B, S, n), (B, n) → (B, K, n)
+            dots = weights @ products
+            norms = ((weights @ labelled.gram) * weights).sum(2, keepdim=True)
+            distance = dots.mul_(-2).add_(squares.unsqueeze(1)).add_(norms)
+            return class_first(distance.mul_(-precision).add_(bias), seen, class_mask, self.unseen_logit)
+
+        count = mask.sum(1).clamp(min=1).view(-1, 1, 1)
+        for step in range(self.steps if hot.shape[2] else 0):
+            own = torch.softmax(logits(labelled.gram, labelled.own_squares), 1)
+            gradient = (own - hot) * mask.unsqueeze(1) * seen.unsqueeze(2) / count  # (B, K, S)
+            total = gradient.sum(2, keepdim=True)
+            move = self.log_lr["prototypes"][step].exp() * 2 * precision
+            weights = weights - move * (gradient - total * weights)
+            bias = bias - self.log_lr["bias"][step].exp() * total
+        return logits(labelled.rows, labelled.squares)
 
     def columns(self, adapted: Adapted, candidates: Tensor, evaluated: Tensor) -> Columns | None:
         if self.steps:  # gradient steps move every prototype

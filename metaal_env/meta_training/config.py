@@ -11,50 +11,46 @@ from metaal_env.tasks import Range, bounds
 
 @dataclass(frozen=True)
 class MetaTrainConfig:
-    """Holds the settings of meta-training an inner learner.
-
-    Attributes:
-        iterations: most meta-updates. Training ends earlier when validation stops improving.
-        classes_per_batch: classes that are embedded per update and shared by all its tasks.
-        items_per_class: items of each of these classes.
-        tasks_per_batch: tasks formed from these items per update.
-        way: classes per task.
-        max_labels: supports hold 1…max_labels labels, uniformly.
-        balanced: whether to train and validate on balanced supports with `shots` labels of every class instead, as
-            few-shot papers do, for comparison. Acquisition never gives such supports.
-        shots: labels per class of balanced supports.
-        queries_per_class: items on which the meta-loss is taken.
-        all_way: weight of the many-way loss (`all_way_loss`); 0 for learners of a fixed way.
-        distortion: strength of the random affine maps of training images (`distorted`); 0 for none.
-        learning_rate: of Adam, annealed to zero by a cosine.
-        precision: of the body's convolutions and products in training: ``"float32"`` or ``"bfloat16"``.
-            Weights, heads and validation are float32 either way.
-        validate_every: updates between validations.
-        patience: validations without improvement before training stops.
-        validation_tasks: fixed tasks of validation classes.
-        recoveries: how often training may go back to its last good checkpoint, with half the learning rate, after a
-            loss or gradient that is NaN or infinite.
-        seed: of the training tasks; validation tasks are always the same.
-    """
+    """How an inner learner is meta-trained."""
 
     iterations: int = 1000
+    """Most meta-updates. Training ends earlier when validation stops improving."""
     classes_per_batch: int = 48
+    """Classes embedded per update, shared by all its tasks."""
     items_per_class: int = 12
+    """Items embedded of each of these classes."""
     tasks_per_batch: int = 32
+    """Tasks formed from the embedded items."""
     way: Range = (5, 20)
+    """Classes per task: one number, or a range as two."""
     max_labels: int = 20
+    """Largest support. Supports hold 1 to this many labels, drawn uniformly."""
     balanced: bool = False
+    """Train and validate on supports with equally many labels of every class instead. Few-shot papers do this, but
+    acquisition never gives such supports; it is there for comparison."""
     shots: Range = (1, 5)
+    """Labels per class of balanced supports: one number, or a range as two."""
     queries_per_class: int = 2
+    """Items per class on which the meta-loss is taken."""
     all_way: float = 1.0
+    """Weight of the loss over all classes of the batch at once; 0 for learners of a fixed way."""
     distortion: float = 0.0
+    """Strength of the random affine maps of training images; 0 = none."""
     learning_rate: float = 3e-3
+    """Step size of Adam, annealed to zero by a cosine."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the body's convolutions and products in training. Weights, heads and validation are float32."""
     validate_every: int = 50
+    """Updates between validations."""
     patience: int = 8
+    """Validations without improvement before training ends."""
     validation_tasks: int = 256
+    """Fixed tasks of validation classes."""
     recoveries: int = 3
+    """How often training returns to its last good checkpoint, with half the learning rate, after a loss or gradient
+    that is NaN or infinite."""
     seed: int = 0
+    """Seed of the first weights and of the tasks. Validation tasks are always the same."""
 
     def __post_init__(self) -> None:
         for name in ("iterations", "tasks_per_batch", "max_labels", "validate_every", "patience"):

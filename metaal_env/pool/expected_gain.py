@@ -22,7 +22,7 @@ SOFTNESS = 2.0
 """Softness of the stand-in's probabilities."""
 
 EVERY = 2
-"""Every second partition is used, which halves the cost; chosen on validation tasks, see docs/experiments.md."""
+"""Every second partition is used, which halves the cost; chosen on validation tasks, see docs/log/2026-11.md."""
 
 NONE = -1e9
 """Score of a class without a label where it cannot be predicted."""

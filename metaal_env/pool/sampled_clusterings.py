@@ -1,7 +1,7 @@
 """Plausible clusterings of a pool, drawn from its embeddings alone: where its classes may lie.
 
 They are samples from the posterior of a mixture of spherical Gaussians, drawn once per pool. They mostly separate
-classes better than distances do (docs/experiments.md, row 43).
+classes better than distances do (docs/log/2026-11.md, entry 43).
 
 Random numbers come from fixed tables and are assigned to items by their distance to the pool's mean. So clusterings
 do not depend on the order of the items or on the other pools of a batch.
@@ -38,7 +38,7 @@ TRIALS = 4
 SHARPNESS = 2.0
 """Weight of a log-likelihood, in units of the pool's effective dimension.
 
-Chosen on validation tasks, see docs/experiments.md.
+Chosen on validation tasks, see docs/log/2026-11.md.
 """
 
 

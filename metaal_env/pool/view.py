@@ -40,7 +40,7 @@ class PoolView:
     geometry: Geometry
     learner: InnerLearner | None = None  # the adapted learner, for strategies that look ahead
     prepared: Tensor | None = None  # (B, N, *F) prepared items of the pool
-    adapted: Adapted | None = None
+    adapt: Callable[[], Adapted] | None = None  # the learner's adaptation to the labels
 
     @classmethod
     @torch.no_grad()
@@ -107,7 +107,7 @@ class PoolView:
             geometry=Geometry(x, valid),
             learner=learner,
             prepared=prepared,
-            adapted=adapted,
+            adapt=None if adapted is None else lambda: adapted,
         )
 
     def with_pending(self, pick: Tensor, label: Tensor | None = None) -> PoolView:
@@ -136,6 +136,11 @@ class PoolView:
             )
             new.__dict__["labelled_sq_dist"] = torch.cat([self.labelled_sq_dist, row], 1)
         return new
+
+    @cached_property
+    def adapted(self) -> Adapted | None:
+        """What the learner's adaptation to the labels produced; None without a learner."""
+        return self.adapt() if self.adapt is not None else None
 
     def __len__(self) -> int:
         return len(self.valid)

@@ -1,14 +1,48 @@
-"""The frame of every command line: bad input ends in one sentence, never in a traceback."""
+"""What every command line shares: options from a dataclass, threads, and bad input ends in one sentence."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+import tyro
+from threadpoolctl import threadpool_limits
 
 from metaal_env.errors import InputError
 from metaal_env.runtime.interrupts import Terminated, handling, terminate
+
+THREADS = "OMP_NUM_THREADS"
+"""Environment variable that says how many threads a command computes with; one where it is not set."""
+
+T = TypeVar("T")
+
+
+def run_command(
+    kind: type[T],
+    run: Callable[[T], object],
+    description: str | None,
+    *,
+    arguments: Sequence[str] | None = None,
+    program: str | None = None,
+) -> int:
+    """Reads the options of a command, runs it and returns the exit code.
+
+    Use as ``sys.exit(run_command(Options, main, __doc__))``.
+
+    Args:
+        kind: dataclass of the options; the docstring under each field is its help text.
+        run: what is called with the options.
+        description: first lines of the help.
+        arguments: words of the command line; those of this process by default.
+        program: what the help calls the command.
+    """
+    options: Any = kind
+    return run_cli(lambda: run(tyro.cli(options, args=arguments, description=description, prog=program)))
+
 
 PIPE = 13
 """Number of SIGPIPE, which Windows lacks."""
@@ -27,6 +61,7 @@ def run_cli(main: Callable[[], object]) -> int:
             stream.reconfigure(errors="replace")
     try:
         with handling(terminate, signal.SIGTERM):
+            _limit_threads()
             main()
             sys.stdout.flush()
     except BrokenPipeError:  # e.g. ``| head``
@@ -48,6 +83,24 @@ def run_cli(main: Callable[[], object]) -> int:
         print("interrupted; run the same command again to continue.", file=sys.stderr)
         return 130
     return 0
+
+
+def _limit_threads() -> None:
+    """Limits torch and the libraries behind NumPy and scikit-learn to `THREADS` threads.
+
+    On two cores, two busy threads wait for each other more than they compute.
+
+    Raises:
+        InputError: the variable holds no positive whole number.
+    """
+    text = os.environ.setdefault(
+        THREADS, "1"
+    )  # what is loaded later, and child processes, read it themselves
+    first = text.partition(",")[0]  # a list gives a number for each level of nesting
+    if not first.isdecimal() or int(first) < 1:
+        raise InputError(f"{THREADS}={text!r} must be a whole number, at least 1; set it so, or unset it.")
+    torch.set_num_threads(int(first))
+    threadpool_limits(int(first))
 
 
 def say(line: object) -> None:

@@ -13,7 +13,7 @@ LOCK = ".lock"
 
 
 def lock_folder(folder: Path, subject: str) -> FileLock:
-    """Locks `folder` for this process and deletes the temporary files of killed writers in it.
+    """Locks `folder` for this process as long as the lock lives, and deletes temporary files of killed writers.
 
     Args:
         subject: start of error messages, e.g. ``"out='results/x'"``.

@@ -116,7 +116,7 @@ def newest_run(root: Path = Path("runs")) -> Run:
     if not shipped:
         raise InputError(
             f"policy: no finished run under {str(root)!r} and none shipped; "
-            "run `python train_policy.py` first, or name rules with --strategies."
+            "run `metaal train` first, or name rules with --strategies."
         )
     return replace(
         read_run(shipped[0]),

@@ -48,34 +48,32 @@ DEFAULT_RULES = (
 
 @dataclass
 class Plan:
-    """What to evaluate. Several values of one setting span a matrix of scenarios. Task settings left empty
-    come from the run of the (first) policy, else from the defaults; ranges are written 5-20.
-
-    Attributes:
-        dataset: names or files of data sets; the run's own one when left out.
-        split: classes (or items) from which tasks are drawn.
-        policy: folders of trained policies, or names of policies that ship with the package. When neither this nor
-            --strategies is given: the newest run, else a shipped one.
-        strategies: rules to play instead of the usual ones, by name, as name@1 (another seed), or as file.py:Name
-            for one of your own or a scikit-activeml query strategy.
-        extra_strategies: strategies to play beside the usual ones.
-        learner: inner learners: registered names or saved weights; the run's own one when left out.
-        task: what tasks look like.
-        matrix: vary way, pool, budget, imbalance, noise and initial labels, one at a time.
-        n_tasks: tasks per scenario and seed.
-        seeds: streams of tasks.
-    """
+    """What to evaluate. A task option means what it means in training; given again, it spans another scenario:
+    --way 5 20 is a range, --way 5 --way 20 are two scenarios. Task options left out come from the run of the
+    (first) policy, else from the defaults."""
 
     dataset: tuple[str, ...] = ()
+    """Names or files of data sets; the run's own one when left out."""
     split: Literal["test", "validation", "train", "all"] = "test"
+    """Part of the data set whose classes (or items) tasks are drawn from."""
     policy: tuple[str, ...] = ()
+    """Folders of trained policies, or names of policies that ship with the package. When neither this nor
+    --strategies is given: the newest run, else a shipped one."""
     strategies: tuple[str, ...] = ()
+    """Rules to play instead of the usual ones, by name, as name@1 (another seed), or as file.py:Name for one of your
+    own or a scikit-activeml query strategy."""
     extra_strategies: tuple[str, ...] = ()
+    """Strategies to play beside the usual ones, named in the same way."""
     learner: tuple[str, ...] = ()
+    """Inner learners: registered names or saved weights; the run's own one when left out."""
     task: Annotated[TaskGrid, tyro.conf.arg(name="")] = field(default_factory=TaskGrid)
+    """What tasks look like."""
     matrix: bool = False
+    """Vary way, pool, budget, class concentration, noise and initial labels, one at a time."""
     n_tasks: int = 200
+    """Tasks per scenario and seed."""
     seeds: tuple[int, ...] = (0,)
+    """Streams of tasks."""
 
 
 @dataclass
@@ -196,9 +194,7 @@ def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
             schema=SCHEMA,
         )
         for part in ("data", "learner"):
-            if scenario.schema == SCHEMA and getattr(now, f"{part}_digest") != getattr(
-                scenario, f"{part}_digest"
-            ):
+            if scenario.schema > 1 and getattr(now, f"{part}_digest") != getattr(scenario, f"{part}_digest"):
                 notes.append(f"{scenario.dataset}: the {part} differ(s) from when the protocol was saved")
         scenarios.append(now)
     contestants = []
@@ -208,7 +204,7 @@ def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
         if digest != contestant.digest:
             notes.append(f"{contestant.name} differs from when the protocol was saved")
         contestants.append(replace(contestant, digest=digest))
-    if saved.schema != SCHEMA:
+    if saved.schema == 1:
         notes.append(
             f"protocol of version {saved.schema}: whether data and learners differ from then is unknown"
         )

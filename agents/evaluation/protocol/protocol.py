@@ -14,12 +14,16 @@ from metaal_env.errors import InputError, brief
 from metaal_env.runtime.files import read_json, write_atomic
 from metaal_env.tasks import TaskConfig
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the protocol and of the row files; raised when either changes its meaning.
 
 In version 1 scenarios were known by the paths of data and learner, so that the same command with other paths did not
-continue them. Such results can be drawn and their protocols played again, but nothing is added to them any more.
+continue them. Before version 3 `TaskConfig.class_concentration` was called ``imbalance``. Such results can be drawn
+and their protocols played again, but nothing is added to them any more.
 """
+
+FORMER_NAMES = {"imbalance": "class_concentration"}
+"""Task settings that were called otherwise in earlier versions."""
 
 T = TypeVar("T")
 
@@ -62,7 +66,7 @@ class Scenario:
             "pool": _text(t.pool_size),
             "budget": _text(t.budget),
             "initial": _text(t.initial_labels),
-            "imbalance": _text(t.imbalance),
+            "concentration" if self.schema > 2 else "imbalance": _text(t.class_concentration),
             "noise": _text(t.label_noise),
             "distractors": _text(t.distractors),
             "learner": learner_name(self.learner),
@@ -78,6 +82,9 @@ class Scenario:
     def identity(self) -> dict[str, Any]:
         """What the rows depend on: names and content of data and learner, but not the folders in which they lie."""
         found = {name: value for name, value in asdict(self).items() if name != "schema"}
+        if self.schema < 3:
+            former = {new: old for old, new in FORMER_NAMES.items()}
+            found["task"] = {former.get(name, name): value for name, value in found["task"].items()}
         if self.schema > 1:
             found |= {"dataset": self.axes["data"]} if self.data_digest else {}
             found |= {"learner": self.axes["learner"]} if self.learner_digest else {}
@@ -228,13 +235,14 @@ class Protocol:
 
 def task_config(raw: dict[str, Any]) -> TaskConfig:
     """Returns a `TaskConfig` from JSON: lists become ranges, ``"inf"`` a number; other names are ignored."""
-    known = {f.name for f in fields(TaskConfig)}
+    known = {f.name for f in fields(TaskConfig)} | FORMER_NAMES.keys()
     return _task({name: value for name, value in raw.items() if name in known})
 
 
 def _task(raw: dict[str, Any]) -> TaskConfig:
     values: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else float(v) if v == "inf" else v for k, v in raw.items()
+        FORMER_NAMES.get(k, k): tuple(v) if isinstance(v, list) else float(v) if v == "inf" else v
+        for k, v in raw.items()
     }
     return TaskConfig(**values)
 

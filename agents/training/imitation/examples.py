@@ -1,4 +1,4 @@
-"""States that a policy visits, and what the look-ahead oracle knows there: the examples of imitation."""
+"""Examples that a policy visits, and what the look-ahead oracle knows there: the examples of imitation."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ CANDIDATES = 64
 """Items of a state that are looked at: the policy's pick, the others at random."""
 
 PER_EPISODE = 12
-"""States of an episode that are remembered, at most half of them (two, if there are no more than three)."""
+"""Examples of an episode that become examples, at most half of them (two, if there are no more than three)."""
 
 EXPLORATION = 0.3
 """Share of the steps at which picks are disturbed, so that states are more varied than the policy makes them."""
 
 
-class States(NamedTuple):
-    """M states, each with C candidates; all 0 where there are fewer."""
+class Examples(NamedTuple):
+    """M states of episodes, each with C candidates; all 0 where there are fewer."""
 
     items: Tensor  # (M, C, F) float16
     episode: Tensor  # (M, P)
@@ -44,17 +44,19 @@ class States(NamedTuple):
     candidates: Tensor  # (M, C) bool
 
     @staticmethod
-    def joined(parts: list[States]) -> States:
-        return States(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    def joined(parts: list[Examples]) -> Examples:
+        return Examples(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def states_file(folder: Path, iteration: int) -> Path:
-    """Where the states of a roll-out are kept."""
-    return folder / f"states-{iteration:03d}.pt"
+def examples_file(folder: Path, iteration: int) -> Path:
+    """Returns where the examples of a roll-out are kept."""
+    return folder / f"examples-{iteration:03d}.pt"
 
 
-def recalled(file: Path, config: DataclassInstance, names: FeatureNames | None = None) -> States | None:
-    """Returns what `remember` wrote to `file`, or None if there is no such file.
+def load_examples(
+    file: Path, config: DataclassInstance, names: FeatureNames | None = None
+) -> Examples | None:
+    """Returns what `save_examples` wrote to `file`, or None if there is no such file.
 
     Args:
         names: the features that its columns must be, by default all that are registered.
@@ -66,37 +68,39 @@ def recalled(file: Path, config: DataclassInstance, names: FeatureNames | None =
         return None
     (names or FeatureNames.registered()).check_same(saved.get("features"), f"checkpoint={str(file)!r}")
     with as_input_error(file):
-        return States(*(saved[name] for name in States._fields))
+        return Examples(*(saved[name] for name in Examples._fields))
 
 
-def remember(file: Path, config: DataclassInstance, names: FeatureNames, states: States) -> None:
-    """Writes the states of a roll-out, with the names of their features."""
-    write_checkpoint(file, config, states._asdict() | {"features": names.to_json()})
+def save_examples(file: Path, config: DataclassInstance, names: FeatureNames, examples: Examples) -> None:
+    """Writes the examples of a roll-out, with the names of their features."""
+    write_checkpoint(file, config, examples._asdict() | {"features": names.to_json()})
 
 
-def all_states(folder: Path, iterations: int, config: DataclassInstance) -> States:
-    """All states of a finished imitation.
+def load_all_examples(folder: Path, iterations: int, config: DataclassInstance) -> Examples:
+    """Returns all examples of a finished imitation.
 
     Raises:
         InputError: some are missing, damaged or belong to other settings or features.
     """
     found = []
-    for file in (states_file(folder, iteration) for iteration in range(iterations)):
-        if (part := recalled(file, config)) is None:
+    for file in (examples_file(folder, iteration) for iteration in range(iterations)):
+        if (part := load_examples(file, config)) is None:
             raise InputError(f"file={str(file)!r} is missing; run the imitation again.")
         found.append(part)
-    return States.joined(found)
+    return Examples.joined(found)
 
 
-def forget(folder: Path) -> None:
-    """Removes the states of a finished imitation, which take up to 20 MB a roll-out."""
-    for file in folder.glob("states-*.pt"):
+def delete_examples(folder: Path) -> None:
+    """Deletes the examples of a finished imitation, which take up to 20 MB a roll-out."""
+    for file in folder.glob("examples-*.pt"):
         file.unlink()
 
 
 @torch.no_grad()
-def visit(network: AcquisitionNetwork, envs: MetaALVectorEnv, rng: np.random.Generator) -> States:
-    """Plays one episode in every environment by `network`; what the oracle knows of some of their states."""
+def collect_examples(
+    network: AcquisitionNetwork, envs: MetaALVectorEnv, rng: np.random.Generator
+) -> Examples:
+    """Plays one episode in every environment by `network`; returns what look-ahead knows of some of their states."""
     core = envs.core
     horizon = bounds(core.config.budget)[1]
     count = min(horizon, PER_EPISODE, max(2, horizon // 2))
@@ -107,7 +111,7 @@ def visit(network: AcquisitionNetwork, envs: MetaALVectorEnv, rng: np.random.Gen
     def noise(like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=generator, device=core.device)
 
-    found: list[States] = []
+    found: list[Examples] = []
     steps = iter(range(horizon))
 
     def pick(view: PoolView, oracle: LabelOracle) -> Tensor:
@@ -119,7 +123,7 @@ def visit(network: AcquisitionNetwork, envs: MetaALVectorEnv, rng: np.random.Gen
             places, real = _candidates(best, view.selectable, noise(scores))
             items = torch.take_along_dim(features.items, places.unsqueeze(-1), 1) * real.unsqueeze(-1)
             gain = one_step_advantages(oracle, places, real)
-            found.append(States(items.half(), features.episode, gain, real))
+            found.append(Examples(items.half(), features.episode, gain, real))
         if rng.random() >= EXPLORATION:
             return best
         spread = masked_deviation(scores.masked_fill(~view.selectable, 0), view.selectable)
@@ -127,7 +131,7 @@ def visit(network: AcquisitionNetwork, envs: MetaALVectorEnv, rng: np.random.Gen
 
     for _ in play_out(core, envs.state, pick):
         pass
-    return States(*(part.cpu() for part in States.joined(found)))
+    return Examples(*(part.cpu() for part in Examples.joined(found)))
 
 
 def _candidates(pick: Tensor, selectable: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:

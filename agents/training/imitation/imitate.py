@@ -21,8 +21,14 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from agents.policy.network import AcquisitionNetwork
-from agents.training.imitation.examples import States, recalled, remember, states_file, visit
-from agents.training.task_mixture import Mixture
+from agents.training.imitation.examples import (
+    Examples,
+    collect_examples,
+    examples_file,
+    load_examples,
+    save_examples,
+)
+from agents.training.task_mixture import TaskMixture
 from metaal_env.batched import masked_deviation
 from metaal_env.errors import InputError
 from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
@@ -32,50 +38,50 @@ FIRST = 10**6
 """Number of the first roll-out: other tasks than those of PPO."""
 
 BATCH = 256
-"""States per update of a fit."""
+"""Examples per update of a fit."""
 
-Parts = Literal["mixture", "weights", "all"]
+Parts = Literal["constant_weights", "weights", "all"]
 
 
 @dataclass(frozen=True)
 class ImitationConfig:
-    """How the policy learns from look-ahead before PPO.
-
-    Attributes:
-        iterations: roll-outs whose states are remembered; 0 = PPO starts from the rule, with contexts as they are.
-            Each state takes as many adaptations of the learner as it has candidates: choose fewer for learners
-            that adapt their body.
-        rounds: fits, each to all states so far; the next states are visited by what it found.
-        n_envs: episodes per roll-out.
-        groups: parts of a roll-out, each with one data set and one task shape.
-        epochs, learning_rate, weight_decay: of a fit by AdamW; the rate falls linearly from epoch to epoch, towards a
-            twentieth.
-        temperature: deviation of the logits within a pool with which PPO starts; larger explores less.
-        parts: what is learned: one `mixture` of the rules, `weights` of them that depend on the episode, both without
-            a correction, or all; then the last fit is the mean of `all` and `weights` (`fit_mean`).
-        seed: of tasks, exploration and the order of the states.
-    """
+    """How the policy learns from look-ahead before PPO."""
 
     iterations: int = 12
+    """Roll-outs whose states become examples; with 0, PPO starts from the rule. Each example costs one adaptation of
+    the learner for each of its candidates, so choose fewer for learners that adapt their body."""
     rounds: int = 3
+    """Number of refits. Each uses all examples so far, and the next ones are collected with the refitted policy
+    (DAgger)."""
     n_envs: int = 256
-    groups: int = 16
+    """Episodes per roll-out."""
+    shapes_per_rollout: int = 16
+    """Parts of a roll-out. Each part has one data set and one task shape."""
     epochs: int = 8
+    """Passes over the examples in one fit."""
     learning_rate: float = 0.01
+    """Step size of AdamW. It falls linearly over the epochs, towards a twentieth."""
     weight_decay: float = 0.1
-    temperature: float = 3.0
+    """Weight decay of AdamW."""
+    logit_scale: float = 3.0
+    """Standard deviation of the logits within a pool when PPO starts. Larger values explore less."""
     parts: Parts = "all"
+    """What is learned: constant_weights of the rules, weights that depend on the episode, or all, which adds a
+    network's correction. With all, the last fit is the mean of a fit of everything and one of the weights alone."""
     seed: int = 0
+    """Seed of tasks, exploration and the order of the examples."""
 
     def __post_init__(self) -> None:
         if self.iterations < 0:
             raise InputError(f"iterations={self.iterations} must be at least 0.")
-        for name in ("rounds", "n_envs", "groups", "epochs"):
+        for name in ("rounds", "n_envs", "shapes_per_rollout", "epochs"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must be at least 1.")
-        if self.n_envs % self.groups:
-            raise InputError(f"groups={self.groups} must divide n_envs={self.n_envs}.")
-        for name in ("learning_rate", "temperature"):
+        if self.n_envs % self.shapes_per_rollout:
+            raise InputError(
+                f"shapes_per_rollout={self.shapes_per_rollout} must divide n_envs={self.n_envs}."
+            )
+        for name in ("learning_rate", "logit_scale"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name}={getattr(self, name)} must be positive.")
         if not 0 <= self.weight_decay < float("inf"):
@@ -84,14 +90,14 @@ class ImitationConfig:
 
 def imitate(
     network: AcquisitionNetwork,
-    mixture: Mixture,
+    mixture: TaskMixture,
     config: ImitationConfig,
     folder: Path,
     writer: SummaryWriter | None = None,
 ) -> None:
     """Trains `network` in place on `mixture`.
 
-    Continues from what lies in `folder`: ``imitation.pt``, the network after each round, and ``states-*.pt``, one
+    Continues from what lies in `folder`: ``imitation.pt``, the network after each round, and ``examples-*.pt``, one
     file for each roll-out.
 
     Raises:
@@ -108,14 +114,14 @@ def imitate(
     if done >= config.iterations:
         return
     ends = {round(config.iterations * (number + 1) / config.rounds) for number in range(config.rounds)}
-    states: list[States] = []
+    examples: list[Examples] = []
     bar = tqdm(range(config.iterations), desc="imitation", unit="roll-out")
     with bar, deferred_interrupts() as stopping:
         for iteration in bar:
-            states.append(_visited(network, mixture, config, iteration, folder))
+            examples.append(_visited(network, mixture, config, iteration, folder))
             if iteration + 1 in ends and iteration >= done:
                 last = iteration + 1 == config.iterations
-                gain = (fit_mean if last else fit)(network, States.joined(states), config)
+                gain = (fit_mean if last else fit)(network, Examples.joined(examples), config)
                 if writer is not None:
                     writer.add_scalar("imitation_by_rollout/expected_gain", gain, iteration + 1)
                 state = {"network": network.state_dict(), "iteration": iteration + 1}
@@ -126,40 +132,42 @@ def imitate(
 
 
 def _visited(
-    network: AcquisitionNetwork, mixture: Mixture, config: ImitationConfig, iteration: int, folder: Path
-) -> States:
-    file = states_file(folder, iteration)
-    if (saved := recalled(file, config, network.names)) is not None:
+    network: AcquisitionNetwork, mixture: TaskMixture, config: ImitationConfig, iteration: int, folder: Path
+) -> Examples:
+    file = examples_file(folder, iteration)
+    if (saved := load_examples(file, config, network.names)) is not None:
         return saved
     # Seeded by the iteration alone, so that a continued run needs no random state.
     rng = np.random.default_rng([config.seed, iteration])
-    found = States.joined([visit(network, envs, rng) for envs in mixture.draw(FIRST + iteration)])
+    found = Examples.joined(
+        [collect_examples(network, envs, rng) for envs in mixture.draw(FIRST + iteration)]
+    )
     if not bool(found.gain.isfinite().all()):
         raise InputError(
             f"reward: imitation met a NaN or infinite gain at roll-out {iteration}; mend the reward or choose another."
         )
-    remember(file, config, network.names, found)
+    save_examples(file, config, network.names, found)
     return found
 
 
-def fit_mean(network: AcquisitionNetwork, states: States, config: ImitationConfig) -> float:
+def fit_mean(network: AcquisitionNetwork, examples: Examples, config: ImitationConfig) -> float:
     """As `fit`; of `all` parts, the mean with a fit of the rules' weights alone.
 
     The network also learns what its sources share and other spaces lack; weights say less and carry over. The mean of
-    their logits, again one network, does better than either (docs/experiments.md, row 70).
+    their logits, again one network, does better than either (docs/log/2026-11.md, entry 70).
     """
     if config.parts != "all":
-        return fit(network, states, config)
+        return fit(network, examples, config)
     rules = deepcopy(network)
-    fit(rules, states, replace(config, parts="weights"))
-    gain = fit(network, states, config)
+    fit(rules, examples, replace(config, parts="weights"))
+    gain = fit(network, examples, config)
     network.average_with(rules)
-    _scale_logits(network, states, config)
+    _scale_logits(network, examples, config)
     return gain
 
 
-def fit(network: AcquisitionNetwork, states: States, config: ImitationConfig) -> float:
-    """Maximises the expected gain over `states`, from the weights that `network` has; returns it.
+def fit(network: AcquisitionNetwork, examples: Examples, config: ImitationConfig) -> float:
+    """Maximises the expected gain over `examples`, from the weights that `network` has; returns it.
 
     Of fewer parts than `all`, the correction that it has is dropped.
 
@@ -167,11 +175,11 @@ def fit(network: AcquisitionNetwork, states: States, config: ImitationConfig) ->
         InputError: it diverged.
     """
     torch.manual_seed(config.seed)
-    network.fit_context(states.episode)
+    network.fit_context(examples.episode)
     # In a unit that is the same for all rewards.
-    scale = masked_deviation(states.gain, states.candidates).mean().clamp(min=1e-8)
+    scale = masked_deviation(examples.gain, examples.candidates).mean().clamp(min=1e-8)
     trained: list[nn.Parameter] = [network.rule_weights]
-    if config.parts != "mixture":
+    if config.parts != "constant_weights":
         trained.append(network.gate)
     if config.parts == "all":
         layers = (network.items, network.context, network.embed, network.correction)
@@ -182,7 +190,7 @@ def fit(network: AcquisitionNetwork, states: States, config: ImitationConfig) ->
     for epoch in range(config.epochs):
         optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - 0.95 * epoch / config.epochs)
         total = 0.0
-        for batch in _batches(states, network.gate.device):
+        for batch in _batches(examples, network.gate.device):
             logits = _logits(network, batch, config.parts)
             loss = -(logits.softmax(1) * batch.gain).sum(1).mean() / scale
             if not bool(loss.isfinite()):
@@ -193,28 +201,28 @@ def fit(network: AcquisitionNetwork, states: States, config: ImitationConfig) ->
             loss.backward()
             optimizer.step()
             total -= float(loss.detach()) * len(batch.gain)
-    _scale_logits(network, states, config)
-    return total * float(scale) / len(states.gain)
+    _scale_logits(network, examples, config)
+    return total * float(scale) / len(examples.gain)
 
 
 @torch.no_grad()
-def _scale_logits(network: AcquisitionNetwork, states: States, config: ImitationConfig) -> None:
-    """Gives the logits the deviation `config.temperature`, which says how much sampling explores."""
+def _scale_logits(network: AcquisitionNetwork, examples: Examples, config: ImitationConfig) -> None:
+    """Gives the logits the deviation `config.logit_scale`, which says how much sampling explores."""
     spread = [
         masked_deviation(
             _logits(network, batch, config.parts).masked_fill(~batch.candidates, 0), batch.candidates
         )
-        for batch in _batches(states, network.gate.device)
+        for batch in _batches(examples, network.gate.device)
     ]
-    network.scale_logits(config.temperature / max(1e-6, float(torch.cat(spread).mean())))
+    network.scale_logits(config.logit_scale / max(1e-6, float(torch.cat(spread).mean())))
 
 
-def _batches(states: States, device: torch.device) -> Iterator[States]:
-    for index in torch.randperm(len(states.gain)).split(BATCH):
-        yield States(*(column[index].to(device) for column in states))
+def _batches(examples: Examples, device: torch.device) -> Iterator[Examples]:
+    for index in torch.randperm(len(examples.gain)).split(BATCH):
+        yield Examples(*(column[index].to(device) for column in examples))
 
 
-def _logits(network: AcquisitionNetwork, batch: States, parts: Parts) -> Tensor:
+def _logits(network: AcquisitionNetwork, batch: Examples, parts: Parts) -> Tensor:
     items = batch.items.float()
     if parts == "all":
         logits = network(items, batch.episode, batch.candidates).logits

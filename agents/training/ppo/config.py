@@ -10,50 +10,52 @@ from metaal_env.features import ITEM_SCORES
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """How the acquisition policy is trained.
-
-    Attributes:
-        iterations: roll-outs, each of one whole episode per environment. May be raised, never lowered, when a
-            training is continued.
-        n_envs: episodes per roll-out.
-        groups: parts of a roll-out, each with one data set and one task shape of its own.
-        paired: episodes that share a task and serve each other as baseline.
-        batch_size, epochs, learning_rate, clip, entropy, value_weight, gae_lambda: as in
-            stable-baselines3's `PPO`; the learning rate falls linearly towards a tenth.
-        prior: the hand-written rule that the policy starts from.
-        temperature: weight of the prior's score at the start; larger explores less.
-        width: of the network.
-        start: folder of a trained policy whose weights are the first ones; then `prior`, `temperature` and `width`
-            are that policy's, and nothing is imitated.
-        validate_every: iterations between validations, which choose the checkpoint and write it to disk.
-        validation_tasks: fixed tasks of validation classes.
-        seed: of weights and roll-outs; validation tasks are always the same.
-    """
+    """How the acquisition policy is trained on whole episodes."""
 
     iterations: int = 20
+    """Roll-outs, each of one whole episode per environment. A continued training may raise the
+    number, not lower it."""
     n_envs: int = 128
-    groups: int = 4
+    """Episodes per roll-out."""
+    shapes_per_rollout: int = 4
+    """Parts of a roll-out. Each part has one data set and one task shape."""
     paired: int = 8
+    """Episodes that share a task. They serve each other as baseline."""
     batch_size: int = 512
+    """Samples per gradient step."""
     epochs: int = 3
+    """Passes over a roll-out."""
     learning_rate: float = 1e-3
+    """Step size of Adam. It falls linearly over the iterations, towards a tenth."""
     clip: float = 0.2
+    """Clipping range of the probability ratio (clip_range of stable-baselines3)."""
     entropy: float = 0.0
+    """Weight of the entropy bonus (ent_coef of stable-baselines3)."""
     value_weight: float = 0.5
+    """Weight of the value loss (vf_coef of stable-baselines3)."""
     gae_lambda: float = 0.95
+    """λ of generalised advantage estimation."""
     prior: str = "uherding"
-    temperature: float = 1.5
+    """Hand-written rule that the policy starts from."""
+    prior_weight: float = 1.5
+    """Weight of that rule's score at the start. Larger values explore less."""
     width: int = 64
+    """Hidden units of the network."""
     start: str | None = None
+    """Folder of a trained policy to start from. Its prior and width replace those given here, and imitation is
+    skipped."""
     validate_every: int = 5
+    """Iterations between validations. A validation may choose the policy that is kept, and writes a checkpoint."""
     validation_tasks: int = 192
+    """Fixed tasks of validation classes."""
     seed: int = 0
+    """Seed of weights and roll-outs. Validation tasks are always the same."""
 
     def __post_init__(self) -> None:
         for name in (
             "iterations",
             "n_envs",
-            "groups",
+            "shapes_per_rollout",
             "batch_size",
             "epochs",
             "validate_every",
@@ -61,9 +63,10 @@ class PPOConfig:
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must be at least 1.")
-        if self.paired < 1 or self.n_envs % (self.paired * self.groups):
+        if self.paired < 1 or self.n_envs % (self.paired * self.shapes_per_rollout):
             raise InputError(
-                f"paired={self.paired} times groups={self.groups} must divide n_envs={self.n_envs}."
+                f"paired={self.paired} times shapes_per_rollout={self.shapes_per_rollout} must divide "
+                f"n_envs={self.n_envs}."
             )
         if self.prior not in ITEM_SCORES:
             raise unknown_name("prior", self.prior, ITEM_SCORES)

@@ -14,7 +14,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer, TensorVecEnv
-from agents.training.task_mixture import Mixture
+from agents.training.task_mixture import TaskMixture
 from metaal_env.sb3 import episode_infos
 from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv
@@ -24,7 +24,7 @@ BACK_OFF = 0.5
 
 
 class EpisodePPO(PPO):
-    """stable-baselines3's PPO whose roll-outs are whole episodes of a mixture's groups; its update is untouched.
+    """stable-baselines3's PPO whose roll-outs are whole episodes of a task mixture; its update is untouched.
 
     What is NaN or infinite in a roll-out or after an update raises `FloatingPointError`. `recoveries` counts how
     often training went on from a checkpoint because of that, each time with a lower learning rate.
@@ -36,7 +36,7 @@ class EpisodePPO(PPO):
         **options: as for `PPO`.
     """
 
-    def __init__(self, mixture: Mixture, iterations: int, **options: Any):
+    def __init__(self, mixture: TaskMixture, iterations: int, **options: Any):
         self.mixture, self.iterations, self.iteration = mixture, iterations, 0
         self.plans = [iterations]
         self.recoveries, self.ending = 0, False

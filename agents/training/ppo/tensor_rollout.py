@@ -117,9 +117,9 @@ class TensorRolloutBuffer(DictRolloutBuffer):
 
 
 class MixedRolloutBuffer:
-    """The episodes of several groups, each with shapes of its own; minibatches mix all groups.
+    """The episodes of several parts of a roll-out, each with its own shapes; minibatches mix all parts.
 
-    Advantages are scaled to deviation 1 within a group, so that no data set or budget drowns the others, and
+    Advantages are scaled to deviation 1 within a part, so that no data set or budget drowns the others, and
     long episodes give at most `most_steps` samples per environment.
     """
 

@@ -17,13 +17,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy, SetPolicy
-from agents.training.imitation.examples import forget
+from agents.training.imitation.examples import delete_examples
 from agents.training.imitation.imitate import ImitationConfig, imitate
 from agents.training.ppo.callback import Trainer
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import EpisodePPO
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
-from agents.training.task_mixture import Mixture
+from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core
 from metaal_env.runtime.interrupts import deferred_interrupts
 
@@ -31,12 +31,31 @@ CHECKPOINT = Path("checkpoints") / "ppo.pt"
 """Where a training's state lies in its folder."""
 
 
-def make_ppo(mixture: Mixture, config: PPOConfig, logger: Logger | None = None) -> EpisodePPO:
-    """PPO on `mixture`, without discount: the return is the area under the learning curve."""
+def initial_network(config: PPOConfig) -> AcquisitionNetwork:
+    """Returns the network with which a training begins, and seeds torch."""
     torch.manual_seed(config.seed)
-    first = AcquisitionNetwork(config.prior, config.temperature, config.width)
     if config.start is not None:
-        first = LearnedStrategy.load(config.start).network
+        return LearnedStrategy.load(config.start).network
+    return AcquisitionNetwork(config.prior, config.prior_weight, config.width)
+
+
+def rollout_mixture(
+    config: PPOConfig, families: Sequence[Sequence[Core]], random_task_shapes: bool
+) -> TaskMixture:
+    """Returns the mixture from which the roll-outs of a training draw their tasks."""
+    return TaskMixture(
+        families,
+        n_envs=config.n_envs,
+        paired=config.paired,
+        shapes_per_rollout=config.shapes_per_rollout,
+        random_task_shapes=random_task_shapes,
+        seed=config.seed,
+    )
+
+
+def make_ppo(mixture: TaskMixture, config: PPOConfig, logger: Logger | None = None) -> EpisodePPO:
+    """PPO on `mixture`, without discount: the return is the area under the learning curve."""
+    first = initial_network(config)
     model = EpisodePPO(
         mixture,
         config.iterations,
@@ -61,7 +80,7 @@ def make_ppo(mixture: Mixture, config: PPOConfig, logger: Logger | None = None) 
 
 
 def train_ppo(
-    training: Mixture,
+    training: TaskMixture,
     validation: Sequence[Sequence[Core]],
     config: PPOConfig,
     baselines: dict[str, float],
@@ -83,11 +102,11 @@ def train_ppo(
     trainer = Trainer(config, validation, baselines, folder / CHECKPOINT, folder / "policy")
     network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
     if imitation is not None and imitation.iterations and config.start is None:
-        tasks = training.resized(imitation.n_envs, imitation.groups)
+        tasks = training.resized(imitation.n_envs, imitation.shapes_per_rollout)
         # A run of its own: of the files in one folder TensorBoard follows the newest alone, which must be PPO's.
         with SummaryWriter(str(folder / "tensorboard" / "imitation")) as writer:
             imitate(network, tasks, imitation, folder / "checkpoints", writer)
-        forget(folder / "checkpoints")
+        delete_examples(folder / "checkpoints")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
     trainer.continue_from_checkpoint(model)
     with closing(trainer), deferred_interrupts() as trainer.stopping:

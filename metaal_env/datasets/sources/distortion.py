@@ -14,7 +14,7 @@ from torch import Tensor
 class Distortion:
     """Holds the amounts of distortion; each is drawn uniformly from ± its value.
 
-    The defaults make typefaces about as hard as Omniglot's handwriting; docs/experiments.md has the measurement.
+    The defaults make typefaces about as hard as Omniglot's handwriting; docs/log/2026-11.md has the measurement.
 
     Attributes:
         rotation: radians.

@@ -33,8 +33,8 @@ def space(number: int) -> ClassDataset:
     """Draws 30 classes of 100 items in a space of 8 to 256 dimensions, float32, with mean square 1.
 
     A class is a mixture of up to four Student-t distributions in a few hidden dimensions. A random linear, saturating
-    or rectifying map takes them to the space, with axes of unequal scale and noise. Half of the spaces are centred, and a
-    third lie on a sphere. A space depends on its number alone.
+    or rectifying map takes them to the space, with axes of unequal scale and noise. Half of the spaces are centred,
+    and a third lie on a sphere. A space depends on its number alone.
     """
     rng = np.random.default_rng([_SEED, number])
     vectors = _mapped(rng, _hidden(rng))

@@ -1,0 +1,80 @@
+"""Plays a protocol into a folder of results, and reads it back."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from agents.evaluation.episodes import Episodes
+from agents.evaluation.protocol.cells import Cell, cells_of, pending
+from agents.evaluation.protocol.protocol import Protocol
+from agents.evaluation.protocol.rows import read_results
+from agents.evaluation.workers import run_cells
+
+PROTOCOL = "protocol.json"
+"""File of a folder of results that holds its protocol."""
+
+
+class Missing(NamedTuple):
+    """What a folder of results lacks of a protocol."""
+
+    everything: Protocol
+    """The protocol, with the strategies that the folder holds already."""
+    todo: list[Cell]
+    """Cells without rows."""
+    total: int
+    """Number of the protocol's cells."""
+
+
+def find_missing(protocol: Protocol, folder: Path, device: str = "cpu") -> Missing:
+    """Returns what `folder` lacks of `protocol`.
+
+    Raises:
+        InputError: the folder holds results of other tasks, or of other versions of the strategies.
+    """
+    cells = cells_of(protocol, folder, device)
+    return Missing(protocol.joined_to(folder / PROTOCOL), pending(cells, protocol), len(cells))
+
+
+def play_missing(
+    missing: Missing, *, workers: int = 1, executor: Executor | None = None, title: str = "playing"
+) -> None:
+    """Plays the cells that are missing, under a progress bar.
+
+    Args:
+        workers: local processes.
+        executor: plays the cells instead of local processes.
+        title: of the progress bar.
+    """
+    todo, total = missing.todo, missing.total
+    with tqdm(total=total, initial=total - len(todo), desc=title, unit="cell", disable=not todo) as bar:
+
+        def done(cell: Cell) -> None:
+            bar.set_postfix_str(f"{cell.contestant.name} on {cell.scenario.axes['data']}")
+            bar.update()
+
+        if todo:
+            run_cells(todo, workers=workers, done=done, executor=executor)
+
+
+def play_protocol(
+    protocol: Protocol, folder: Path, *, workers: int = 1, title: str = "playing"
+) -> dict[str, Episodes]:
+    """Plays what `folder` lacks of `protocol`; returns the episodes of every strategy of `protocol`.
+
+    Args:
+        workers: local processes.
+        title: of the progress bar.
+
+    Raises:
+        InputError: the folder holds results of other tasks, or of other versions of the strategies.
+    """
+    missing = find_missing(protocol, folder)
+    missing.everything.save(folder / PROTOCOL)
+    play_missing(missing, workers=workers, title=title)
+    names = {contestant.name for contestant in protocol.contestants}
+    results = read_results(folder, missing.everything)
+    return {name: episodes for name, episodes in results.items() if name in names}

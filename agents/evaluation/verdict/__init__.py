@@ -1,0 +1,1 @@
+"""Verdicts over many settings: a policy against the best rule of each setting in hindsight."""

@@ -1,0 +1,1 @@
+"""Rules and fitted strategies beside each other."""

@@ -1,0 +1,141 @@
+"""Inner products of each episode's pool with what the learner predicts: all that heads on fixed embeddings depend on.
+
+They are computed once per episode; a label then costs O(S·K·E) instead of O(K·E·D), with D the dimension.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaal_env.learners.base import Labelled
+
+UPFRONT = 8
+"""Pools of at most this many times the labels have all their products computed at once, in one fast multiplication;
+in larger ones only those of the labelled items, one by one."""
+
+CHUNK = 2**20
+"""Numbers of the items whose products are computed together: about what a core's cache holds."""
+
+
+class ItemProducts:
+    """The items of a data set as inner products are taken of them: less their common mean, which costs digits.
+
+    Args:
+        prepared: (M, *F) prepared items.
+        centred: whether the learner may be given the products of the items less their mean, as one that depends on
+            distances alone; else the mean's part is added again.
+    """
+
+    def __init__(self, prepared: Tensor, centred: bool):
+        self.prepared = prepared.flatten(1)
+        self.mean = self.prepared.mean(0)
+        self.squares = torch.cat([(part - self.mean).square().sum(1) for part in self.prepared.split(4096)])
+        self.shift: Tensor | None = None  # (M,): xᵢ·xⱼ is the product without mean + shiftᵢ + shiftⱼ
+        if not centred:
+            self.shift = self.prepared @ self.mean - self.mean.square().sum() / 2
+            self.learner_squares = self.squares + 2 * self.shift
+        else:
+            self.learner_squares = self.squares
+
+    def __deepcopy__(self, memo: object) -> ItemProducts:
+        return self  # belongs to the data set, not to an episode
+
+    def take(self, index: Tensor, out: Tensor | None = None) -> Tensor:
+        """(B, n) rows → (B, n, D) items less the mean; `out` is memory for as many items or more."""
+        if out is not None:
+            out = out[: index.numel()]
+        taken = torch.index_select(self.prepared, 0, index.flatten(), out=out)
+        return taken.sub_(self.mean).unflatten(0, index.shape)
+
+
+class InnerProducts:
+    """Of B episodes' labelled items with their pools and reward sets.
+
+    Args:
+        items: of the data set.
+        evaluated: (B, E) indices of the pool's N items, then of the reward set's.
+        pool_size: N.
+        most_labels: T.
+    """
+
+    def __init__(self, items: ItemProducts, evaluated: Tensor, pool_size: int, most_labels: int):
+        self.items, self.evaluated, self.pool_size = items, evaluated, pool_size
+        self.squares = items.learner_squares[evaluated]  # (B, E)
+        self.rows = items.squares.new_zeros(len(evaluated), most_labels, evaluated.shape[1])
+        self.gram: Tensor | None = None  # (B, N, E), less the mean
+        if pool_size <= UPFRONT * most_labels:
+            self.gram = self._all()
+
+    def _all(self) -> Tensor:
+        (b, e), d = self.evaluated.shape, self.items.prepared.shape[1]
+        gram = empty(b, self.pool_size, e, like=self.squares)
+        step = min(b, max(1, CHUNK // (e * d)))
+        memory = self.squares.new_empty(step * e, d)  # once: fresh memory costs more than the copy
+        for first in range(0, b, step or 1):
+            rows = slice(first, first + step)
+            x = self.items.take(self.evaluated[rows], memory)
+            torch.bmm(x[:, : self.pool_size], x.transpose(1, 2), out=gram[rows])
+        return gram
+
+    def add(self, place: Tensor, positions: Tensor, valid: Tensor) -> None:
+        """Takes in the label number (B, 1) `place` of the items at (B, 1) `positions` where (B, 1) `valid`."""
+        index = positions.unsqueeze(2).expand(-1, -1, self.rows.shape[2])
+        if self.gram is None:
+            x = self.items.take(torch.take_along_dim(self.evaluated, positions, 1))
+            row = torch.cat(
+                [
+                    x[b : b + 1] @ self.items.take(self.evaluated[b : b + 1]).transpose(1, 2)
+                    for b in range(len(x))
+                ]
+            )
+        else:
+            row = self.gram.gather(1, index)
+        if self.items.shift is not None:
+            shift = self.items.shift[self.evaluated]
+            row = row + shift.unsqueeze(1) + torch.take_along_dim(shift, positions, 1).unsqueeze(2)
+        where = place.unsqueeze(2).expand_as(index)
+        self.rows.scatter_(1, where, torch.where(valid.unsqueeze(2), row, self.rows.gather(1, where)))
+
+    def labelled(self, order: Tensor, labels: Tensor, longest: int, class_mask: Tensor) -> Labelled:
+        """What a learner is given: the first `longest` labels of (B, T) `order`, and the pool's (B, N) `labels`."""
+        order = order[:, :longest]
+        place = order.clamp(min=0)
+        known = torch.take_along_dim(labels, place, 1)
+        mask = (order >= 0) & (known >= 0)
+        rows = self.rows[:, :longest]
+        gram = rows.gather(2, place.unsqueeze(1).expand(-1, longest, -1))
+        squares = torch.take_along_dim(self.squares, place, 1)
+        return Labelled(rows, gram, self.squares, squares, known, mask, class_mask)
+
+    def take(self, index: Tensor) -> InnerProducts:
+        """Returns those of the episodes at `index`."""
+        other = object.__new__(InnerProducts)
+        other.items, other.pool_size = self.items, self.pool_size
+        other.evaluated, other.squares, other.rows = (
+            x[index] for x in (self.evaluated, self.squares, self.rows)
+        )
+        other.gram = None if self.gram is None else self.gram[index]
+        return other
+
+    def put(self, index: Tensor, other: InnerProducts) -> None:
+        """Overwrites those of the episodes at `index`."""
+        for name in ("evaluated", "squares", "rows", "gram"):
+            if getattr(self, name) is not None:
+                getattr(self, name)[index] = getattr(other, name)
+
+
+def empty(*shape: int, like: Tensor) -> Tensor:
+    """Returns memory for a large tensor; NumPy's comes in huge pages, which on CPUs are several times faster."""
+    if like.device.type != "cpu" or like.dtype != torch.float32:
+        return like.new_empty(shape)
+    return torch.from_numpy(np.empty(shape, dtype=np.float32))
+
+
+def gather(items: Tensor, index: Tensor) -> Tensor:
+    """Returns ``items[index]`` for (B, n) `index`, in memory as of `empty`."""
+    if items.device.type != "cpu" or items.dtype != torch.float32:
+        return items[index]
+    out = empty(index.numel(), *items.shape[1:], like=items)
+    return torch.index_select(items, 0, index.flatten(), out=out).unflatten(0, index.shape)

@@ -19,18 +19,7 @@ from metaal_env.errors import InputError
 MAX_CATEGORIES = 50
 ColumnKind = Literal["numbers", "categories", "texts", "dates", "names", "counter", "empty"]
 _COUNTERS = {
-    "",
-    "index",
-    "rownames",
-    "row",
-    "rowid",
-    "row_id",
-    "rownumber",
-    "row_number",
-    "nr",
-    "no",
-    "no.",
-    "#",
+    *("", "#", "index", "rownames", "row", "rowid", "row_id", "rownumber", "row_number", "nr", "no", "no.")
 }
 _UNNAMED = re.compile(r"(unnamed: ?\d+(_level_\d+)?)?", re.IGNORECASE)
 _MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"

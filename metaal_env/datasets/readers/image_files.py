@@ -22,38 +22,17 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = {
-    ".png",
-    ".apng",
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".bmp",
-    ".dib",
-    ".gif",
-    ".webp",
-    ".tif",
-    ".tiff",
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".webp"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".tga"),
+    ".ico",
 }
-SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".tga", ".ico"}
 FORMATS = ["PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO"]
 """Formats that are decoded, whatever the suffix; Pillow would pass others, such as PostScript, to other programs."""
 HEIF_SUFFIXES = {".heic", ".heif", ".hif"}
 UNREADABLE_SUFFIXES = {
-    ".svg",
-    ".psd",
-    ".xcf",
-    ".eps",
-    ".pdf",
-    ".jxl",
-    ".exr",
-    ".hdr",
-    ".dcm",
-    ".nii",
-    ".raw",
-    ".dng",
+    *(".svg", ".psd", ".xcf", ".eps", ".pdf", ".jxl", ".exr", ".hdr", ".dcm", ".nii"),
+    *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
 }
-UNREADABLE_SUFFIXES |= {".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
 """Pictures that Pillow does not decode; a folder with some is read without them, with a warning."""
 _SERVICE_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
 _GREY_MODES = {"1", "L", "LA"}

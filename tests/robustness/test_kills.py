@@ -224,7 +224,7 @@ def test_a_training_that_keeps_diverging_stops_with_one_sentence(tmp_path, capsy
     said = capsys.readouterr()
     sentence = said.err.splitlines()[-1]
     assert sentence.startswith("error: learning_rate=1e+30: PPO diverged at iteration 1 (")
-    assert f"{RECOVERIES} lowered rates; choose a lower one" in sentence
+    assert f"{RECOVERIES} lowered rates included; choose a lower one" in sentence
     assert said.out.count("back to iteration 0") == RECOVERIES
     assert all(weight.isfinite().all() for weight in saved(tmp_path)["policy"].values())
 

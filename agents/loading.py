@@ -1,4 +1,4 @@
-"""One name → one `Strategy`: a rule, a shipped or trained policy, a fitted strategy, or an object in a user's file."""
+"""Loads a `Strategy` by name: a rule, a shipped, trained or fitted strategy, or an object in a user's file."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def load_strategy(spec: StrategySpec, *, seed: int = 0, argument: str = "strateg
             strategy; ``"file.py:Name"``, a subclass of `Strategy` or a query strategy of scikit-activeml (class
             or object); or any of these with ``@1``, the same strategy under another seed (for A/A tests).
         seed: stream of a stochastic strategy's random numbers.
-        argument: what the caller's user knows the name as, for error messages.
+        argument: name of the argument in error messages.
 
     Raises:
         InputTypeError: `spec` is neither a name, a path nor a strategy.
-        InputError: nothing has that name (the message suggests the nearest), or the files are unusable.
+        InputError: the name is unknown (the message suggests the nearest), or the files are unusable.
     """
     if isinstance(spec, Strategy):
         return spec
@@ -80,7 +80,7 @@ def _policy(source: str | Path) -> Strategy:
 
 @lru_cache(maxsize=4)
 def _shipped(folder: Path, changed: int) -> Strategy:
-    """Keeps a shipped policy, because loading takes as long as a query; `changed` is its time of writing."""
+    """Loads a shipped policy and keeps it, as loading takes as long as a query; `changed` is its time of writing."""
     return _policy(folder)
 
 
@@ -94,20 +94,20 @@ def _from_file(path: Path, name: str, seed: int, subject: str) -> Strategy:
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:
-        raise InputError(f"{subject}: importing the file raised {error!r}; mend the file.") from error
-    found = getattr(module, name, None)
-    if is_query_strategy(found):
-        return QueryStrategyAdapter(found() if inspect.isclass(found) else found, seed=seed)
-    if not (inspect.isclass(found) and issubclass(found, Strategy)):
+        raise InputError(f"{subject}: importing the file raised {error!r}; correct the file.") from error
+    value = getattr(module, name, None)
+    if is_query_strategy(value):
+        return QueryStrategyAdapter(value() if inspect.isclass(value) else value, seed=seed)
+    if not (inspect.isclass(value) and issubclass(value, Strategy)):
         raise InputError(
             f"{subject}: {name!r} is not a Strategy subclass in that file; "
             f"its classes are: {', '.join(_own_classes(module)) or 'none'}."
         )
-    if inspect.isabstract(found):
-        missing = ", ".join(sorted(found.__abstractmethods__))
+    if inspect.isabstract(value):
+        missing = ", ".join(sorted(value.__abstractmethods__))
         raise InputError(f"{subject}: the class lacks {missing}; define it.")
     try:
-        return found(seed=seed)
+        return value(seed=seed)
     except TypeError as error:
         raise InputError(
             f"{subject}: cannot be built with seed={seed} alone ({error}); give its other parameters defaults."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +28,11 @@ class TaskSampler:
         self.dataset, self.config = dataset, config
         self._members = [np.flatnonzero(dataset.labels.numpy() == c) for c in range(dataset.n_classes)]
         held = config.reward_per_class + config.test_per_class
-        sizes = np.array([len(m) for m in self._members])
+        self._sizes = sizes = np.array([len(m) for m in self._members])
+        self._largest = int(sizes.max(initial=0))
+        self._ranges = [
+            bounds(value) for value in (config.way, config.pool_size, config.budget, config.initial_labels)
+        ]
         # Small classes are left out of tasks as long as enough others remain.
         self._usable = np.flatnonzero(sizes > held)
         if config.max_way > dataset.n_classes:
@@ -63,92 +67,152 @@ class TaskSampler:
         """Draws one task per generator, in order."""
         c = self.config
         b, n, k = len(rngs), c.max_pool, c.max_way
-        shapes = {
-            "pool": n,
-            "pool_labels": n,
-            "oracle_labels": n,
-            "initial": bounds(c.initial_labels)[1],
-            "reward": k * c.reward_per_class,
-            "reward_labels": k * c.reward_per_class,
-            "test": k * c.test_per_class,
-            "test_labels": k * c.test_per_class,
-            "classes": k,
-        }
-        out = {name: np.full((b, width), -1, dtype=np.int64) for name, width in shapes.items()}
-        budget, seed = np.empty(b, dtype=np.int64), np.empty(b, dtype=np.int64)
-        for row, rng in enumerate(rngs):
-            task, budget[row] = self._draw(rng)
-            seed[row] = rng.integers(2**62)
-            for name, values in task.items():
-                out[name][row, : len(values)] = values
-        masks = {"pool_mask": out["pool"] >= 0, "class_mask": out["classes"] >= 0}
-        for name in ("pool", "reward", "test"):
-            out[name] = out[name].clip(min=0)
-        arrays = out | masks | {"budget": budget, "seed": seed}
-        return TaskBatch(**{name: torch.from_numpy(values) for name, values in arrays.items()})
-
-    def _draw(self, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], int]:
-        c = self.config
-        way, size, budget, initial = (
-            int(rng.integers(*bounds(value), endpoint=True))
-            for value in (c.way, c.pool_size, c.budget, c.initial_labels)
+        held = c.reward_per_class + c.test_per_class
+        members = np.full((b, k, min(held + n, self._largest)), -1, dtype=np.int64)
+        classes = np.full((b, k), -1, dtype=np.int64)
+        initial = np.full((b, bounds(c.initial_labels)[1]), -1, dtype=np.int64)
+        noise = np.zeros((2, b, n))  # shift of a wrong label, and chance of being wrong
+        shuffle = np.zeros((b, n), dtype=np.int64)
+        drawn = [
+            self._draw(rng, members[row], classes[row], initial[row], noise[:, row], shuffle[row])
+            for row, rng in enumerate(rngs)
+        ]
+        sizes, budget, seed = (
+            np.array([getattr(d, name) for d in drawn]) for name in ("size", "budget", "seed")
         )
-        order = rng.permutation(self._usable)
-        classes, others = order[:way], order[way:]
-        held, pools = c.reward_per_class + c.test_per_class, []
-        reward, test = [], []
-        for member in classes:
-            rows = rng.permutation(self._members[member])
-            reward.append(rows[: c.reward_per_class])
-            test.append(rows[c.reward_per_class : held])
-            pools.append(rows[held:])
+        class_mask = classes >= 0
+        way = class_mask.sum(1)
+        counts = np.zeros((b, k), dtype=np.int64)
+        for number in np.unique(way):
+            rows = np.flatnonzero(way == number)
+            available = self._sizes[classes[rows, :number]] - held
+            shares = np.stack([drawn[row].shares for row in rows])
+            wanted = np.array([drawn[row].wanted for row in rows])
+            counts[rows, :number] = _class_counts(shares, wanted, available)
 
-        n_distractors = round(c.distractors * size)
-        counts = _class_counts(
-            rng, size - n_distractors, np.array([len(p) for p in pools]), c.class_concentration
+        # Class by class as drawn, distractors last, then shuffled.
+        place = np.arange(members.shape[2])
+        chosen = (place >= held) & (place < held + counts[:, :, None])
+        numbers = np.broadcast_to(np.arange(k)[:, None], chosen.shape[1:])
+        pool, pool_labels = np.full((b, n), -1, dtype=np.int64), np.full((b, n), -1, dtype=np.int64)
+        pool_mask = np.arange(n) < sizes[:, None]
+        classed = np.arange(n) < counts.sum(1)[:, None]
+        pool[classed] = members[chosen]
+        pool_labels[classed] = np.broadcast_to(numbers, chosen.shape)[chosen]
+        for row, draw in enumerate(drawn):
+            if len(draw.distractors):
+                pool[row, sizes[row] - len(draw.distractors) : sizes[row]] = draw.distractors
+        pool, pool_labels = (
+            np.where(pool_mask, np.take_along_axis(x, shuffle, 1), -1) for x in (pool, pool_labels)
         )
-        items = [p[:count] for p, count in zip(pools, counts, strict=True)]
-        labels = [np.full(count, j) for j, count in enumerate(counts)]
-        if n_distractors:
-            outside = np.concatenate([self._members[o] for o in others])
-            items.append(rng.choice(outside, min(n_distractors, len(outside)), replace=False))
-            labels.append(np.full(len(items[-1]), -1))
-        shuffle = rng.permutation(sum(map(len, items)))
-        pool, pool_labels = np.concatenate(items)[shuffle], np.concatenate(labels)[shuffle]
-
         # A wrong label is any other class of the task; distractors are always recognised as such.
-        shift = rng.integers(1, way, size=len(pool))
-        wrong = (rng.random(len(pool)) < c.label_noise) & (pool_labels >= 0)
-        oracle_labels = np.where(wrong, (pool_labels + shift) % way, pool_labels)
-        return {
-            "pool": pool,
+        wrong = (noise[1] < c.label_noise) & (pool_labels >= 0)
+        oracle_labels = np.where(wrong, (pool_labels + noise[0].astype(np.int64)) % way[:, None], pool_labels)
+        held_out = {
+            "reward": (members[:, :, : c.reward_per_class], c.reward_per_class),
+            "test": (members[:, :, c.reward_per_class : held], c.test_per_class),
+        }
+        arrays = {
+            "pool": pool.clip(min=0),
+            "pool_mask": pool_mask,
             "pool_labels": pool_labels,
             "oracle_labels": oracle_labels,
-            "initial": rng.permutation(len(pool))[:initial],
-            "reward": np.concatenate(reward),
-            "reward_labels": np.repeat(np.arange(way), c.reward_per_class),
-            "test": np.concatenate(test),
-            "test_labels": np.repeat(np.arange(way), c.test_per_class),
+            "initial": initial,
+            "class_mask": class_mask,
             "classes": classes,
-        }, budget
+            "budget": budget,
+            "seed": seed,
+        }
+        for name, (items, each) in held_out.items():
+            arrays[name] = items.reshape(b, k * each).clip(min=0)
+            arrays[f"{name}_labels"] = np.repeat(np.where(class_mask, np.arange(k), -1), each, axis=1)
+        return TaskBatch(**{name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in arrays.items()})
+
+    def _draw(
+        self,
+        rng: np.random.Generator,
+        members: np.ndarray,
+        classes: np.ndarray,
+        initial: np.ndarray,
+        noise: np.ndarray,
+        shuffle: np.ndarray,
+    ) -> _Drawn:
+        """Takes from a task's generator all its random numbers, in an order that never changes.
+
+        What follows from them is computed for all tasks together. Written to:
+
+        Args:
+            members: (K, W) items of each class in random order, as many as may be needed.
+            classes: (K,) the classes.
+            initial: (I,) pool positions of the initial labels.
+            noise: (2, N) shifts of labels and chances that they are wrong.
+            shuffle: (N,) the pool's order.
+        """
+        c = self.config
+        way, size, budget, n_initial = (
+            low if low == high else int(rng.integers(low, high, endpoint=True)) for low, high in self._ranges
+        )
+        order = rng.permutation(self._usable)
+        classes[:way] = order[:way]
+        width, available = members.shape[1], 0
+        for place, member in enumerate(order[:way].tolist()):
+            items = self._members[member].copy()
+            rng.shuffle(items)
+            members[place, : len(items)] = items[:width]
+            available += len(items)
+
+        n_distractors = round(c.distractors * size)
+        wanted = size - n_distractors
+        concentration = float(
+            c.class_concentration
+        )  # NumPy has no place for a whole number as large as 10**30
+        balanced = np.isinf(concentration)
+        shares = np.full(way, 1 / way) if balanced else rng.dirichlet(np.full(way, concentration))
+        held = c.reward_per_class + c.test_per_class
+        total = max(way, min(wanted, available - way * held))
+        distractors = np.empty(0, dtype=np.int64)
+        if n_distractors:
+            outside = np.concatenate([self._members[other] for other in order[way:]])
+            distractors = rng.choice(outside, min(n_distractors, len(outside)), replace=False)
+        total += len(distractors)
+        shuffle[:total] = rng.permutation(total)
+        noise[0, :total] = rng.integers(1, way, size=total)
+        noise[1, :total] = rng.random(total)
+        initial[:n_initial] = rng.permutation(total)[:n_initial]
+        return _Drawn(total, budget, int(rng.integers(2**62)), wanted, shares, distractors)
 
 
-def _class_counts(
-    rng: np.random.Generator, size: int, available: np.ndarray, concentration: float
-) -> np.ndarray:
-    """Draws the number of pool items of each class: Dirichlet shares, at least one each, at most all available."""
-    way = len(available)
-    concentration = float(concentration)  # NumPy has no place for a whole number as large as 10**30
-    shares = np.full(way, 1 / way) if np.isinf(concentration) else rng.dirichlet(np.full(way, concentration))
-    counts = np.ones(way, dtype=np.int64)
-    size = min(size, int(available.sum()))
-    while (left := size - counts.sum()) > 0:
-        room = available - counts
-        weights = np.where(room > 0, shares + 1e-9, 0)
-        extra = np.minimum(np.floor(left * weights / weights.sum()).astype(np.int64), room)
-        if extra.sum() == 0:  # the rest from rounding goes one by one to the largest remaining shares
-            extra[np.argsort(-weights)[: min(left, int((room > 0).sum()))]] = 1
-        counts += np.minimum(extra, room)
+class _Drawn(NamedTuple):
+    size: int  # of the pool
+    budget: int
+    seed: int
+    wanted: int  # items of the task's classes
+    shares: np.ndarray  # (way,) of the classes
+    distractors: np.ndarray
+
+
+def _class_counts(shares: np.ndarray, size: np.ndarray, available: np.ndarray) -> np.ndarray:
+    """Computes the number of pool items of each class: by its share, at least one, at most all available.
+
+    Args:
+        shares: (B, way) of each class.
+        size: (B,) items in all.
+        available: (B, way) items of each class.
+    """
+    counts = np.ones_like(available)
+    size = np.minimum(size, available.sum(1))
+    while len(rows := np.flatnonzero((left := size - counts.sum(1)) > 0)):
+        left, room = left[rows], available[rows] - counts[rows]
+        weights = np.where(room > 0, shares[rows] + 1e-9, 0)
+        exact = left[:, None] * weights / weights.sum(1, keepdims=True)
+        extra = np.minimum(np.floor(exact).astype(np.int64), room)
+        # What rounding left over goes one by one to the largest remaining shares.
+        rest = extra.sum(1) == 0
+        if rest.any():
+            rank = np.argsort(np.argsort(-weights[rest], axis=1), axis=1)
+            most = np.minimum(left[rest], (room[rest] > 0).sum(1))
+            extra[rest] = rank < most[:, None]
+        counts[rows] += np.minimum(extra, room)
     return counts
 
 

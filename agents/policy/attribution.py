@@ -1,4 +1,4 @@
-"""What raised an item's score above the average item's: a learned policy's prior and network, feature by feature."""
+"""Attribution of an item's score to features, for a learned policy's prior and network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEPS_AT_ONCE = 16
 
 
 class Explanation(NamedTuple):
-    """Contributions to the score of one item, beyond that of an item with the pool's average features."""
+    """Holds contributions to the score of one item, relative to an item with the pool's average features."""
 
     prior: dict[str, float]  # exact: weight × score of each rule
     correction: dict[str, float]  # integrated gradients of the network, per rule and absolute feature
@@ -27,21 +27,20 @@ class Explanation(NamedTuple):
 
     @property
     def total(self) -> dict[str, float]:
-        """Both parts together, per feature."""
+        """Returns the sum of both parts, per feature."""
         return {name: self.prior.get(name, 0.0) + value for name, value in self.correction.items()}
 
 
 def explain(network: AcquisitionNetwork, view: PoolView, position: int) -> Explanation:
     """Attributes the score of the item at `position` of pool 0 to its features.
 
-    The baseline is an item of average features in the same place. The prior is linear, so its part is exact;
-    the correction is attributed by integrated gradients (Sundararajan et al. 2017) along the straight line
-    between the two, by the midpoint rule with steps doubled until contributions sum to the difference
-    within `TOLERANCE` or `MAX_STEPS` is reached.
+    The baseline is an item of average features at the same position. The prior is linear, so its part is exact. The
+    correction is attributed by integrated gradients (Sundararajan et al. 2017) along the straight line between the
+    two. The midpoint rule doubles its steps until contributions sum to the difference within `TOLERANCE`, or
+    `MAX_STEPS` is reached.
     """
     features = extract(view, network.names)
-    open_ = view.selectable[0]
-    average = features.items[0][open_].mean(0)  # (F,)
+    average = features.items[0][view.selectable[0]].mean(0)  # (F,)
     delta = features.items[0, position] - average
     names = network.names.items
     weights = network.weights_of_rules(features.episode[:1])[0].detach()

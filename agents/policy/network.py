@@ -12,10 +12,10 @@ from metaal_env.errors import unknown_name
 from metaal_env.features import FeatureNames
 
 CONTEXT_LIMIT = 2.0
-"""Bound on every entry of a context, in deviations: gates are found where most episodes are, not far out."""
+"""Bound on every entry of a context, in deviations, because gates are fitted where most episodes are."""
 
 CONTEXT_SCALE = 2.0
-"""With entries as large as the base's, a gate moves a score's weight so many times as far as the base does."""
+"""Factor of a gate's effect on a score's weight, relative to a base weight of the same size."""
 
 
 class Output(NamedTuple):
@@ -25,20 +25,19 @@ class Output(NamedTuple):
 
 
 class AcquisitionNetwork(nn.Module):
-    """logits = prior + correction: a weighted sum of rules' scores, and what a network adds to it.
+    """Computes logits = prior + correction: a weighted sum of rules' scores and a network's addition.
 
-    The rules' weights depend on the context (the pool's clusters, classes found …): no rule is best in every
-    pool. That dependence and the correction start at exactly zero, so that before any training items are ranked
-    as by the rule `prior`. An item's logit depends on its features alone, which say where it stands in its pool,
-    and on the context; nothing depends on the number of items, their dimension or the number of classes. Nor does
-    a pick depend on the budget, as with most rules: who buys more labels buys the same ones first. Only the value of
-    an episode does.
+    The rules' weights depend on the context (the pool's clusters, the classes found …), because no rule is best in
+    every pool. This dependence and the correction start at exactly zero, so that an untrained network ranks items as
+    the rule `prior` does. An item's logit depends only on its features, which are relative to its pool, and on the
+    context. Nothing depends on the number of items, their dimension or the number of classes. As with most rules, a
+    pick does not depend on the budget: a larger budget buys the same items first. Only the value of an episode does.
 
     Args:
-        prior: item score that it starts from.
-        prior_weight: initial weight of that rule's score; larger = closer to greedy.
+        prior: item score from which the ranking starts.
+        prior_weight: initial weight of that rule's score; larger values are closer to greedy.
         width: hidden units.
-        names: features that it takes, in the order of its inputs; by default all that are registered.
+        names: features in the order of the inputs; by default all that are registered.
 
     Raises:
         InputError: `prior` is not among the item scores.
@@ -64,7 +63,7 @@ class AcquisitionNetwork(nn.Module):
         self.context_columns: Tensor
         self.budget_columns: Tensor
         n_pool, n_context = len(names.pool_features), len(names.context)
-        # Which columns is known from the names: no weights, so not stored with them.
+        # The columns follow from the names, so they are not stored with the weights.
         for part in ("context", "budget"):
             columns = [names.pool_features.index(name) for name in getattr(names, part)]
             self.register_buffer(f"{part}_columns", torch.tensor(columns, dtype=torch.long), persistent=False)
@@ -84,40 +83,41 @@ class AcquisitionNetwork(nn.Module):
         self.value = nn.Sequential(nn.Linear(2 * width + n_pool, width), nn.ReLU(), nn.Linear(width, 1))
 
     def fit_context(self, episode: Tensor) -> None:
-        """Takes range, mean and correlations of episode features from (M, P) examples; see `context_of`."""
+        """Fits range, mean and correlations of episode features to (M, P) examples; see `context_of`."""
         if not len(self.context_columns):
             return
-        # In double precision: the mean of what never changes must be that, exactly.
-        episode = episode[:, self.context_columns].double()
+        # In double precision: the mean of a constant must be exact. Where the examples are: they may stay on the CPU
+        # while the network is on a GPU.
+        episode = episode[:, self.context_columns.to(episode.device)].double()
         ends = torch.quantile(episode, episode.new_tensor([0.001, 0.999]), 0)
         self.lowest.copy_(ends[0])
         self.highest.copy_(ends[1])
         deviation = episode.std(0).clamp(min=1e-3)
         values, vectors = torch.linalg.eigh(torch.cov(((episode - episode.mean(0)) / deviation).T))
-        # Directions that hardly occur must not be blown up.
+        # Directions of little variance must not be amplified.
         self.centre.copy_(episode.mean(0))
         self.whitening.copy_(vectors / values.clamp(min=0.05).sqrt() / deviation.unsqueeze(1))
 
     def context_of(self, episode: Tensor) -> Tensor:
-        """Maps (B, P) features to (B, C) without correlation and of deviation 1 (over the examples).
+        """Maps (B, P) features to (B, C) that are uncorrelated and of deviation 1 over the examples.
 
-        What lies beyond the examples counts as their extreme: on pools ten times as large as in training, rules'
-        weights would otherwise be extrapolated to where nobody has tried them.
+        Values beyond the examples are clamped to their range. Otherwise the rules' weights would be extrapolated, as
+        on pools much larger than in training.
         """
         inside = torch.minimum(torch.maximum(episode[:, self.context_columns], self.lowest), self.highest)
         return ((inside - self.centre) @ self.whitening).clamp(-CONTEXT_LIMIT, CONTEXT_LIMIT)
 
     def weights_of_rules(self, episode: Tensor) -> Tensor:
-        """Maps (B, P) to (B, R) what each item score counts."""
+        """Maps (B, P) features to the (B, R) weights of the item scores."""
         return self.rule_weights + self.context_scale * self.context_of(episode) @ self.gate.T
 
     def prior(self, items: Tensor, episode: Tensor) -> Tensor:
-        """Maps (B, N, F), (B, P) to (B, N) logits without the correction."""
+        """Maps (B, N, F) and (B, P) features to (B, N) logits without the correction."""
         weights = self.weights_of_rules(episode).unsqueeze(-1)
         return (items[..., : weights.shape[1]] @ weights).squeeze(-1)
 
     def forward(self, items: Tensor, episode: Tensor, valid: Tensor) -> Output:
-        """Logits of B pools' items, and the pools' values.
+        """Computes the logits of B pools' items, and the pools' values.
 
         Args:
             items: (B, N, F) item scores first; `names.items`.
@@ -135,7 +135,7 @@ class AcquisitionNetwork(nn.Module):
 
     @staticmethod
     def feature_counts(tensors: Mapping[str, Tensor]) -> dict[str, int]:
-        """Returns how many features of each kind stored weights are made for; empty where they are no such weights."""
+        """Returns the numbers of features that stored weights are made for, or nothing for other weights."""
         try:
             n_scores, (width, n_items) = len(tensors["rule_weights"]), tensors["items.weight"].shape
             n_pool = tensors["value.0.weight"].shape[1] - 2 * width
@@ -145,13 +145,13 @@ class AcquisitionNetwork(nn.Module):
 
     @torch.no_grad()
     def drop_correction(self) -> None:
-        """Leaves the rules' weighted sum."""
+        """Sets the correction to zero, which leaves the rules' weighted sum."""
         self.correction.weight.zero_()
         self.correction.bias.zero_()
 
     @torch.no_grad()
     def average_with(self, rules: AcquisitionNetwork) -> None:
-        """Takes the mean of its own logits and of `rules`', a network of the same context without a correction."""
+        """Averages the logits with those of `rules`, a network of the same context without a correction."""
         self.rule_weights.lerp_(rules.rule_weights, 0.5)
         self.gate.lerp_(rules.gate, 0.5)
         self.correction.weight.mul_(0.5)
@@ -159,6 +159,6 @@ class AcquisitionNetwork(nn.Module):
 
     @torch.no_grad()
     def scale_logits(self, factor: float) -> None:
-        """Multiplies every logit by `factor`, which changes no rank, only how much sampling explores."""
+        """Multiplies every logit by `factor`, which changes no rank but the exploration of sampling."""
         for part in (self.rule_weights, self.gate, self.correction.weight, self.correction.bias):
             part.mul_(factor)

@@ -1,4 +1,4 @@
-"""Why an item is suggested, in plain words."""
+"""Reasons for the suggestion of an item, in plain words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metaal_env.pool.view import PoolView
 
 
 class Part(NamedTuple):
-    """What one feature has to do with an item's score."""
+    """Holds the contribution of one feature to an item's score."""
 
     name: str
     prior: float
@@ -25,31 +25,31 @@ class Part(NamedTuple):
 
 
 def parts(strategy: Strategy, view: PoolView, position: int) -> list[Part]:
-    """One part per feature of the item at `position` of pool 0.
+    """Returns one part per feature of the item at `position` of pool 0.
 
-    For a learned policy they are contributions to its score. Of a hand-written rule, which is its own
-    reason, they say where the item stands out from the pool, in standard deviations.
+    For a learned policy they are contributions to its score. For a hand-written rule they tell by how many standard
+    deviations the item differs from the pool.
     """
     if isinstance(strategy, LearnedStrategy):
-        found = explain(strategy.network, view, position)
+        explanation = explain(strategy.network, view, position)
         return [
-            Part(name, found.prior.get(name, 0.0), correction, found.values[name])
-            for name, correction in found.correction.items()
+            Part(name, explanation.prior.get(name, 0.0), correction, explanation.values[name])
+            for name, correction in explanation.correction.items()
         ]
     scores = standardised_scores(view)[0, position].tolist()
     return [Part(name, value, 0.0, value) for name, value in zip(ITEM_SCORES, scores, strict=True)]
 
 
 def words(part: Part) -> str:
-    """The feature's value in plain words."""
+    """Returns the feature's value in plain words."""
     feature = ITEM_SCORES[part.name] if part.name in ITEM_SCORES else ITEM_FEATURES[part.name]
     return feature.high if part.value >= 0 else feature.low
 
 
 def reasons(strategy: Strategy, view: PoolView, position: int, most: int = 3) -> list[tuple[str, float, str]]:
-    """What speaks most for the item: (feature, weight, plain words), at most `most`, strongest first.
+    """Returns the strongest reasons for the item: at most `most` of (feature, weight, plain words).
 
-    The weights are those of `parts`.
+    The weights are those of `parts`. The strongest reason comes first.
     """
     speaking = [part for part in parts(strategy, view, position) if part.weight > 0]
     told: dict[str, tuple[str, float, str]] = {}
@@ -58,6 +58,6 @@ def reasons(strategy: Strategy, view: PoolView, position: int, most: int = 3) ->
     return list(told.values())[:most]
 
 
-def in_words(found: list[tuple[str, float, str]]) -> str:
-    """One line for a table or a terminal."""
-    return "; ".join(told for _, _, told in found) or "no feature stands out"
+def in_words(given: list[tuple[str, float, str]]) -> str:
+    """Returns the `reasons` for an item as one line for a table or a terminal."""
+    return "; ".join(text for _, _, text in given) or "no feature stands out"

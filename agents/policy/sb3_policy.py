@@ -1,7 +1,7 @@
 """`SetPolicy` plays the acquisition network in stable-baselines3; `LearnedStrategy` plays it as a strategy.
 
-stable-baselines3 declares NumPy arrays and its own base classes where tensors and ours are passed: hence the
-``type: ignore`` of the checker.
+stable-baselines3 declares NumPy arrays and its own base classes where tensors and our classes are passed, hence the
+``type: ignore`` comments.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from metaal_env.runtime.artifacts import (
 )
 
 Observation = dict[str, Tensor]
-"""As `metaal_env.observation.observe` makes it."""
+"""Observation as returned by `metaal_env.observation.observe`."""
 
 
 class SetPolicy(ActorCriticPolicy):
-    """Actor and critic on the environment's observation; labelled items and padding have probability 0.
+    """Computes actions and values from the environment's observation; labelled items have probability 0.
 
     Args:
-        network: keyword arguments of `AcquisitionNetwork`, whose features must be among those of the observation;
+        network: keyword arguments of `AcquisitionNetwork`. Its features must be among those of the observation;
             ``observation="full"`` has all.
 
     Raises:
@@ -74,7 +74,7 @@ class SetPolicy(ActorCriticPolicy):
         return super()._get_constructor_parameters() | {"network": self._network_options}
 
     def run(self, obs: Observation) -> tuple[Categorical, Output]:
-        """The distribution over items, and the network's output."""
+        """Returns the distribution over items, and the network's output."""
         items, pool = (
             _take(obs, key, columns)
             for key, columns in zip(("item_features", "pool_features"), self._columns, strict=True)
@@ -93,7 +93,7 @@ class SetPolicy(ActorCriticPolicy):
     def evaluate_actions(  # type: ignore[override]
         self, obs: Observation | list[Observation], actions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Value, log-probability and entropy, (B,) each; a list holds observations of several shapes."""
+        """Returns value, log-probability and entropy, (B,) each; a list holds observations of several shapes."""
         groups = obs if isinstance(obs, list) else [obs]
         parts, start = [], 0
         for group in groups:
@@ -115,7 +115,7 @@ class SetPolicy(ActorCriticPolicy):
 
 
 def _columns(space: spaces.Space[Any], key: str, wanted: tuple[str, ...]) -> list[int] | None:
-    """Returns where the features that a network takes stand in an observation; None for all of them in order.
+    """Returns the columns of a network's features in an observation; None for all of them in order.
 
     Raises:
         InputError: the observation lacks one of them.
@@ -155,14 +155,14 @@ def _refuse_former_keys(space: spaces.Space[Any]) -> None:
 
 
 def entropy(distribution: Categorical) -> Tensor:
-    """Returns (B,) nats; torch's own turns 0 · −inf at masked items into a clamp with a gradient."""
+    """Returns the (B,) entropy in nats; torch's own clamps 0 · −inf at masked items, which has a gradient."""
     probs = distribution.probs
     logs = distribution.logits.masked_fill(probs == 0, 0.0)
     return -(probs * logs).sum(-1)
 
 
 class LearnedStrategy(Strategy):
-    """A trained acquisition network behind ``score(view)``; greedy where it is asked to select."""
+    """Scores by a trained acquisition network; its selection is greedy."""
 
     grows_with_classes = True
 
@@ -172,22 +172,22 @@ class LearnedStrategy(Strategy):
 
     @torch.no_grad()
     def score(self, view: PoolView) -> Tensor:
-        if next(self.network.parameters()).device != view.device:  # even a move to the same place takes time
+        if next(self.network.parameters()).device != view.device:  # even a move to the same device takes time
             self.network.to(view.device)
         features = extract(view, self.network.names)
         return self.network(features.items, features.episode, view.valid).logits
 
     def save(self, stem: Path, summary: dict[str, Any]) -> None:
-        """Writes ``<stem>.safetensors`` and ``<stem>.json``; `summary` says how it was trained."""
+        """Writes ``<stem>.safetensors`` and ``<stem>.json``; `summary` tells how the policy was trained."""
         config = {"network": self.network.options, "features": self.network.names.to_json()}
         save_artifact(stem, "policy", self.network, config, summary)
 
     @classmethod
     def load(cls, source: str | Path) -> LearnedStrategy:
-        """A policy from a run folder, or from the path of its files without suffix.
+        """Loads a policy from a run folder, or from the path of its files without suffix.
 
         Raises:
-            InputError: missing, damaged or foreign files, or features that are unknown here or out of order.
+            InputError: the files are missing, damaged or foreign, or the features are unknown here or out of order.
         """
         card, tensors = load_artifact(_stem(source), "policy")
         config, subject = card["config"], f"policy={str(source)!r}"
@@ -200,7 +200,7 @@ class LearnedStrategy(Strategy):
 
 
 def policy_fingerprint(source: str | Path) -> str:
-    """Returns the fingerprint of a saved policy, wherever it lies. Raises: `InputError` as `LearnedStrategy.load`."""
+    """Returns the fingerprint of a saved policy, independent of its path. Raises: `InputError` as `load`."""
     return fingerprint(_stem(source), "policy")
 
 

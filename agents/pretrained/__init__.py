@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 SHIPPED = Path(__file__).parent
-"""Folder of the shipped policies; a policy's own folder has its name."""
+"""Folder of the shipped policies; each has a folder of its name."""
 
 
 def shipped_policies() -> dict[str, Path]:
     """Returns name → folder of every policy that ships with the package."""
-    found = (file.parent for file in sorted(SHIPPED.glob("*/policy.json")))
-    return {folder.name: folder for folder in found if (folder / "policy.safetensors").is_file()}
+    folders = (file.parent for file in sorted(SHIPPED.glob("*/policy.json")))
+    return {folder.name: folder for folder in folders if (folder / "policy.safetensors").is_file()}

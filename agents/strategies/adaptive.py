@@ -1,8 +1,8 @@
 """Choosing among strategies while labelling: ALBL (EXP4.P) and Thompson sampling (TAILOR).
 
-Both are functions of the view alone: what each rule would have picked before every label so far is computed
-again from the prefix of the labelled set, so nothing has to be remembered between queries and two equal views
-get equal answers. The cost is the rules' and one adaptation per label so far.
+Both are functions of the view alone. The picks of each rule before every label so far are computed again from the
+prefix of the labelled set. So nothing is kept between queries, and equal views get equal answers. The cost is that of
+the rules and one adaptation per label so far.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ EXPERTS = ("margin", "k_center", "max_herding", "uherding")
 
 @torch.no_grad()
 def history(view: PoolView, strategy: Strategy) -> Iterator[tuple[PoolView, Tensor, PoolView, Tensor]]:
-    """Every step of the episode so far: the view before, the (B,) item, the view after, which took it.
+    """Yields every step of the episode so far: the view before, the (B,) item, the view after, and a (B,) mask.
 
-    The (B,) bool at the end is False in episodes that had fewer labels by then. Initial labels are not steps.
+    The mask is False in episodes with fewer labels. Initial labels are not steps.
     """
     learner, features = learner_of(view, strategy)
     # Labels in order, padding last: every episode's t-th label stands in column t.
@@ -41,8 +41,11 @@ def history(view: PoolView, strategy: Strategy) -> Iterator[tuple[PoolView, Tens
     before = None
     for step in range(first, int(total.max()) + 1 if order.shape[1] else 0):
         prefix = order[:, :step]
-        labelled = torch.zeros_like(view.labelled)
-        labelled = labelled.scatter_reduce(1, prefix.clamp(min=0), prefix >= 0, "amax") if step else labelled
+        # In bytes: CUDA has no maximum of booleans.
+        labelled = torch.zeros_like(view.labelled, dtype=torch.uint8)
+        labelled = labelled.scatter_reduce(
+            1, prefix.clamp(min=0), (prefix >= 0).to(torch.uint8), "amax"
+        ).bool()
         labels = torch.where(labelled, view.labels, -1)
         support_labels = torch.take_along_dim(labels, prefix.clamp(min=0), 1)
         mask = (prefix >= 0) & (support_labels >= 0)
@@ -83,13 +86,13 @@ class Selector(Strategy):
         self.experts = [STRATEGIES[name](seed=seed) for name in experts]
 
     def picks(self, view: PoolView) -> Tensor:
-        """Returns (B, E) the item each rule would label."""
+        """Returns the (B, E) items that the rules would label."""
         return torch.stack([expert.select(view) for expert in self.experts], 1)
 
 
 @STRATEGIES.register("albl")
 class ALBL(Selector):
-    """Active learning by learning (Hsu & Lin 2015): EXP4.P over rules.
+    """Chooses among rules by EXP4.P: active learning by learning (Hsu & Lin 2015).
 
     The item is drawn from q_i = Σ_e p_e 1[e picks i], where p_e = (1 − E p_min) w_e / Σ w + p_min and a
     uniform rule is among the E experts. After a label, w_e grows by the factor
@@ -102,7 +105,7 @@ class ALBL(Selector):
         self.delta = delta
 
     def _advice(self, view: PoolView) -> Tensor:
-        """Returns (B, E, N) the distribution over items that each rule advises, the uniform one last."""
+        """Returns the (B, E, N) distributions over items that the rules advise, the uniform one last."""
         n = view.valid.shape[1]
         hot = torch.nn.functional.one_hot(self.picks(view), n).double()
         uniform = view.selectable / view.selectable.sum(1, keepdim=True).clamp(min=1)
@@ -124,13 +127,13 @@ class ALBL(Selector):
             advice = self._advice(before)
             q = mixture(advice).clamp(min=1e-6)
             index = taken.unsqueeze(1)
-            mine = torch.take_along_dim(q, index, 1)  # (B, 1)
-            drawn = torch.where(real.unsqueeze(1), drawn.scatter(1, index, 1 / mine), drawn)
+            q_taken = torch.take_along_dim(q, index, 1)  # (B, 1)
+            drawn = torch.where(real.unsqueeze(1), drawn.scatter(1, index, 1 / q_taken), drawn)
             hit = (after.logits.argmax(-1) == after.labels).double()
             count = view.selectable.sum(1) + view.labelled.sum(1)
             reward = ((drawn * hit).sum(1) / (count * horizon)).unsqueeze(1)
             chose = torch.take_along_dim(advice, index.unsqueeze(1), 2).squeeze(2)  # (B, E)
-            gain = reward * chose / mine + bonus * (advice / q.unsqueeze(1)).sum(-1)
+            gain = reward * chose / q_taken + bonus * (advice / q.unsqueeze(1)).sum(-1)
             log_w = torch.where(real.unsqueeze(1), log_w + least / 2 * gain, log_w)
         n = view.valid.shape[1]
         gumbel = view.random(lambda rng: rng.gumbel(size=n), self.seed).double()
@@ -139,10 +142,10 @@ class ALBL(Selector):
 
 @STRATEGIES.register("tailor")
 class Tailor(Selector):
-    """Thompson sampling over rules, rewarded for labels of rare classes (Zhang et al. 2023, TAILOR).
+    """Chooses among rules by Thompson sampling, rewarding labels of rare classes (Zhang et al. 2023, TAILOR).
 
-    Each rule has a Beta posterior; a label of a class with c labels before is worth 1 / (c + 1) to every rule
-    that had asked for that item. The rule with the largest draw is followed.
+    Each rule has a Beta posterior. A label of a class with c earlier labels is worth 1 / (c + 1) to every rule that
+    had asked for that item. The rule with the largest draw is followed.
     """
 
     def score(self, view: PoolView) -> Tensor:

@@ -26,13 +26,13 @@ class Strategy(ABC):
         seed: stream of a stochastic strategy's random numbers; deterministic ones ignore it.
 
     Attributes:
-        privileged: True for references that look at hidden labels. They are marked in every table and
-            refused on a user's own pool.
-        stochastic: True when scores depend on random numbers beyond the tie-breaking at a cold start.
-        needs_learner: True when the rule re-adapts the inner learner, so the view must hold one.
-        grows_with_classes: True when time and memory grow with items times classes, beyond the probabilities
-            themselves. Of a user's pool with hundreds of classes fewer items are then scored.
-        diversifies: True when a picked item lowers the scores of those near it even before its label is known.
+        privileged: whether this is a reference that looks at hidden labels. Such strategies are marked in every
+            table and refused on a user's own pool.
+        stochastic: whether scores depend on random numbers beyond those of a cold start.
+        needs_learner: whether the rule re-adapts the inner learner, so that the view must hold one.
+        grows_with_classes: whether time and memory grow with items times classes, beyond the probabilities
+            themselves. In a user's pool with hundreds of classes, fewer items are then scored.
+        diversifies: whether a picked item lowers the scores of nearby items even before its label is known.
             Batches are then plain greedy re-scoring; otherwise `select_batch` penalises redundancy itself.
     """
 
@@ -54,11 +54,11 @@ class Strategy(ABC):
         return masked_scores(self.score(view), view).argmax(1)
 
     def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
-        """Returns (B, size) int64 pool positions to label together, before any of their labels returns.
+        """Returns (B, size) int64 pool positions to label together, before any of their labels is known.
 
-        Greedy: after each pick the item counts as labelled without a class (the learner stays as it is) and
-        the rest are scored again. Rules that look at single items only would pick near-copies, so their
-        scores, scaled to [.05, 1], are multiplied by Π_j (1 − k(i, j)) over the picks j so far (local
+        Picks are greedy: after each one the item counts as labelled without a class, the learner does not change,
+        and the rest are scored again. Rules that look at single items only would pick near-copies. Their scores,
+        scaled to [.05, 1], are therefore multiplied by Π_j (1 − k(i, j)) over the picks j so far (local
         penalisation, González et al. 2016). Positions past the end of a pool are −1.
         """
         picks: list[Tensor] = []
@@ -85,7 +85,7 @@ class Strategy(ABC):
 
 
 class PrivilegedStrategy(Strategy):
-    """A reference that is shown the hidden labels."""
+    """Ranks items with access to the hidden labels; a reference."""
 
     privileged = True
 
@@ -97,7 +97,7 @@ class PrivilegedStrategy(Strategy):
 
     @abstractmethod
     def score_with(self, view: PoolView, oracle: LabelOracle) -> Tensor:
-        """Returns (B, N) scores, given the hidden labels."""
+        """Returns (B, N) scores, higher = label first, given the hidden labels."""
 
     def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
         if oracle is None:
@@ -114,7 +114,7 @@ class PrivilegedStrategy(Strategy):
 
 
 def stack_picks(picks: list[Tensor], view: PoolView) -> Tensor:
-    """Maps (B,) picks one after the other to (B, size); size may be 0."""
+    """Stacks (B,) picks in order to (B, size); size may be 0."""
     return torch.stack(picks, 1) if picks else view.seed.new_empty(len(view), 0)
 
 
@@ -131,14 +131,14 @@ def similarity_to(view: PoolView, pick: Tensor, width: float = HERDING_WIDTH) ->
 
 
 def unlabelled(view: PoolView) -> Tensor:
-    """Returns (B, 1) bool: episodes without any label."""
+    """Returns the (B, 1) mask of episodes without any label."""
     return ~(view.labels >= 0).any(1, keepdim=True)
 
 
 def cold_start(view: PoolView) -> Tensor:
-    """Returns (B, 1) bool: episodes without any label where the predictions are the same for every item.
+    """Returns the (B, 1) mask of episodes without any label in which all predictions are equal.
 
-    metaal's learners predict every class alike there; a user's trained classifier knows more.
+    metaal's learners predict a uniform distribution there, but a user's trained classifier may not.
     """
     cold = unlabelled(view)
     if not bool(cold.any()):
@@ -150,7 +150,7 @@ def cold_start(view: PoolView) -> Tensor:
 
 
 def random_if(nothing: Tensor, scores: Tensor, view: PoolView, stream: int) -> Tensor:
-    """Returns (B, N) scores, replaced by random numbers in the (B, 1) episodes where `nothing` is known."""
+    """Replaces (B, N) scores by random numbers in the (B, 1) episodes where `nothing` is known."""
     if not bool(nothing.any()):
         return scores
     n = view.valid.shape[1]
@@ -158,12 +158,9 @@ def random_if(nothing: Tensor, scores: Tensor, view: PoolView, stream: int) -> T
 
 
 def random_if_cold(scores: Tensor, view: PoolView, stream: int) -> Tensor:
-    """Returns (B, N) scores of the learner's uncertainty, replaced by random numbers at a cold start.
-
-    Uncertainty is constant there; the field starts at random, and so do the rules that know nothing else.
-    """
+    """Replaces (B, N) uncertainty scores by random numbers at a cold start, where uncertainty is constant."""
     return random_if(cold_start(view), scores, view, stream)
 
 
 STRATEGIES: Registry[Callable[..., Strategy]] = Registry("strategy")
-"""Name → constructor; every one takes ``seed`` by keyword."""
+"""Name → constructor, which takes ``seed`` by keyword."""

@@ -1,8 +1,8 @@
 """Batch rules that cluster the candidates: CLUE, DropQuery, cluster-margin.
 
-Asked for one item they degenerate: CLUE, say, takes the item nearest to the pool's weighted mean. A single
-query here is the next pick of the batch that the rest of the budget would buy: clusters are made anew, and those
-that have labels already have had their turn.
+For a single item they would degenerate: CLUE, for example, would take the item nearest to the pool's weighted mean.
+So a single query is the next pick of the batch that the rest of the budget would buy. The clusters are computed anew,
+and those with labels have had their turn.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from metaal_env.pool.view import PoolView
 
 
 def descending_rank(scores: Tensor) -> Tensor:
-    """Returns (B, N) place of each score, 0 for the highest."""
+    """Returns the (B, N) rank of each score, 0 for the highest."""
     return (-scores).argsort(dim=1, stable=True).argsort(dim=1)
 
 
 class Plan(NamedTuple):
-    """How a batch is spread over clusters."""
+    """Describes how a batch is distributed over clusters."""
 
     clusters: Clusters
-    priority: Tensor  # (B, K) which cluster goes first
-    scores: Tensor  # (B, N) which item of a cluster goes first
+    priority: Tensor  # (B, K) the cluster with the highest goes first
+    scores: Tensor  # (B, N) the item of a cluster with the highest goes first
     allowed: Tensor  # (B, N) bool, items that take part; the others come last
 
 
 class ClusterBatch(Strategy):
-    """A rule that clusters the candidates; clusters take turns and give their best item each."""
+    """Clusters the candidates; clusters take turns, and each gives its best item."""
 
     def horizon(self, view: PoolView) -> Tensor:
-        """Returns (B,) size of the batch whose first pick a single query is: the rest of the budget."""
+        """Returns the (B,) size of the batch that a single query starts: the rest of the budget."""
         return torch.minimum(view.budget_left, view.selectable.sum(1)).clamp(min=1)
 
     def plan(self, view: PoolView, size: Tensor) -> Plan:
-        """The plan for (B,) wanted items."""
+        """Returns the plan for batches of (B,) `size` items."""
         raise NotImplementedError
 
     def score(self, view: PoolView) -> Tensor:
@@ -60,7 +60,7 @@ class ClusterBatch(Strategy):
 
 
 def turns(view: PoolView, plan: Plan, taken: Tensor) -> Tensor:
-    """Returns (B, N) double: clusters with fewest of the (B, N) `taken` items first, then by priority, then score."""
+    """Ranks items by fewest (B, N) `taken` items in their cluster, then priority, then score; (B, N) double."""
     asked = cluster_mass(plan.clusters, taken.double())  # (B, K)
     priority = plan.priority.masked_fill(~plan.clusters.real, -torch.inf)
     order = (priority.unsqueeze(1) > priority.unsqueeze(2)).sum(-1).double()  # (B, K), 0 for the first
@@ -74,7 +74,7 @@ def turns(view: PoolView, plan: Plan, taken: Tensor) -> Tensor:
 
 
 def cluster_mass(clusters: Clusters, weight: Tensor) -> Tensor:
-    """Returns (B, K) sum of the (B, N) weights in each cluster."""
+    """Returns the (B, K) sums of the (B, N) weights in each cluster."""
     # Not `scatter_add_`, which adds in no fixed order on a GPU.
     hot = weight.new_zeros(*weight.shape, clusters.real.shape[1])
     return hot.scatter_(2, clusters.assignment.unsqueeze(-1), weight.unsqueeze(-1)).sum(1)
@@ -82,7 +82,7 @@ def cluster_mass(clusters: Clusters, weight: Tensor) -> Tensor:
 
 @STRATEGIES.register("clue")
 class Clue(ClusterBatch):
-    """Uncertainty-weighted k-means; the item nearest to each centre (Prabhu et al. 2021, CLUE).
+    """Labels the items nearest to the centres of an uncertainty-weighted k-means (Prabhu et al. 2021, CLUE).
 
     Candidates are weighted by their entropy and clustered into as many clusters as items are wanted; the
     cluster with the most entropy goes first. Cost O(b·N·(C + D)).
@@ -90,7 +90,7 @@ class Clue(ClusterBatch):
 
     def plan(self, view: PoolView, size: Tensor) -> Plan:
         weight = rules.entropy(view) * view.selectable
-        # Where nothing is uncertain every candidate counts alike.
+        # Where nothing is uncertain, all candidates count equally.
         certain = weight.sum(1, keepdim=True) <= 1e-12
         weight = torch.where(certain, view.selectable.to(weight.dtype), weight)
         clusters = k_means(view.embeddings, weight, size)
@@ -99,13 +99,12 @@ class Clue(ClusterBatch):
 
 @STRATEGIES.register("dropquery")
 class DropQuery(ClusterBatch):
-    """Cluster the items whose prediction flips when features are dropped (Gupte et al. 2024, DropQuery).
+    """Clusters the items with predictions that flip when features are dropped (Gupte et al. 2024, DropQuery).
 
-    `samples` predictions with features dropped at `rate`; candidates where more than half disagree with the
-    full prediction are clustered, and the item nearest to each centre is taken. With fewer of them than
-    wanted, those with most disagreement fill up. A quarter of the features is dropped, not the paper's .75,
-    which leaves too little of small embeddings (`benchmarks/strategies/strategy_choices.py`). Cost: `samples`·N
-    predictions and the k-means.
+    Makes `samples` predictions with features dropped at `rate`. Candidates where more than half of these disagree with
+    the full prediction are clustered, and the item nearest to each centre is taken. If there are too few of them, the
+    candidates with most disagreement follow. The rate is lower than the paper's .75, which leaves too little of small
+    embeddings (`benchmarks/strategies/strategy_choices.py`). Cost: `samples`·N predictions and the k-means.
     """
 
     stochastic = True
@@ -125,15 +124,15 @@ class DropQuery(ClusterBatch):
         return Plan(clusters, cluster_mass(clusters, weight), -clusters.sq_dist, flipped)
 
     def disagreement(self, view: PoolView) -> Tensor:
-        """Returns (B, N) share of the perturbed predictions that name another class."""
+        """Returns the (B, N) share of the perturbed predictions that name another class."""
         learner, features = learner_of(view, self)
         assert view.adapted is not None  # comes with the learner
         n, size = features.shape[1], features[0, 0].numel()
         guess = view.logits.argmax(-1)
         weight = (view.valid / view.valid.sum(1, keepdim=True).clamp(min=1)).to(features.dtype)
         mean = torch.einsum("bn,bnf->bf", weight, features.flatten(2)).view(len(view), 1, *features.shape[2:])
-        # Dropped features take the pool's mean: a zero means nothing to a learner of distances. The others
-        # are stretched so that items stay as far from the mean as they were.
+        # Dropped features take the pool's mean, because zero has no meaning for a learner of distances. The
+        # others are stretched so that items keep their distance from the mean.
         centred = (features - mean) / (1 - self.rate) ** 0.5
         wrong = torch.zeros_like(features.flatten(2)[..., 0])
         for sample in range(self.samples):
@@ -145,11 +144,11 @@ class DropQuery(ClusterBatch):
 
 @STRATEGIES.register("cluster_margin")
 class ClusterMargin(ClusterBatch):
-    """The most uncertain items, spread over clusters (Citovsky et al. 2021, alg. 2).
+    """Labels the most uncertain items, distributed over clusters (Citovsky et al. 2021, alg. 2).
 
-    The `excess` × b items of smallest margin are the candidates; clusters take turns, those with fewest
-    candidates first. The pool is clustered by k-means with two clusters per class
-    instead of agglomeratively, which would be cubic. Cost O(K·N·(C + D)).
+    The `excess` × b items of smallest margin are the candidates. Clusters take turns, those with fewest candidates
+    first. The pool is clustered by k-means with two clusters per class instead of agglomeratively, which would be
+    cubic. Cost O(K·N·(C + D)).
     """
 
     def __init__(self, *, excess: float = 2.0, seed: int = 0):
@@ -157,7 +156,7 @@ class ClusterMargin(ClusterBatch):
         self.excess = excess
 
     def horizon(self, view: PoolView) -> Tensor:
-        """Five: over a long horizon most candidates are not uncertain at all."""
+        """Returns at most five, because over a longer horizon most candidates would not be uncertain."""
         return super().horizon(view).clamp(max=5)
 
     def plan(self, view: PoolView, size: Tensor) -> Plan:

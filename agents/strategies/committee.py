@@ -1,7 +1,7 @@
 """Query by committee: heads of the inner learner adapted to bootstrap samples of the labels.
 
-All members of all episodes adapt as one batch of B·M supports. Without labels these rules start at random. Cost: M
-adaptations and M·N predictions.
+All members of all episodes adapt as one batch of B·M supports. Without labels these rules start at random.
+Cost: M adaptations and M·N predictions.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from metaal_env.pool.view import PoolView
 def committee_probs(view: PoolView, strategy: Committee) -> Tensor:
     """Returns (B, M, N, K) class probabilities of learners adapted to resampled labels, guesses and features.
 
-    Labels are drawn with replacement within each class: a plain bootstrap (Breiman 1996) of a handful of
-    labels loses whole classes, and the committee then disagrees most about what is known best. Each member
-    guesses one random item for every class without a label, a prior of its own: a bootstrap alone has no
-    uncertainty where there are no data (Osband et al. 2018, arXiv 1806.03335), so members would agree on
-    everything that belongs to no class seen so far. Each keeps a random share of the features, scaled up to
-    keep distances (random patches, Louppe & Geurts 2012), so that classes of one label vary too.
+    Labels are drawn with replacement within each class. A plain bootstrap (Breiman 1996) of a few labels would lose
+    whole classes, and the committee would disagree most about the best known ones. Each member guesses one random item
+    for every class without a label, as its own prior. A bootstrap alone has no uncertainty without data (Osband et al.
+    2018, arXiv 1806.03335), so members would agree on all items of unseen classes. Each member keeps a random share of
+    the features, scaled up to keep distances (random patches, Louppe & Geurts 2012), so that classes with one label
+    vary too.
     """
     learner, features = learner_of(view, strategy)
     items, labels, mask = support(view, features)
@@ -66,44 +66,44 @@ def guesses(view: PoolView, members: int, stream: int) -> tuple[Tensor, Tensor]:
     passed = view.selectable.cumsum(1)  # (B, N)
     nth = (draw * passed[:, -1:].unsqueeze(1)).long() + 1
     item = torch.searchsorted(passed, nth.flatten(1)).view(nth.shape)
-    open_ = view.selectable.any(1, keepdim=True)
-    return torch.where(open_.unsqueeze(1), item, 0), ~view.seen & view.class_mask & open_
+    left = view.selectable.any(1, keepdim=True)
+    return torch.where(left.unsqueeze(1), item, 0), ~view.seen & view.class_mask & left
 
 
 def stratified_bootstrap(view: PoolView, labels: Tensor, mask: Tensor, members: int, stream: int) -> Tensor:
-    """Returns (B, M, S) for every label one of its class, drawn with replacement, by support position."""
+    """Draws for every label one of its class with replacement, and returns (B, M, S) support positions."""
     s = mask.shape[1]
     # Draws are laid out label by label, so that padding of the support changes none of them.
     draw = view.random(lambda rng: rng.random((s, members)), stream).transpose(1, 2)  # (B, M, S)
     same = (labels.unsqueeze(1) == labels.unsqueeze(2)) & mask.unsqueeze(1) & mask.unsqueeze(2)  # (B, S, S)
     count = same.sum(-1)  # (B, S)
     members_first = torch.argsort((~same).long(), dim=-1, stable=True)  # (B, S, S) own class first
-    place = torch.minimum((draw * count.unsqueeze(1)).long(), (count - 1).clamp(min=0).unsqueeze(1))
-    return torch.take_along_dim(members_first, place.transpose(1, 2), 2).transpose(1, 2)
+    nth = torch.minimum((draw * count.unsqueeze(1)).long(), (count - 1).clamp(min=0).unsqueeze(1))
+    return torch.take_along_dim(members_first, nth.transpose(1, 2), 2).transpose(1, 2)
 
 
 def vote_entropy(probs: Tensor) -> Tensor:
-    """Maps (B, M, N, K) to (B, N) entropy of the members' votes in nats (Dagan & Engelson 1995)."""
+    """Computes the (B, N) entropy of the votes of (B, M, N, K) members in nats (Dagan & Engelson 1995)."""
     return rules.entropy_of(_votes(probs))
 
 
 def variation_ratios(probs: Tensor) -> Tensor:
-    """Maps (B, M, N, K) to (B, N) share of members that vote against the majority (Freeman 1965)."""
+    """Computes the (B, N) share of (B, M, N, K) members that vote against the majority (Freeman 1965)."""
     return 1 - _votes(probs).amax(-1)
 
 
 def mutual_information(probs: Tensor) -> Tensor:
-    """Maps (B, M, N, K) to (B, N) H[mean p] − mean H[p]: BALD, the members' mean KL from their consensus."""
+    """Computes (B, N) H[mean p] − mean H[p] of (B, M, N, K) members: BALD, their mean KL from the consensus."""
     return (rules.entropy_of(probs.mean(1)) - rules.entropy_of(probs).mean(1)).clamp(min=0)
 
 
 def _votes(probs: Tensor) -> Tensor:
-    """Returns (B, N, K) share of members whose likeliest class it is."""
+    """Returns the (B, N, K) share of members that vote for each class."""
     return torch.nn.functional.one_hot(probs.argmax(-1), probs.shape[-1]).to(probs.dtype).mean(1)
 
 
 class Committee(Strategy):
-    """A disagreement measure over `members` bootstrapped learners.
+    """Scores by the disagreement of `members` bootstrapped learners.
 
     Args:
         members: size of the committee.
@@ -119,7 +119,7 @@ class Committee(Strategy):
         self.members, self.feature_share, self.guess = members, feature_share, guess
 
     def disagreement(self, probs: Tensor) -> Tensor:
-        """Maps (B, M, N, K) members' probabilities to (B, N)."""
+        """Maps (B, M, N, K) members' probabilities to (B, N) disagreements."""
         raise NotImplementedError
 
     def score(self, view: PoolView) -> Tensor:
@@ -129,7 +129,7 @@ class Committee(Strategy):
 
 @STRATEGIES.register("vote_entropy")
 class VoteEntropy(Committee):
-    """Entropy of the committee's votes (Dagan & Engelson 1995); equal votes go to the larger BALD score."""
+    """Scores by the entropy of the committee's votes (Dagan & Engelson 1995); ties go to the larger BALD score."""
 
     def disagreement(self, probs: Tensor) -> Tensor:
         return vote_entropy(probs) + _tie_break(probs)
@@ -137,20 +137,20 @@ class VoteEntropy(Committee):
 
 @STRATEGIES.register("variation_ratios")
 class VariationRatios(Committee):
-    """1 − share of the modal vote (Beluch et al. 2018); equal votes go to the larger BALD score."""
+    """Scores by 1 − share of the modal vote (Beluch et al. 2018); ties go to the larger BALD score."""
 
     def disagreement(self, probs: Tensor) -> Tensor:
         return variation_ratios(probs) + _tie_break(probs)
 
 
 def _tie_break(probs: Tensor) -> Tensor:
-    """Smaller than the least difference between two vote counts, and ordered by BALD."""
+    """Returns numbers in the order of BALD, smaller than any difference between two vote counts."""
     return 1e-3 * mutual_information(probs)
 
 
 @STRATEGIES.register("consensus_kl")
 class ConsensusKL(Committee):
-    """Returns (1/M) Σ_m KL(p_m ‖ mean p) (McCallum & Nigam 1998), computed from the divergences themselves."""
+    """Scores by (1/M) Σ_m KL(p_m ‖ mean p) (McCallum & Nigam 1998), computed from the divergences themselves."""
 
     def disagreement(self, probs: Tensor) -> Tensor:
         consensus = probs.mean(1, keepdim=True)
@@ -159,7 +159,7 @@ class ConsensusKL(Committee):
 
 @STRATEGIES.register("bald")
 class BALD(Committee):
-    """H[mean p] − mean H[p]: information that the label carries about the learner (Houlsby et al. 2011)."""
+    """Scores by H[mean p] − mean H[p], the label's information about the learner (Houlsby et al. 2011)."""
 
     def disagreement(self, probs: Tensor) -> Tensor:
         return mutual_information(probs)
@@ -167,7 +167,7 @@ class BALD(Committee):
 
 @STRATEGIES.register("batch_bald")
 class BatchBALD(BALD):
-    """Joint mutual information of a batch (Kirsch et al. 2019); a single pick is BALD.
+    """Scores by the joint mutual information of a batch (Kirsch et al. 2019); a single pick is BALD.
 
     The joint label distribution of the picks is exact up to `configurations` combinations and sampled beyond.
     Cost per pick O(N·M·K·configurations).
@@ -207,13 +207,13 @@ class BatchBALD(BALD):
 
 
 def batch_mutual_information(joint: Tensor, weight: Tensor, probs: Tensor, conditional: Tensor) -> Tensor:
-    """Returns (B, N) joint entropy of the picks and each item, less the item's conditional entropy.
+    """Returns the (B, N) joint entropy of the picks and each item, less the item's conditional entropy.
 
-    The picks' own conditional entropy is the same for every item and left out.
+    The picks' own conditional entropy is the same for every item and is left out.
 
     Args:
         joint: (B, J, M) probability of label combination j of the picks under member m.
-        weight: (B, J) how much each combination counts: its probability, or 1/J when sampled from it.
+        weight: (B, J) weight of each combination: its probability, or 1/J when it was sampled.
         probs: (B, M, N, K).
         conditional: (B, N) mean entropy of the members.
     """

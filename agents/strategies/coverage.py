@@ -14,10 +14,10 @@ from metaal_env.pool.view import PoolView
 
 @STRATEGIES.register("probcover")
 class ProbCover(Strategy):
-    """The item whose ball covers most items not covered yet (Yehuda et al. 2022, alg. 1).
+    """Labels the item with a ball that covers most items not covered yet (Yehuda et al. 2022, alg. 1).
 
-    The radius is the largest quantile of the pool's distances at which 95 % of the balls are pure under
-    k-means. Equal counts, which are the rule, go to the larger MaxHerding gain. Cost O(N·L).
+    The radius is the largest quantile of the pool's distances at which a share `purity` of the balls is pure under
+    k-means. Equal counts, which are frequent, go to the larger MaxHerding gain. Cost O(N·L).
     """
 
     diversifies = True
@@ -33,7 +33,7 @@ class ProbCover(Strategy):
 
 @STRATEGIES.register("dcom")
 class DCoM(Strategy):
-    """S · margin + (1 − S) · new coverage, where S grows with the coverage c (Mishal & Weinshall 2024).
+    """Scores by S · margin + (1 − S) · new coverage; S grows with the coverage c (Mishal & Weinshall 2024).
 
     S = (1 + e^{−k(1−a)}) / (1 + e^{−k(c−a)}) with a = .9, k = 30 (arXiv 2407.01804). Both terms are
     relative to their largest value in the pool; the radius is ProbCover's. Cost as ProbCover.

@@ -1,4 +1,4 @@
-"""Diversity: spread the labels over the clusters of the pool, whatever the learner thinks."""
+"""Diversity: distributes the labels over the clusters of the pool, independent of the learner's predictions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from metaal_env.pool.view import PoolView
 
 @STRATEGIES.register("k_center")
 class KCenter(Strategy):
-    """Farthest-first traversal: the distance to the nearest labelled item (Sener & Savarese 2018, alg. 1).
+    """Scores by the distance to the nearest labelled item: farthest-first traversal (Sener & Savarese 2018, alg. 1).
 
-    Without labels it starts at the item nearest to the pool's mean, the only start that needs no chance and
-    is no outlier. Cost O(N·S·D).
+    Without labels it starts at the item nearest to the pool's mean, which is deterministic and no outlier.
+    Cost O(N·S·D).
     """
 
     diversifies = True
@@ -30,7 +30,7 @@ class KCenter(Strategy):
 
 
 def total_labels(view: PoolView) -> tuple[int, ...]:
-    """Returns B numbers of labels at the end of the episode: those there are and those still to buy."""
+    """Returns the B numbers of labels at the end of the episode: present and still to buy."""
     return tuple((view.labelled.sum(1) + view.budget_left).tolist())
 
 
@@ -48,10 +48,10 @@ def _label_mixture(view: PoolView, clusters: tuple[int, ...]) -> tuple[Clusters,
 
 @STRATEGIES.register("k_means_centers")
 class KMeansCenters(Strategy):
-    """The item nearest to the centre of the largest cluster without a label.
+    """Labels the item nearest to the centre of the largest cluster without a label.
 
-    One cluster per label of the whole episode, so the centres stay while they are used up (Bae et al. 2024,
-    arXiv 2311.02879). Cost O(T·N·(C + D)) with T labels and C ≤ 128 starts.
+    There is one cluster per label of the whole episode, so the centres do not change as they are used up (Bae et al.
+    2024, arXiv 2311.02879). Cost O(T·N·(C + D)) with T labels and C ≤ 128 starts.
     """
 
     diversifies = True
@@ -63,9 +63,9 @@ class KMeansCenters(Strategy):
 
 @STRATEGIES.register("gmm_centers")
 class GMMCenters(Strategy):
-    """The likeliest item of the largest mixture component without a label (Bae et al. 2024, 2311.02879).
+    """Labels the likeliest item of the largest mixture component without a label (Bae et al. 2024, 2311.02879).
 
-    One spherical Gaussian per label of the whole episode. Cost O(T·N·D) per EM iteration.
+    There is one spherical Gaussian per label of the whole episode. Cost O(T·N·D) per EM iteration.
     """
 
     diversifies = True
@@ -77,11 +77,10 @@ class GMMCenters(Strategy):
 
 @STRATEGIES.register("typiclust")
 class TypiClust(Strategy):
-    """The most typical item of the largest cluster without a label (Hacohen et al. 2022, alg. 1).
+    """Labels the most typical item of the largest cluster without a label (Hacohen et al. 2022, alg. 1).
 
-    One cluster more than there are labels; typicality is the inverse mean distance to the 20 nearest
-    neighbours in the cluster. When every cluster has a label, those with the fewest go first. Cost
-    O(S·N·(C + D) + N·L).
+    There is one cluster more than labels. Typicality is the inverse mean distance to the 20 nearest neighbours in the
+    cluster. When every cluster has a label, those with the fewest go first. Cost O(S·N·(C + D) + N·L).
     """
 
     diversifies = True
@@ -95,9 +94,9 @@ class TypiClust(Strategy):
 
 @STRATEGIES.register("information_density")
 class InformationDensity(Strategy):
-    """Entropy × (mean similarity to the pool)^β (Settles & Craven 2008), Gaussian similarity, β = 1.
+    """Scores by entropy × (mean similarity to the pool)^β (Settles & Craven 2008), Gaussian similarity, β = 1.
 
-    Without labels the entropy is constant and the densest item goes first. Cost O(N·L).
+    Without labels the entropy is constant, so the densest item goes first. Cost O(N·L).
     """
 
     def __init__(self, *, beta: float = 1.0, width: float = rules.HERDING_WIDTH, seed: int = 0):
@@ -110,17 +109,16 @@ class InformationDensity(Strategy):
 
 @STRATEGIES.register("discriminative")
 class DiscriminativeAL(Strategy):
-    """The probability of being unlabelled under a logistic regression of labelled against unlabelled.
+    """Scores by the probability of being unlabelled under a logistic regression of labelled against unlabelled.
 
-    Gissin & Shalev-Shwartz 2019 (arXiv 1907.06347). Features are in units of the pool's root mean squared
-    distance; the loss is summed over items plus ‖w‖² / (2C). Newton's method in the span of the data; cost
-    O(N·m² + m³) per iteration with m = min(N, D). Without labels nothing tells the items apart: the most
-    central goes first.
+    Gissin & Shalev-Shwartz 2019 (arXiv 1907.06347). Features are in units of the pool's root mean squared distance.
+    The loss is summed over items plus ‖w‖² / (2C). It is minimised by Newton's method in the span of the data, at
+    cost O(N·m² + m³) per iteration with m = min(N, D). Without labels the most central item goes first.
 
     Args:
         c: inverse regularisation.
         iterations: most Newton steps.
-        tolerance: decrease of the loss, relative, below which they end.
+        tolerance: relative decrease of the loss below which the iteration ends.
     """
 
     diversifies = True
@@ -140,7 +138,7 @@ class DiscriminativeAL(Strategy):
 def span(view: PoolView) -> Tensor:
     """Returns (B, N, m) double coordinates of the pool, m = min(N, D), in units of its root mean squared distance.
 
-    Inner products are those of the embeddings around the pool's mean; what is linear in them need not know.
+    Their inner products are those of the embeddings around the pool's mean, which suffices for linear models.
     """
     weight = view.valid.double() / view.valid.sum(1, keepdim=True).clamp(min=1)
     mean = torch.einsum("bn,bnd->bd", weight, view.embeddings.double())
@@ -155,9 +153,12 @@ def span(view: PoolView) -> Tensor:
 def logistic_regression(
     x: Tensor, target: Tensor, mask: Tensor, c: float, iterations: int, tolerance: float
 ) -> Tensor:
-    """Returns (B, N) fitted logits of a regularised logistic regression of (B, N) `target` on (B, N, m) `x`.
+    """Fits a regularised logistic regression of (B, N) `target` on (B, N, m) `x` and returns its (B, N) logits.
 
-    Damped Newton from the intercept alone: a step is halved, per episode, until the loss falls.
+    It runs damped Newton from the intercept alone. A step is halved, per episode, until the loss falls.
+
+    `metaal_env.learners.linear.Logistic` solves another problem: several classes, in the dual of a few labelled items,
+    differentiable, with a fixed number of steps.
     """
     x = torch.nn.functional.pad(x, (0, 1), value=1.0).mul_(mask.unsqueeze(-1))
     m = x.shape[2]
@@ -166,7 +167,7 @@ def logistic_regression(
     w = x.new_zeros(len(x), m)
     positive = (target * mask).sum(1)
     w[:, -1] = ((positive + 0.5) / (mask.sum(1) - positive + 0.5)).log()
-    # The Hessian, most of the cost, only directs the step: single precision, in memory that is kept.
+    # The Hessian, most of the cost, only directs the step, so single precision in reused memory suffices.
     single = x.float()
     scaled = torch.empty_like(single)
 
@@ -183,11 +184,11 @@ def logistic_regression(
         torch.mul(single, curvature.float().unsqueeze(-1), out=scaled)
         hessian = (scaled.transpose(1, 2) @ single).to(x.dtype) + torch.diag(ridge)
         step = torch.linalg.solve(hessian, gradient)
-        # Half the Newton decrement is about what is left to gain; an episode that is done stays as it is.
-        open_ = (gradient * step).sum(1, keepdim=True) > tolerance * current.unsqueeze(1)
-        if not bool(open_.any()):
+        # Half the Newton decrement is about the remaining gain; converged episodes do not change.
+        active = (gradient * step).sum(1, keepdim=True) > tolerance * current.unsqueeze(1)
+        if not bool(active.any()):
             break
-        step = torch.where(open_, step, 0.0)
+        step = torch.where(active, step, 0.0)
         for halving in range(6):
             moved = w - step * 0.5**halving
             new = loss(moved)
@@ -195,6 +196,6 @@ def logistic_regression(
             w = torch.where(better.unsqueeze(1), moved, w)
             step = torch.where(better.unsqueeze(1), 0.0, step)
             current = torch.where(better, new, current)
-            if bool((better | ~open_.squeeze(1)).all()):
+            if bool((better | ~active.squeeze(1)).all()):
                 break
     return torch.einsum("bnm,bm->bn", x, w)

@@ -1,6 +1,6 @@
-"""Expected change: what a label would do to the learner, averaged over the labels it may turn out to be.
+"""Expected change: the effect of a label on the learner, averaged over the possible labels.
 
-All candidates × all labels in one batched look-ahead, in chunks of bounded memory (see `lookahead.py`).
+The look-ahead over all candidates and labels is batched, in chunks of bounded memory (see `lookahead.py`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from metaal_env.pool.view import PoolView
 
 
 class ExpectedRisk(Strategy):
-    """−Σ_y p(y|x) Σ_j loss(p_{+(x, y)}(·|x_j)) over the unlabelled items j (Roy & McCallum 2001).
+    """Scores by −Σ_y p(y|x) Σ_j loss(p_{+(x, y)}(·|x_j)) over the unlabelled items j (Roy & McCallum 2001).
 
-    Cost O(N·K·N) elementary operations with a prototypical learner, N·K adaptations and predictions of the
-    pool otherwise. Pools beyond `geometry.MAX_LANDMARKS` are judged on their landmarks.
+    Cost O(N·K·N) elementary operations with a prototypical learner, else N·K adaptations and predictions of the
+    pool. Pools beyond `distances.MAX_LANDMARKS` are judged on their landmarks.
 
     Args:
-        exact: use the closed form where the learner has one; False re-adapts always (for comparison).
+        exact: whether to use the closed form where the learner has one; False always re-adapts, for comparison.
     """
 
     needs_learner = True
@@ -49,7 +49,7 @@ class ExpectedRisk(Strategy):
         return -(view.probs * risk).sum(-1)
 
     def _weight(self, view: PoolView) -> Tensor:
-        """Returns (B, E) which landmarks count: unlabelled real ones, summing to one."""
+        """Returns the (B, E) weights of the landmarks: equal for unlabelled real ones, with sum one."""
         weight = view.geometry.at_landmarks(view.selectable).to(view.embeddings.dtype)
         return weight / weight.sum(1, keepdim=True).clamp(min=1)
 
@@ -89,9 +89,9 @@ class ExpectedRisk(Strategy):
 
 
 def entropy_after(gap: Tensor, others: Tensor) -> Tensor:
-    """Entropy once class y has the log-odds `gap` against the others, whose own entropy is `others`.
+    """Computes the entropy when class y has the log-odds `gap` against the others, which have entropy `others`.
 
-    The chain rule: H = H_binary(q) + (1 − q) H_others with q = p(y).
+    By the chain rule, H = H_binary(q) + (1 − q) H_others with q = p(y).
     """
     q, rest = torch.sigmoid(gap), torch.sigmoid(-gap)
     return torch.special.entr(q) + torch.special.entr(rest) + rest * others
@@ -99,24 +99,24 @@ def entropy_after(gap: Tensor, others: Tensor) -> Tensor:
 
 @STRATEGIES.register("eer_error")
 class ExpectedErrorReduction(ExpectedRisk):
-    """Expected 0/1 error of the pool after the label (Roy & McCallum 2001): loss 1 − max_c p(c)."""
+    """Minimises the pool's expected 0/1 error after the label (Roy & McCallum 2001): loss 1 − max_c p(c)."""
 
     loss = "error"
 
 
 @STRATEGIES.register("eer_log_loss")
 class ExpectedLogLossReduction(ExpectedRisk):
-    """Expected log-loss of the pool after the label (Roy & McCallum 2001): loss H[p]."""
+    """Minimises the pool's expected log-loss after the label (Roy & McCallum 2001): loss H[p]."""
 
     loss = "entropy"
 
 
 @STRATEGIES.register("entropy_reduction")
 class ExpectedEntropyReduction(Strategy):
-    """H[p(·|x)] − Σ_y p(y|x) H[p_{+(x, y)}(·|x)]: how much the label would settle the item itself.
+    """Scores by H[p(·|x)] − Σ_y p(y|x) H[p_{+(x, y)}(·|x)], the item's own drop in entropy by its label.
 
-    An item whose class stays in doubt even with its own label is noise, not knowledge to be won (the gap
-    between total and remaining entropy, cf. Roy & McCallum 2001). Cost: N·K adaptations.
+    An item that stays in doubt even with its own label is noise, from which nothing can be learned (cf. Roy &
+    McCallum 2001). Cost: N·K adaptations.
     """
 
     needs_learner = True
@@ -147,10 +147,10 @@ class ExpectedEntropyReduction(Strategy):
 
 @STRATEGIES.register("model_change")
 class ExpectedModelChange(Strategy):
-    """Σ_y p(y|x) ‖θ_{+(x, y)} − θ‖² over the adapted weights (Settles & Craven 2008; Freytag et al. 2014).
+    """Scores by Σ_y p(y|x) ‖θ_{+(x, y)} − θ‖² over adapted weights (Settles & Craven 2008; Freytag et al. 2014).
 
-    A class without a label has no prototype yet; it counts as the pool's mean embedding, so that a first
-    label moves it from there. Cost: N·K adaptations, no prediction; O(N·K) with a prototypical learner.
+    The prototype of a class without a label is taken to be the pool's mean embedding, from which a first label moves
+    it. Cost: N·K adaptations and no prediction, or O(N·K) with a prototypical learner.
     """
 
     needs_learner = True
@@ -167,7 +167,7 @@ class ExpectedModelChange(Strategy):
 
     @staticmethod
     def _exact(view: PoolView, columns: Columns) -> Tensor:
-        """A label moves one prototype by λ(h − p) and one bias: (B, N, K) squared changes."""
+        """Returns (B, N, K) squared changes: a label moves one prototype by λ(h − p), and one bias."""
         seen = (columns.counts > 0).unsqueeze(1)
         gap = torch.where(seen, columns.candidate_to_prototype, view.geometry.centre_sq_dist.unsqueeze(-1))
         return columns.share.square().unsqueeze(1) * gap + columns.bias_change.square().unsqueeze(1)
@@ -188,8 +188,8 @@ class ExpectedModelChange(Strategy):
 
     @staticmethod
     def _weights(view: PoolView, adapted: dict[str, Tensor], copies: int) -> dict[str, Tensor]:
-        """Name → (B, copies, …) adapted weights, (B, …) for one copy; label-less prototypes filled in."""
-        found = {}
+        """Returns name → (B, copies, …) adapted weights, or (B, …) for one copy, with label-less prototypes set."""
+        weights = {}
         for name, value in adapted.items():
             if name == "counts" or not value.is_floating_point():
                 continue
@@ -198,15 +198,15 @@ class ExpectedModelChange(Strategy):
                 mean = torch.einsum("bn,bnd->bd", weight.to(value.dtype), view.embeddings)
                 empty = (adapted["counts"] == 0).unsqueeze(-1)
                 value = torch.where(empty, tile(mean, copies).unsqueeze(1), value)
-            found[name] = (
+            weights[name] = (
                 value if copies == 1 and len(value) == len(view) else value.unflatten(0, (len(view), -1))
             )
-        return found
+        return weights
 
 
 @STRATEGIES.register("gradient_length")
 class ExpectedGradientLength(Strategy):
-    """Σ_y p(y|x) ‖∇_W ℓ(x, y)‖ of a linear softmax head W (Settles & Craven 2008, EGL).
+    """Scores by Σ_y p(y|x) ‖∇_W ℓ(x, y)‖ of a linear softmax head W (Settles & Craven 2008, EGL).
 
     The gradient is (p − e_y) ⊗ [h; 1], so its expected length is √(‖h‖² + 1) Σ_y p(y) ‖p − e_y‖ with h in
     units of the pool's root mean squared distance around its mean. Cost O(N·(D + K)).

@@ -1,6 +1,6 @@
-"""Herding: label the item that adds most to the kernel coverage of the pool. Strongest at low budget.
+"""Herding: labels the item that adds most to the kernel coverage of the pool. Strongest at low budget.
 
-Every cost is O(N·L) per query with L landmarks (all items up to `geometry.MAX_LANDMARKS`).
+Every cost is O(N·L) per query with L landmarks (all items up to `distances.MAX_LANDMARKS`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from metaal_env.pool.view import PoolView
 
 @STRATEGIES.register("max_herding")
 class MaxHerding(Strategy):
-    """mean_l max(k(i, l) − max_{j labelled} k(j, l), 0) (MaxHerding, Bae et al. 2024, arXiv 2407.12212).
+    """Scores by mean_l max(k(i, l) − max_{j labelled} k(j, l), 0) (MaxHerding, Bae et al. 2024, 2407.12212).
 
     Args:
         width: squared kernel radius, relative to the pool's mean squared distance, so that one value serves
@@ -33,7 +33,7 @@ class MaxHerding(Strategy):
 
 @STRATEGIES.register("uherding")
 class UHerding(Strategy):
-    """Uncertainty-weighted coverage with a radius that shrinks as labels come (Bae et al. 2025, 2412.20644).
+    """Scores by uncertainty-weighted coverage with a radius that shrinks with labels (Bae et al. 2025, 2412.20644).
 
     mean_l u(l) · max(k(i, l) − max_{j labelled} k(j, l), 0); see `rules.uherding_gain`.
     """

@@ -14,12 +14,11 @@ from metaal_env.pool.view import PoolView
 
 @STRATEGIES.register("badge")
 class Badge(Strategy):
-    """k-means++ over gradient embeddings g = (p − e_ŷ) ⊗ h (Ash et al. 2020, alg. 1).
+    """Runs k-means++ over gradient embeddings g = (p − e_ŷ) ⊗ h (Ash et al. 2020, alg. 1, BADGE).
 
     The first pick has the largest ‖g‖² = ‖p − e_ŷ‖² ‖h‖²; the others are drawn with probability ∝ the squared
-    distance to the nearest picked g. h is taken around the pool's mean: the origin of a raw embedding means
-    nothing. Distances come from ⟨g_i, g_j⟩ = ⟨q_i, q_j⟩ ⟨h_i, h_j⟩, so g is never formed. Cost
-    O(N·(D + K)) per pick.
+    distance to the nearest picked g. h is taken around the pool's mean, because the origin of a raw embedding has no
+    meaning. Distances come from ⟨g_i, g_j⟩ = ⟨q_i, q_j⟩ ⟨h_i, h_j⟩, so g is never formed. Cost O(N·(D + K)) per pick.
     """
 
     def score(self, view: PoolView) -> Tensor:
@@ -28,7 +27,7 @@ class Badge(Strategy):
 
     @staticmethod
     def _factors(view: PoolView) -> tuple[Tensor, Tensor]:
-        """The (B, N, K) residuals p − e_ŷ and the (B, N, D) centred embeddings."""
+        """Returns the (B, N, K) residuals p − e_ŷ and the (B, N, D) centred embeddings."""
         hot = torch.nn.functional.one_hot(view.probs.argmax(-1), view.probs.shape[-1])
         weight = (view.valid / view.valid.sum(1, keepdim=True).clamp(min=1)).to(view.embeddings.dtype)
         mean = torch.einsum("bn,bnd->bd", weight, view.embeddings)
@@ -96,9 +95,9 @@ class Falcun(Strategy):
 
 @STRATEGIES.register("tcm")
 class TCM(Strategy):
-    """TypiClust first, margin once there is something to be uncertain about (Doucet et al. 2024, TCM).
+    """Starts with TypiClust and changes to margin after some labels (Doucet et al. 2024, TCM).
 
-    Switches at `switch` labels per class of the task. Cost that of the rule in use.
+    The change comes at `switch` labels per class of the task. The cost is that of the rule in use.
     """
 
     diversifies = False

@@ -16,7 +16,7 @@ from metaal_env.pool.view import PoolView
 
 
 def label_frequencies(view: PoolView, width: float) -> Tensor:
-    """Returns (B, N) kernel-weighted number of labels around each item: Σ_{j labelled} k(x, x_j)."""
+    """Returns the (B, N) kernel-weighted number of labels around each item, Σ_{j labelled} k(x, x_j)."""
     if view.order.shape[1] == 0:
         return torch.zeros_like(view.embeddings[..., 0])
     chosen = take_rows(view.embeddings, view.order)
@@ -27,15 +27,15 @@ def label_frequencies(view: PoolView, width: float) -> Tensor:
 
 
 def cost_reduction(frequencies: Tensor, class_mask: Tensor, m_max: int, prior: float = 1e-3) -> Tensor:
-    """Expected drop in 0/1 cost per label when up to m labels come (Kottke et al. 2016).
+    """Computes the expected drop in 0/1 cost per label for up to m labels (Kottke et al. 2016).
 
-    The label counts k around an item make a Dirichlet(k + prior) posterior over its class probabilities. With
-    l further labels one decides for argmax(k + l); the expected cost is the sum over all l of their
+    The label counts k around an item give a Dirichlet(k + prior) posterior over its class probabilities. After l
+    further labels the decision is argmax(k + l). The expected cost is the sum over all l of their
     Dirichlet-multinomial probability times the posterior risk, and the gain is max_m (cost_0 − cost_m) / m.
 
     Args:
         frequencies: (B, N, K) kernel frequencies times class probabilities.
-        class_mask: (B, K); other classes take no part.
+        class_mask: (B, K) bool; other classes are ignored.
     """
     k = frequencies.shape[-1]
     real = class_mask.unsqueeze(1)
@@ -63,20 +63,20 @@ def cost_reduction(frequencies: Tensor, class_mask: Tensor, m_max: int, prior: f
 
 
 def alpha_of(alpha: Tensor, votes: Tensor) -> Tensor:
-    """Maps (…, K) values to (…,) the value at the class with most votes (the first of equals)."""
+    """Returns the (…,) value of (…, K) `alpha` at the class with most votes, the first of equals."""
     return torch.take_along_dim(alpha, votes.argmax(-1, keepdim=True), -1).squeeze(-1)
 
 
 @STRATEGIES.register("mcpal")
 class McPAL(Strategy):
-    """Density × expected cost reduction of the next labels (multi-class PAL, Kottke et al. 2016).
+    """Scores by density × expected cost reduction of the next labels (multi-class PAL, Kottke et al. 2016).
 
-    k(x) = p(·|x) · Σ_{j labelled} K(x, x_j), weighted by the pool's density. Up to two further labels are
-    looked ahead (one beyond 12 classes, where pairs grow too many). Cost O(N·K^{m+1}).
+    k(x) = p(·|x) · Σ_{j labelled} K(x, x_j), weighted by the pool's density. The look-ahead covers up to two further
+    labels, or one beyond 12 classes, where pairs are too many. Cost O(N·K^{m+1}).
 
     Args:
         width: squared kernel radius, relative to the pool's mean squared distance.
-        density: weigh by the pool's density (the paper does; scikit-activeml leaves it to the user).
+        density: whether to weight by the pool's density, as the paper does; scikit-activeml leaves it to the user.
     """
 
     def __init__(self, *, width: float = rules.HERDING_WIDTH, density: bool = True, seed: int = 0):
@@ -91,12 +91,12 @@ class McPAL(Strategy):
 
 @STRATEGIES.register("bait")
 class BAIT(Strategy):
-    """Drop of tr((M + F_x)⁻¹ F) by labelling x: Bayesian V-optimal design of the head (Ash et al. 2021).
+    """Scores by the drop of tr((M + F_x)⁻¹ F): Bayesian V-optimal design of the head (Ash et al. 2021, BAIT).
 
-    F and M are the Fisher information of a linear softmax head over the pool and over the labelled items
-    (plus λ I), taken block by block per class, w_c(x) = p_c(1 − p_c), instead of all K·D × K·D at once: by
-    Sherman–Morrison the drop is Σ_c w_c hᵀ M_c⁻¹ F_c M_c⁻¹ h / (1 + w_c hᵀ M_c⁻¹ h). Embeddings keep their
-    first `components` principal components. Cost O(N·K·m²), m ≤ `components`.
+    F and M are the Fisher information of a linear softmax head over the pool and over the labelled items (plus λ I).
+    They are taken per class, with w_c(x) = p_c(1 − p_c), instead of as one K·D × K·D matrix. By Sherman–Morrison the
+    drop is Σ_c w_c hᵀ M_c⁻¹ F_c M_c⁻¹ h / (1 + w_c hᵀ M_c⁻¹ h). Embeddings keep their first `components` principal
+    components. Cost O(N·K·m²), m ≤ `components`.
     """
 
     diversifies = True
@@ -122,7 +122,7 @@ class BAIT(Strategy):
 
 
 def principal(x: Tensor, components: int) -> Tensor:
-    """Maps (B, N, m) to (B, N, min(m, components)) coordinates on the first principal axes."""
+    """Projects (B, N, m) to (B, N, min(m, components)) coordinates on the first principal axes."""
     if x.shape[2] <= components:
         return x
     _, vectors = torch.linalg.eigh(x.transpose(1, 2) @ x)

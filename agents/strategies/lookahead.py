@@ -1,7 +1,7 @@
-"""What the learner would predict if a candidate had a given label: all candidates × all labels, in chunks.
+"""Look-ahead: the learner's predictions if a candidate had a given label, for all candidates and labels in chunks.
 
-Two routes. The generic one re-adapts the learner to every hypothetical support (`hypotheses`). The exact one takes
-the learner's closed form (`metaal_env.learners.columns`), where it has one.
+There are two routes. The generic one re-adapts the learner to every hypothetical support (`hypotheses`). The exact
+one uses the learner's closed form (`metaal_env.learners.columns`), where it has one.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from metaal_env.look_ahead import MAX_ELEMENTS
 from metaal_env.pool.view import PoolView
 
 CPU_ELEMENTS = 2**20
-"""`MAX_ELEMENTS` on a CPU: larger chunks leave its caches and take up to twice as long."""
+"""`MAX_ELEMENTS` on a CPU: larger chunks do not fit into its caches and are slower."""
 
 
 def learner_of(view: PoolView, strategy: object) -> tuple[InnerLearner, Tensor]:
-    """The view's learner and the pool's prepared items. Raises: `InputError` when it has none."""
+    """Returns the view's learner and the pool's prepared items. Raises: `InputError` when there is no learner."""
     if view.learner is None or view.prepared is None:
         raise InputError(
             f"strategy={type(strategy).__name__} re-adapts the inner learner, but this pool has none: "
-            "give a learner, or take a strategy that reads probabilities and embeddings only."
+            "give a learner, or use a strategy that needs only probabilities and embeddings."
         )
     return view.learner, view.prepared
 
 
 def support(view: PoolView, prepared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Labelled items in the order of labelling: prepared (B, S, *F), labels (B, S), mask (B, S)."""
+    """Returns the labelled items in the order of labelling: prepared (B, S, *F), labels (B, S) and mask (B, S)."""
     order = view.order[:, : int(view.order_mask.sum(1).max())] if _packed(view) else view.order
     labels = torch.take_along_dim(view.labels, order.clamp(min=0), 1)
     return take_rows(prepared, order), labels, (order >= 0) & (labels >= 0)
 
 
 def _packed(view: PoolView) -> bool:
-    """True when padding of `order` stands at the end only, so that its tail can be cut off."""
+    """Returns whether all padding of `order` is at its end, so that it can be cut off."""
     longest = int(view.order_mask.sum(1).max()) if view.order.numel() else 0
     return not bool(view.order_mask[:, longest:].any())
 
 
 def tile(x: Tensor, times: int) -> Tensor:
-    """Maps (B, …) to (B·times, …), each episode's copies together."""
+    """Repeats each of B episodes: maps (B, …) to (B·times, …), with each episode's copies together."""
     return x.unsqueeze(1).expand(len(x), times, *x.shape[1:]).flatten(0, 1)
 
 
@@ -55,7 +55,7 @@ def hypotheses(view: PoolView, strategy: object, evaluated: int) -> Iterator[tup
     """Re-adapts to every candidate with every label, some candidates at a time.
 
     Args:
-        evaluated: items that will be predicted per hypothesis; sets the size of a chunk.
+        evaluated: number of items that will be predicted per hypothesis; sets the size of a chunk.
 
     Yields:
         The slice of candidates, the adapted learner with leading dimension B·c·K (label fastest), and the
@@ -94,29 +94,29 @@ def predict_under(view: PoolView, learner: InnerLearner, adapted: Adapted, items
     if not learner.shares_items:
         logits = learner.predict(adapted, tile(items, copies))  # (B·R, E, K)
         return logits.unflatten(0, (b, copies)).permute(0, 2, 3, 1)
-    # Hypotheses last: what follows runs over the classes, and is vectorised over hypotheses.
+    # Hypotheses last, because later steps run over the classes and are vectorised over hypotheses.
     folded = {name: v.unflatten(0, (b, copies)).transpose(1, 2).flatten(1, 2) for name, v in adapted.items()}
     return learner.predict(folded, items).unflatten(2, (k, copies))
 
 
 def columns_of(view: PoolView, evaluated: Tensor) -> Columns | None:
-    """Returns the closed form of what a label would do to (B, E, D) `evaluated` items, if the learner has one."""
+    """Returns the learner's closed form of look-ahead on (B, E, D) `evaluated` items, or None."""
     if view.learner is None or view.adapted is None:
         return None
     return view.learner.columns(view.adapted, view.embeddings, evaluated)
 
 
 def learner_logits(view: PoolView, strategy: object) -> Tensor:
-    """Returns (B, N, K) logits of the inner learner itself; the view's own may come from another classifier."""
+    """Returns (B, N, K) logits of the inner learner, as the view's own may come from another classifier."""
     learner, prepared = learner_of(view, strategy)
     assert view.adapted is not None
     return learner.predict(view.adapted, prepared)
 
 
 def without_each(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For (B, E, K) logits and each class y left out: log-sum-exp, maximum and entropy of the others.
+    """Computes log-sum-exp, maximum and entropy of the other classes' logits, for each class of (B, E, K) logits.
 
-    Each (B, E, K). The chain rule then gives every statistic after column y changed in O(1).
+    Each result is (B, E, K). The chain rule then gives every statistic after a change of column y in O(1).
     """
     k = logits.shape[-1]
     eye = torch.eye(k, dtype=torch.bool, device=logits.device)

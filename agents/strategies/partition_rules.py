@@ -12,15 +12,15 @@ from metaal_env.pool.view import PoolView
 
 @STRATEGIES.register("partition_lookahead")
 class PartitionLookAhead(Strategy):
-    """The item after whose label the pool is classified best, over what its classes may be.
+    """Labels the item that improves the classification of the pool most, on average over plausible partitions.
 
-    Expected error reduction (Roy & McCallum 2001) under a posterior that reads the shape of the pool as well as the
-    labels, instead of the learner's own opinion of it. Strong where classes are compact, as in embeddings of images.
+    This is expected error reduction (Roy & McCallum 2001) under a posterior from the shape of the pool and the
+    labels instead of the learner's predictions. It is strong where classes are compact, as in embeddings of images.
     Cost O(M·N·E) for M partitions of E items.
 
     Args:
-        likelihood: what the mean probability of the true class counts beside the accuracy, which is the same for
-            many items, before the first label for all of them.
+        likelihood: weight of the mean probability of the true class beside the accuracy, which is equal for many
+            items (before the first label, for all of them).
     """
 
     def __init__(self, *, likelihood: float = 0.1, seed: int = 0):
@@ -33,7 +33,7 @@ class PartitionLookAhead(Strategy):
 
 @STRATEGIES.register("partition_cover")
 class PartitionCover(Strategy):
-    """MaxHerding (Bae et al. 2024) whose similarity is the share of partitions in which two items are of one class.
+    """Applies MaxHerding (Bae et al. 2024) with the share of partitions that join two items as their similarity.
 
     Cost O(N·E·M·K).
     """

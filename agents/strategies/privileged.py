@@ -1,4 +1,4 @@
-"""References that look at hidden labels: what there is to win. Refused on a user's own pool."""
+"""References that look at hidden labels and show the possible gain. They are refused on a user's own pool."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metaal_env.pool.view import PoolView
 
 
 def missing_class_first(view: PoolView, oracle: LabelOracle) -> Tensor:
-    """Returns (B, N) double: minus the number of labels of the item's true class; distractors last."""
+    """Returns minus the (B, N) number of labels of the item's true class, as double; distractors come last."""
     true = oracle.true_labels
     counts = torch.take_along_dim(view.counts, true.clamp(min=0), 1).double()
     return torch.where(true >= 0, -counts, -counts.amax(1, keepdim=True) - view.valid.shape[1])
@@ -24,7 +24,7 @@ def missing_class_first(view: PoolView, oracle: LabelOracle) -> Tensor:
 
 @STRATEGIES.register("class_balanced")
 class ClassBalanced(PrivilegedStrategy):
-    """A random item of the class with the fewest labels."""
+    """Labels a random item of the class with the fewest labels."""
 
     stochastic = True
     diversifies = True
@@ -36,7 +36,7 @@ class ClassBalanced(PrivilegedStrategy):
 
 @STRATEGIES.register("balanced_typical")
 class BalancedTypical(PrivilegedStrategy):
-    """The most typical item of the class with the fewest labels: the largest kernel density in its class.
+    """Labels the item with the largest kernel density in its class, of the class with the fewest labels.
 
     Args:
         width: squared kernel radius, relative to the pool's mean squared distance.
@@ -58,10 +58,10 @@ class BalancedTypical(PrivilegedStrategy):
 
 @STRATEGIES.register("greedy_lookahead")
 class GreedyLookAhead(PrivilegedStrategy):
-    """The item whose label raises the reward-set accuracy most; ties go to the higher mean likelihood.
+    """Labels the item that raises the reward-set accuracy most; ties go to the higher mean likelihood.
 
-    Greedy in one step, so no upper bound. Cost: one adaptation and one reward-set prediction per candidate,
-    or O(N·R) with a prototypical learner.
+    It is greedy in one step, so it is no upper bound. Cost: one adaptation and one reward-set prediction per
+    candidate, or O(N·R) with a prototypical learner.
     """
 
     def score_with(self, view: PoolView, oracle: LabelOracle) -> Tensor:
@@ -70,7 +70,7 @@ class GreedyLookAhead(PrivilegedStrategy):
 
 @STRATEGIES.register("lookahead_log_loss")
 class LogLossLookAhead(PrivilegedStrategy):
-    """The item whose label lowers the reward-set log-loss most. Cost as `GreedyLookAhead`."""
+    """Labels the item that lowers the reward-set log-loss most. Cost as for `GreedyLookAhead`."""
 
     def score_with(self, view: PoolView, oracle: LabelOracle) -> Tensor:
         return -oracle.look_ahead().log_loss
@@ -78,10 +78,10 @@ class LogLossLookAhead(PrivilegedStrategy):
 
 @STRATEGIES.register("best_of_rules")
 class BestOfRules(PrivilegedStrategy):
-    """Asks several rules for their pick and labels the one that raises the reward-set accuracy most.
+    """Labels the pick of the rule that raises the reward-set accuracy most.
 
-    What a perfect selector among these rules would win in one step (the oracle over strategies). All other
-    items come last. Cost: the rules' and one look-ahead per rule.
+    This is a perfect one-step selector among these rules. All other items come last. Cost: the rules' and one
+    look-ahead per rule.
 
     Args:
         rules: names of registered strategies that are not privileged.
@@ -104,5 +104,5 @@ class BestOfRules(PrivilegedStrategy):
 
 
 def accuracy_first(metrics: Metrics) -> Tensor:
-    """Accuracies differ by at least 1/R; the likelihood only decides between equal ones."""
+    """Combines accuracy and likelihood so that likelihood only decides between equal accuracies."""
     return metrics.accuracy.double() + 1e-4 * metrics.likelihood.double()

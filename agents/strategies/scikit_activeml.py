@@ -14,17 +14,17 @@ from metaal_env.errors import InputError
 from metaal_env.pool.view import PoolView
 
 
-def is_query_strategy(found: object) -> bool:
-    """Returns whether `found` is a class or object of scikit-activeml, without importing that package."""
-    bases = inspect.getmro(found if inspect.isclass(found) else type(found))
+def is_query_strategy(value: object) -> bool:
+    """Returns whether `value` is a class or object of scikit-activeml, without importing that package."""
+    bases = inspect.getmro(value if inspect.isclass(value) else type(value))
     return any(base.__module__.startswith("skactiveml.") for base in bases)
 
 
 class QueryStrategyAdapter(Strategy):
-    """A scikit-activeml pool strategy as a `Strategy`.
+    """Adapts a scikit-activeml pool strategy to `Strategy`.
 
-    It sees the pool's embeddings as X, revealed labels as y and, where it asks for a classifier, the inner
-    learner's own probabilities: the learner stays the same for all strategies. Slow: one Python call per
+    The strategy sees the pool's embeddings as X and the revealed labels as y. If it takes a classifier, it gets the
+    inner learner's probabilities, so that the learner is the same for all strategies. It is slow: one Python call per
     episode and step.
 
     Args:
@@ -90,7 +90,7 @@ class QueryStrategyAdapter(Strategy):
 
 
 def _learner_as_classifier(x: np.ndarray, probs: np.ndarray, classes: np.ndarray) -> Any:
-    """A fitted scikit-activeml classifier that looks the inner learner's probabilities up."""
+    """Builds a fitted scikit-activeml classifier that looks up the inner learner's probabilities."""
     from skactiveml.base import SkactivemlClassifier
 
     table = {row.tobytes(): i for i, row in enumerate(x)}  # equal embeddings have equal probabilities

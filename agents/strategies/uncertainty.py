@@ -1,4 +1,4 @@
-"""Uncertainty sampling: label what the adapted learner is least sure of. Cost O(N·K).
+"""Uncertainty sampling: labels the item of which the adapted learner is least sure. Cost O(N·K).
 
 Without a label every item is equally uncertain, so these rules start at random.
 """
@@ -15,7 +15,7 @@ from metaal_env.pool.view import PoolView
 
 @STRATEGIES.register("random")
 class Random(Strategy):
-    """Uniformly at random: what every other strategy must beat."""
+    """Labels items uniformly at random, the baseline of every other strategy."""
 
     stochastic = True
     diversifies = True  # independent draws: a batch is a plain random subset
@@ -27,7 +27,7 @@ class Random(Strategy):
 
 @STRATEGIES.register("least_confident")
 class LeastConfident(Strategy):
-    """1 − max_y p(y|x) (Lewis & Gale 1994)."""
+    """Scores by 1 − max_y p(y|x) (Lewis & Gale 1994)."""
 
     def score(self, view: PoolView) -> Tensor:
         return random_if_cold(rules.least_confidence(view), view, self.seed)
@@ -35,7 +35,7 @@ class LeastConfident(Strategy):
 
 @STRATEGIES.register("margin")
 class Margin(Strategy):
-    """1 − (p₁ − p₂): the smallest gap between the two likeliest classes (Scheffer et al. 2001)."""
+    """Scores by 1 − (p₁ − p₂), the gap between the two likeliest classes (Scheffer et al. 2001)."""
 
     def score(self, view: PoolView) -> Tensor:
         return random_if_cold(rules.margin(view), view, self.seed)
@@ -43,7 +43,7 @@ class Margin(Strategy):
 
 @STRATEGIES.register("entropy")
 class Entropy(Strategy):
-    """H[p(y|x)] (Shannon 1948; Settles 2009), relative to log K."""
+    """Scores by the entropy H[p(y|x)] relative to log K (Shannon 1948; Settles 2009)."""
 
     def score(self, view: PoolView) -> Tensor:
         return random_if_cold(rules.entropy(view), view, self.seed)
@@ -51,11 +51,10 @@ class Entropy(Strategy):
 
 @STRATEGIES.register("power_margin")
 class PowerMargin(Strategy):
-    """Stochastic margin: log(1 − (p₁ − p₂)) · β + Gumbel noise (Kirsch et al. 2023, "power" acquisition).
+    """Scores by log(1 − (p₁ − p₂)) · β + Gumbel noise: stochastic margin (Kirsch et al. 2023, "power" acquisition).
 
-    The argmax samples items with probability ∝ margin^β, so the b best scores are a batch drawn without
-    replacement and need no further spreading. β = 4, between the paper's 1 (nearly random in pools of
-    hundreds) and its sharp limit, plain margin.
+    The argmax samples items with probability ∝ margin^β, so the b best scores are a batch drawn without replacement.
+    β = 4 lies between the paper's 1 (nearly random in pools of hundreds) and its limit, plain margin.
     """
 
     stochastic = True

@@ -11,16 +11,15 @@ from metaal_env.pool.view import PoolView
 
 @STRATEGIES.register("walk_coverage")
 class WalkCoverage(Strategy):
-    """The item that ends most walks of undecided items, weighted by how undecided they are.
+    """Labels the item that would end most random walks from other items, weighted by their uncertainty.
 
-    A label-propagation relative of MaxHerding (Zhu et al. 2003 for the walks): similarity is the chance to get
-    from one item to the other in a few steps between neighbours, uncertainty comes from the labels that walks
-    end at, and the learner plays no part. Strong where classes are about equally frequent. Cost
-    O(`steps` · N·L·K).
+    It resembles MaxHerding with label propagation (Zhu et al. 2003). Similarity is the probability of getting from one
+    item to the other in a few steps between neighbours. Uncertainty comes from the labels at which walks end; the
+    learner is not used. It is strong where classes are about equally frequent. Cost O(`steps` · N·L·K).
 
     Args:
-        softness: how little steps prefer near items; see `Geometry.attention`.
-        steps: of a walk.
+        softness: of `Geometry.attention`; larger values prefer near items less.
+        steps: most steps of a walk.
     """
 
     diversifies = True

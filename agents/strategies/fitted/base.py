@@ -1,6 +1,6 @@
-"""Strategies with weights: they work after `fit` only, so they have no registered name.
+"""Strategies with weights. They work only after `fit`, so they have no registered name.
 
-``load_strategy("folder")`` loads what `save` wrote there; the kind stands in its JSON.
+``load_strategy("folder")`` loads a saved strategy; its class is named in its JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FITTED: Registry[type[FittedStrategy]] = Registry("fitted strategy")
 
 
 class FittedStrategy(Strategy):
-    """A strategy with a network; it is saved as ``strategy.safetensors`` and ``strategy.json`` in a folder."""
+    """Scores by a network that is saved as ``strategy.safetensors`` and ``strategy.json`` in a folder."""
 
     name: ClassVar[str]
     takes_features: ClassVar[bool] = False
@@ -31,10 +31,10 @@ class FittedStrategy(Strategy):
 
     @abstractmethod
     def options(self) -> dict[str, Any]:
-        """Returns what rebuilds the strategy, but for its weights and `names`."""
+        """Returns the arguments that rebuild the strategy, except its weights and `names`."""
 
     def save(self, folder: Path | str, summary: dict[str, Any] | None = None) -> None:
-        """Writes weights and description; `summary` says how it was fitted."""
+        """Writes weights and description; `summary` tells how the strategy was fitted."""
         config: dict[str, Any] = {"name": self.name, "options": self.options()}
         if self.takes_features:
             config["features"] = self.names.to_json()
@@ -50,15 +50,15 @@ def load_fitted(folder: Path | str, *, seed: int = 0) -> FittedStrategy:
     """Returns the strategy that was saved in `folder`.
 
     Raises:
-        InputError: it is missing, damaged or foreign, or its features are unknown here or out of order.
+        InputError: the files are missing, damaged or foreign, or the features are unknown here or out of order.
     """
     card, tensors = load_artifact(Path(folder) / FILE, "strategy")
     config, subject = card["config"], f"strategy={str(folder)!r}"
     with limit_allocation(tensors, subject):
-        kind, options = FITTED[config["name"]], dict(config["options"])
-    if kind.takes_features:
+        constructor, options = FITTED[config["name"]], dict(config["options"])
+    if constructor.takes_features:
         options["names"] = FeatureNames.read(config.get("features"), subject)
     with limit_allocation(tensors, subject):
-        strategy = kind(**options, seed=seed)
+        strategy = constructor(**options, seed=seed)
     load_weights(strategy.network, tensors, subject)
     return strategy

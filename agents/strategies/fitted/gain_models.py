@@ -1,4 +1,4 @@
-"""Strategies learned from look-ahead gains: LAL, and the meta-model that picks out the best candidates."""
+"""Strategies learned from look-ahead gains: LAL, and a meta-model that classifies the best candidates."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from metaal_env.pool.view import PoolView
 
 
 class GainModel(FittedStrategy):
-    """An item's features and the episode's → a number that ranks candidates, fitted to look-ahead gains.
+    """Ranks candidates by a network of item and episode features that is fitted to look-ahead gains.
 
     Cost: the features, O(N·L), and a small network.
 
     Args:
         width: hidden units.
-        names: features that the network takes, by default all that are registered.
+        names: features that the network takes; by default all that are registered.
     """
 
     takes_features = True
@@ -56,11 +56,11 @@ class GainModel(FittedStrategy):
 
     @abstractmethod
     def targets(self, gain: Tensor, mask: Tensor) -> Tensor:
-        """Maps (B, N) gains and their (B, N) mask to (B, N) what the network is fitted to."""
+        """Maps (B, N) gains and their (B, N) mask to the (B, N) targets of the network."""
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Scalar."""
+        """Computes the scalar loss."""
 
     def fit(
         self,
@@ -75,14 +75,14 @@ class GainModel(FittedStrategy):
     ) -> list[float]:
         """Fits the network in place; returns the mean loss on each iteration's states before it learns them.
 
-        States of the first iteration come from labelling at random, later ones from the strategy as it is by
-        then (LALiterative); all states so far are learned from.
+        States of the first iteration come from labelling at random, and later ones from the current strategy
+        (LALiterative). The network is fitted to all states so far.
 
         Args:
-            cores: where tasks come from; a wide mixture generalises.
+            cores: sources of tasks; a wide mixture generalises.
             tasks: episodes per core and iteration.
             epochs: passes over the states per iteration.
-            progress: called with the iteration and that loss.
+            progress: called with the iteration and its mean loss.
         """
         torch.manual_seed(seed)
         optimizer = torch.optim.Adam(self.network.parameters(), lr=learning_rate)
@@ -113,25 +113,25 @@ class GainModel(FittedStrategy):
     def _episode(
         self, core: Core, rngs: Sequence[np.random.Generator], at_random: bool
     ) -> list[tuple[Tensor, Tensor]]:
-        """Returns inputs (M, F) and targets (M,) of every candidate, for every step of some episodes."""
-        found: list[tuple[Tensor, Tensor]] = []
+        """Plays episodes and returns inputs (M, F) and targets (M,) of every candidate for each step."""
+        steps: list[tuple[Tensor, Tensor]] = []
 
         def pick(view: PoolView, oracle: LabelOracle) -> Tensor:
             before = accuracy_first(oracle.state.metrics).unsqueeze(1)
             gain = accuracy_first(oracle.look_ahead()) - before
             target = self.targets(gain.float(), view.selectable)
-            found.append((inputs_of(view, self.names)[view.selectable].cpu(), target[view.selectable].cpu()))
+            steps.append((inputs_of(view, self.names)[view.selectable].cpu(), target[view.selectable].cpu()))
             n = view.valid.shape[1]
             scores = view.random(lambda rng: rng.random(n)) if at_random else self.score(view)
             return masked_scores(scores, view).argmax(1)
 
         for _ in play_out(core, core.reset(core.sampler.sample(list(rngs))), pick):
             pass
-        return found
+        return steps
 
 
 def inputs_of(view: PoolView, names: FeatureNames) -> Tensor:
-    """Returns the (B, N, F + P) features of each item, the pool's repeated."""
+    """Returns the (B, N, F + P) features of each item, with those of its pool appended."""
     features = extract(view, names)
     episode = features.episode.unsqueeze(1).expand(-1, features.items.shape[1], -1)
     return torch.cat([features.items, episode], -1).float()
@@ -139,10 +139,10 @@ def inputs_of(view: PoolView, names: FeatureNames) -> Tensor:
 
 @FITTED.register("lal")
 class LAL(GainModel):
-    """Learning active learning: a regressor of the error reduction that a label brings (Konyushkova 2017).
+    """Regresses the error reduction of a label: learning active learning (Konyushkova et al. 2017).
 
-    arXiv 1703.03365, LALindependent (states from random labelling), then LALiterative (from its own). The paper's
-    regressor is a random forest on seven features of a random-forest classifier; here it is a small network on
+    arXiv 1703.03365, first LALindependent (states from random labelling), then LALiterative (from its own). The
+    paper's regressor is a random forest on seven features of a random-forest classifier. Here it is a small network on
     `metaal_env.features`, which serve any learner and number of classes. Gains are in hundredths of accuracy.
     """
 
@@ -152,20 +152,20 @@ class LAL(GainModel):
         return 100 * gain
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        # In units of what gains usually differ by, so that one learning rate serves.
+        # In units of the usual differences between gains, so that one learning rate serves.
         return mse_loss(output, target) / 10
 
 
 @FITTED.register("meta_model")
 class MetaModel(GainModel):
-    """The probability that an item is among the candidates worth most: supervised meta-learning of the rule.
+    """Predicts the probability that an item is among the most valuable candidates.
 
-    A classifier of items, as in meta-model approaches to data selection (cf. Contardo et al. 2017 and Liu et
-    al. 2018, who imitate such an oracle): positive are the `share` of candidates with the largest look-ahead
-    gain. Unlike a regression it does not care how large gains are, which varies from task to task.
+    It is a classifier of items, as in meta-model approaches to data selection (cf. Contardo et al. 2017 and Liu et al.
+    2018, who imitate such an oracle). Positive are the `share` of candidates with the largest look-ahead gain. Unlike a
+    regression it does not depend on the size of gains, which varies from task to task.
 
     Args:
-        share: of the candidates that count as worth labelling.
+        share: share of the candidates that count as worth labelling, in (0, 1).
     """
 
     name = "meta_model"
@@ -175,7 +175,7 @@ class MetaModel(GainModel):
     ):
         super().__init__(width=width, names=names, seed=seed)
         if not 0 < share < 1:
-            raise InputError(f"share={share} must lie in (0, 1).")
+            raise InputError(f"share={share} must lie in (0, 1); 0.1 is the default.")
         self.share = share
 
     def options(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""LAL-RL: labelling as a game whose length is to be minimised, learned by double DQN."""
+"""LAL-RL: labelling as a game of minimal length, learned by double DQN."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STATE, ACTION = 30, 3
 
 
 class QNetwork(nn.Module):
-    """Q(s, a): the state through one layer, then with the action through another (as in the paper)."""
+    """Computes Q(s, a): the state passes one layer, then with the action another, as in the paper."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class QNetwork(nn.Module):
 
 
 class Transitions(NamedTuple):
-    """M steps; the reward of each is −1."""
+    """Holds M steps, each with reward −1."""
 
     state: Tensor  # (M, STATE)
     action: Tensor  # (M, ACTION)
@@ -47,23 +47,23 @@ class Transitions(NamedTuple):
 
 @torch.no_grad()
 def describe(view: PoolView) -> tuple[Tensor, Tensor]:
-    """The paper's state (B, STATE) and actions (B, N, ACTION), for any number of classes.
+    """Computes the paper's state (B, STATE) and actions (B, N, ACTION), for any number of classes.
 
-    State: the sorted scores of 30 unlabelled items. The paper draws them and takes p(class 0); here they are
-    evenly spaced quantiles of the largest class probability, so that neither the order of the pool nor that of
-    the classes matters. Action: the item's own score and its mean distances to the labelled and to the
-    unlabelled items, in units of the pool's root mean squared distance; 0 without any labelled item.
+    The state holds the sorted scores of `STATE` unlabelled items. The paper draws them and takes p(class 0). Here they
+    are evenly spaced quantiles of the largest class probability, so that neither the order of the pool nor that of the
+    classes matters. An action holds the item's own score and its mean distances to the labelled and to the unlabelled
+    items, in units of the pool's root mean squared distance; 0 without any labelled item.
     """
-    score, open_ = view.top_probs[..., 0], view.selectable
-    ordered = score.masked_fill(~open_, torch.inf).sort(1).values
-    last = (open_.sum(1, keepdim=True) - 1).clamp(min=0)
-    place = torch.linspace(0, 1, STATE, device=view.device) * last  # (B, STATE)
-    state = torch.take_along_dim(ordered, place.round().long(), 1).nan_to_num(posinf=0.0)
+    score, selectable = view.top_probs[..., 0], view.selectable
+    ordered = score.masked_fill(~selectable, torch.inf).sort(1).values
+    last = (selectable.sum(1, keepdim=True) - 1).clamp(min=0)
+    rank = torch.linspace(0, 1, STATE, device=view.device) * last  # (B, STATE)
+    state = torch.take_along_dim(ordered, rank.round().long(), 1).nan_to_num(posinf=0.0)
     scale = view.geometry.mean_sq_dist.sqrt().unsqueeze(1)
     real = view.order_mask.unsqueeze(-1)
     known = (view.geometry.sq_dist_from(view.order).sqrt() * real).sum(1)
     known = known / real.sum(1).clamp(min=1)
-    weight = view.geometry.at_landmarks(open_).to(score.dtype)
+    weight = view.geometry.at_landmarks(selectable).to(score.dtype)
     unknown = (weight.unsqueeze(1) @ view.geometry.sq_dist.sqrt().transpose(1, 2)).squeeze(1)
     unknown = unknown / weight.sum(1, keepdim=True).clamp(min=1)
     return state.float(), torch.stack([score, known / scale, unknown / scale], -1).float()
@@ -71,10 +71,10 @@ def describe(view: PoolView) -> tuple[Tensor, Tensor]:
 
 @FITTED.register("lal_rl")
 class LALRL(FittedStrategy):
-    """Double DQN on state and action of any classification task (Konyushkova et al. 2018, arXiv 1810.04114).
+    """Runs double DQN on state and action of any classification task (Konyushkova et al. 2018, arXiv 1810.04114).
 
-    The reward is −1 per label until the target accuracy, so Q is minus the number of labels still needed. The
-    target of a task is what as many random labels as its budget reach. Cost O(N·L).
+    The reward is −1 per label until the target accuracy, so Q is minus the number of labels still needed. The target
+    of a task is the accuracy that random labels reach with its budget. Cost O(N·L).
     """
 
     name = "lal_rl"
@@ -109,15 +109,15 @@ class LALRL(FittedStrategy):
     ) -> list[float]:
         """Fits the network in place; returns the mean number of labels to the target in every iteration.
 
-        The first iteration labels at random (warm start) and sets the last bias to what that returned; later
-        ones are ε-greedy with ε from .9 to .1. The target network follows once per iteration.
+        The first iteration labels at random (warm start) and sets the last bias from its result. Later ones are
+        ε-greedy with ε from .9 to .1. The target network is updated once per iteration.
 
         Args:
-            cores: where tasks come from; all with the same pool size.
+            cores: sources of tasks, all with the same pool size.
             tasks: episodes per core and iteration.
             updates: gradient steps per iteration, on `batch` transitions each.
             memory: transitions kept.
-            progress: called with the iteration and that number.
+            progress: called with the iteration and its mean number of labels.
         """
         rng = np.random.default_rng(seed)
         optimizer = torch.optim.Adam(self.network.parameters(), lr=learning_rate)
@@ -125,9 +125,9 @@ class LALRL(FittedStrategy):
         lengths = []
         for iteration in range(iterations):
             epsilon = max(0.1, 0.9 - 1.2 * iteration / iterations) if iteration else 1.0
-            found = [self._episodes(core, rng, tasks, epsilon) for core in cores]
-            replay += [transitions for transitions, _ in found]
-            lengths.append(float(np.mean([length for _, length in found])))
+            played = [self._episodes(core, rng, tasks, epsilon) for core in cores]
+            replay += [transitions for transitions, _ in played]
+            lengths.append(float(np.mean([length for _, length in played])))
             self.network.cpu()  # playing took it to the cores' device
             if iteration == 0:
                 self.network.value.bias.data.fill_(-lengths[0] / 2)  # on average half-way
@@ -145,7 +145,10 @@ class LALRL(FittedStrategy):
         return lengths
 
     def bellman_loss(self, t: Transitions, target: QNetwork) -> Tensor:
-        """Double Q-learning (van Hasselt 2016): this network picks the next action, `target` values it."""
+        """Computes the loss of double Q-learning (van Hasselt 2016).
+
+        This network picks the next action, and `target` values it.
+        """
         with torch.no_grad():
             pick = self.network(t.next_state, t.next_actions).masked_fill(~t.next_mask, -torch.inf).argmax(1)
             after = torch.take_along_dim(target(t.next_state, t.next_actions), pick.unsqueeze(1), 1).squeeze(
@@ -158,7 +161,7 @@ class LALRL(FittedStrategy):
     def _episodes(
         self, core: Core, rng: np.random.Generator, tasks: int, epsilon: float
     ) -> tuple[Transitions, float]:
-        """Plays tasks to their targets; their steps and the mean number of labels."""
+        """Plays tasks to their targets and returns the steps and the mean number of labels."""
         task = core.sampler.sample([np.random.default_rng(int(s)) for s in rng.integers(2**62, size=tasks)])
         goal = self._play(core, core.reset(task), rng, 1.0, None)[1]
         state = core.reset(task)
@@ -168,8 +171,8 @@ class LALRL(FittedStrategy):
     def _play(
         self, core: Core, state: EpisodeState, rng: np.random.Generator, epsilon: float, goal: Tensor | None
     ) -> tuple[Transitions, Tensor]:
-        """The steps up to the (B,) target accuracy, or to the budget, and the accuracy at the end."""
-        found = []
+        """Returns the steps up to the (B,) target accuracy, or to the budget, and the accuracy at the end."""
+        steps = []
         running = torch.ones(len(state.labelled), dtype=torch.bool, device=core.device)
         view = core.view(state)
         here, actions = describe(view)
@@ -188,9 +191,9 @@ class LALRL(FittedStrategy):
                 done = done | (state.metrics.accuracy >= goal)
             mask = view.selectable & ~done.unsqueeze(1)
             step = Transitions(here, chosen, now, following, mask)
-            found.append(Transitions(*(part[running].cpu() for part in step)))
+            steps.append(Transitions(*(part[running].cpu() for part in step)))
             running = running & ~done
             here, actions = now, following
             if goal is not None and not bool(running.any()):
                 break
-        return Transitions(*(torch.cat(part) for part in zip(*found, strict=True))), state.metrics.accuracy
+        return Transitions(*(torch.cat(part) for part in zip(*steps, strict=True))), state.metrics.accuracy

@@ -27,24 +27,24 @@ MIXED: dict[str, Callable[[PoolView], Tensor]] = {
     "herding_wide": lambda view: rules.herding_gain(view, 0.6),
     "uherding": rules.uherding_gain,
 }
-"""What is mixed: one rule per idea, at two kernel widths."""
+"""The rules of the sum: one per idea, and herding at two kernel widths."""
 
 DEFAULT_WEIGHTS: tuple[float, ...] = (0.0,) * (len(MIXED) - 1) + (1.0,) + (0.0,) * len(MIXED)
 
 
 @STRATEGIES.register("weighted_rules")
 class WeightedRules(Strategy):
-    """Σ_r (w_r + t v_r) z_r(x) with each rule's scores standardised over the candidates (Ebner et al. 2020).
+    """Scores by Σ_r (w_r + t v_r) z_r(x) with scores z_r standardised over the candidates (Ebner et al. 2020).
 
-    t is the share of the episode's labels that are bought, so that weights may move from covering to
-    uncertainty. Weights are found by `fit`; the default ones are those of UHerding alone. Cost: the rules'.
+    t is the share of the episode's labels that are bought, so that weights may move from covering to uncertainty.
+    `fit` finds the weights; the default ones are those of UHerding alone. The cost is that of the rules.
 
     Args:
         weights: w for every rule of `MIXED` in order, then v.
         noise_scale: scale of the Gumbel noise added to the scores; 0 is deterministic.
 
     Raises:
-        InputError: a wrong number of weights.
+        InputError: the number of weights is wrong.
     """
 
     diversifies = True
@@ -84,15 +84,16 @@ class WeightedRules(Strategy):
         seed: int = 0,
         progress: Callable[[int, float], None] | None = None,
     ) -> WeightedRules:
-        """The best weights for the mean reward-set AULC over training tasks, by the cross-entropy method.
+        """Returns the rule with the best weights for the mean reward-set AULC over training tasks.
 
-        Rubinstein 1999: draw weights from a Gaussian, refit it to the best quarter. Every candidate plays the
-        same tasks; the direction of the weights alone matters, so draws are normalised.
+        They are found by the cross-entropy method (Rubinstein 1999): weights are drawn from a Gaussian, which is
+        refitted to the best quarter. Every candidate plays the same tasks. Only the direction of the weights matters,
+        so draws are normalised.
 
         Args:
-            cores: where tasks come from; a wide mixture generalises.
-            tasks: per core and candidate.
-            iterations, population: of the search.
+            cores: sources of tasks; a wide mixture generalises.
+            tasks: number of tasks per core and candidate.
+            iterations, population: size of the search.
             progress: called with the iteration and the mean AULC of the elite.
         """
         rng = np.random.default_rng(seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +28,7 @@ from agents.training.validation import validate, validation_seeds
 from metaal_env.core import Core
 from metaal_env.errors import InputError
 from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
+from metaal_env.runtime.random_states import random_states, restore_random_states
 
 AVERAGING = 0.9
 """Share of the running average of weights that an iteration keeps. The average is what is validated and kept, since
@@ -95,9 +95,7 @@ class Trainer(BaseCallback):
             model.policy.load_state_dict(saved["policy"])
             self.averaged.load_state_dict(saved["averaged"])
             model.policy.optimizer.load_state_dict(saved["optimizer"])
-            torch.set_rng_state(saved["torch_rng"])
-            name, keys, *rest = json.loads(saved["numpy_rng"])
-            np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+            restore_random_states(saved, model.device)
             model.iteration, self.best = saved["iteration"], saved["best"]
             model.num_timesteps = saved["num_timesteps"]
             model._n_updates = saved["n_updates"]
@@ -220,17 +218,15 @@ class Trainer(BaseCallback):
 
     def _save(self) -> None:
         policy: SetPolicy = self.model.policy  # type: ignore[assignment]
-        name, keys, *rest = np.random.get_state()
         write_checkpoint(
             self.checkpoint,
             self.identity,
-            {
+            random_states(self.model.device)
+            | {
                 "policy": policy.state_dict(),
                 "features": policy.network.names.to_json(),
                 "averaged": self.averaged.state_dict(),
                 "optimizer": policy.optimizer.state_dict(),
-                "torch_rng": torch.get_rng_state(),
-                "numpy_rng": json.dumps([name, np.asarray(keys).tolist(), *rest]),
                 "iteration": self.model.iteration,
                 "best": self.best,
                 "num_timesteps": self.model.num_timesteps,

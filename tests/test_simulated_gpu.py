@@ -1,0 +1,219 @@
+"""Learners, features, strategies and environments on a simulated GPU: one device each, and the CPU's results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import cluster_dataset, generators
+from helpers.both_devices import on_both_devices
+
+from agents.loading import load_strategy
+from agents.policy.network import AcquisitionNetwork
+from agents.policy.sb3_policy import LearnedStrategy
+from agents.pretrained import shipped_policies
+from agents.strategies import STRATEGIES, PrivilegedStrategy, Strategy
+from agents.strategies.fitted.base import FITTED
+from metaal_env.core import Core
+from metaal_env.datasets.base import ClassDataset
+from metaal_env.episode import EpisodeState
+from metaal_env.features import ITEM_FEATURES, ITEM_SCORES, POOL_FEATURES
+from metaal_env.learners import LEARNERS, build_learner
+from metaal_env.pool.view import PoolView
+from metaal_env.rewards import REWARDS
+from metaal_env.sb3 import SB3VecEnv
+from metaal_env.tasks import TaskConfig
+from metaal_env.vector_env import MetaALVectorEnv
+
+TASK = TaskConfig(
+    way=(2, 4),
+    pool_size=(14, 18),
+    budget=(3, 4),
+    distractors=0.1,
+    initial_labels=(0, 2),
+    reward_per_class=3,
+    test_per_class=2,
+)
+DEPTHS = ("head", "last_block", "all")
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in LEARNERS),
+    *(("maml", {"depth": depth, "steps": 2}) for depth in DEPTHS),
+]
+ONLY_IMAGES = ("r2d2", "metaoptnet", "metaoptnet_logistic")
+FEATURES = {
+    **{f"score {name}": score.function for name, score in ITEM_SCORES.items()},
+    **{f"item {name}": feature.function for name, feature in ITEM_FEATURES.items()},
+    **{f"pool {name}": feature.function for name, feature in POOL_FEATURES.items()},
+}
+
+
+def data(modality: str = "vector") -> ClassDataset:
+    if modality == "vector":
+        return cluster_dataset(classes=8, items=20, dim=6)
+    made = cluster_dataset(classes=8, items=20, dim=64)
+    images = (made.inputs.clamp(-2, 2) * 60 + 128).to(torch.uint8).view(-1, 1, 8, 8)
+    return replace(made, inputs=images, modality="image")
+
+
+def core_on(
+    device: str,
+    learner: str = "prototype",
+    reward: str = "aulc",
+    dataset: ClassDataset | None = None,
+    options: dict[str, Any] | None = None,
+    **task: Any,
+) -> Core:
+    """The same on any device, weights included."""
+    dataset = dataset or data()
+    torch.manual_seed(0)
+    made = build_learner(learner, dataset.input_shape, **(options or {}))
+    return Core(dataset, made, replace(TASK, **task), REWARDS[reward], device=device)
+
+
+def moment_of(core: Core, steps: int = 2, count: int = 3) -> EpisodeState:
+    """`count` episodes after `steps` labels of the first selectable items, which pools have in random order."""
+    state = core.reset(core.sampler.sample(generators(count)))
+    for _ in range(steps):
+        core.step(state, core.view(state).selectable.int().argmax(1))
+    return state
+
+
+@pytest.mark.parametrize("modality", ["vector", "image"])
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_learners(name: str, options: dict[str, Any], modality: str) -> None:
+    if modality == "vector" and name in ONLY_IMAGES:
+        options = options | {"body": "mlp"}
+
+    def play(device: str) -> Any:
+        core = core_on(device, name, dataset=data(modality), options=options)
+        state = moment_of(core)
+        oracle, places = core.oracle(state), torch.arange(3, device=core.device).expand(3, 3)
+        ahead = [oracle.look_ahead(places, exact=exact) for exact in (True, False)]
+        return state.embeddings, state.logits, core.test_logits(state), state.metrics, ahead
+
+    on_both_devices(play, tolerance=1e-4)
+
+
+@pytest.mark.parametrize("name", REWARDS)
+def test_rewards(name: str) -> None:
+    def play(device: str) -> Any:
+        core = core_on(device, reward=name)
+        state = moment_of(core, steps=1)
+        return core.step(state, torch.tensor([5, 6, 7]))
+
+    on_both_devices(play)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_features(name: str) -> None:
+    def compute(device: str) -> Any:
+        core = core_on(device, "maml")
+        return FEATURES[name](core.view(moment_of(core)))
+
+    on_both_devices(compute, tolerance=1e-4)
+
+
+def scores_and_picks(strategy: Strategy, core: Core) -> Any:
+    state = moment_of(core)
+    view, oracle = core.view(state), core.oracle(state)
+    privileged = isinstance(strategy, PrivilegedStrategy)
+    scores = strategy.score_with(view, oracle) if privileged else strategy.score(view)
+    batch = strategy.select_batch(view, 2, oracle if strategy.privileged else None)
+    return scores.double().masked_fill(~view.selectable, 0), batch
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_strategies(name: str) -> None:
+    # One learner with a closed form of look-ahead would leave the other way untried.
+    for learner in ("prototype", "ridge"):
+        on_both_devices(
+            lambda device, learner=learner: scores_and_picks(load_strategy(name), core_on(device, learner)),
+            tolerance=1e-3,
+        )
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_fitted_strategies(name: str) -> None:
+    def fit(device: str) -> Any:
+        core, strategy = core_on(device, pool_size=14, budget=3), FITTED[name](seed=1)
+        losses = strategy.fit([core], tasks=2, iterations=2)  # type: ignore[attr-defined]
+        return losses, strategy.network.state_dict(), scores_and_picks(strategy, core)
+
+    on_both_devices(fit, tolerance=1e-3)
+
+
+@pytest.mark.parametrize("name", shipped_policies())
+def test_shipped_policies(name: str) -> None:
+    on_both_devices(lambda device: scores_and_picks(load_strategy(name), core_on(device)), tolerance=1e-3)
+
+
+def test_strategies_of_scikit_activeml() -> None:
+    pool = pytest.importorskip("skactiveml.pool")
+    from agents.strategies.scikit_activeml import QueryStrategyAdapter
+
+    on_both_devices(
+        lambda device: scores_and_picks(QueryStrategyAdapter(pool.UncertaintySampling()), core_on(device))
+    )
+
+
+def test_pools_of_ones_own() -> None:
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(12, 3)), np.array([0, 1, 2] + [-1] * 9)
+
+    def query(device: str) -> Any:
+        learner = build_learner("prototype", (3,))
+        view = PoolView.from_arrays(x, None, labels, budget=4, learner=learner, device=device)
+        return view.probs, load_strategy("uherding").score(view), load_strategy("random").score(view)
+
+    on_both_devices(query)
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+def test_roll_outs(mode: str) -> None:
+    def roll_out(device: str) -> Any:
+        envs = MetaALVectorEnv(3, core=core_on(device), autoreset_mode=mode)
+        observation, info = envs.reset(seed=0)
+        seen = [(observation, info)]
+        for _ in range(4):  # past the first episodes' end
+            *step, info = envs.step(observation["action_mask"].argmax(1))
+            observation = step[0]
+            final = info.get("final_info", info)
+            seen.append((step, info["accuracy"], {k: final[k] for k in ("aulc", "return") if k in final}))
+        return seen
+
+    on_both_devices(roll_out, tolerance=1e-4)
+
+
+def test_resets_of_some_episodes() -> None:
+    def roll_out(device: str) -> Any:
+        envs = MetaALVectorEnv(3, core=core_on(device), autoreset_mode="Disabled")
+        first, _ = envs.reset(seed=0)
+        envs.step(first["action_mask"].argmax(1))
+        return envs.reset(options={"reset_mask": np.array([True, False, True])})
+
+    on_both_devices(roll_out, tolerance=1e-4)
+
+
+def test_roll_outs_of_stable_baselines3() -> None:
+    def roll_out(device: str) -> Any:
+        envs = SB3VecEnv(MetaALVectorEnv(2, core=core_on(device)))
+        envs.seed(0)
+        observation, seen = envs.reset(), []
+        for _ in range(4):
+            observation, rewards, ended, infos = envs.step(observation["action_mask"].argmax(1))
+            seen.append((observation, rewards, ended, [info.get("aulc", 0.0) for info in infos]))
+            masks = envs.env_method("action_masks")
+        return seen, masks
+
+    on_both_devices(roll_out, tolerance=1e-4)
+
+
+def test_learned_policies() -> None:
+    def score(device: str) -> Any:
+        torch.manual_seed(0)
+        return scores_and_picks(LearnedStrategy(AcquisitionNetwork(width=8)), core_on(device))
+
+    on_both_devices(score, tolerance=1e-3)

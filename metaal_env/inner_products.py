@@ -105,7 +105,7 @@ class InnerProducts:
         known = torch.take_along_dim(labels, place, 1)
         mask = (order >= 0) & (known >= 0)
         rows = self.rows[:, :longest]
-        gram = rows.gather(2, place.unsqueeze(1).expand(-1, longest, -1))
+        gram = rows.gather(2, place.unsqueeze(1).expand(-1, place.shape[1], -1))
         squares = torch.take_along_dim(self.squares, place, 1)
         return Labelled(rows, gram, self.squares, squares, known, mask, class_mask)
 

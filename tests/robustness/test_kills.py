@@ -1,0 +1,348 @@
+"""What happens to runs left alone: kills, signals, divergence, full disks and jumping clocks cost no weights."""
+
+import errno
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import tqdm.std
+from conftest import cluster_dataset
+from helpers.paths import ROOT
+from stable_baselines3 import PPO
+from stable_baselines3.common.logger import configure
+from test_train_cli import TINY, command
+
+from agents.training.config import TrainConfig
+from agents.training.imitation import imitate as imitation_module
+from agents.training.imitation.imitate import ImitationConfig
+from agents.training.ppo.callback import RECOVERIES, Trainer
+from agents.training.ppo.config import PPOConfig
+from agents.training.ppo.episode_ppo import EpisodePPO
+from agents.training.ppo.train import make_ppo, train_ppo
+from agents.training.run import begin_run
+from agents.training.task_mixture import TaskMixture
+from metaal_env.errors import InputError
+from metaal_env.learners import build_learner
+from metaal_env.make import make_core
+from metaal_env.meta_training.train import MetaTrainConfig, Training, meta_train
+from metaal_env.rewards import REWARDS
+from metaal_env.runtime.command_line import run_cli
+from metaal_env.runtime.files import clear_temporaries, write_atomic
+from metaal_env.runtime.interrupts import deferred_interrupts
+
+TASK = {"way": 2, "pool_size": 12, "budget": 3, "reward_per_class": 3, "test_per_class": 3}
+
+
+CONFIG = PPOConfig(iterations=5, n_envs=4, shapes_per_rollout=1, paired=2, batch_size=8, epochs=1, width=8,
+                   validate_every=2, validation_tasks=2)  # fmt: skip
+WARM = ImitationConfig(iterations=4, rounds=2, n_envs=4, shapes_per_rollout=1, epochs=2)
+STATES = [f"examples-{number:03d}.pt" for number in range(4)]
+
+
+def train(folder, config=CONFIG, warm=None, reward="aulc", formats=()):
+    core = make_core(cluster_dataset(items=12), reward=reward, **TASK)
+    mixture = TaskMixture([[core]], n_envs=config.n_envs, paired=config.paired)
+    logger = configure(str(folder / "tensorboard"), list(formats))
+    train_ppo(mixture, [[core]], config, {}, folder, logger, warm)
+    return saved(folder)
+
+
+def saved(folder):
+    return torch.load(folder / "checkpoints" / "ppo.pt", weights_only=True)
+
+
+def assert_equal(left, right):
+    """Everything that a checkpoint holds."""
+    assert left.keys() == right.keys()
+    for key, value in left.items():
+        if isinstance(value, dict):
+            assert_equal(value, right[key])
+        elif isinstance(value, torch.Tensor):
+            assert torch.equal(value, right[key]), key
+        else:
+            assert value == right[key], key
+
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Shells start what runs in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("whole"), warm=WARM)
+
+
+def at_call(monkeypatch, owner, name, number, action):
+    """After call `number` of a function, `action` happens."""
+    original, calls = getattr(owner, name), itertools.count(1)
+
+    def called(*arguments, **options):
+        result = original(*arguments, **options)
+        if next(calls) == number:
+            action()
+        return result
+
+    monkeypatch.setattr(owner, name, called)
+
+
+def killed():
+    raise RuntimeError("killed")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "number"),
+    [
+        (imitation_module, "collect_examples", 2),
+        (imitation_module, "collect_examples", 3),
+        (imitation_module, "fit", 1),
+        (imitation_module, "fit", 2),
+        (Trainer, "continue_from_checkpoint", 1),  # the warm start is over, PPO has not begun
+        (EpisodePPO, "train", 3),
+        (Trainer, "_save", 3),
+    ],
+)
+def test_a_warm_started_training_continues_to_the_same_weights(
+    owner, name, number, whole, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
+        at_call(patched, owner, name, number, killed)
+        train(tmp_path, warm=WARM)
+    assert_equal(train(tmp_path, warm=WARM), whole)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+@pytest.mark.parametrize(
+    ("owner", "name", "call", "left"),
+    [
+        (imitation_module, "collect_examples", 3, {"imitation.pt", *STATES[:3]}),
+        (EpisodePPO, "train", 3, {"imitation.pt", "ppo.pt"}),
+    ],
+)
+def test_signals_end_an_iteration_with_a_checkpoint(
+    owner, name, call, left, number, code, word, whole, tmp_path, monkeypatch, capsys
+):
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with monkeypatch.context() as patched:
+        at_call(patched, owner, name, call, lambda: signal.raise_signal(number))
+        assert run_cli(lambda: train(tmp_path, warm=WARM)) == code
+    said = capsys.readouterr().err
+    assert said.endswith(f"{word}; run the same command again to continue.\n") and "Traceback" not in said
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert {file.name for file in (tmp_path / "checkpoints").iterdir()} == left
+    if "ppo.pt" in left:
+        assert saved(tmp_path)["iteration"] == call, (
+            "the iteration is not lost, though it is none that validates"
+        )
+    assert_equal(train(tmp_path, warm=WARM), whole)
+
+
+def test_signals_end_meta_training_with_a_checkpoint(tmp_path, monkeypatch, capsys):
+    data = cluster_dataset()
+    config = MetaTrainConfig(iterations=6, validate_every=4, validation_tasks=4, classes_per_batch=6,
+                             items_per_class=8, tasks_per_batch=4, max_labels=4, way=2)  # fmt: skip
+
+    def weights(folder):
+        torch.manual_seed(0)
+        learner = build_learner("maml", data.input_shape)
+        meta_train(learner, data, data, config, folder / "learner.pt")
+        return learner.state_dict()
+
+    with monkeypatch.context() as patched:
+        at_call(patched, Training, "update", 3, lambda: signal.raise_signal(signal.SIGTERM))
+        assert run_cli(lambda: weights(tmp_path / "stopped")) == 143
+    assert torch.load(tmp_path / "stopped" / "learner.pt", weights_only=True)["step"] == 3
+    assert_equal(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))
+
+
+def test_a_second_signal_acts_at_once_and_ignored_ones_stay_ignored():
+    with pytest.raises(KeyboardInterrupt), deferred_interrupts() as noted:
+        signal.raise_signal(signal.SIGINT)
+        assert noted == [signal.SIGINT]
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the second signal was put off too")
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with deferred_interrupts() as noted:
+            signal.raise_signal(signal.SIGTERM)
+        assert not noted
+        # A handler that returns must not make an unfinished training look like a finished one.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        with pytest.raises(KeyboardInterrupt), deferred_interrupts():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_in_another_thread_signals_are_left_alone():
+    with ThreadPoolExecutor(1) as pool:
+
+        def work():
+            with deferred_interrupts() as noted:
+                return signal.getsignal(signal.SIGTERM), noted
+
+        assert pool.submit(work).result() == (signal.getsignal(signal.SIGTERM), [])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_one_bad_reward_costs_an_interval_and_half_the_learning_rate(value, tmp_path, monkeypatch, capsys):
+    factors = []
+
+    def reward(before, after, used, budget, terminated):
+        paid = REWARDS["aulc"](before, after, used, budget, terminated)
+        return paid * factors.pop() if factors else paid
+
+    monkeypatch.setitem(REWARDS, "broken", reward)
+    # Draws: one for the spaces, then one a roll-out: of these the fourth.
+    at_call(monkeypatch, TaskMixture, "draw", 1 + 4, lambda: factors.append(value))
+    end = train(tmp_path, reward="broken")
+    assert end["iteration"] == CONFIG.iterations and end["recoveries"] == 1
+    # Of the last update, with the rate's fall: 1 − 4/5 of the training is left.
+    assert end["optimizer"]["param_groups"][0]["lr"] == pytest.approx(CONFIG.learning_rate * 0.28 * 0.5)
+    assert all(weight.isfinite().all() for weight in end["policy"].values())
+    said = capsys.readouterr().out
+    assert "PPO diverged at iteration 4 (rewards are NaN or infinite): back to iteration 2" in said
+
+
+def test_a_training_that_keeps_diverging_stops_with_one_sentence(tmp_path, capsys):
+    config = replace(CONFIG, learning_rate=1e30)
+    assert run_cli(lambda: train(tmp_path, config)) == 2
+    said = capsys.readouterr()
+    sentence = said.err.splitlines()[-1]
+    assert sentence.startswith("error: learning_rate=1e+30: PPO diverged at iteration 1 (")
+    assert f"{RECOVERIES} lowered rates included; choose a lower one" in sentence
+    assert said.out.count("back to iteration 0") == RECOVERIES
+    assert all(weight.isfinite().all() for weight in saved(tmp_path)["policy"].values())
+
+
+def test_a_run_killed_after_a_recovery_goes_on_with_the_lowered_rate(tmp_path, monkeypatch):
+    update = PPO.train
+
+    def diverging(self):
+        update(self)
+        if self.iteration == 3 and self.recoveries == 0:
+            torch.nn.init.constant_(self.policy.network.correction.bias, torch.nan)
+
+    monkeypatch.setattr(PPO, "train", diverging)
+    whole = train(tmp_path / "whole")
+    assert whole["recoveries"] == 1
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
+        at_call(patched, Trainer, "recover", 1, killed)
+        train(tmp_path / "killed")
+    assert_equal(train(tmp_path / "killed"), whole)
+
+
+def test_imitation_that_diverges_says_so(tmp_path):
+    with pytest.raises(InputError, match=r"learning_rate=1e\+30: imitation diverged"):
+        train(tmp_path, warm=replace(WARM, learning_rate=1e30))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_to_continue_from(whole, tmp_path, monkeypatch, capsys):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def no_space(descriptor):
+        raise full
+
+    with monkeypatch.context() as patched:
+        at_call(patched, Trainer, "_save", 2, lambda: patched.setattr(os, "fsync", no_space))
+        assert run_cli(lambda: train(tmp_path, warm=WARM)) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: file=") and "No space left on device" in error
+    assert saved(tmp_path)["iteration"] == 2, "the checkpoint before is intact"
+    assert not [file for file in tmp_path.rglob(".*") if file.is_file()], "nothing half-written"
+    assert_equal(train(tmp_path, warm=WARM), whole)
+
+
+def test_equal_seeds_give_equal_weights_whatever_the_clock_says(whole, tmp_path, monkeypatch):
+    year, ticks, clock = 3.2e7, itertools.count(), time.time
+
+    def jumping():
+        return clock() + (-1) ** next(ticks) * year
+
+    monkeypatch.setattr(time, "time", jumping)
+    monkeypatch.setattr(tqdm.std, "time", jumping)
+    monkeypatch.setattr(time, "time_ns", lambda: int(jumping() * 1e9))
+    assert_equal(train(tmp_path, warm=WARM, formats=["tensorboard"]), whole)
+
+
+def test_another_seed_gives_other_weights(whole):
+    core = make_core(cluster_dataset(items=12), **TASK)
+    other = make_ppo(TaskMixture([[core]], n_envs=4, paired=2), replace(CONFIG, seed=1)).policy.state_dict()
+    assert any(not torch.equal(value, other[name]) for name, value in whole["policy"].items())
+
+
+def test_what_a_killed_writer_left_is_cleared_and_nothing_else(tmp_path):
+    write_atomic(tmp_path / "policy.json", b"{}")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / ".ppo.pt.a1b2c3.tmp").write_bytes(b"half")
+    for name in (".lock", "notes.tmp"):
+        (tmp_path / name).write_bytes(b"")
+    clear_temporaries(tmp_path)
+    kept = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
+    assert kept == {"policy.json", ".lock", "notes.tmp"}
+
+
+def test_a_run_folder_belongs_to_one_process_which_clears_what_others_left(tmp_path):
+    config = TrainConfig(out=tmp_path)
+    config.folder.mkdir()
+    left = config.folder / ".policy.json.a1b2c3.tmp"
+    left.write_bytes(b"half")
+    lock = begin_run(config)
+    assert not left.exists()
+    left.write_bytes(b"being written")
+    with pytest.raises(InputError, match="another process is at work there"):
+        begin_run(config)
+    assert left.exists(), "the other process writes it"
+    lock.release()
+    begin_run(config).release()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["learner.pt", "ppo.pt"])
+def test_a_scheduler_ends_the_command_with_143(stage, tmp_path):
+    data = cluster_dataset(classes=12, items=24)
+    np.savez(tmp_path / "clusters.npz", X=data.inputs.numpy(), y=data.labels.numpy())
+    long = ["--meta.iterations", "2000", "--meta.patience", "2000"] if stage == "learner.pt" else []
+    arguments = ["--dataset", "clusters.npz", *TINY, "--ppo.iterations", "2000", *long, "--name", "run"]
+    process = subprocess.Popen(command(*arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    checkpoint = tmp_path / "runs" / "run" / "checkpoints" / stage
+    while not checkpoint.is_file() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 143, said
+    assert said.endswith("terminated; run the same command again to continue.\n") and "Traceback" not in said
+    assert torch.load(checkpoint, weights_only=True)["config"]
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_of_all_stages():
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.robustness.kills",
+        "--kills",
+        "3",
+        "--per-stage",
+        "1",
+        "--length",
+        "5",
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert summary["kills"] >= 3 and summary["equal"] == summary["runs"] == 1

@@ -1,0 +1,126 @@
+"""Meta-training, imitation, PPO and evaluation on a simulated GPU: one device each, and the CPU's results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.both_devices import on_both_devices
+from helpers.simulated_gpu import DEVICE, simulated_gpu
+from stable_baselines3.common.logger import configure
+from test_kills import assert_equal, at_call, killed
+from test_simulated_gpu import ONLY_IMAGES, core_on, data
+
+from agents.evaluation.play import play
+from agents.loading import load_strategy
+from agents.policy.network import AcquisitionNetwork
+from agents.training.imitation.examples import collect_examples
+from agents.training.imitation.imitate import ImitationConfig, imitate
+from agents.training.ppo.config import PPOConfig
+from agents.training.ppo.episode_ppo import EpisodePPO
+from agents.training.ppo.train import train_ppo
+from agents.training.task_mixture import TaskMixture
+from metaal_env.learners import LEARNERS, build_learner
+from metaal_env.meta_training.config import MetaTrainConfig
+from metaal_env.meta_training.train import Training, meta_train
+
+META = MetaTrainConfig(
+    iterations=2, classes_per_batch=4, items_per_class=4, tasks_per_batch=2, way=2, max_labels=3,
+    validate_every=2, validation_tasks=4,
+)  # fmt: skip
+IMITATION = ImitationConfig(iterations=2, rounds=1, n_envs=4, shapes_per_rollout=1, epochs=1)
+PPO = PPOConfig(
+    iterations=2, n_envs=4, shapes_per_rollout=1, paired=2, batch_size=8, epochs=1, width=8, validate_every=1,
+    validation_tasks=2,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("modality", ["vector", pytest.param("image", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*((name, {}) for name in LEARNERS), ("maml", {"depth": "all", "steps": 2})],
+)
+def test_meta_training(name: str, options: dict[str, Any], modality: str, tmp_path: Path) -> None:
+    if modality == "vector" and name in ONLY_IMAGES:
+        options = options | {"body": "mlp"}
+    dataset = data(modality)
+    torch.manual_seed(0)
+    if not list(build_learner(name, dataset.input_shape, **options).parameters()):
+        pytest.skip("nothing to train")
+
+    def train(device: str) -> Any:
+        torch.manual_seed(0)
+        learner = build_learner(name, dataset.input_shape, **options).to(device)
+        figures = Training(learner, META).update(dataset)
+        # Gradients, not weights: Adam takes a whole step along one that is rounding.
+        gradients = {name: weight.grad for name, weight in learner.named_parameters()}
+        return figures, gradients, meta_train(learner, dataset, dataset, META, tmp_path / f"{device}.pt")
+
+    on_both_devices(train, tolerance=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_meta_training_of_images(precision: Any, tmp_path: Path) -> None:
+    """Distortion and lower precision, which only images and bodies have."""
+    config = MetaTrainConfig(**{**vars(META), "distortion": 0.1, "precision": precision})
+    dataset = data("image")
+
+    def train(device: str) -> Any:
+        torch.manual_seed(0)
+        learner = build_learner("maml", dataset.input_shape, width=4).to(device)
+        return meta_train(learner, dataset, dataset, config, tmp_path / f"{device}.pt")
+
+    on_both_devices(train, tolerance=1e-3 if precision == "float32" else 0.1)
+
+
+def test_imitation(tmp_path: Path) -> None:
+    def train(device: str) -> Any:
+        mixture = TaskMixture([[core_on(device)]], n_envs=4, paired=1)
+        torch.manual_seed(0)
+        network = AcquisitionNetwork(width=8).to(device)
+        found = collect_examples(network, mixture.draw(0)[0], np.random.default_rng(0))
+        imitate(network, mixture, IMITATION, tmp_path / device)
+        return found.items.shape, found.gain.isfinite().all(), network.state_dict()
+
+    on_both_devices(train, tolerance=1e-2)
+
+
+def trained(device: str, folder: Path) -> dict[str, Any]:
+    """What a training's last checkpoint holds."""
+    core = core_on(device)
+    mixture = TaskMixture([[core]], n_envs=PPO.n_envs, paired=PPO.paired)
+    train_ppo(mixture, [[core]], PPO, {}, folder, configure(str(folder), []))
+    return torch.load(folder / "checkpoints" / "ppo.pt", weights_only=True)
+
+
+def test_ppo(tmp_path: Path) -> None:
+    def train(device: str) -> Any:
+        saved = trained(device, tmp_path / device)
+        return saved["policy"], saved["iteration"], saved["best"]
+
+    on_both_devices(train, tolerance=1e-2)
+
+
+def test_a_killed_training_goes_on_with_the_devices_random_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with simulated_gpu():
+        whole = trained(DEVICE, tmp_path / "whole")
+        with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
+            at_call(patched, EpisodePPO, "train", 2, killed)
+            trained(DEVICE, tmp_path / "part")
+        torch.randn(5, device=DEVICE)  # whatever ran in between
+        assert_equal(trained(DEVICE, tmp_path / "part"), whole)
+
+
+@pytest.mark.parametrize("name", ["margin", "greedy_lookahead"])
+@pytest.mark.parametrize("measure_on", ["test", "reward"])
+def test_evaluation(name: str, measure_on: Any) -> None:
+    def evaluate(device: str) -> Any:
+        found = play(core_on(device), load_strategy(name), range(4), measure_on=measure_on, batch_size=3)
+        return found.picks, found.curves
+
+    on_both_devices(evaluate)

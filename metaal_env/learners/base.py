@@ -25,7 +25,7 @@ EXCLUDED_LOGIT = -1e4
 
 
 class Labelled(NamedTuple):
-    """The labelled items of B episodes by their inner products with each other and with E items to predict."""
+    """Holds the labelled items of B episodes by their inner products with each other and with E items to predict."""
 
     rows: Tensor  # (B, S, E) products with the evaluated items
     gram: Tensor  # (B, S, S) products with each other
@@ -124,7 +124,7 @@ class InnerLearner(nn.Module, ABC):
 
 
 def class_first(logits: Tensor, seen: Tensor, class_mask: Tensor, unseen_logit: Tensor) -> Tensor:
-    """(B, K, n) logits with (B, K) label-less classes at their constant and foreign classes excluded."""
+    """Returns (B, K, n) logits with (B, K) label-less classes at their constant and foreign classes excluded."""
     constant = torch.where(class_mask, unseen_logit, EXCLUDED_LOGIT)
     return torch.where(seen.unsqueeze(2), logits, constant.unsqueeze(2))
 

@@ -79,7 +79,7 @@ class MAML(GradientLearner):
         return adapted["bias"].unsqueeze(1) - precision * distance
 
     def predict_products(self, labelled: Labelled) -> Tensor:
-        """As `adapt` and `predict`; prototypes are weighted sums of the labelled items throughout.
+        """Adapts and predicts as `adapt` and `predict`; prototypes are weighted sums of the labelled items throughout.
 
         With g the gradient of the loss in the logits, a prototype p moves along 2 · precision · Σ_i gᵢ (hᵢ − p).
         """

@@ -1,4 +1,4 @@
-"""Metric learners: an item belongs to the classes whose labelled items it is most similar to.
+"""Metric learners: an item belongs to the classes with the labelled items that it is most similar to.
 
 Label-less classes enter the comparison as one virtual item of constant similarity u, which is meta-learned.
 """

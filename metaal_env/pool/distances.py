@@ -87,14 +87,14 @@ class Geometry:
 
     @cached_property
     def scaled(self) -> Tensor:
-        """(B, N, D) embeddings at a mean squared distance of 1 between items; 0 at padding."""
+        """Returns (B, N, D) embeddings at a mean squared distance of 1 between items; 0 at padding."""
         scale = self.mean_sq_dist.rsqrt().unsqueeze(1) * self.valid  # (B, N)
         out = empty(*self.embeddings.shape, like=self.embeddings)
         return torch.mul(self.embeddings, scale.unsqueeze(-1), out=out)
 
     @cached_property
     def centred_products(self) -> Tensor | None:
-        """(B, N, N) inner products of the `items`, where products are known."""
+        """Returns (B, N, N) inner products of the `items`, where products are known."""
         if self.products is None:
             return None
         share = self._share.unsqueeze(2)  # (B, N, 1)

@@ -139,7 +139,7 @@ class PoolView:
 
     @cached_property
     def adapted(self) -> Adapted | None:
-        """What the learner's adaptation to the labels produced; None without a learner."""
+        """Returns the learner's adaptation to the labels; None without a learner."""
         return self.adapt() if self.adapt is not None else None
 
     def __len__(self) -> int:
@@ -159,16 +159,16 @@ class PoolView:
         """Returns the (B, S) mask of `order`, True where it names an item."""
         return self.order >= 0
 
-    # Classes second while it is computed: what is done over a handful of them is vectorised over items.
+    # Classes second while they are computed: operations over a few classes are vectorised over items.
 
     @cached_property
     def log_probs_by_class(self) -> Tensor:
-        """(B, K, N) logarithms of the class probabilities."""
+        """Returns (B, K, N) logarithms of the class probabilities."""
         return torch.log_softmax(self.logits.transpose(1, 2).contiguous(), 1)
 
     @cached_property
     def probs_by_class(self) -> Tensor:
-        """(B, K, N) class probabilities; 0 outside the task's classes."""
+        """Returns (B, K, N) class probabilities; 0 outside the task's classes."""
         if "probs" in self.__dict__:
             return self.probs.transpose(1, 2).contiguous()
         return self.log_probs_by_class.exp()

@@ -173,7 +173,11 @@ class Core:
     def view(self, state: EpisodeState) -> PoolView:
         """What a strategy may know now."""
         use_one_thread_after_fork()
-        geometry = state.geometry or Geometry(state.embeddings, state.task.pool_mask)
+        geometry = state.geometry or Geometry(
+            state.embeddings,
+            state.task.pool_mask,
+            products=None if state.products is None else state.products.of_pool,
+        )
         if self.learner.static_embedding:
             state.geometry = geometry
         return PoolView(

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from metaal_env.batched import take_rows
-from metaal_env.inner_products import InnerProducts, ItemProducts, gather
+from metaal_env.batched import gather, take_rows
+from metaal_env.inner_products import InnerProducts, ItemProducts
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.metrics import Metrics
 from metaal_env.pool.distances import Geometry

@@ -5,10 +5,10 @@ They are computed once per episode; a label then costs O(S·K·E) instead of O(K
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from metaal_env.batched import empty, take_rows
 from metaal_env.learners.base import Labelled
 
 UPFRONT = 8
@@ -79,9 +79,13 @@ class InnerProducts:
             torch.bmm(x[:, : self.pool_size], x.transpose(1, 2), out=gram[rows])
         return gram
 
+    @property
+    def of_pool(self) -> Tensor | None:
+        """(B, N, N) products of the pool's items, less the data set's mean; None where they are not all known."""
+        return None if self.gram is None else self.gram[:, :, : self.pool_size]
+
     def add(self, place: Tensor, positions: Tensor, valid: Tensor) -> None:
         """Takes in the label number (B, 1) `place` of the items at (B, 1) `positions` where (B, 1) `valid`."""
-        index = positions.unsqueeze(2).expand(-1, -1, self.rows.shape[2])
         if self.gram is None:
             x = self.items.take(torch.take_along_dim(self.evaluated, positions, 1))
             row = torch.cat(
@@ -91,12 +95,12 @@ class InnerProducts:
                 ]
             )
         else:
-            row = self.gram.gather(1, index)
+            row = take_rows(self.gram, positions)
         if self.items.shift is not None:
             shift = self.items.shift[self.evaluated]
             row = row + shift.unsqueeze(1) + torch.take_along_dim(shift, positions, 1).unsqueeze(2)
-        where = place.unsqueeze(2).expand_as(index)
-        self.rows.scatter_(1, where, torch.where(valid.unsqueeze(2), row, self.rows.gather(1, where)))
+        row = torch.where(valid.unsqueeze(2), row, take_rows(self.rows, place))
+        self.rows[torch.arange(len(row), device=row.device).unsqueeze(1), place] = row
 
     def labelled(self, order: Tensor, labels: Tensor, longest: int, class_mask: Tensor) -> Labelled:
         """What a learner is given: the first `longest` labels of (B, T) `order`, and the pool's (B, N) `labels`."""
@@ -105,7 +109,7 @@ class InnerProducts:
         known = torch.take_along_dim(labels, place, 1)
         mask = (order >= 0) & (known >= 0)
         rows = self.rows[:, :longest]
-        gram = rows.gather(2, place.unsqueeze(1).expand(-1, longest, -1))
+        gram = torch.take_along_dim(rows, place.unsqueeze(1), 2)
         squares = torch.take_along_dim(self.squares, place, 1)
         return Labelled(rows, gram, self.squares, squares, known, mask, class_mask)
 
@@ -124,18 +128,3 @@ class InnerProducts:
         for name in ("evaluated", "squares", "rows", "gram"):
             if getattr(self, name) is not None:
                 getattr(self, name)[index] = getattr(other, name)
-
-
-def empty(*shape: int, like: Tensor) -> Tensor:
-    """Returns memory for a large tensor; NumPy's comes in huge pages, which on CPUs are several times faster."""
-    if like.device.type != "cpu" or like.dtype != torch.float32:
-        return like.new_empty(shape)
-    return torch.from_numpy(np.empty(shape, dtype=np.float32))
-
-
-def gather(items: Tensor, index: Tensor) -> Tensor:
-    """Returns ``items[index]`` for (B, n) `index`, in memory as of `empty`."""
-    if items.device.type != "cpu" or items.dtype != torch.float32:
-        return items[index]
-    out = empty(index.numel(), *items.shape[1:], like=items)
-    return torch.index_select(items, 0, index.flatten(), out=out).unflatten(0, index.shape)

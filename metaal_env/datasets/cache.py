@@ -39,12 +39,13 @@ def cache_dir() -> Path:
 
 
 def cached(key: str, name: str, build: Callable[[], ClassDataset]) -> ClassDataset:
-    """The data set stored under `key`, else the one that `build` makes, which is then stored.
+    """Returns the data set stored under `key`, or builds and stores it.
 
     Args:
-        key: file name without suffix; must change whenever `build` would give something else.
-        name: the name that the loaded data set carries.
-        build: called once, under a lock, when there is no usable file. Its errors pass through.
+        key: file name without suffix; it must change whenever `build` would return another result.
+        name: name of the returned data set.
+        build: builds the data set. It is called once, under a lock, when there is no usable file; its errors pass
+            through.
     """
     path = cache_dir() / "datasets" / f"{key}.npz"
     data = _read(path, name, warn=True)

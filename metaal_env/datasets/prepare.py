@@ -1,4 +1,4 @@
-"""What several sources do to raw arrays: standardise columns, carve validation classes out of training."""
+"""Steps that several sources share: standard columns, SVD of sparse tables, validation classes out of training."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _MIN_CLASSES = 2
 
 
 def standardise(columns: np.ndarray) -> np.ndarray:
-    """Columns (M, D) with mean 0 and standard deviation 1, float32; constant columns become 0.
+    """Scales (M, D) columns to mean 0 and standard deviation 1, float32; constant columns become 0.
 
-    Labels play no part, so this is fair on a pool whose labels are hidden.
+    Labels are not used, so this is fair on a pool with hidden labels.
     """
     x = columns.astype(np.float64)
     largest = np.abs(x).max(axis=0)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.batched import standardise
+from metaal_env.batched import arsinh, standardise
 from metaal_env.errors import InputError
 from metaal_env.features.catalogue import ITEM_FEATURES, ITEM_SCORES, POOL_FEATURES, ItemFeature, PoolFeature
 from metaal_env.features.names import FeatureNames
@@ -50,7 +50,7 @@ def standardised_scores(view: PoolView, names: FeatureNames | None = None) -> Te
     """
     names = names or FeatureNames.registered()
     scores = _columns(view, ITEM_SCORES, names.item_scores, view.valid.shape)
-    return standardise(scores, view.selectable).asinh()
+    return arsinh(standardise(scores, view.selectable))
 
 
 def _columns(

@@ -149,7 +149,7 @@ def variance_within(view: PoolView) -> Tensor:
 
 @pool_feature("partition_evenness", "entropy of the class sizes in partitions, 1 if they are equal")
 def partition_evenness(view: PoolView) -> Tensor:
-    sizes = partitions(view).member.sum(1)  # (B, M, K)
+    sizes = partitions(view).member.sum(-1)  # (B, M, K)
     sizes = sizes / sizes.sum(-1, keepdim=True).clamp(min=1)
     return rules.entropy_of(sizes).mean(1) / view.way.log()
 

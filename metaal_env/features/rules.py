@@ -32,7 +32,7 @@ UHERDING_WIDTH = 0.3
 )
 def least_confidence(view: PoolView) -> Tensor:
     """1 − max_y p(y), in [0, 1) (Lewis & Gale 1994)."""
-    return 1 - view.top_probs[..., 0]
+    return 1 - view.top_two[0]
 
 
 @item_score(
@@ -43,7 +43,8 @@ def least_confidence(view: PoolView) -> Tensor:
 )
 def margin(view: PoolView) -> Tensor:
     """1 − (p₁ − p₂), the two largest class probabilities; in [0, 1] (Scheffer 2001)."""
-    return 1 - (view.top_probs[..., 0] - view.top_probs[..., 1])
+    top, second = view.top_two
+    return 1 - (top - second)
 
 
 @item_score(
@@ -54,7 +55,8 @@ def margin(view: PoolView) -> Tensor:
 )
 def entropy(view: PoolView) -> Tensor:
     """H[p] / log K in [0, 1], relative to the task's number of classes (Shannon 1948)."""
-    return entropy_of(view.probs) / view.way.clamp(min=2).log().unsqueeze(1)
+    entropy = -(view.probs_by_class * view.log_probs_by_class).sum(1)
+    return entropy / view.way.clamp(min=2).log().unsqueeze(1)
 
 
 def entropy_of(probs: Tensor) -> Tensor:
@@ -70,7 +72,7 @@ def entropy_of(probs: Tensor) -> Tensor:
 )
 def novelty(view: PoolView) -> Tensor:
     """Probability that the item belongs to a class without a label, in [0, 1]."""
-    return (view.probs * ~view.seen.unsqueeze(1)).sum(-1)
+    return (view.probs_by_class * ~view.seen.unsqueeze(2)).sum(1)
 
 
 @item_score(

@@ -25,7 +25,7 @@ EXCLUDED_LOGIT = -1e4
 
 
 class Labelled(NamedTuple):
-    """The labelled items of B episodes by their inner products with each other and with E items to predict."""
+    """Holds the labelled items of B episodes by their inner products with each other and with E items to predict."""
 
     rows: Tensor  # (B, S, E) products with the evaluated items
     gram: Tensor  # (B, S, S) products with each other
@@ -124,9 +124,9 @@ class InnerLearner(nn.Module, ABC):
 
 
 def class_first(logits: Tensor, seen: Tensor, class_mask: Tensor, unseen_logit: Tensor) -> Tensor:
-    """(B, K, n) logits with (B, K) label-less classes at their constant and foreign classes excluded."""
-    logits = torch.where(seen.unsqueeze(2), logits, unseen_logit)
-    return logits.masked_fill(~class_mask.unsqueeze(2), EXCLUDED_LOGIT)
+    """Returns (B, K, n) logits with (B, K) label-less classes at their constant and foreign classes excluded."""
+    constant = torch.where(class_mask, unseen_logit, EXCLUDED_LOGIT)
+    return torch.where(seen.unsqueeze(2), logits, constant.unsqueeze(2))
 
 
 def products(h: Tensor, p: Tensor) -> Tensor:
@@ -172,6 +172,13 @@ def one_hot_support(labels: Tensor, mask: Tensor, n_classes: int) -> Tensor:
     """Maps (B, S) labels and mask to (B, S, K) float, all zero where `mask` is False."""
     hot = torch.nn.functional.one_hot(labels.clamp(min=0), n_classes).to(torch.get_default_dtype())
     return hot * mask.unsqueeze(-1)
+
+
+def class_first_support(labelled: Labelled) -> Tensor:
+    """Returns (B, K, S) float, 1 at the label of each item, all zero where there is none."""
+    classes = torch.arange(labelled.class_mask.shape[1], device=labelled.labels.device).view(-1, 1)
+    hot = (labelled.labels.unsqueeze(1) == classes) & labelled.mask.unsqueeze(1)
+    return hot.to(labelled.rows)
 
 
 LEARNERS: Registry[Callable[..., InnerLearner]] = Registry("learner")

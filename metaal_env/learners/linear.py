@@ -127,7 +127,8 @@ class Ridge(LinearHead):
 
     def solve(self, gram: Tensor, targets: Tensor, seen: Tensor) -> Tensor:
         identity = torch.eye(gram.shape[1], device=gram.device)
-        return torch.linalg.solve(gram + self.log_regularisation.exp() * identity, targets)
+        # Positive definite, so not checked: on a GPU the host would wait for the answer.
+        return torch.linalg.solve_ex(gram + self.log_regularisation.exp() * identity, targets)[0]
 
 
 @LEARNERS.register("logistic")
@@ -161,7 +162,7 @@ class Logistic(LinearHead):
     def solve(self, gram: Tensor, targets: Tensor, seen: Tensor) -> Tensor:
         penalty = self.log_regularisation.exp()
         identity = torch.eye(gram.shape[1], device=gram.device)
-        factor = torch.linalg.inv(0.5 * gram + penalty * identity)
+        factor = torch.linalg.inv_ex(0.5 * gram + penalty * identity)[0]
         labelled = targets.sum(-1, keepdim=True)  # (B, S, 1)
         excluded = torch.where(seen, 0.0, EXCLUDED_LOGIT).unsqueeze(1)  # (B, 1, K)
         dual = momentum = torch.zeros_like(targets)

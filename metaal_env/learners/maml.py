@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metaal_env.learners.base import LEARNERS, Adapted, Labelled, class_first, one_hot_support, products
+from metaal_env.learners.base import LEARNERS, Adapted, Labelled, class_first, class_first_support, products
 from metaal_env.learners.columns import Columns, HeadScalars
 from metaal_env.learners.gradient import GradientLearner
 
@@ -79,12 +79,12 @@ class MAML(GradientLearner):
         return adapted["bias"].unsqueeze(1) - precision * distance
 
     def predict_products(self, labelled: Labelled) -> Tensor:
-        """As `adapt` and `predict`; prototypes are weighted sums of the labelled items throughout.
+        """Adapts and predicts as `adapt` and `predict`; prototypes are weighted sums of the labelled items throughout.
 
         With g the gradient of the loss in the logits, a prototype p moves along 2 · precision · Σ_i gᵢ (hᵢ − p).
         """
         mask, class_mask = labelled.mask, labelled.class_mask
-        hot = one_hot_support(labelled.labels, mask, class_mask.shape[1]).transpose(1, 2)  # (B, K, S)
+        hot = class_first_support(labelled)  # (B, K, S)
         counts = hot.sum(2, keepdim=True)  # (B, K, 1)
         seen, some = counts.squeeze(2) > 0, counts.clamp(min=1)
         weights, bias = hot / some, self.count_weight * some.log()

@@ -1,4 +1,4 @@
-"""Metric learners: an item belongs to the classes whose labelled items it is most similar to.
+"""Metric learners: an item belongs to the classes with the labelled items that it is most similar to.
 
 Label-less classes enter the comparison as one virtual item of constant similarity u, which is meta-learned.
 """
@@ -6,6 +6,7 @@ Label-less classes enter the comparison as one virtual item of constant similari
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,9 @@ class PairLearner(BodyLearner):
     with b = 0 it follows the mean and ignores the support's imbalance. b is meta-learned from 1.
     """
 
-    def __init__(self, input_shape: tuple[int, ...], body: Kind | None, width: int, unseen_logit: float):
+    def __init__(
+        self, input_shape: tuple[int, ...], *, body: Kind | None = None, width: int = 32, unseen_logit: float
+    ):
         super().__init__(input_shape, body, width, unseen_logit)
         self.count_weight = nn.Parameter(torch.tensor(1.0))
 
@@ -66,15 +69,9 @@ class MatchingNetwork(PairLearner):
     """
 
     def __init__(
-        self,
-        input_shape: tuple[int, ...],
-        *,
-        body: Kind | None = None,
-        width: int = 32,
-        scale: float = 10.0,
-        unseen_logit: float = 5.0,
+        self, input_shape: tuple[int, ...], *, scale: float = 10.0, unseen_logit: float = 5.0, **options: Any
     ):
-        super().__init__(input_shape, body, width, unseen_logit)
+        super().__init__(input_shape, unseen_logit=unseen_logit, **options)
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
     def calibration_parameters(self) -> list[nn.Parameter]:
@@ -94,15 +91,9 @@ class SiameseNetwork(PairLearner):
     """
 
     def __init__(
-        self,
-        input_shape: tuple[int, ...],
-        *,
-        body: Kind | None = None,
-        width: int = 32,
-        scale: float = 10.0,
-        unseen_logit: float = -5.0,
+        self, input_shape: tuple[int, ...], *, scale: float = 10.0, unseen_logit: float = -5.0, **options: Any
     ):
-        super().__init__(input_shape, body, width, unseen_logit)
+        super().__init__(input_shape, unseen_logit=unseen_logit, **options)
         self.log_weight = nn.Parameter(torch.full((self.size,), math.log(scale / self.size**0.5)))
 
     def calibration_parameters(self) -> list[nn.Parameter]:

@@ -11,7 +11,7 @@ from metaal_env.tasks import Range, bounds
 
 @dataclass(frozen=True)
 class MetaTrainConfig:
-    """How an inner learner is meta-trained."""
+    """Holds the settings of meta-training an inner learner."""
 
     iterations: int = 1000
     """Most meta-updates. Training ends earlier when validation stops improving."""

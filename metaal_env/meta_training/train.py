@@ -89,7 +89,7 @@ class Training:
         if self.recoveries >= allowed:
             raise InputError(
                 f"learning_rate={self.config.learning_rate}: meta-training diverged at update {at} ({error}), "
-                f"also at {self.recoveries} lowered rates; choose a lower one."
+                f"{self.recoveries} lowered rates included; choose a lower one."
             ) from error
         self.recoveries += 1
         self.go_back(saved)

@@ -1,1 +1,1 @@
-"""What can be known of a pool without its hidden labels: the view, distances, clusters, partitions, walks."""
+"""Knowledge of a pool without its hidden labels: the view, distances, clusters, partitions, walks."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -42,13 +44,19 @@ def pure_radius(view: PoolView, purity: float = 0.95) -> Tensor:
     return torch.take_along_dim(radii, best.clamp(min=0), 1).squeeze(1)
 
 
+@cache
+def _levels(device: torch.device) -> Tensor:
+    """(Q,) `QUANTILES`, sent to a device once."""
+    return torch.tensor(QUANTILES, dtype=torch.float64, device=device)
+
+
 def _quantiles(distance: Tensor, real: Tensor) -> Tensor:
     """Returns (B, Q) `QUANTILES` of the (B, L, L) distances between two different items of (B, L) `real`."""
     size = distance.shape[1]
     first, second = torch.triu_indices(size, size, 1, device=distance.device)
     pair = real[:, first] & real[:, second]  # (B, L(L−1)/2)
     last = (pair.sum(1, keepdim=True) - 1).clamp(min=0)  # (B, 1)
-    levels = torch.tensor(QUANTILES, dtype=torch.float64, device=distance.device)
+    levels = _levels(distance.device)
     if not len(first):
         return distance.new_zeros(len(distance), len(QUANTILES))
     # Only the smallest distances are needed, and selecting them is cheaper than sorting all.
@@ -64,9 +72,10 @@ def ball_gain(view: PoolView, radius: Tensor) -> tuple[Tensor, Tensor]:
     """Returns (B, N) numbers of landmarks that labelling the item would newly cover, and the (B,) share covered."""
     geometry = view.geometry
     dtype = geometry.sq_dist.dtype
-    # Kept for the last radius only: some rules change theirs at every step.
+    # Kept for the last radius only: some rules change theirs at every step. Compared by identity, because comparing
+    # values would make the host wait for a GPU.
     known = geometry.memo.get("inside")
-    if known is None or not torch.equal(known[0], radius):
+    if known is None or known[0] is not radius:
         known = geometry.memo["inside"] = radius, (geometry.sq_dist <= radius.view(-1, 1, 1)).to(dtype)
     inside: Tensor = known[1]  # (B, N, L) 0 or 1
     uncovered = geometry.landmark_mask.to(dtype)

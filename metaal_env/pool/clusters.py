@@ -29,7 +29,9 @@ class Clusters(NamedTuple):
     sq_dist: Tensor  # (B, N) squared distance to the own centre
 
 
-def k_means(x: Tensor, weight: Tensor, clusters: Tensor, iterations: int = 10) -> Clusters:
+def k_means(
+    x: Tensor, weight: Tensor, clusters: Tensor, iterations: int = 10, most: int | None = None
+) -> Clusters:
     """Runs weighted k-means with a number of clusters per episode (Lloyd 1982; greedy k-means++ start).
 
     Args:
@@ -37,9 +39,10 @@ def k_means(x: Tensor, weight: Tensor, clusters: Tensor, iterations: int = 10) -
         weight: (B, N) not negative; an item of weight 0 does not move the centres but is still assigned.
         clusters: (B,) int64; clamped to 1…`MAX_CLUSTERS`.
         iterations: most Lloyd iterations.
+        most: the largest of `clusters`; where it is known, the host need not wait for a GPU to tell.
     """
     clusters = clusters.clamp(1, MAX_CLUSTERS)
-    n_centres = int(clusters.max())
+    n_centres = int(clusters.max()) if most is None else min(max(most, 1), MAX_CLUSTERS)
     real = torch.arange(n_centres, device=x.device) < clusters.unsqueeze(1)  # (B, K)
     starts = evenly_spaced(x, weight > 0, min(x.shape[1], MAX_STARTS))  # (B, C)
     shift = x.mean(1, keepdim=True)
@@ -54,7 +57,8 @@ def k_means(x: Tensor, weight: Tensor, clusters: Tensor, iterations: int = 10) -
         # ‖x − c‖² − ‖x‖², all that the nearest centre depends on
         offset = (centres.square().sum(-1) + closed).unsqueeze(2)  # (B, K, 1)
         nearest, new = torch.baddbmm(offset, centres, points, alpha=-2).min(1)  # (B, N)
-        if torch.equal(new, assignment):
+        # Further iterations change nothing, and on a GPU cost less than to wait for the answer.
+        if x.device.type == "cpu" and torch.equal(new, assignment):
             break
         assignment = new
         hot.zero_().scatter_(2, assignment.unsqueeze(-1), weight)
@@ -83,9 +87,16 @@ def _greedy_start(x: Tensor, weight: Tensor, starts: Tensor, n_centres: int) -> 
 
 
 @remembered("pool")
+def most_classes(view: PoolView) -> int:
+    """Returns the number of classes of the pool with the most, at most `MAX_CLUSTERS`."""
+    return min(int(view.way.max()), MAX_CLUSTERS)
+
+
+@remembered("pool")
 def class_clusters(view: PoolView, per_class: int = 1) -> Clusters:
     """Returns k-means clusters of the whole pool, `per_class` for each class of the task."""
-    return k_means(view.embeddings, view.valid.to(view.embeddings.dtype), per_class * view.way)
+    weight = view.valid.to(view.embeddings.dtype)
+    return k_means(view.embeddings, weight, per_class * view.way, most=per_class * most_classes(view))
 
 
 def per_cluster(values: Tensor, clusters: Clusters) -> Tensor:

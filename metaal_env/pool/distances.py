@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metaal_env.batched import squared_distances, take_rows
+from metaal_env.batched import empty, squared_distances, take_rows
 from metaal_env.pool.remembered import remembered
 
 MAX_LANDMARKS = 1024
@@ -30,12 +30,21 @@ class Geometry:
         valid: (B, N) bool, False at padding.
         max_landmarks: pools of at most this many items use all of them. Larger ones use items that are evenly
             spaced in their distance to the pool's mean.
+        products: (B, N, N) inner products of the embeddings less any constant, if they are known. Distances then follow
+            from them, without the embeddings.
     """
 
-    def __init__(self, embeddings: Tensor, valid: Tensor, max_landmarks: int = MAX_LANDMARKS):
+    def __init__(
+        self,
+        embeddings: Tensor,
+        valid: Tensor,
+        max_landmarks: int = MAX_LANDMARKS,
+        products: Tensor | None = None,
+    ):
         self.embeddings, self.valid = embeddings, valid
         self.exact = valid.shape[1] <= max_landmarks
         self.max_landmarks = max_landmarks
+        self.products = products if self.exact else None
         self.memo: dict[Hashable, Any] = {}
         """Results of `remembered` functions, kept for as long as the embeddings stay the same."""
 
@@ -61,6 +70,11 @@ class Geometry:
     @cached_property
     def sq_dist(self) -> Tensor:
         """Returns (B, N, L) squared distances to the landmarks."""
+        if self.centred_products is not None:
+            norms = self.centred_products.diagonal(dim1=1, dim2=2)
+            distance = torch.add(norms.unsqueeze(2), self.centred_products, alpha=-2).add_(norms.unsqueeze(1))
+            distance.clamp_(min=0).diagonal(dim1=1, dim2=2).zero_()
+            return distance
         return squared_distances(self.items, self.at_landmarks(self.items))
 
     @cached_property
@@ -73,9 +87,24 @@ class Geometry:
 
     @cached_property
     def scaled(self) -> Tensor:
-        """(B, N, D) embeddings at a mean squared distance of 1 between items; 0 at padding."""
+        """Returns (B, N, D) embeddings at a mean squared distance of 1 between items; 0 at padding."""
         scale = self.mean_sq_dist.rsqrt().unsqueeze(1) * self.valid  # (B, N)
-        return self.embeddings * scale.unsqueeze(-1)
+        out = empty(*self.embeddings.shape, like=self.embeddings)
+        return torch.mul(self.embeddings, scale.unsqueeze(-1), out=out)
+
+    @cached_property
+    def centred_products(self) -> Tensor | None:
+        """Returns (B, N, N) inner products of the `items`, where products are known."""
+        if self.products is None:
+            return None
+        share = self._share.unsqueeze(2)  # (B, N, 1)
+        row = self.products @ share
+        total = share.transpose(1, 2) @ row
+        offset = row - total / 2
+        centred = (self.products - offset).sub_(offset.transpose(1, 2))
+        if not self.all_landmarks_real:
+            centred.mul_(self.valid.unsqueeze(1)).mul_(self.valid.unsqueeze(2))
+        return centred
 
     @cached_property
     def mean_sq_dist(self) -> Tensor:
@@ -122,10 +151,13 @@ class Geometry:
         apart = self.centre_sq_dist.unsqueeze(2)
         mean = weight @ apart
         variance = (weight @ (apart - mean).square()).flatten()
-        items = self.centred * self._share.sqrt().unsqueeze(2)
-        if items.shape[1] > items.shape[2]:
-            items = items.transpose(1, 2)
-        product = items @ items.transpose(1, 2)  # the covariance, or another matrix of its norm
+        if self.centred_products is not None:
+            product = self.centred_products / self.valid.sum(1).clamp(min=1).view(-1, 1, 1)
+        else:
+            items = self.centred * self._share.sqrt().unsqueeze(2)
+            if items.shape[1] > items.shape[2]:
+                items = items.transpose(1, 2)
+            product = items @ items.transpose(1, 2)  # the covariance, or another matrix of its norm
         total = 2 * variance + 4 * product.flatten(1).square().sum(1)
         return (total / self.mean_sq_dist.square()).clamp(min=1e-6).sqrt()
 
@@ -155,7 +187,7 @@ class Geometry:
 
     def sq_dist_from(self, positions: Tensor) -> Tensor:
         """Maps (B, S) positions to (B, S, N) squared distances to every item, reusing known distances."""
-        if self.exact and "sq_dist" in self.__dict__:
+        if self.exact and (self.products is not None or "sq_dist" in self.__dict__):
             return take_rows(self.sq_dist, positions)
         return squared_distances(take_rows(self.items, positions), self.items)
 
@@ -172,6 +204,8 @@ class Geometry:
     @cached_property
     def centre_sq_dist(self) -> Tensor:
         """Returns (B, N) squared distance to the pool's mean."""
+        if self.centred_products is not None:
+            return self.centred_products.diagonal(dim1=1, dim2=2).clamp(min=0)
         return self.centred.square().sum(-1)
 
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.batched import take_rows
 from metaal_env.pool.partitions import Partitions, partitions
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.sampled_clusterings import clusterings, coordinates
@@ -135,29 +134,30 @@ def _expected(
     far = far + 2 * found.support @ everyone.transpose(1, 2) + everyone.square().sum(-1).unsqueeze(1)
     far = far / (2 * after)  # (B, K, N)
     product = _products(view)
-    numbers = torch.arange(counts.shape[1], device=x.device).view(1, -1, 1)
-    member = found.member[:, :, ::EVERY]
-    share = member / (member.sum(1, keepdim=True).clamp(min=1) * view.way.view(-1, 1, 1, 1))
-    weight, truth = share.sum(-1), member.argmax(-1)  # (B, E, M)
-    label = found.everyone[:, :, ::EVERY].argmax(-1)  # (B, N, M)
-    total = torch.zeros_like(everyone[..., 0])
-    for m in range(label.shape[2]):
-        is_class = (truth[..., m].unsqueeze(1) == numbers).to(x)  # (B, K, E)
-        stays = right(truth[..., m].unsqueeze(1)) * (1 - is_class)
-        w, y = weight[..., m].unsqueeze(1), label[..., m]
-        # In place, for fresh memory of this size costs more than the sums.
-        margin = take_rows(near, y)  # (B, N, E)
-        margin += torch.take_along_dim(far, y.unsqueeze(1), 1).transpose(1, 2)
-        torch.sub(product, margin, out=margin)
-        won = take_rows(w * (is_class - stays), y)
+    numbers = torch.arange(counts.shape[1], device=x.device).view(-1, 1)
+    member, everyones = found.member[:, ::EVERY], found.everyone[:, ::EVERY]
+    share = member / (member.sum(-1, keepdim=True).clamp(min=1) * view.way.view(-1, 1, 1, 1))
+    weight, truth = share.sum(2), (member * numbers).sum(2).long()  # (B, M, E)
+    total, margin = torch.zeros_like(everyone[..., 0]), torch.empty_like(product)
+    # A last row that is multiplied with 1: what depends on the item alone.
+    near = torch.cat([near, torch.ones_like(near[:, :1])], 1)
+    for m in range(everyones.shape[1]):
+        is_class, y, w = (
+            member[:, m],
+            everyones[:, m],
+            weight[:, m].unsqueeze(1),
+        )  # (B, K, E), (B, K, N), (B, 1, E)
+        stays = right(truth[:, m].unsqueeze(1)) * (1 - is_class)
+        of_class = torch.cat([y, (y * far).sum(1, keepdim=True)], 1).transpose(1, 2)
+        # Products with one-hot rows instead of rows taken: one pass over N × E numbers instead of five.
+        torch.baddbmm(product, of_class, near, alpha=-1, out=margin)
         if slope is None:
-            won *= margin > 0
+            margin.gt_(0)
         else:
-            margin *= torch.take_along_dim(2 * slope / after[..., 0], y, 1).unsqueeze(-1)
-            won *= margin.sigmoid_()
-        total += torch.take_along_dim((w * stays).sum(-1), y, 1)
-        total += won.sum(-1)
-    return total / label.shape[2]
+            margin.mul_(y.transpose(1, 2) @ (2 * slope.unsqueeze(-1) / after)).sigmoid_()
+        won = (w * (is_class - stays)) @ margin.transpose(1, 2)  # (B, K, N)
+        total += (y * (won + (w * stays).sum(-1, keepdim=True))).sum(1)
+    return total / everyones.shape[1]
 
 
 @remembered("pool")

@@ -14,7 +14,7 @@ from torch.nn.functional import one_hot
 from metaal_env.batched import take_rows
 from metaal_env.pool.gibbs_sampler import Chains
 from metaal_env.pool.remembered import remembered
-from metaal_env.pool.sampled_clusterings import Clusterings, clusterings, coordinates
+from metaal_env.pool.sampled_clusterings import Clusterings, clusterings, coordinates, pool_items
 from metaal_env.pool.view import PoolView
 
 ROUNDS = 1
@@ -25,8 +25,8 @@ class Partitions(NamedTuple):
     """Holds M partitions into classes that agree with the labels."""
 
     clusterings: Clusterings
-    member: Tensor  # (B, E, M, K) 1 at the item's class
-    everyone: Tensor  # (B, N, M, K) the same for the whole pool
+    member: Tensor  # (B, M, K, E) 1 at the item's class
+    everyone: Tensor  # (B, M, K, N) the same for the whole pool
     own_sq_dist: Tensor  # (B, N) mean squared distance to the mean of the item's class
     support: Tensor  # (B, K, D) sums of the labelled items of each class
 
@@ -49,19 +49,27 @@ def partitions(view: PoolView) -> Partitions:
     support = named.transpose(1, 2) @ support_items
     class_of = _class_of_clusters(view, before, support_items, named)  # (B, M, C, K)
     free = before.real & (torch.take_along_dim(view.labels, before.positions, 1) < 0)
-    member = (before.member.transpose(1, 2) @ class_of).transpose(1, 2) * free[:, :, None, None]
-    chains = Chains(before.x, member, before.within, before.sharpness, view.class_mask)
+    member = (class_of.transpose(2, 3) @ before.member) * free[:, None, None]
+    chains = Chains(before.items, before.blocks, member, before.within, before.sharpness, view.class_mask)
     chains.add(support, named.sum(1))
     for _ in range(ROUNDS):
         chains.sweep(free)
+    by_class = known.transpose(1, 2).unsqueeze(1)  # (B, 1, K, N)
+    member = chains.member + torch.take_along_dim(by_class, before.positions[:, None, None], 3)
     if everyone.shape[1] == before.x.shape[1]:
-        back = before.positions.argsort(dim=1)
-        whole = take_rows(chains.member, back)
+        whole = _moved(member, before.positions.argsort(dim=1))
     else:
-        whole = chains.likeliest(everyone) * (view.valid & (view.labels < 0))[:, :, None, None]
-    whole = whole + known.unsqueeze(2)
-    member = chains.member + take_rows(known, before.positions).unsqueeze(2)
-    return Partitions(before, member, whole, chains.mean_sq_dist(everyone, whole), support)
+        whole = chains.likeliest(pool_items(view.geometry)) * (view.valid & (view.labels < 0))[:, None, None]
+        whole = whole + by_class
+    own_sq_dist = chains.mean_sq_dist(pool_items(view.geometry), whole)
+    return Partitions(before, member, whole, own_sq_dist, support)
+
+
+def _moved(member: Tensor, positions: Tensor) -> Tensor:
+    """Returns (B, M, K, E) one-hot classes of the items at (B, E) `positions`."""
+    numbers = torch.arange(1, member.shape[2] + 1, device=member.device, dtype=member.dtype).view(-1, 1)
+    name = (member * numbers).sum(2)  # (B, M, E); 0 for none
+    return (torch.take_along_dim(name, positions.unsqueeze(1), 2).unsqueeze(2) == numbers).to(member)
 
 
 def _class_of_clusters(view: PoolView, before: Clusterings, items: Tensor, named: Tensor) -> Tensor:
@@ -94,7 +102,8 @@ def _class_of_clusters(view: PoolView, before: Clusterings, items: Tensor, named
 def partition_novelty(view: PoolView) -> Tensor:
     """Returns the (B, N) share of partitions in which the item's class has no label."""
     member = partitions(view).everyone
-    return (member * ~view.seen[:, None, None]).sum((2, 3)) / member.shape[2]
+    unseen = (~view.seen).to(member).repeat(1, member.shape[1]).unsqueeze(1)  # (B, 1, M·K)
+    return (unseen @ member.flatten(1, 2)).squeeze(1) / member.shape[1]
 
 
 def typicality_within(view: PoolView) -> Tensor:
@@ -111,13 +120,13 @@ def partition_cover(view: PoolView) -> Tensor:
     Cost O(N·E·M·K).
     """
     found = partitions(view)
-    m = found.member.shape[2]
-    together = found.everyone.flatten(2) @ found.member.flatten(2).transpose(1, 2) / m  # (B, N, E)
-    size = (found.member * found.member.sum(1, keepdim=True)).sum((2, 3)) / m  # (B, E)
+    m = found.member.shape[1]
+    together = found.everyone.flatten(1, 2).transpose(1, 2) @ (found.member / m).flatten(1, 2)  # (B, N, E)
+    size = (found.member * found.member.sum(-1, keepdim=True)).sum((1, 2)) / m  # (B, E)
     weight = found.clusterings.real / size.clamp(min=1)
     if view.order.shape[1]:
         covered = (take_rows(together, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
-        together = (together - covered.unsqueeze(1)).clamp_(min=0)
+        together = together.sub_(covered.unsqueeze(1)).relu_()
     gain = (weight.unsqueeze(1) @ together.transpose(1, 2)).squeeze(1)
     to_class = found.own_sq_dist + found.clusterings.within.mean(1, keepdim=True)
     return gain * (2 - to_class / 2)

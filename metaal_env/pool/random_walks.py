@@ -1,4 +1,4 @@
-"""Random walks over a pool that end at labels: what they tell of unlabelled items, and where to label next.
+"""Random walks over a pool that end at labels: the labels that items reach, and where to label next.
 
 A walk goes from item to item with the probabilities of `Geometry.attention` and ends at the first labelled item
 (Zhu et al. 2003, stopped after a few steps). It follows the shape of clusters, where a kernel sees balls alone.

@@ -14,12 +14,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from metaal_env.batched import squared_distances, take_rows
-from metaal_env.pool.clusters import MAX_CLUSTERS
+from metaal_env.pool.clusters import MAX_CLUSTERS, most_classes
 from metaal_env.pool.distances import Geometry, evenly_spaced
-from metaal_env.pool.gibbs_sampler import Chains
+from metaal_env.pool.gibbs_sampler import Chains, Items
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
 
@@ -47,12 +46,18 @@ class Clusterings(NamedTuple):
 
     positions: Tensor  # (B, E) in the pool, by distance to its mean
     real: Tensor  # (B, E) bool
-    x: Tensor  # (B, E, D) coordinates; the pool's have mean 0 and variance 1
-    member: Tensor  # (B, E, M, C) 1 at the item's cluster
+    items: Items  # of D coordinates; the pool's have mean 0 and variance 1
+    blocks: list[Items]  # in which they are drawn
+    member: Tensor  # (B, M, C, E) 1 at the item's cluster
     counts: Tensor  # (B, M, C) items of each cluster
     means: Tensor  # (B, M, C, D) their means
     within: Tensor  # (B, M) share of the variance within clusters
     sharpness: Tensor  # (B,) dimension by which log-likelihoods count
+
+    @property
+    def x(self) -> Tensor:
+        """(B, E, D) coordinates."""
+        return self.items.x
 
 
 @remembered("pool")
@@ -65,31 +70,40 @@ def coordinates(geometry: Geometry) -> Tensor:
 
 
 @remembered("pool")
+def pool_items(geometry: Geometry) -> Items:
+    """Returns all items of the pool by their `coordinates`."""
+    return Items.of(coordinates(geometry))
+
+
+@remembered("pool")
 def clusterings(view: PoolView) -> Clusterings:
     """Draws clusterings of every pool, with one cluster for each of its classes.
 
     Cost O(`SWEEPS` · E·D·M·C).
     """
     geometry = view.geometry
-    return _draw(coordinates(geometry), geometry.valid, view.way.clamp(max=MAX_CLUSTERS))
+    clusters = view.way.clamp(max=MAX_CLUSTERS)
+    return _draw(coordinates(geometry), geometry.valid, clusters, most_classes(view))
 
 
-def _draw(everyone: Tensor, valid: Tensor, clusters: Tensor) -> Clusterings:
+def _draw(everyone: Tensor, valid: Tensor, clusters: Tensor, count: int) -> Clusterings:
     positions = _by_distance(everyone, valid)
     x, real = take_rows(everyone, positions), take_rows(valid, positions)
-    count = int(clusters.max())
     covariance = x @ x.transpose(1, 2) if x.shape[1] < x.shape[2] else x.transpose(1, 2) @ x
     # The participation ratio: (Σ λ)² / Σ λ² for the eigenvalues λ of the covariance.
     sharpness = SHARPNESS * real.sum(1).square() / covariance.square().sum((1, 2)).clamp(min=1e-12)
-    member = one_hot(_first_clusters(x, real, clusters), count).to(x) * real[:, :, None, None]
+    numbers = torch.arange(count, device=x.device).view(-1, 1)
+    member = (_first_clusters(x, real, clusters, count).unsqueeze(2) == numbers) & real[:, None, None]
     class_mask = torch.arange(count, device=x.device) < clusters.unsqueeze(1)
-    chains = Chains(x, member, torch.full_like(member[:, 0, :, 0], 0.5), sharpness, class_mask)
-    apart = x.square().sum((1, 2)).view(-1, 1, 1, 1) > 0.5  # identical items must not be told apart by chance
+    items = Items.of(x)
+    blocks = items.blocks()
+    chains = Chains(items, blocks, member.to(x), x.new_full(member.shape[:2], 0.5), sharpness, class_mask)
+    apart = items.norms.sum(1).view(-1, 1, 1, 1) > 0.5  # identical items must not be told apart by chance
     for number in range(SWEEPS):
-        chains.sweep(real, gumbel(number, x.shape[1], count).to(x) * apart)
+        chains.sweep(real, gumbel(number, x.shape[1], count, 0, x.device, x.dtype) * apart)
         chains.update_within(real)
     return Clusterings(
-        positions, real, x, chains.member, chains.counts, chains.means, chains.within, sharpness
+        positions, real, items, blocks, chains.member, chains.counts, chains.means, chains.within, sharpness
     )
 
 
@@ -100,16 +114,16 @@ def _by_distance(x: Tensor, valid: Tensor) -> Tensor:
     return x.double().square().sum(-1).masked_fill(~valid, torch.inf).argsort(dim=1, stable=True)
 
 
-def _first_clusters(x: Tensor, real: Tensor, clusters: Tensor) -> Tensor:
-    """Returns (B, E, M) the nearest of `clusters` centres, drawn by k-means++ (Arthur & Vassilvitskii 2007)."""
+def _first_clusters(x: Tensor, real: Tensor, clusters: Tensor, count: int) -> Tensor:
+    """Returns (B, M, E) the nearest of `clusters` centres, drawn by k-means++ (Arthur & Vassilvitskii 2007)."""
     b, e = real.shape
     apart = squared_distances(x, x)
     batch = torch.arange(b, device=x.device).view(b, 1, 1)
     nearest = x.new_full((b, N_CLUSTERINGS, e), torch.inf)
     owner = torch.zeros(b, N_CLUSTERINGS, e, dtype=torch.long, device=x.device)
     greedy = torch.arange(N_CLUSTERINGS, device=x.device).view(1, -1, 1) % 2 == 0
-    for number in range(int(clusters.max())):
-        noise = gumbel(number, e, 1, stream=1)[..., 0].T.to(x)  # (M, E)
+    for number in range(count):
+        noise = gumbel(number, e, 1, 1, x.device, x.dtype)[:, 0]  # (M, E)
         chance = nearest.clamp(1e-12, 1e12).log() + noise
         candidates = chance.masked_fill(~real.unsqueeze(1), -torch.inf).topk(min(TRIALS, e), -1).indices
         left = torch.minimum(nearest.unsqueeze(2), apart[batch, candidates])  # (B, M, T, E)
@@ -118,7 +132,7 @@ def _first_clusters(x: Tensor, real: Tensor, clusters: Tensor) -> Tensor:
         left = torch.take_along_dim(left, best.unsqueeze(-1), 2).squeeze(2)
         closer = (left < nearest) & (number < clusters).view(b, 1, 1)
         nearest, owner = torch.where(closer, left, nearest), torch.where(closer, number, owner)
-    return owner.transpose(1, 2)
+    return owner
 
 
 @lru_cache(maxsize=256)
@@ -130,10 +144,12 @@ def _table(number: int, stream: int) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def gumbel(number: int, items: int, clusters: int, stream: int = 0) -> Tensor:
-    """Returns (`items`, M, `clusters`) Gumbel noise; every cluster starts at another row of the table."""
+def gumbel(
+    number: int, items: int, clusters: int, stream: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Returns (M, `clusters`, `items`) Gumbel noise; every cluster starts at another row of the table."""
     row = torch.arange(items).unsqueeze(1) + 37 * torch.arange(clusters)  # (E, C)
-    return _table(number, stream)[row % MAX_ITEMS].transpose(1, 2).contiguous()
+    return _table(number, stream)[row % MAX_ITEMS].permute(2, 1, 0).contiguous().to(device, dtype)
 
 
 @remembered("pool")
@@ -142,7 +158,7 @@ def agreement(view: PoolView) -> Tensor:
 
     P is the share of clusterings that put the two items together. The agreement is 1 when all clusterings are equal.
     """
-    member = clusterings(view).member.flatten(2)
-    together = member @ member.transpose(1, 2) / N_CLUSTERINGS  # (B, E, E)
+    member = clusterings(view).member.flatten(1, 2)
+    together = member.transpose(1, 2) @ member / N_CLUSTERINGS  # (B, E, E)
     together.diagonal(dim1=1, dim2=2).zero_()
     return together.square().sum((1, 2)) / together.sum((1, 2)).clamp(min=1e-6)

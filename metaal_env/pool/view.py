@@ -139,7 +139,7 @@ class PoolView:
 
     @cached_property
     def adapted(self) -> Adapted | None:
-        """What the learner's adaptation to the labels produced; None without a learner."""
+        """Returns the learner's adaptation to the labels; None without a learner."""
         return self.adapt() if self.adapt is not None else None
 
     def __len__(self) -> int:
@@ -159,11 +159,29 @@ class PoolView:
         """Returns the (B, S) mask of `order`, True where it names an item."""
         return self.order >= 0
 
+    # Classes second while they are computed: operations over a few classes are vectorised over items.
+
+    @cached_property
+    def log_probs_by_class(self) -> Tensor:
+        """Returns (B, K, N) logarithms of the class probabilities."""
+        return torch.log_softmax(self.logits.transpose(1, 2).contiguous(), 1)
+
+    @cached_property
+    def probs_by_class(self) -> Tensor:
+        """Returns (B, K, N) class probabilities; 0 outside the task's classes."""
+        if "probs" in self.__dict__:
+            return self.probs.transpose(1, 2).contiguous()
+        return self.log_probs_by_class.exp()
+
     @cached_property
     def probs(self) -> Tensor:
         """Returns (B, N, K) class probabilities; 0 outside the task's classes."""
-        # Classes second while it is computed: the softmax over a handful of them is vectorised over items.
-        return torch.softmax(self.logits.transpose(1, 2).contiguous(), 1).transpose(1, 2).contiguous()
+        return self.probs_by_class.transpose(1, 2).contiguous()
+
+    @cached_property
+    def top_two(self) -> tuple[Tensor, Tensor]:
+        """Returns the (B, N) largest and the (B, N) second largest class probability."""
+        return _largest_two(self.probs_by_class)
 
     @cached_property
     def top_probs(self) -> Tensor:
@@ -174,8 +192,9 @@ class PoolView:
     @cached_property
     def counts(self) -> Tensor:
         """Returns the (B, K) numbers of labels revealed per class, as floats."""
-        hot = torch.nn.functional.one_hot(self.labels.clamp(min=0), self.class_mask.shape[1])
-        return (hot * (self.labels >= 0).unsqueeze(-1)).sum(1).to(self.embeddings.dtype)
+        counts = self.embeddings.new_zeros(len(self), self.class_mask.shape[1] + 1)
+        known = self.labels.clamp(min=-1) + 1
+        return counts.scatter_add_(1, known, counts.new_ones(1).expand(known.shape))[:, 1:]
 
     @cached_property
     def seen(self) -> Tensor:
@@ -221,5 +240,17 @@ class PoolView:
             draw: takes an array from a generator, e.g. ``lambda rng: rng.random(n)``.
             stream: a strategy's own seed, so that its numbers do not depend on another's.
         """
-        rows = [draw(np.random.default_rng([int(seed), stream])) for seed in self.seed]
+        rows = [draw(np.random.default_rng([seed, stream])) for seed in self.seed.tolist()]
         return torch.from_numpy(np.stack(rows)).to(self.device, torch.get_default_dtype())
+
+
+def _largest_two(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the (B, N) largest and second largest over K of (B, K, N) values, equal where two are largest.
+
+    `torch.topk` is slower here.
+    """
+    top = values.amax(1, keepdim=True)
+    at_top = values == top
+    below = values.masked_fill(at_top, 0.0).amax(1)
+    top = top.squeeze(1)
+    return top, torch.where(at_top.sum(1) > 1, top, below)

@@ -1,4 +1,4 @@
-"""What every command line shares: options from a dataclass, threads, and bad input ends in one sentence."""
+"""The frame of every command line: options from a dataclass, threads, and bad input that ends in one sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metaal_env.errors import InputError
 from metaal_env.runtime.interrupts import Terminated, handling, terminate
 
 THREADS = "OMP_NUM_THREADS"
-"""Environment variable that says how many threads a command computes with; one where it is not set."""
+"""Environment variable with the number of threads of a command; one where it is not set."""
 
 T = TypeVar("T")
 
@@ -35,10 +35,10 @@ def run_command(
 
     Args:
         kind: dataclass of the options; the docstring under each field is its help text.
-        run: what is called with the options.
+        run: function of the options.
         description: first lines of the help.
         arguments: words of the command line; those of this process by default.
-        program: what the help calls the command.
+        program: name of the command in its help.
     """
     options: Any = kind
     return run_cli(lambda: run(tyro.cli(options, args=arguments, description=description, prog=program)))
@@ -93,9 +93,8 @@ def _limit_threads() -> None:
     Raises:
         InputError: the variable holds no positive whole number.
     """
-    text = os.environ.setdefault(
-        THREADS, "1"
-    )  # what is loaded later, and child processes, read it themselves
+    # Libraries that are loaded later, and child processes, read the variable themselves.
+    text = os.environ.setdefault(THREADS, "1")
     first = text.partition(",")[0]  # a list gives a number for each level of nesting
     if not first.isdecimal() or int(first) < 1:
         raise InputError(f"{THREADS}={text!r} must be a whole number, at least 1; set it so, or unset it.")

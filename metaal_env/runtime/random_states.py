@@ -13,7 +13,7 @@ def random_states(device: torch.device) -> dict[str, Any]:
     """Returns the states of NumPy's and PyTorch's generators, as tensors and text.
 
     Args:
-        device: where a training computes; on any but the CPU it draws from a generator of its own.
+        device: device of a training; any but the CPU has its own generator.
     """
     name, keys, *rest = np.random.get_state()
     states: dict[str, Any] = {
@@ -27,9 +27,9 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random_states(saved: dict[str, Any], device: torch.device) -> None:
-    """Puts back what `random_states` returned.
+    """Restores the states that `random_states` returned.
 
-    The generator of a device stays as it is where `saved` comes from a training on another kind of device.
+    The generator of a device does not change if `saved` comes from a training on another kind of device.
     """
     torch.set_rng_state(saved["torch_rng"])
     name, keys, *rest = json.loads(saved["numpy_rng"])

@@ -111,8 +111,8 @@ def test_ids_and_types_of_arrays(tmp_path: Path) -> None:
 
 BAD: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "objects": ({"X": X, "y": Y.astype(str).astype(object)}, r"objects are pickles.*array.astype\(str\)"),
-    "two inputs": ({"x": X, "embeddings": X}, "'x' and 'embeddings'; call the one that is meant 'X'"),
-    "several classes": ({"X": X, "y": np.maximum(ONE_HOT, ONE_HOT[0])}, "several classes per item"),
+    "two inputs": ({"x": X, "embeddings": X}, "'x' and 'embeddings'; rename the right one to 'X'"),
+    "several classes": ({"X": X, "y": np.maximum(ONE_HOT, ONE_HOT[0])}, "rows with several ones"),
     "annotators": ({"X": X, "y": np.stack([Y, Y, Y], 1)}, "annotators, save one label per item"),
     "regression": ({"X": X, "y": X[:, 0]}, "12 different numbers in 12 labels"),
     "-1, 0, 1": ({"X": X, "y": Y % 3 - 1}, "--missing-label -1"),
@@ -162,7 +162,7 @@ def test_tables_as_data_sets(case: str, tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("kind,sex,a\n" + "x,m,1\ny,f,2\n" * 4, "'kind', 'sex' may hold the classes; call one 'label'"),
-        ("a,label\n" + "1,0\n2,-1\n3,1\n4,2\n" * 3, r"item 2 has no value \('-1'\).*drop what is unlabelled"),
+        ("a,label\n" + "1,0\n2,-1\n3,1\n4,2\n" * 3, r"item 2 has no value \('-1'\).*drop unlabelled items"),
         ("day,a,label\n" + "2024-01-02,1,x\n2024-01-03,2,y\n" * 4, "column 'day' .*drop or encode"),
     ],
 )  # fmt: skip

@@ -111,7 +111,7 @@ BAD_NPZ: dict[str, tuple[dict[str, object], str]] = {
     "several labels": ({"X": VECTORS, "y": np.eye(8)[LABELS] + np.eye(8)[0]}, r"y has shape \(24, 8\)"),
     "several classes": (
         {"X": VECTORS, "y": np.maximum(np.eye(8)[LABELS], np.eye(8)[0])},
-        "several classes per item",
+        "rows with several ones",
     ),
     "some unlabelled": ({"X": VECTORS, "y": LABELS - 1}, "3 of 24 items have y = -1"),
     "objects": ({"X": VECTORS, "y": LABELS.astype(str).astype(object)}, r"array.astype\(str\)"),

@@ -183,6 +183,14 @@ def test_every_measured_table_is_shown_and_whole() -> None:
             assert table["command"].startswith("python -m benchmarks."), file
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "docs/results.md" and "log/" not in name])
+def test_measured_figures_stand_only_where_scripts_write_them(name: str) -> None:
+    text = re.sub(r"<!-- ([\w-]+) -->.*?<!-- /\1 -->", "", (ROOT / name).read_text(), flags=re.S)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+    found = re.findall(r"(?<![\w.])[+−-]?\.\d{2,4}\b|± ?\.?\d|\b\d+(?:\.\d+)? (?:ms|GB/s|points)\b", text)
+    assert not found, f"{name} states {found[:5]}; put them into docs/measured"
+
+
 def test_the_front_door_is_small() -> None:
     readme = (ROOT / "README.md").read_text()
     assert len(readme.splitlines()) <= 100

@@ -82,9 +82,16 @@ def moment_of(core: Core, steps: int = 2, count: int = 3) -> EpisodeState:
     return state
 
 
-@pytest.mark.parametrize("modality", ["vector", "image"])
-@pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_learners(name: str, options: dict[str, Any], modality: str) -> None:
+def of_images(name: str, options: dict[str, Any]) -> Any:
+    """One learner of each body's blocks is enough for every run."""
+    return pytest.param("image", name, options, marks=[] if name == "maml" else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    ("modality", "name", "options"),
+    [*(("vector", *variant) for variant in VARIANTS), *(of_images(*variant) for variant in VARIANTS)],
+)
+def test_learners(modality: str, name: str, options: dict[str, Any]) -> None:
     if modality == "vector" and name in ONLY_IMAGES:
         options = options | {"body": "mlp"}
 
@@ -126,21 +133,20 @@ def scores_and_picks(strategy: Strategy, core: Core) -> Any:
     return scores.double().masked_fill(~view.selectable, 0), batch
 
 
+# With a closed form of look-ahead and without.
+@pytest.mark.parametrize("learner", ["prototype", pytest.param("ridge", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_strategies(name: str) -> None:
-    # One learner with a closed form of look-ahead would leave the other way untried.
-    for learner in ("prototype", "ridge"):
-        on_both_devices(
-            lambda device, learner=learner: scores_and_picks(load_strategy(name), core_on(device, learner)),
-            tolerance=1e-3,
-        )
+def test_strategies(name: str, learner: str) -> None:
+    on_both_devices(
+        lambda device: scores_and_picks(load_strategy(name), core_on(device, learner)), tolerance=1e-3
+    )
 
 
 @pytest.mark.parametrize("name", FITTED)
 def test_fitted_strategies(name: str) -> None:
     def fit(device: str) -> Any:
-        core, strategy = core_on(device, pool_size=14, budget=3), FITTED[name](seed=1)
-        losses = strategy.fit([core], tasks=2, iterations=2)  # type: ignore[attr-defined]
+        core, strategy = core_on(device, pool_size=12, budget=2), FITTED[name](seed=1)
+        losses = strategy.fit([core], tasks=1, iterations=2)  # type: ignore[attr-defined]
         return losses, strategy.network.state_dict(), scores_and_picks(strategy, core)
 
     on_both_devices(fit, tolerance=1e-3)
@@ -175,7 +181,7 @@ def test_pools_of_ones_own() -> None:
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
 def test_roll_outs(mode: str) -> None:
     def roll_out(device: str) -> Any:
-        envs = MetaALVectorEnv(3, core=core_on(device), autoreset_mode=mode)
+        envs = MetaALVectorEnv(2, core=core_on(device, budget=(1, 3)), autoreset_mode=mode)
         observation, info = envs.reset(seed=0)
         seen = [(observation, info)]
         for _ in range(4):  # past the first episodes' end
@@ -200,10 +206,10 @@ def test_resets_of_some_episodes() -> None:
 
 def test_roll_outs_of_stable_baselines3() -> None:
     def roll_out(device: str) -> Any:
-        envs = SB3VecEnv(MetaALVectorEnv(2, core=core_on(device)))
+        envs = SB3VecEnv(MetaALVectorEnv(2, core=core_on(device, budget=2)))
         envs.seed(0)
         observation, seen = envs.reset(), []
-        for _ in range(4):
+        for _ in range(3):
             observation, rewards, ended, infos = envs.step(observation["action_mask"].argmax(1))
             seen.append((observation, rewards, ended, [info.get("aulc", 0.0) for info in infos]))
             masks = envs.env_method("action_masks")

@@ -181,7 +181,7 @@ def test_only_selected_features_are_computed(core: Core) -> None:
     whole, names = extract(view_of(core)), FeatureNames.registered()
     add_all(never)
     some = names.without("entropy", "expected_accuracy", "labelled", "contrast", "budget_left")
-    assert (len(some.items), len(some.pool_features)) == (41, 26)
+    assert len(some.items) == len(names.items) - 3 and len(some.pool_features) == len(names.pool_features) - 2
     found = extract(view_of(core), some)
     columns = [names.items.index(name) for name in some.items]
     torch.testing.assert_close(found.items, whole.items[..., columns])

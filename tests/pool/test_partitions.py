@@ -11,7 +11,7 @@ from metaal_env.make import make_core
 from metaal_env.pool import expected_gain as expectation
 from metaal_env.pool import partitions, sampled_clusterings
 from metaal_env.pool.expected_gain import expected_accuracy, expected_likelihood
-from metaal_env.pool.gibbs_sampler import ALPHA, Chains
+from metaal_env.pool.gibbs_sampler import ALPHA, Chains, Items
 from metaal_env.pool.view import PoolView
 
 
@@ -29,17 +29,18 @@ def blobs(n=60, d=5, k=4, apart=4.0, labels=0, seed=0) -> tuple[PoolView, torch.
 
 def together(found: partitions.Partitions) -> torch.Tensor:
     """(B, N, N) share of the partitions in which two items are of one class."""
-    return torch.einsum("bimk,bjmk->bij", found.everyone, found.everyone) / found.everyone.shape[2]
+    return torch.einsum("bmki,bmkj->bij", found.everyone, found.everyone) / found.everyone.shape[1]
 
 
 def test_log_probabilities_are_those_of_the_formula() -> None:
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.normal(size=(1, 9, 3)))
     assignment = rng.integers(0, 3, 9)
-    member = torch.nn.functional.one_hot(torch.from_numpy(assignment), 3).double().view(1, 9, 1, 3)
+    member = torch.nn.functional.one_hot(torch.from_numpy(assignment), 3).double().T.reshape(1, 1, 3, 9)
     within, delta = torch.tensor([[0.4]], dtype=torch.double), torch.tensor([7.0], dtype=torch.double)
-    chains = Chains(x, member, within, delta, torch.ones(1, 3, dtype=torch.bool))
-    found = chains.log_probability(x)[0, :, 0].numpy()
+    given = Items.of(x)
+    chains = Chains(given, given.blocks(), member, within, delta, torch.ones(1, 3, dtype=torch.bool))
+    found = chains.log_probability(given)[0, 0].T.numpy()
     items, kappa = x[0].numpy(), 0.4 / 0.6
     for k in range(3):
         own = items[assignment == k]
@@ -52,12 +53,14 @@ def test_log_probabilities_are_those_of_the_formula() -> None:
 def test_sweeps_keep_sums_and_leave_fixed_items_alone() -> None:
     view, _ = blobs()
     given = sampled_clusterings.clusterings(view)
-    chains = Chains(given.x, given.member.clone(), given.within, given.sharpness, view.class_mask)
+    same = given.within, given.sharpness, view.class_mask
+    chains = Chains(given.items, given.blocks, given.member.clone(), *same)
     free = torch.rand(2, 60) < 0.5
     for _ in range(3):
         chains.sweep(free)
-    assert torch.equal(chains.member[~free], given.member[~free])
-    fresh = Chains(given.x, chains.member, given.within, given.sharpness, view.class_mask)
+    for row in range(2):
+        assert torch.equal(chains.member[row][..., ~free[row]], given.member[row][..., ~free[row]])
+    fresh = Chains(given.items, given.blocks, chains.member, *same)
     torch.testing.assert_close(chains.sums, fresh.sums, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(chains.counts, fresh.counts)
 
@@ -74,8 +77,8 @@ def test_the_sampler_finds_clusters_without_a_label() -> None:
 def test_partitions_agree_with_labels_and_name_every_item() -> None:
     view, truth = blobs(labels=6)
     found = partitions.partitions(view)
-    assert torch.equal(found.everyone.sum(-1), torch.ones(2, 60, sampled_clusterings.N_CLUSTERINGS))
-    named = found.everyone.argmax(-1)  # (B, N, M)
+    assert torch.equal(found.everyone.sum(2), torch.ones(2, sampled_clusterings.N_CLUSTERINGS, 60))
+    named = found.everyone.argmax(2).transpose(1, 2)  # (B, N, M)
     assert (named == truth.unsqueeze(-1))[view.labelled].all()
     # The clusters are far apart: nearly all items of classes with labels follow them.
     known = torch.take_along_dim(view.seen, truth, 1)
@@ -100,7 +103,7 @@ def test_labels_make_partitions_better() -> None:
 def test_a_large_pool_is_partitioned_through_a_part_of_it() -> None:
     view, truth = blobs(n=600, labels=4)
     found = partitions.partitions(view)
-    assert found.member.shape[1] == sampled_clusterings.MAX_ITEMS and found.everyone.shape[1] == 600
+    assert found.member.shape[-1] == sampled_clusterings.MAX_ITEMS and found.everyone.shape[-1] == 600
     same = truth[:, :, None] == truth[:, None]
     assert ((together(found) > 0.5) == same).float().mean() > 0.9
 
@@ -108,7 +111,7 @@ def test_a_large_pool_is_partitioned_through_a_part_of_it() -> None:
 def brute_force(view: PoolView, likelihood: bool) -> torch.Tensor:
     """(B, N) by fitting the stand-in once for every item and partition, and judging it item by item."""
     found = partitions.partitions(view)
-    everyone = found.everyone[:, :, :: expectation.EVERY]
+    everyone = found.everyone[:, :: expectation.EVERY].permute(0, 3, 1, 2)
     b, n, m, k = everyone.shape
     x = sampled_clusterings.coordinates(view.geometry).double().numpy()
     named, within = everyone.argmax(-1).numpy(), found.clusterings.within.mean(1).double().numpy()

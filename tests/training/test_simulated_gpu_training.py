@@ -25,16 +25,17 @@ from agents.training.ppo.train import train_ppo
 from agents.training.task_mixture import TaskMixture
 from metaal_env.learners import LEARNERS, build_learner
 from metaal_env.meta_training.config import MetaTrainConfig
-from metaal_env.meta_training.train import Training, meta_train
+from metaal_env.meta_training.train import Training, evaluate_learner, meta_train
 
 META = MetaTrainConfig(
     iterations=2, classes_per_batch=4, items_per_class=4, tasks_per_batch=2, way=2, max_labels=3,
     validate_every=2, validation_tasks=4,
 )  # fmt: skip
-IMITATION = ImitationConfig(iterations=2, rounds=1, n_envs=4, shapes_per_rollout=1, epochs=1)
+SHORT = {"pool_size": 12, "budget": 2}
+IMITATION = ImitationConfig(iterations=1, rounds=1, n_envs=4, shapes_per_rollout=1, epochs=1)
 PPO = PPOConfig(
-    iterations=2, n_envs=4, shapes_per_rollout=1, paired=2, batch_size=8, epochs=1, width=8, validate_every=1,
-    validation_tasks=2,
+    iterations=2, n_envs=2, shapes_per_rollout=1, paired=2, batch_size=4, epochs=1, width=8, validate_every=1,
+    validation_tasks=1,
 )  # fmt: skip
 
 
@@ -43,7 +44,7 @@ PPO = PPOConfig(
     ("name", "options"),
     [*((name, {}) for name in LEARNERS), ("maml", {"depth": "all", "steps": 2})],
 )
-def test_meta_training(name: str, options: dict[str, Any], modality: str, tmp_path: Path) -> None:
+def test_meta_updates(name: str, options: dict[str, Any], modality: str) -> None:
     if modality == "vector" and name in ONLY_IMAGES:
         options = options | {"body": "mlp"}
     dataset = data(modality)
@@ -57,7 +58,7 @@ def test_meta_training(name: str, options: dict[str, Any], modality: str, tmp_pa
         figures = Training(learner, META).update(dataset)
         # Gradients, not weights: Adam takes a whole step along one that is rounding.
         gradients = {name: weight.grad for name, weight in learner.named_parameters()}
-        return figures, gradients, meta_train(learner, dataset, dataset, META, tmp_path / f"{device}.pt")
+        return figures, gradients, evaluate_learner(learner.eval(), dataset, META)
 
     on_both_devices(train, tolerance=1e-3)
 
@@ -78,7 +79,7 @@ def test_meta_training_of_images(precision: Any, tmp_path: Path) -> None:
 
 def test_imitation(tmp_path: Path) -> None:
     def train(device: str) -> Any:
-        mixture = TaskMixture([[core_on(device)]], n_envs=4, paired=1)
+        mixture = TaskMixture([[core_on(device, **SHORT)]], n_envs=4, paired=1)
         torch.manual_seed(0)
         network = AcquisitionNetwork(width=8).to(device)
         found = collect_examples(network, mixture.draw(0)[0], np.random.default_rng(0))
@@ -90,7 +91,7 @@ def test_imitation(tmp_path: Path) -> None:
 
 def trained(device: str, folder: Path) -> dict[str, Any]:
     """What a training's last checkpoint holds."""
-    core = core_on(device)
+    core = core_on(device, **SHORT)
     mixture = TaskMixture([[core]], n_envs=PPO.n_envs, paired=PPO.paired)
     train_ppo(mixture, [[core]], PPO, {}, folder, configure(str(folder), []))
     return torch.load(folder / "checkpoints" / "ppo.pt", weights_only=True)

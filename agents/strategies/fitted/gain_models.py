@@ -37,14 +37,13 @@ class GainModel(FittedStrategy):
         super().__init__(seed=seed)
         self.width = width
         self.names = names = names or FeatureNames.registered()
-        torch_state = torch.random.get_rng_state()
-        torch.manual_seed(seed)  # the weights before fitting
-        self.network = nn.Sequential(
-            *(nn.Linear(len(names.items) + len(names.pool_features), width), nn.ReLU()),
-            *(nn.Linear(width, width), nn.ReLU()),
-            nn.Linear(width, 1),
-        )
-        torch.random.set_rng_state(torch_state)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # the weights before fitting
+            self.network = nn.Sequential(
+                *(nn.Linear(len(names.items) + len(names.pool_features), width), nn.ReLU()),
+                *(nn.Linear(width, width), nn.ReLU()),
+                nn.Linear(width, 1),
+            )
 
     def options(self) -> dict[str, Any]:
         return {"width": self.width}

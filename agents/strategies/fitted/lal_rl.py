@@ -82,10 +82,9 @@ class LALRL(FittedStrategy):
 
     def __init__(self, *, seed: int = 0):
         super().__init__(seed=seed)
-        before = torch.random.get_rng_state()
-        torch.manual_seed(seed)  # the weights before fitting
-        self.network = QNetwork()
-        torch.random.set_rng_state(before)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # the weights before fitting
+            self.network = QNetwork()
 
     def options(self) -> dict[str, Any]:
         return {}

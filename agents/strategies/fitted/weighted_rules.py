@@ -1,4 +1,4 @@
-"""The meta-optimised rule: a weighted sum of rules whose weights are found on training tasks."""
+"""The meta-optimised rule: a weighted sum of rules with weights found on training tasks."""
 
 from __future__ import annotations
 

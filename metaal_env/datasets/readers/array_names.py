@@ -1,4 +1,4 @@
-"""Names under which arrays are saved, to the documented names: X, y, text, ids, class_names."""
+"""Maps the names of saved arrays to the documented names: X, y, text, ids, class_names."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _POSITIONAL = ("arr_0", "arr_1")
 
 
 def documented_names(names: Iterable[str], subject: str) -> dict[str, str]:
-    """Returns documented name → name in the file; ``X`` and ``y`` may be what ``numpy.savez`` numbers 0 and 1.
+    """Returns documented name → name in the file; ``X`` and ``y`` may have the names of ``numpy.savez`` for 0 and 1.
 
     Raises:
-        InputError: two arrays for one purpose, none of which has the documented name.
+        InputError: two arrays serve one purpose, and none has the documented name.
     """
     names = list(names)
     found: dict[str, str] = {}
@@ -31,7 +31,7 @@ def documented_names(names: Iterable[str], subject: str) -> dict[str, str]:
             continue
         if key in found and name != key:
             raise InputError(
-                f"{subject} has the arrays {found[key]!r} and {name!r}; call the one that is meant {key!r}."
+                f"{subject} has the arrays {found[key]!r} and {name!r}; rename the right one to {key!r}."
             )
         found[key] = name
     if "X" not in found and "text" not in found and _POSITIONAL[0] in names:

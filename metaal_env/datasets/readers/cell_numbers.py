@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none", "#n/a", "<na>", "nat", ".", "-", "--", "n.a."}
-"""What stands for a missing number in any notation, in lower case."""
+"""Signs of a missing number in any notation, in lower case."""
 _SIGNS = re.compile(r"^\s*[$€£¥]|[%$€£¥]\s*$")
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+([eE][+-]?\d+)?")
 _DOTTED = re.compile(r"[+-]?\d{1,3}(\.\d{3})+")
@@ -30,7 +30,7 @@ def read_number(cell: str, decimal_comma: bool) -> float | None:
     """Returns the number that a cell holds, else None.
 
     Args:
-        decimal_comma: Whether ``1,234`` is a little more than one rather than a thousand and more.
+        decimal_comma: whether ``1,234`` is between one and two rather than above a thousand.
     """
     cell = _SIGNS.sub("", cell.strip()).strip()
     if decimal_comma and (_DECIMAL_COMMA.fullmatch(cell) or _DOTTED.fullmatch(cell)):
@@ -44,7 +44,7 @@ def read_number(cell: str, decimal_comma: bool) -> float | None:
 def has_decimal_commas(cells: Iterable[str], delimiter: str) -> bool:
     """Returns whether the commas in a column's numbers are decimal rather than between thousands.
 
-    Where each comma could be either, it separates thousands only in a table whose cells it separates too.
+    Where both are possible, commas separate thousands only if they also separate the table's cells.
     """
     bare = [_SIGNS.sub("", cell.strip()).strip() for cell in cells if "," in cell]
     found = {cell for cell in bare if _DECIMAL_COMMA.fullmatch(cell)}

@@ -1,4 +1,4 @@
-"""Characters of a table to its header and rows: delimiter, title lines, comments, a header or none."""
+"""Reads the characters of a table into header and rows: delimiter, title lines, comments, a header or none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metaal_env.datasets.readers.header import KNOWN_NAMES, has_numbers, is_head
 from metaal_env.errors import InputError, brief
 
 MAX_CELLS = 2**25
-"""Cells of a file, and numbers that they become: texts take up to `MAX_CATEGORIES` each."""
+"""Most cells of a file, and numbers that they become; a text becomes up to `MAX_CATEGORIES` numbers."""
 _DELIMITERS = ",;\t|"
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SPELT = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|", "space": " "}
@@ -27,8 +27,8 @@ class Grid:
     """Holds a table as texts; every row has as many cells as `header` has names.
 
     Attributes:
-        delimiter: Character between cells.
-        notes: What was recognised and might be wrong: titles left out, no header.
+        delimiter: character between cells.
+        notes: guesses that might be wrong, such as titles left out or no header.
     """
 
     header: list[str]
@@ -38,18 +38,18 @@ class Grid:
 
 
 def read_grid(text: str, subject: str, delimiter: str | None = None, header: bool | None = None) -> Grid:
-    """Returns the table that a text holds.
+    """Reads a text as a table.
 
-    The delimiter is the one of comma, semicolon, tab and bar that gives rows of equal length; a first line
-    ``sep=;`` tells it. Lines of another length or beginning with ``#`` above the table are titles and left out.
+    The delimiter is the one of comma, semicolon, tab and bar that gives rows of equal length, or the one in a first
+    line ``sep=;``. Lines above the table that have another length or begin with ``#`` are titles and are left out.
 
     Args:
         subject: start of error messages, e.g. ``"data='a.csv'"``.
-        delimiter: Character between cells, if it is known.
-        header: Whether the first row holds the columns' names, if that is known.
+        delimiter: character between cells, if it is known.
+        header: whether the first row holds the columns' names, if that is known.
 
     Raises:
-        InputError: no rows, rows of unequal length, an open quote, more than `MAX_CELLS` cells.
+        InputError: there are no rows, rows of unequal length, an open quote, or more than `MAX_CELLS` cells.
     """
     if delimiter is not None:
         delimiter = _SPELT.get(delimiter.lower(), delimiter)
@@ -104,7 +104,10 @@ def _unique(names: list[str], subject: str) -> list[str]:
 
 
 def _without_comments(text: str) -> tuple[int, str]:
-    """Number of lines left out and the rest; a last ``#`` line with as many cells as the next is a header."""
+    """Returns the number of ``#`` lines left out, and the rest.
+
+    A last ``#`` line with as many cells as the next line is a header.
+    """
     count = 0
     while text.startswith("#"):
         first, _, rest = text.partition("\n")
@@ -135,7 +138,7 @@ def _without_titles(lines: list[tuple[int, list[str]]]) -> tuple[int, list[tuple
 
 
 def _delimiter(text: str) -> str:
-    """The delimiter whose rows agree best in their length; `_ONE_COLUMN` where none separates anything."""
+    """Returns the delimiter that makes rows most equal in length, or `_ONE_COLUMN` where none separates anything."""
     sample = text[:_SAMPLE]
     if len(sample) < len(text):
         sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1] or sample
@@ -145,7 +148,7 @@ def _delimiter(text: str) -> str:
         return _ONE_COLUMN
     if not first.strip("".join(_DELIMITERS) + " "):
         return max(_DELIMITERS, key=sample.count)
-    best, found = (0.0, 0), _ONE_COLUMN
+    best, result = (0.0, 0), _ONE_COLUMN
     for candidate in _DELIMITERS:
         try:
             lines = numbered_rows(sample, candidate, strict=False)
@@ -154,8 +157,8 @@ def _delimiter(text: str) -> str:
         widths = [len(row) for _, row in _without_titles(lines)[1]]
         usual, count = max(Counter(widths).items(), key=lambda item: (item[1], item[0]), default=(0, 0))
         if usual > 1 and (count / len(widths), first.count(candidate)) > best:
-            best, found = (count / len(widths), first.count(candidate)), candidate
-    return _ONE_COLUMN if bare and best[0] < 1 else found
+            best, result = (count / len(widths), first.count(candidate)), candidate
+    return _ONE_COLUMN if bare and best[0] < 1 else result
 
 
 def numbered_rows(text: str, delimiter: str, strict: bool = True) -> list[tuple[int, list[str]]]:

@@ -1,4 +1,4 @@
-"""Labels and what an npz file tells of its classes: names, groups, split."""
+"""Labels and classes of an npz file: names, groups, split."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SPLIT_NAMES = {
 
 
 def class_arrays(name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The names, the split and one array of groups, as far as they are there; names first."""
+    """Returns the arrays per class that exist: names, split and one array of groups, names first."""
     keys = [key for key in ("class_names", "class_split") if key in arrays]
     other = [key for key in sorted(arrays) if key.startswith("class_") and key not in keys]
     other = [key for key in other if arrays[key].ndim == 1 and arrays[key].dtype.kind in "biuUS"]
@@ -32,7 +32,7 @@ def class_arrays(name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.nd
 
 
 def strings(subject: str, key: str, values: np.ndarray) -> tuple[str, ...]:
-    """Any array as texts. Raises: `InputError` for bytes that are no UTF-8."""
+    """Returns the values of an array as texts. Raises: `InputError` for bytes that are not UTF-8."""
     try:
         return tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist())
     except UnicodeDecodeError as error:
@@ -42,7 +42,7 @@ def strings(subject: str, key: str, values: np.ndarray) -> tuple[str, ...]:
 def label_indices(
     name: str, y: np.ndarray, n_items: int, per_class: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class index of each item, and the class names."""
+    """Returns the class index of each item, and the class names. Raises: `InputError` for unusable labels."""
     if y.ndim == 2 and len(y) == n_items and y.shape[1] > 1:
         y = from_one_hot(y, f"dataset={name!r}")
     if y.shape == (n_items, 1):
@@ -89,18 +89,18 @@ def label_indices(
 
 
 def _refuse_unlabelled(name: str, numbers: np.ndarray) -> None:
-    """Refuses −1 beside classes that count from 0 or 1; −1 and 1, or −1, 0 and 1, may all be classes."""
+    """Refuses −1 beside classes that count from 0 or 1. But −1 and 1, or −1, 0 and 1, may all be classes."""
     others = set(np.unique(numbers).tolist()) - {-1}
     n = int((numbers == -1).sum())
     if n and min(others, default=0) >= 0 and others not in ({1}, {0, 1}):
         raise InputError(
-            f"dataset={name!r}: {n} of {len(numbers)} items have y = -1, which says unlabelled; drop them, or count "
+            f"dataset={name!r}: {n} of {len(numbers)} items have y = -1, which means unlabelled; drop them, or count "
             "classes from 0."
         )
 
 
 def group_names(name: str, key: str, values: np.ndarray, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """The group of each class; ``alphabet_names`` names the numbers in ``class_alphabet``, and so on."""
+    """Returns the group of each class; ``alphabet_names`` names the numbers in ``class_alphabet``, and so on."""
     names = arrays.get(f"{key.removeprefix('class_')}_names")
     if names is None or values.dtype.kind not in "iu":
         return strings(f"dataset={name!r}", key, values)
@@ -113,7 +113,7 @@ def group_names(name: str, key: str, values: np.ndarray, arrays: Mapping[str, np
 
 
 def split_names(name: str, values: np.ndarray, groups: tuple[str, ...]) -> tuple[str, ...]:
-    """``"train"``, ``"validation"`` or ``"test"`` per class; validation is carved out where there is none."""
+    """Returns ``"train"``, ``"validation"`` or ``"test"`` per class, carving validation out where there is none."""
     parts: list[str] = []
     values = values.astype(np.int8) if values.dtype == np.bool_ else values
     for value in strings(f"dataset={name!r}", "class_split", values):

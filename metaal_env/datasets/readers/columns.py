@@ -1,4 +1,4 @@
-"""Columns of a table: what each holds, and the numbers that it becomes."""
+"""Columns of a table: their kinds, and the numbers that they become."""
 
 from __future__ import annotations
 
@@ -19,18 +19,7 @@ from metaal_env.errors import InputError
 MAX_CATEGORIES = 50
 ColumnKind = Literal["numbers", "categories", "texts", "dates", "names", "counter", "empty"]
 _COUNTERS = {
-    "",
-    "index",
-    "rownames",
-    "row",
-    "rowid",
-    "row_id",
-    "rownumber",
-    "row_number",
-    "nr",
-    "no",
-    "no.",
-    "#",
+    *("", "#", "index", "rownames", "row", "rowid", "row_id", "rownumber", "row_number", "nr", "no", "no.")
 }
 _UNNAMED = re.compile(r"(unnamed: ?\d+(_level_\d+)?)?", re.IGNORECASE)
 _MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
@@ -47,11 +36,11 @@ _MOSTLY = 0.9
 
 @dataclass(frozen=True)
 class Column:
-    """Holds a column's name, its cells and what they are.
+    """Holds a column's name, its cells and their kind.
 
     Attributes:
-        numbers: What the cells of a column of numbers mean, None where a value is missing.
-        strays: Different cells that are neither numbers nor known signs of a missing value.
+        numbers: values of the cells of a column of numbers, None where a value is missing.
+        strays: different cells that are neither numbers nor known signs of a missing value.
     """
 
     name: str
@@ -71,7 +60,7 @@ class Column:
 
 
 def columns_of(grid: Grid) -> list[Column]:
-    """Returns every column of a table with what it holds."""
+    """Returns every column of a table with its kind."""
     cells = [tuple(row[i].strip() for row in grid.rows) for i in range(len(grid.header))]
     return [_column(name, values, grid.delimiter) for name, values in zip(grid.header, cells, strict=True)]
 
@@ -108,7 +97,7 @@ def _column(name: str, cells: tuple[str, ...], delimiter: str) -> Column:
 
 
 def _plain_numbers(cells: Sequence[str]) -> tuple[float, ...] | None:
-    """The numbers of a column without gaps in Python's notation, which is most: five times as fast."""
+    """Returns the numbers of a column without gaps in Python's notation, the frequent case, quickly; else None."""
     try:
         numbers = tuple(map(float, cells))
     except ValueError:
@@ -117,7 +106,7 @@ def _plain_numbers(cells: Sequence[str]) -> tuple[float, ...] | None:
 
 
 def is_unnamed(name: str) -> bool:
-    """Returns whether a column has no name of its own; pandas says ``Unnamed: 0``."""
+    """Returns whether a column has no name of its own, which pandas writes as ``Unnamed: 0``."""
     return bool(_UNNAMED.fullmatch(name.strip()))
 
 
@@ -147,13 +136,12 @@ def _words(cell: str) -> float:
 
 
 def as_vectors(columns: Sequence[Column], subject: str) -> np.ndarray:
-    """Returns (M, D) float32: numbers standardised, categories one-hot.
+    """Returns the columns as (M, D) float32: numbers standardised, categories one-hot.
 
-    A missing number becomes the mean of its column and sets a further column, 0 or 1. A missing category is a
-    category.
+    A missing number becomes the mean of its column and sets an extra column to 1. A missing category is a category.
 
     Raises:
-        InputError: an infinite number, or more than `MAX_CELLS` numbers in all.
+        InputError: there is an infinite number, or more than `MAX_CELLS` numbers in all.
     """
     parts: list[np.ndarray] = []
     width = 0

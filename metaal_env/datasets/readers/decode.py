@@ -1,4 +1,4 @@
-"""Bytes of a text file to characters: byte-order marks, UTF-16, Western European code pages, compression."""
+"""Decodes the bytes of a text file: byte-order marks, UTF-16, Western European code pages, compression."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _NO_WESTERN = re.compile(
     f"|{_LETTER}{_SIGNS}{_LETTER}"  # a sign inside a word
     "|[À-ÿŠŒŽšœžŸƒ]{3}"  # accented letters alone: Cyrillic, Greek, Chinese, …
 )
-"""What hardly occurs in Western European text, but does where another code page is read as cp1252."""
+"""Sequences that are rare in Western European text but frequent where another code page is read as cp1252."""
 
 
 class Decoded(NamedTuple):
@@ -64,16 +64,16 @@ class Decoded(NamedTuple):
 def read_decoded(path: Path, subject: str, most: int, encoding: str | None = None) -> Decoded:
     """Returns the characters of a text file, unpacked if it is compressed by gzip, bzip2 or xz.
 
-    A byte-order mark decides; else UTF-8 if the bytes are valid, UTF-16 if every other byte is zero, and Windows'
-    cp1252 if the accented letters stand where Western European text has them.
+    A byte-order mark decides. Without one the encoding is UTF-8 if the bytes are valid, UTF-16 if every other byte is
+    zero, and Windows' cp1252 if the accented letters occur as in Western European text.
 
     Args:
         subject: start of error messages, e.g. ``"data='a.csv'"``.
-        most: Bytes that are read at most, packed and unpacked.
+        most: largest number of bytes, packed and unpacked.
         encoding: Python's name of the encoding, if it is known.
 
     Raises:
-        InputError: missing, unreadable or too large; no text file; an encoding that cannot be told.
+        InputError: the file is missing, unreadable, too large, no text file or of an unknown encoding.
     """
     data = _unpacked(read_bytes(path, subject, most), subject, most)
     return decode(data, subject, encoding)
@@ -114,7 +114,7 @@ def _strictly(data: bytes, encoding: str, subject: str) -> str:
 
 
 def _unpacked(data: bytes, subject: str, most: int) -> bytes:
-    """The contents of an archive, which may have several parts; other bytes as they are."""
+    """Returns the contents of an archive, which may have several parts; other bytes unchanged."""
     unpacker = next((make for magic, make in _UNPACKERS.items() if data.startswith(magic)), None)
     if unpacker is None:
         return data

@@ -1,4 +1,4 @@
-"""Plain arrays to a `ClassDataset`: images or vectors, labels, and what is known of each class."""
+"""Builds a `ClassDataset` from plain arrays: images or vectors, labels, and arrays per class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def from_arrays(name: str, arrays: Mapping[str, np.ndarray]) -> ClassDataset:
     """Builds a data set from arrays named as in an npz file.
 
     Args:
-        name: what messages call the data set.
+        name: name of the data set in messages.
         arrays: ``X``: images (M, H, W), (M, H, W, C) or (M, C, H, W) of integers 0…255, or vectors (M, D),
             standardised per column unless every row has length 1, as embeddings have. ``y``: (M,) integers
             or strings. Optional: ``text`` (M,); per class ``class_names``, ``class_split`` (``"train"``,
@@ -36,14 +36,15 @@ def from_arrays(name: str, arrays: Mapping[str, np.ndarray]) -> ClassDataset:
             for string ``y`` without ``class_names`` they follow the sorted labels.
 
     Raises:
-        InputError: a missing array, wrong shapes or types, NaN or infinite values, fewer than two classes.
+        InputError: an array is missing or has a wrong shape or type, NaN or infinite values, or fewer than two
+            classes.
     """
     for key in ("X", "y"):
         if key not in arrays:
             only_text = key == "X" and "text" in arrays
-            mend = "embed the text and save the vectors as X" if only_text else f"save it as {key}"
-            found = ", ".join(sorted(arrays)) or "none that is known"
-            raise InputError(f"dataset={name!r} has no array {key!r} (it has: {found}); {mend}.")
+            advice = "embed the text and save the vectors as X" if only_text else f"save it as {key}"
+            given = ", ".join(sorted(arrays)) or "none that is known"
+            raise InputError(f"dataset={name!r} has no array {key!r} (it has: {given}); {advice}.")
     inputs = _inputs(name, arrays["X"])
     n_items = len(inputs)
     per_class = class_arrays(name, arrays)

@@ -1,4 +1,4 @@
-"""Whether the first row of a table holds the names of its columns."""
+"""Decides whether the first row of a table holds the names of its columns."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _SAMPLE = 1000
 def is_header(rows: list[list[str]]) -> bool:
     """Returns whether the first row holds names.
 
-    It does where its numbers count columns (0, 1, 2, …, as pandas writes them) or rise like wavelengths, as
-    no other row does; where a text stands above numbers or a number above texts; or where its texts look like
-    names. It does not where a number stands above numbers, a text of it returns below, or it reads like a
-    sentence.
+    It does where its numbers, unlike those of any other row, count columns (0, 1, 2, …, as pandas writes them) or rise
+    like wavelengths. It also does where a text stands above numbers or a number above texts, or where its texts look
+    like names. It does not where a number stands above numbers, one of its texts occurs again below, or it reads like
+    a sentence.
     """
     first = [cell.strip() for cell in rows[0]]
     below = [cells for row in rows[1 : _SAMPLE + 1] if (cells := [cell.strip() for cell in row]) != first]

@@ -1,4 +1,4 @@
-"""Image files: which files of a folder are images, and how each becomes an upright, opaque 8-bit picture."""
+"""Image files: finds the images of a folder and reads each as an upright, opaque 8-bit picture."""
 
 from __future__ import annotations
 
@@ -22,39 +22,18 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = {
-    ".png",
-    ".apng",
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".bmp",
-    ".dib",
-    ".gif",
-    ".webp",
-    ".tif",
-    ".tiff",
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".webp"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".tga"),
+    ".ico",
 }
-SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".tga", ".ico"}
 FORMATS = ["PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO"]
-"""What is decoded, whatever the suffix says; Pillow would hand others, PostScript say, to outside programs."""
+"""Formats that are decoded, whatever the suffix; Pillow would pass others, such as PostScript, to other programs."""
 HEIF_SUFFIXES = {".heic", ".heif", ".hif"}
 UNREADABLE_SUFFIXES = {
-    ".svg",
-    ".psd",
-    ".xcf",
-    ".eps",
-    ".pdf",
-    ".jxl",
-    ".exr",
-    ".hdr",
-    ".dcm",
-    ".nii",
-    ".raw",
-    ".dng",
+    *(".svg", ".psd", ".xcf", ".eps", ".pdf", ".jxl", ".exr", ".hdr", ".dcm", ".nii"),
+    *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
 }
-UNREADABLE_SUFFIXES |= {".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
-"""Pictures that Pillow does not decode; a folder that holds some is read without them, and says so."""
+"""Pictures that Pillow does not decode; a folder with some is read without them, with a warning."""
 _SERVICE_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
 _GREY_MODES = {"1", "L", "LA"}
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
@@ -63,7 +42,7 @@ _NAMED = 5
 
 
 class ImageFiles(NamedTuple):
-    """The images below a folder, and the number of other files by suffix. Hidden files are in neither."""
+    """Holds the images below a folder, and the number of other files by suffix. Hidden files are in neither."""
 
     paths: list[Path]
     left_out: dict[str, int]
@@ -76,7 +55,7 @@ def image_files(root: Path) -> ImageFiles:
     cannot be read are left out with a warning.
 
     Raises:
-        InputError: a folder that cannot be read.
+        InputError: a folder cannot be read.
     """
     paths: list[Path] = []
     left_out: Counter[str] = Counter()
@@ -91,9 +70,9 @@ def image_files(root: Path) -> ImageFiles:
     pictures = {s: n for s, n in left_out.items() if s in UNREADABLE_SUFFIXES | HEIF_SUFFIXES}
     if pictures:
         counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(pictures.items()))
-        mend = "pip install pillow-heif, or " if HEIF_SUFFIXES & pictures.keys() else ""
+        advice = "pip install pillow-heif, or " if HEIF_SUFFIXES & pictures.keys() else ""
         warnings.warn(
-            f"{str(root)!r}: pictures of unknown formats are left out ({counts}); {mend}convert them to PNG.",
+            f"{str(root)!r}: pictures of unknown formats are left out ({counts}); {advice}convert them to PNG.",
             stacklevel=2,
         )
     return ImageFiles(sorted(paths), dict(sorted(left_out.items())))
@@ -104,25 +83,25 @@ def _refuse(error: OSError) -> None:
 
 
 def is_image(path: Path) -> bool:
-    """Tells by its name whether a file is an image. Pipes and devices, which could block for ever, are none."""
+    """Returns whether a regular file has the name of an image. Pipes and devices could block for ever."""
     suffix = path.suffix.lower()
     known = suffix in SUFFIXES or (suffix in HEIF_SUFFIXES and heif_available())
     return known and not path.name.startswith(".") and path.is_file()
 
 
 def heif_available() -> bool:
-    """Tells whether the package pillow-heif, which decodes the photographs of recent telephones, is installed."""
+    """Returns whether the package pillow-heif, which decodes photographs of recent telephones, is installed."""
     return importlib.util.find_spec("pillow_heif") is not None
 
 
 def open_image(path: Path, subject: str, decode: bool = False) -> Image.Image:
-    """Opens an image: only its header unless `decode`.
+    """Opens an image, and decodes more than its header if `decode`.
 
     Args:
         subject: start of error messages, e.g. ``"dataset='scans'"``.
 
     Raises:
-        InputError: no image of a known format, damaged, or of more than Pillow's limit of 89 million pixels.
+        InputError: the file is no image of a known format, damaged, or exceeds Pillow's limit of pixels.
     """
     from PIL import Image
 
@@ -145,15 +124,15 @@ def open_image(path: Path, subject: str, decode: bool = False) -> Image.Image:
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Tells by its header whether an image has one channel besides transparency."""
+    """Returns whether an image has one channel besides transparency, by its header."""
     return image.mode in _GREY_MODES | _DEEP_MODES
 
 
 def read_picture(path: Path, subject: str, size: int, grey: bool = False) -> np.ndarray:
     """Reads an image as (size, size, 3) uint8, or (size, size) where `grey`.
 
-    The camera's orientation (EXIF) is applied. Transparent pixels become white. Images of 16 or 32 bits a pixel
-    are stretched from their own minimum and maximum to 0 and 255. Of several frames the first is taken.
+    The camera's orientation (EXIF) is applied. Transparent pixels become white. Images of 16 or 32 bits a pixel are
+    scaled from their own minimum and maximum to 0 and 255. Of several frames the first is used.
 
     Raises:
         InputError: as `open_image`.
@@ -192,7 +171,7 @@ def read_pictures(
     label: str = "reading images",
     quiet: bool = False,
 ) -> Iterator[np.ndarray]:
-    """Yields each picture as `read_picture` gives it, with a progress bar unless `quiet`.
+    """Yields each picture as `read_picture` returns it, with a progress bar unless `quiet`.
 
     Raises:
         InputError: after the last picture, naming all that cannot be read.
@@ -207,7 +186,7 @@ def read_pictures(
 
 
 def refuse_unreadable(failures: list[InputError]) -> None:
-    """Raises one error for all images that could not be read; the first ones are named."""
+    """Raises one `InputError` for all images that could not be read; it names the first ones."""
     if len(failures) == 1:
         raise failures[0]
     if failures:
@@ -217,7 +196,7 @@ def refuse_unreadable(failures: list[InputError]) -> None:
 
 
 def unreadable_images(paths: Iterable[Path], subject: str) -> dict[Path, str]:
-    """Decodes every image. Returns those that cannot be read, with the reason."""
+    """Decodes every image and returns those that cannot be read, with the reason."""
     broken: dict[Path, str] = {}
     for path in tqdm(list(paths), "checking images", unit="image", disable=None):
         try:

@@ -24,14 +24,14 @@ _SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "test", "te
 
 
 def load_image_folder(path: Path, name: str) -> ClassDataset:
-    """Reads a folder of images. Every folder that holds images is a class.
+    """Reads a folder of images, in which every folder with images is a class.
 
-    A class's group is its parent folder, if that lies below `path`. When all images are grey they become 28×28 with
-    one channel, else 32×32 with three.
+    The group of a class is its parent folder, if that is below `path`. Images become 28×28 with one channel when all
+    are grey, else 32×32 with three.
 
     Raises:
-        InputError: fewer than two classes, folders called train and test at the top, or an image that is
-            damaged or absurdly large.
+        InputError: there are fewer than two classes, folders called train and test at the top, or an image that is
+            damaged or too large.
     """
     files = find_images(path)
     tops = {Path(folder).parts[0].lower() for folder in files if Path(folder).parts}
@@ -72,7 +72,7 @@ def _all_grey(paths: list[Path], subject: str) -> bool:
 
 
 def find_images(root: Path) -> dict[str, list[Path]]:
-    """Returns folder relative to `root`, with ``/`` → its image files; both sorted. `root` itself is left out."""
+    """Returns folder relative to `root`, with ``/`` → its image files, both sorted and without `root` itself."""
     found: dict[str, list[Path]] = {}
     without_class = 0
     for path in image_files(root).paths:
@@ -94,7 +94,7 @@ def group_of(folder: str) -> str:
 
 
 def read_images(files: dict[str, list[Path]], name: str, grey: bool) -> torch.Tensor:
-    """Reads all images in order: (M, 1, 28, 28) or (M, 3, 32, 32) uint8. Shows a progress bar."""
+    """Reads all images in order as (M, 1, 28, 28) or (M, 3, 32, 32) uint8, with a progress bar."""
     size = GREY_SIZE if grey else COLOUR_SIZE
     paths = [path for images in files.values() for path in images]
     stack = np.empty((len(paths), size, size) if grey else (len(paths), size, size, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""Labels as they are saved to class names: what is unlabelled, whole numbers, and what is no class at all."""
+"""Reads saved labels as class names: unlabelled items, whole numbers, and values that are no classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metaal_env.datasets.readers.one_hot import from_one_hot
 from metaal_env.errors import InputError
 
 _NO_VALUE = {"nan", "<na>", "nat"}
-"""How NaN is written; never a class."""
+"""Spellings of NaN, which is never a class."""
 _DOUBTFUL = {"none", "na", "null", "n/a", "?", "-", "unknown", "unlabeled", "unlabelled", "missing"}
 """Class names in some data (stances, polls), "unlabelled" in others."""
 _SEPARATORS = re.compile(r"\s*[|;,]\s*")
@@ -23,7 +23,7 @@ MAX_WHOLE = 50
 
 
 class Labels(NamedTuple):
-    """Holds the class name of each item, None where unlabelled, and what was recognised."""
+    """Holds the class name of each item, None where unlabelled, and notes on guesses."""
 
     values: tuple[str | None, ...]
     notes: tuple[str, ...] = ()
@@ -36,19 +36,19 @@ class Labels(NamedTuple):
 def read_labels(
     cells: Sequence[str], subject: str, missing: str | None = None, partial: bool = True
 ) -> Labels:
-    """Returns class names.
+    """Reads cells as class names.
 
-    Empty cells and NaN are unlabelled. Where there are none, −1 is unlabelled if the others count from 0 or 1.
+    Empty cells and NaN are unlabelled. Where there are none, −1 is unlabelled if the other labels count from 0 or 1.
     Words like ``NONE`` and ``NA`` are classes. Whole numbers lose the ``.0`` that an empty cell gives them in
     pandas.
 
     Args:
         subject: start of error messages, e.g. ``"data='a.csv': the column 'label'"``.
-        missing: What else is unlabelled; the empty string says that nothing else is.
-        partial: Whether some items may be unlabelled; else a −1 beside 0 and 1 is a class.
+        missing: another value that is unlabelled; the empty string for none.
+        partial: whether some items may be unlabelled; if not, a −1 beside 0 and 1 is a class.
 
     Raises:
-        InputError: targets of a regression, several classes in a cell, or a −1 that may be either.
+        InputError: the cells are targets of a regression, hold several classes, or an ambiguous −1.
     """
     values: list[str | None] = [cell.strip() or None for cell in cells]
     notes: list[str] = []
@@ -75,14 +75,14 @@ def read_labels(
 
 
 def array_cells(y: np.ndarray, n_items: int, subject: str, names: np.ndarray | None = None) -> list[str]:
-    """Returns an array of labels as texts, the empty text for NaN; one column per class becomes the class.
+    """Returns an array of labels as texts, with the empty text for NaN; one-hot columns become classes.
 
     Args:
         y: (N,) or (N, 1) labels, or (N, K) with a single 1 in each labelled row.
         names: (K,) class names that whole numbers in `y` count from 0.
 
     Raises:
-        InputError: another shape, several classes or annotators per item, bytes that are no UTF-8.
+        InputError: the shape is wrong, an item has several classes or annotators, or bytes are not UTF-8.
     """
     if y.ndim == 2 and len(y) == n_items and y.shape[1] > 1:
         return array_cells(from_one_hot(y, subject), n_items, subject, names)
@@ -96,11 +96,13 @@ def array_cells(y: np.ndarray, n_items: int, subject: str, names: np.ndarray | N
         cells = list(strings(subject, "y", y))
     if names is None or names.ndim != 1 or y.dtype.kind not in "iuf":
         return cells
-    found = strings(subject, "class_names", names)
+    class_names = strings(subject, "class_names", names)
     whole = [None if not cell else read_number(cell, False) for cell in cells]
-    if any(v is not None and (v != int(v) or not -1 <= v < len(found)) for v in whole):
-        raise InputError(f"{subject}: y has labels outside its {len(found)} class names; count them from 0.")
-    return ["" if v is None or v == -1 else found[int(v)] for v in whole]
+    if any(v is not None and (v != int(v) or not -1 <= v < len(class_names)) for v in whole):
+        raise InputError(
+            f"{subject}: y has labels outside its {len(class_names)} class names; count them from 0."
+        )
+    return ["" if v is None or v == -1 else class_names[int(v)] for v in whole]
 
 
 def _equals(value: str, number: float | None) -> bool:
@@ -108,7 +110,7 @@ def _equals(value: str, number: float | None) -> bool:
 
 
 def whole_numbers(values: list[str | None]) -> list[str | None]:
-    """``"1.0"`` → ``"1"`` where every label is a whole number and one has a fraction of zero."""
+    """Turns ``"1.0"`` into ``"1"`` where every label is a whole number and one has a fraction of zero."""
     known = [value for value in values if value is not None]
     if not any(value.endswith(".0") for value in known):
         return values

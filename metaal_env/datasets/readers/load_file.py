@@ -1,4 +1,4 @@
-"""A path to a `ClassDataset`: npz, CSV or a folder of images."""
+"""Reads a path as a `ClassDataset`: npz, CSV or a folder of images."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from metaal_env.datasets.readers.table import is_table, load_csv
 from metaal_env.errors import InputError, brief
 
 READERS = {".npz": load_npz, ".csv": load_csv, ".tsv": load_csv}
-"""Suffix → reader. A reader takes the path and the name that messages use."""
+"""Suffix → reader, which takes the path and the name for messages."""
 
 
 def load_file(path: Path, name: str, label: str | None = None) -> ClassDataset:
     """Reads ``*.npz``, ``*.csv``, ``*.tsv`` or a folder with one sub-folder of images per class.
 
     Args:
-        label: Column of a table that holds the classes, if it is known.
+        label: column of a table that holds the classes, if it is known.
 
     Raises:
-        InputError: nothing there, another kind of file, or contents that cannot be used.
+        InputError: the path is missing, of another kind, or has unusable contents.
     """
     try:
         is_folder, is_file = path.is_dir(), path.is_file()

@@ -1,4 +1,4 @@
-"""npz files: read without pickles and within bounds, then made a `ClassDataset`."""
+"""Reads npz files as a `ClassDataset`, without pickles and within bounds."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from metaal_env.errors import InputError, brief
 
 MAX_ELEMENTS = 2**31
 MAX_BYTES = 2**33
-"""Of all arrays of a file together."""
+"""Most bytes of all arrays of a file together."""
 MAX_RATIO = 1100
-"""Deflate cannot shrink further than 1032 : 1, so a higher ratio is a lie about the size."""
+"""Deflate cannot shrink further than 1032 : 1, so a higher ratio means that the size is false."""
 BOMB_BYTES, BOMB_RATIO = 2**28, 200
-"""Above this size, an array that shrank by more than this ratio is no data."""
+"""Above this size, an array that shrank by more than this ratio is taken for an attack."""
 MAX_HEADER = 10_000
 MAX_MEMBERS = 1000
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError),
     *(RuntimeError, OSError, SyntaxError, tokenize.TokenError, TypeError, MemoryError, OverflowError),
 )
-"""What zipfile and NumPy raise on hostile bytes."""
+"""Errors of zipfile and NumPy on hostile bytes."""
 
 
 def load_npz(path: Path, name: str) -> ClassDataset:
-    """Reads ``X``, ``y``, ``text``, ``class_*`` and ``*_names``; see `from_arrays` for what they mean.
+    """Reads the arrays ``X``, ``y``, ``text``, ``class_*`` and ``*_names``, which `from_arrays` describes.
 
     Raises:
-        InputError: the file is no npz, damaged, too large, or holds pickled objects; or as `from_arrays`.
+        InputError: the file is no npz, damaged, too large or holds pickled objects, or as `from_arrays`.
     """
     arrays, _ = named_arrays(path, f"dataset={name!r}")
     return from_arrays(name, arrays)
 
 
 def named_arrays(path: Path, subject: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Returns an npz file's arrays under their documented names, and which other names were read for them.
+    """Returns an npz file's arrays under their documented names, and notes on the other names that were read.
 
     Raises:
         InputError: as `read_arrays` and `documented_names`.
@@ -56,7 +56,7 @@ def named_arrays(path: Path, subject: str) -> tuple[dict[str, np.ndarray], tuple
         with zipfile.ZipFile(path) as archive:
             members = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     except DAMAGE:
-        members = []  # read_arrays says what is wrong with it
+        members = []  # read_arrays reports the damage
     found = documented_names(members, subject)
     others = {m for m in members if m.startswith("class_") or m.endswith("_names")} - set(found.values())
     wanted = others | set(found.values())
@@ -106,13 +106,13 @@ def read_arrays(path: Path, subject: str, wanted: Callable[[str], bool]) -> dict
 
 
 def _check_header(stream: IO[bytes], member: zipfile.ZipInfo, subject: str) -> int:
-    """The bytes that the array will take."""
+    """Checks an array's header and returns the bytes that the array will take."""
     version = npy.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
         raise InputError(
             f"{subject} has the unsupported npy version {version}; save plain numbers or strings."
         )
-    # Cut here: NumPy reads as much as the header claims to be, up to 4 GB, before it looks at its length.
+    # Cut here, because NumPy reads as much as the header claims, up to 4 GB, before it checks the length.
     head = io.BytesIO(stream.read(MAX_HEADER + 4))
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read_header(head)

@@ -1,4 +1,4 @@
-"""Labels in one column per class."""
+"""Reads labels in one column per class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def from_one_hot(y: np.ndarray, subject: str) -> np.ndarray:
     """Returns (N,) class numbers, NaN where a row is all zero or NaN.
 
     Raises:
-        InputError: several classes in a row, or other numbers than 0 and 1.
+        InputError: a row has several classes, or there are other numbers than 0 and 1.
     """
     if y.dtype.kind in "biuf":
         unknown = ~y.any(axis=1) if y.dtype.kind != "f" else (np.isnan(y) | (y == 0)).all(axis=1)
@@ -20,7 +20,7 @@ def from_one_hot(y: np.ndarray, subject: str) -> np.ndarray:
             if bool((rows.sum(axis=1) == 1).all()):
                 return np.where(unknown, np.nan, y.argmax(axis=1))
             raise InputError(
-                f"{subject}: y has shape {y.shape} and rows with several 1: several classes per item; give one."
+                f"{subject}: y has shape {y.shape} and rows with several ones; give one class per item."
             )
     raise InputError(
         f"{subject}: y has shape {y.shape}; if its columns are annotators, save one label per item, e.g. the majority."

@@ -1,4 +1,4 @@
-"""Tables with a label column to data sets."""
+"""Reads tables with a label column as data sets."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PACKED = (".gz", ".bz2", ".xz")
 def load_csv(path: Path, name: str, label: str | None = None) -> ClassDataset:
     """Reads a table as vectors: numeric columns standardised, columns of text one-hot.
 
-    The label column is called ``label``, ``class``, ``target`` or ``y``, else it is the only one that can hold
-    classes. Row numbers under no name, as pandas writes them, are left out. See `read_grid` for the format.
+    The label column is called ``label``, ``class``, ``target`` or ``y``, or it is the only one that can hold classes.
+    Row numbers without a name, as pandas writes them, are left out. See `read_grid` for the format.
 
     Args:
-        label: Name of the label column, if it is known.
+        label: name of the label column, if it is known.
 
     Raises:
-        InputError: no table, rows of unequal length, missing or infinite values (with row and column), a column
-            of dates, ids or many different texts, several columns that can hold classes, or none.
+        InputError: the file is no table, has rows of unequal length, missing or infinite values, a column of dates,
+            ids or many different texts, or no single column that can hold classes.
     """
     subject = f"dataset={name!r}"
     grid = read_grid(read_decoded(path, subject, MAX_BYTES).text, subject)
@@ -58,10 +58,10 @@ def named_column(header: list[str], words: tuple[str, ...]) -> int | None:
 def table_dataset(
     name: str, header: list[str], rows: list[list[str]], label: int | None = None
 ) -> ClassDataset:
-    """Returns the data set of a table given as texts; the rules and errors of `load_csv`.
+    """Returns the data set of a table given as texts, with the rules and errors of `load_csv`.
 
     Args:
-        label: Position of the label column, if it is known.
+        label: position of the label column, if it is known.
     """
     return _dataset(name, Grid(header, rows, ","), label)
 
@@ -90,7 +90,7 @@ def _dataset(name: str, grid: Grid, label: int | None) -> ClassDataset:
     if unlabelled is not None:
         raise InputError(
             f"{subject}: item {unlabelled + 1} has no value ({truth.cells[unlabelled]!r}) in column {truth.name!r}; "
-            "drop what is unlabelled."
+            "drop unlabelled items."
         )
     class_names, labels = np.unique([str(value) for value in read.values], return_inverse=True)
     if len(class_names) < 2 or 2 * len(class_names) > len(labels):

@@ -16,10 +16,10 @@ _DIGITS_MAX = 16.0
 
 
 def load_bundled(name: str) -> ClassDataset:
-    """One of scikit-learn's data sets as float32 vectors, each class its own group.
+    """Loads one of scikit-learn's data sets as float32 vectors, each class its own group.
 
-    `digits` keeps its 8×8 grey values, flattened and scaled to [0, 1]; the columns of the others are
-    standardised. With two or three classes, all but `digits` are split by item.
+    `digits` keeps its 8×8 grey values, flattened and scaled to [0, 1]. The columns of the others are standardised.
+    With two or three classes, all but `digits` are split by item.
     """
     from sklearn import datasets
 

@@ -34,5 +34,5 @@ SUPERCLASSES = {
 
 
 def superclass(label: str) -> str:
-    """The superclass of a CIFAR-100 class; a class unknown to the table is its own."""
+    """Returns the superclass of a CIFAR-100 class; a class that is not in the table is its own."""
     return SUPERCLASSES.get(label, label)

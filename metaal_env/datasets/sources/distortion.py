@@ -1,4 +1,4 @@
-"""Draws of one shape: a random affine map and an elastic distortion for each, from one seed."""
+"""Draws of a shape, each under a random affine map and an elastic distortion."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Distortion:
-    """How far draws stray from the shape; every amount is drawn uniformly from ± its value.
+    """Holds the amounts of distortion; each is drawn uniformly from ± its value.
 
-    The defaults make typefaces about as hard as Omniglot's handwriting: a nearest-centroid rule on raw
-    pixels is right on about .40 (one example a class) and .62 (five) of five-way tasks.
+    The defaults make typefaces about as hard as Omniglot's handwriting; docs/log/2026-11.md has the measurement.
 
     Attributes:
         rotation: radians.
         shear: horizontal shift per unit of height.
         scale: natural logarithm of the factor, for each axis alone.
-        shift: fraction of half the canvas.
-        elastic: standard deviation of the smooth displacement field, fraction of half the canvas.
-        knots: points a side between which the displacement field is interpolated.
+        shift: as a fraction of half the canvas.
+        elastic: standard deviation of the smooth displacement field, as a fraction of half the canvas.
+        knots: points per side between which the displacement field is interpolated.
     """
 
     rotation: float = 0.35
@@ -35,13 +34,13 @@ class Distortion:
 
 
 def draw(shapes: Tensor, rng: np.random.Generator, how: Distortion, size: int) -> Tensor:
-    """One distorted draw of each shape (inverse warp, bilinear; Simard 2003 for the elastic part).
+    """Distorts each shape once (inverse warp, bilinear; Simard 2003 for the elastic part).
 
     Args:
         shapes: (n, 2·size, 2·size) float32, ink in [0, 1].
-        rng: the only source of randomness.
-        how: amounts.
-        size: side of the result; sampling at twice that side and averaging keeps edges smooth.
+        rng: source of randomness.
+        how: amounts of distortion.
+        size: side of the result. Sampling at twice that side and averaging keeps edges smooth.
 
     Returns:
         (n, size, size) uint8.

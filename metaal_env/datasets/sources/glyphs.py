@@ -23,22 +23,22 @@ DRAWS = 60
 SIZE = 28
 MIN_FONTS = 16
 MIN_FONTS_WIDE = 40
-_RECIPE = 1  # Part of the cache file's name: raise it with any change to what is rendered.
+_RECIPE = 1  # Part of the cache file's name: raise it with any change to the result.
 _SEED = 20240917
 _EXCLUDED = ("LastResort", "cmex", "cmsy", "cmmi", "Display", "STIXSiz", "NonUni", "Awesome")
 _SPLIT = {"Phonetic": "validation", "Greek": "test", "Cyrillic": "test"}
 _SPLIT_WIDE = {"Greek": "validation", "Cyrillic": "test"}
-"""Scripts kept out of training. Few typefaces have phonetic letters: the wide set validates on Greek."""
+"""Scripts kept out of training. Few typefaces have phonetic letters, so the wide set validates on Greek."""
 
 
 @DATASETS.register("glyphs")
 def glyphs() -> ClassDataset:
-    """Characters in at least 16 of matplotlib's font files: 28×28 images, one channel, ink 255.
+    """Loads characters in at least `MIN_FONTS` of matplotlib's font files: 28×28 images, one channel, ink 255.
 
-    Groups are scripts, and splits follow them, so a test task is in scripts never trained on: training has
-    the Latin alphabet with its accents, digits, punctuation, symbols and box drawing; validation the
-    phonetic alphabet; test Greek and Cyrillic. Characters that look alike are one class. Every draw takes
-    the next font and a distortion of its own. Rendered once, then read from the cache.
+    Groups are scripts, and splits follow them, so test tasks are in scripts that were never trained on. Training has
+    the Latin alphabet with its accents, digits, punctuation, symbols and box drawing. Validation has the phonetic
+    alphabet, and test has Greek and Cyrillic. Characters that look alike are one class. Every draw takes the next font
+    and its own distortion. Images are rendered once and then read from the cache.
     """
     from matplotlib import get_data_path
 
@@ -49,9 +49,9 @@ def glyphs() -> ClassDataset:
 
 @DATASETS.register("glyphs_wide")
 def glyphs_wide() -> ClassDataset:
-    """As `glyphs`, from matplotlib's and the package rendercv-fonts' files: at least 40 fonts a character.
+    """Loads characters as `glyphs`, from the fonts of matplotlib and rendercv-fonts: at least `MIN_FONTS_WIDE` each.
 
-    Validation is Greek, test Cyrillic.
+    Validation has Greek, and test has Cyrillic.
 
     Raises:
         InputError: rendercv-fonts is not installed (``pip install rendercv-fonts``).
@@ -76,13 +76,13 @@ def build(
     """Renders and distorts the characters of `files`; see `glyphs`.
 
     Args:
-        name: of the data set.
-        files: fonts; those that hold no ordinary characters are left out.
-        min_fonts: how many of them must have a character.
-        held_out: script → the split that it belongs to; all others are for training.
+        name: name of the data set.
+        files: fonts; those without ordinary characters are left out.
+        min_fonts: number of fonts that must have a character.
+        held_out: script → its split; all others are for training.
         draws: items per character.
 
-    A character's draws depend on its code point and fonts alone, not on the other characters.
+    A character's draws depend only on its code point and fonts.
     """
     files = [file for file in files if not any(word in file.name for word in _EXCLUDED)]
     fonts = coverage(files, min_fonts)
@@ -107,7 +107,7 @@ def build(
 
 
 def script(character: str) -> str:
-    """The script of a letter, else the kind of sign; from the Unicode name and category."""
+    """Returns the script of a letter, or the kind of another sign, from the Unicode name and category."""
     category, name = unicodedata.category(character), unicodedata.name(character, "")
     if name.startswith("GREEK"):
         return "Greek"

@@ -1,4 +1,4 @@
-"""`languages`: short texts to tell languages apart by, from the CLDR names that come with Babel."""
+"""`languages`: short texts in many languages, from the CLDR names that come with Babel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metaal_env.datasets.prepare import svd_vectors
 MIN_NAMES, MAX_NAMES = 30, 120
 """Languages with fewer distinctive names are left out; of more names, `MAX_NAMES` are drawn."""
 DIMENSIONS = 64
-_RECIPE = 1  # Part of the cache file's name: raise it with any change to what is built.
+_RECIPE = 1  # Part of the cache file's name: raise it with any change to the result.
 _SEED = 20240917
 _NO_COUNTRY = "001"
 _REGIONS = {
@@ -33,13 +33,12 @@ _SPLIT = {"Africa": "test", "Asia and Pacific": "validation", "constructed": "va
 
 @DATASETS.register("languages")
 def languages() -> ClassDataset:
-    """Names of territories, languages and currencies in their own language: 64-d unit vectors, with texts.
+    """Loads names of territories, languages and currencies in their own language: 64-d unit vectors, with texts.
 
-    Classes are the languages in Latin script with at least 30 names that no other language shares. Features
-    are TF-IDF weights of character 1–4-grams, reduced by a truncated SVD; both are fitted on all the texts
-    without their labels, as one would on a pool of one's own. Groups are regions, and splits follow them:
-    training has Europe and the Americas, validation Asia, the Pacific and constructed languages, test Africa.
-    A nearest-centroid rule is right on about .45 (one example a class) and .62 (five) of five-way tasks.
+    Classes are the languages in Latin script with at least 30 names that no other language shares. Features are TF-IDF
+    weights of character 1–4-grams, reduced by a truncated SVD. Both are fitted on all texts without their labels, as on
+    a user's pool. Groups are regions, and splits follow them: training has Europe and the Americas, validation has
+    Asia, the Pacific and constructed languages, and test has Africa.
     """
     return cached(f"languages-{_RECIPE}-babel-{version('babel')}", "languages", build)
 
@@ -72,7 +71,7 @@ def build() -> ClassDataset:
 
 
 def distinctive_names() -> dict[str, list[str]]:
-    """Language code → the names, sorted, that this language alone uses; codes are sorted too."""
+    """Returns language code → the names that this language alone uses; both are sorted."""
     from babel import localedata
     from babel.core import get_global
 
@@ -82,15 +81,15 @@ def distinctive_names() -> dict[str, list[str]]:
         if "_Latn_" not in likely.get(code, ""):  # Also leaves out regional variants: they have no entry.
             continue
         own = localedata.load(code, merge_inherited=False)
-        found = [own.get(kind, {}).values() for kind in ("territories", "languages", "currency_names")]
-        names[code] = sorted({text for values in found for text in values if isinstance(text, str)})
+        groups = [own.get(key, {}).values() for key in ("territories", "languages", "currency_names")]
+        names[code] = sorted({text for values in groups for text in values if isinstance(text, str)})
     users = Counter(folded for texts in names.values() for folded in {text.casefold() for text in texts})
     unique = {code: [text for text in texts if users[text.casefold()] == 1] for code, texts in names.items()}
     return {code: texts for code, texts in unique.items() if len(texts) >= MIN_NAMES}
 
 
 def region(code: str) -> str:
-    """Part of the world of the country where the language is most spoken, by that country's time zones."""
+    """Returns the part of the world where the language is most spoken, by that country's time zones."""
     from babel.core import get_global
 
     territory = get_global("likely_subtags")[code].split("_")[2]

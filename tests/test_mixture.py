@@ -26,7 +26,7 @@ def test_a_roll_out_depends_on_its_number_alone():
     families = [[core()], [core("ridge"), core("logistic")]]
 
     def pools(mixture, number):
-        return [envs.reset_tensors()["embeddings"] for envs in mixture.draw(number)]
+        return [envs.reset_tensors()["item_features"] for envs in mixture.draw(number)]
 
     first, second = (Mixture(families, n_envs=8, paired=2, groups=2, vary=True, seed=1) for _ in range(2))
     pools(first, 0)

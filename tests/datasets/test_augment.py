@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import torch
-from conftest import cluster_dataset
+from helpers.clusters import cluster_dataset
 
 from metaal_env.datasets.unseen_classes import ORIENTATIONS, ROTATIONS, learner_and_policy_parts, turned
 

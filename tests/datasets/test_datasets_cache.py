@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import same
+from helpers.clusters import same
 
 from metaal_env.datasets import ClassDataset, cache
 

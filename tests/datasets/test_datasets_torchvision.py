@@ -10,7 +10,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from conftest import same
+from helpers.clusters import same
 from PIL import Image
 
 from metaal_env.datasets.sources import torchvision_images as vision

@@ -8,7 +8,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from conftest import cluster_dataset, options_of
 from gymnasium.utils import env_checker
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import (
@@ -18,6 +17,8 @@ from gymnasium.wrappers.vector import (
     NormalizeObservation,
     RecordEpisodeStatistics,
 )
+from helpers.clusters import cluster_dataset
+from helpers.environments import options_of
 from torch import nn
 from torch.distributions import Categorical
 

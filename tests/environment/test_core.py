@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import cluster_dataset, generators
+from helpers.clusters import cluster_dataset
+from helpers.environments import generators
 
 from metaal_env.core import Core
 from metaal_env.learners import build_learner

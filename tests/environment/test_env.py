@@ -4,9 +4,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from conftest import cluster_dataset, options_of
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
+from helpers.clusters import cluster_dataset
+from helpers.environments import options_of
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import metaal_env

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from conftest import options_of
+from helpers.environments import options_of
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 

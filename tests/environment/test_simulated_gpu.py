@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import cluster_dataset, generators
 from helpers.both_devices import on_both_devices
+from helpers.clusters import cluster_dataset
+from helpers.environments import generators
 
 from agents.loading import load_strategy
 from agents.policy.network import AcquisitionNetwork

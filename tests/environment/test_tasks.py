@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from conftest import cluster_dataset, generators
+from helpers.clusters import cluster_dataset
+from helpers.environments import generators
 
 from metaal_env.errors import InputError
 from metaal_env.sampler import TaskSampler

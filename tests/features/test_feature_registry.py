@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import cluster_dataset, generators
+from helpers.clusters import cluster_dataset
+from helpers.environments import generators
 from helpers.hostile import refused, resign
 from helpers.paths import ROOT
 from torch import Tensor

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import generators
+from helpers.environments import generators
 
 from agents.loading import load_strategy
 from agents.policy.network import AcquisitionNetwork

@@ -1,11 +1,13 @@
 """Inner learners: batch equals a loop, gradients are right, missing classes are handled, heads match peers."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import cluster_dataset
+from helpers.clusters import cluster_dataset
+from helpers.faults import AtUpdate, killed
 from sklearn.linear_model import LogisticRegression
 from torch.func import grad
 
@@ -263,7 +265,7 @@ def test_meta_training_improves_and_calibrates(tmp_path):
     assert loss() < 0.9 * before
 
 
-def test_interrupted_meta_training_ends_with_the_same_weights(tmp_path, monkeypatch):
+def test_interrupted_meta_training_ends_with_the_same_weights(tmp_path: Path) -> None:
     data = cluster_dataset(classes=24)
     train, validation = data.split("train"), data.split("validation")
 
@@ -273,20 +275,8 @@ def test_interrupted_meta_training_ends_with_the_same_weights(tmp_path, monkeypa
 
     whole = fresh()
     meta_train(whole, train, validation, TINY, tmp_path / "whole.pt")
-    from metaal_env.meta_training import train as module
-
-    calls, original = [], module.draw_items
-
-    def killed(*args):
-        calls.append(1)
-        if len(calls) == 24:  # in the middle of an interval, after two checkpoints
-            raise KeyboardInterrupt
-        return original(*args)
-
-    monkeypatch.setattr(module, "draw_items", killed)
-    with pytest.raises(KeyboardInterrupt):
-        meta_train(fresh(), train, validation, TINY, tmp_path / "resumed.pt")
-    monkeypatch.setattr(module, "draw_items", original)
+    with pytest.raises(RuntimeError, match="killed"):  # in the middle of an interval, after two checkpoints
+        meta_train(fresh(), train, validation, TINY, tmp_path / "resumed.pt", AtUpdate(24, killed))
     resumed = fresh()
     meta_train(resumed, train, validation, TINY, tmp_path / "resumed.pt")
     for name, value in whole.state_dict().items():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import cluster_dataset
+from helpers.clusters import cluster_dataset
 from scipy.optimize import LinearConstraint, minimize
 from torch.func import grad
 from torch.nn.functional import cross_entropy

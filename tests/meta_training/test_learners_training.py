@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import cluster_dataset
+from helpers.clusters import cluster_dataset
 
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError

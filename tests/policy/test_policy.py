@@ -3,11 +3,15 @@
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import cluster_dataset
+from helpers.clusters import cluster_dataset
+from helpers.faults import Action, AtReport, killed
+from helpers.tiny_training import saved
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import DictRolloutBuffer
 from stable_baselines3.common.logger import configure
@@ -123,27 +127,19 @@ SHORT = PPOConfig(iterations=6, n_envs=8, paired=2, batch_size=16, epochs=2, wid
                   validate_every=2, validation_tasks=4)  # fmt: skip
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, monkeypatch):
-    def train(folder):
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> None:
+    def train(folder: Path, actions: dict[int, Action]) -> dict[str, Any]:
         core = tiny_core()
         mixture = TaskMixture([[core], [core]], n_envs=SHORT.n_envs, paired=2, shapes_per_rollout=2)
-        train_ppo(mixture, [[core]], SHORT, {"random": 0.1}, folder, configure(None, []))
-        return torch.load(folder / "checkpoints" / "ppo.pt", weights_only=True)
+        logger = configure(None, [])
+        logger.output_formats.append(AtReport(actions, SHORT.n_envs * TASK["budget"]))
+        train_ppo(mixture, [[core]], SHORT, {"random": 0.1}, folder, logger)
+        return saved(folder)
 
-    whole = train(tmp_path / "whole")
-    original, count = Trainer._on_rollout_end, []
-
-    def killed(self):
-        original(self)
-        count.append(1)
-        if len(count) == 4:  # in the middle of the second interval
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "_on_rollout_end", killed)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "resumed")
-    monkeypatch.setattr(Trainer, "_on_rollout_end", original)
-    resumed = train(tmp_path / "resumed")
+    whole = train(tmp_path / "whole", {})
+    with pytest.raises(RuntimeError, match="killed"):
+        train(tmp_path / "resumed", {3: killed})  # in the middle of the second interval
+    resumed = train(tmp_path / "resumed", {})
     for name, value in whole["policy"].items():
         assert torch.equal(value, resumed["policy"][name]), name
     assert whole["best"] == resumed["best"] and whole["num_timesteps"] == resumed["num_timesteps"]

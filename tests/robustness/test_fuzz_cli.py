@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tyro
-from conftest import cluster_dataset
+from helpers.clusters import cluster_dataset
 from helpers.hostile import EXAMPLES, fuzz
 from hypothesis import given
 from hypothesis import strategies as st

@@ -8,68 +8,36 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import tqdm.std
-from conftest import cluster_dataset
+from helpers.clusters import cluster_dataset
+from helpers.faults import Action, AtUpdate, at_write, killed
 from helpers.paths import ROOT
-from stable_baselines3 import PPO
-from stable_baselines3.common.logger import configure
-from test_train_cli import TINY, command
+from helpers.tiny_training import CONFIG, EXAMPLES, TASK, WARM, assert_equal, saved, train
+from helpers.train_command import TINY, command
 
 from agents.training.config import TrainConfig
-from agents.training.imitation import imitate as imitation_module
-from agents.training.imitation.imitate import ImitationConfig
-from agents.training.ppo.callback import RECOVERIES, Trainer
-from agents.training.ppo.config import PPOConfig
-from agents.training.ppo.episode_ppo import EpisodePPO
-from agents.training.ppo.train import make_ppo, train_ppo
+from agents.training.ppo.callback import RECOVERIES
+from agents.training.ppo.train import make_ppo
 from agents.training.run import begin_run
 from agents.training.task_mixture import TaskMixture
 from metaal_env.errors import InputError
 from metaal_env.learners import build_learner
 from metaal_env.make import make_core
-from metaal_env.meta_training.train import MetaTrainConfig, Training, meta_train
+from metaal_env.meta_training.config import MetaTrainConfig
+from metaal_env.meta_training.train import meta_train
 from metaal_env.rewards import REWARDS
 from metaal_env.runtime.command_line import run_cli
 from metaal_env.runtime.files import clear_temporaries, write_atomic
 from metaal_env.runtime.interrupts import deferred_interrupts
-
-TASK = {"way": 2, "pool_size": 12, "budget": 3, "reward_per_class": 3, "test_per_class": 3}
-
-
-CONFIG = PPOConfig(iterations=5, n_envs=4, shapes_per_rollout=1, paired=2, batch_size=8, epochs=1, width=8,
-                   validate_every=2, validation_tasks=2)  # fmt: skip
-WARM = ImitationConfig(iterations=4, rounds=2, n_envs=4, shapes_per_rollout=1, epochs=2)
-STATES = [f"examples-{number:03d}.pt" for number in range(4)]
-
-
-def train(folder, config=CONFIG, warm=None, reward="aulc", formats=()):
-    core = make_core(cluster_dataset(items=12), reward=reward, **TASK)
-    mixture = TaskMixture([[core]], n_envs=config.n_envs, paired=config.paired)
-    logger = configure(str(folder / "tensorboard"), list(formats))
-    train_ppo(mixture, [[core]], config, {}, folder, logger, warm)
-    return saved(folder)
-
-
-def saved(folder):
-    return torch.load(folder / "checkpoints" / "ppo.pt", weights_only=True)
-
-
-def assert_equal(left, right):
-    """Everything that a checkpoint holds."""
-    assert left.keys() == right.keys()
-    for key, value in left.items():
-        if isinstance(value, dict):
-            assert_equal(value, right[key])
-        elif isinstance(value, torch.Tensor):
-            assert torch.equal(value, right[key]), key
-        else:
-            assert value == right[key], key
 
 
 @pytest.fixture(autouse=True)
@@ -85,41 +53,34 @@ def whole(tmp_path_factory):
     return train(tmp_path_factory.mktemp("whole"), warm=WARM)
 
 
-def at_call(monkeypatch, owner, name, number, action):
-    """After call `number` of a function, `action` happens."""
-    original, calls = getattr(owner, name), itertools.count(1)
-
-    def called(*arguments, **options):
-        result = original(*arguments, **options)
-        if next(calls) == number:
-            action()
-        return result
-
-    monkeypatch.setattr(owner, name, called)
-
-
-def killed():
-    raise RuntimeError("killed")
+# Between two of these a training holds what no file holds.
+MOMENTS = [
+    pytest.param(EXAMPLES[1], 1, id="examples"),
+    pytest.param(EXAMPLES[2], 1, id="examples of the second round"),
+    pytest.param("imitation.pt", 1, id="imitation's first round"),
+    pytest.param("imitation.pt", 2, id="imitation's last round"),
+    pytest.param("ppo.pt", 1, id="the warm start is over, PPO has not begun"),
+    pytest.param("ppo.pt", 2, id="a checkpoint"),
+    pytest.param("policy.json", 1, id="the policy, with weights and without description"),
+]
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "number"),
-    [
-        (imitation_module, "collect_examples", 2),
-        (imitation_module, "collect_examples", 3),
-        (imitation_module, "fit", 1),
-        (imitation_module, "fit", 2),
-        (Trainer, "continue_from_checkpoint", 1),  # the warm start is over, PPO has not begun
-        (EpisodePPO, "train", 3),
-        (Trainer, "_save", 3),
-    ],
-)
+@pytest.mark.parametrize(("file", "number"), MOMENTS)
 def test_a_warm_started_training_continues_to_the_same_weights(
-    owner, name, number, whole, tmp_path, monkeypatch
-):
+    file: str, number: int, whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
-        at_call(patched, owner, name, number, killed)
+        at_write(patched, file, number, killed)
         train(tmp_path, warm=WARM)
+    assert_equal(train(tmp_path, warm=WARM), whole)
+
+
+def test_killed_between_two_checkpoints_it_repeats_what_it_lost(
+    whole: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError, match="killed"):
+        train(tmp_path, warm=WARM, actions={3: killed})
+    assert saved(tmp_path)["iteration"] == 2
     assert_equal(train(tmp_path, warm=WARM), whole)
 
 
@@ -127,44 +88,49 @@ def test_a_warm_started_training_continues_to_the_same_weights(
     ("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
 )
 @pytest.mark.parametrize(
-    ("owner", "name", "call", "left"),
+    ("stage", "left"),
     [
-        (imitation_module, "collect_examples", 3, {"imitation.pt", *STATES[:3]}),
-        (EpisodePPO, "train", 3, {"imitation.pt", "ppo.pt"}),
+        ("imitation", {"imitation.pt", *EXAMPLES[:3]}),
+        ("ppo", {"imitation.pt", "ppo.pt"}),
     ],
 )
 def test_signals_end_an_iteration_with_a_checkpoint(
-    owner, name, call, left, number, code, word, whole, tmp_path, monkeypatch, capsys
-):
+    stage: str, left: set[str], number: signal.Signals, code: int, word: str, whole: dict[str, Any],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+
+    def send() -> None:
+        signal.raise_signal(number)
+
     with monkeypatch.context() as patched:
-        at_call(patched, owner, name, call, lambda: signal.raise_signal(number))
-        assert run_cli(lambda: train(tmp_path, warm=WARM)) == code
+        if stage == "imitation":
+            at_write(patched, EXAMPLES[2], 1, send)
+        assert run_cli(lambda: train(tmp_path, warm=WARM, actions={3: send})) == code
     said = capsys.readouterr().err
     assert said.endswith(f"{word}; run the same command again to continue.\n") and "Traceback" not in said
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert {file.name for file in (tmp_path / "checkpoints").iterdir()} == left
-    if "ppo.pt" in left:
-        assert saved(tmp_path)["iteration"] == call, (
+    if stage == "ppo":
+        assert saved(tmp_path)["iteration"] == 3, (
             "the iteration is not lost, though it is none that validates"
         )
     assert_equal(train(tmp_path, warm=WARM), whole)
 
 
-def test_signals_end_meta_training_with_a_checkpoint(tmp_path, monkeypatch, capsys):
+def test_signals_end_meta_training_with_a_checkpoint(tmp_path: Path) -> None:
     data = cluster_dataset()
     config = MetaTrainConfig(iterations=6, validate_every=4, validation_tasks=4, classes_per_batch=6,
                              items_per_class=8, tasks_per_batch=4, max_labels=4, way=2)  # fmt: skip
 
-    def weights(folder):
+    def weights(folder: Path, writer: AtUpdate | None = None) -> dict[str, Any]:
         torch.manual_seed(0)
         learner = build_learner("maml", data.input_shape)
-        meta_train(learner, data, data, config, folder / "learner.pt")
+        meta_train(learner, data, data, config, folder / "learner.pt", writer)
         return learner.state_dict()
 
-    with monkeypatch.context() as patched:
-        at_call(patched, Training, "update", 3, lambda: signal.raise_signal(signal.SIGTERM))
-        assert run_cli(lambda: weights(tmp_path / "stopped")) == 143
+    terminating = AtUpdate(3, lambda: signal.raise_signal(signal.SIGTERM))
+    assert run_cli(lambda: weights(tmp_path / "stopped", terminating)) == 143
     assert torch.load(tmp_path / "stopped" / "learner.pt", weights_only=True)["step"] == 3
     assert_equal(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))
 
@@ -198,18 +164,27 @@ def test_in_another_thread_signals_are_left_alone():
         assert pool.submit(work).result() == (signal.getsignal(signal.SIGTERM), [])
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_one_bad_reward_costs_an_interval_and_half_the_learning_rate(value, tmp_path, monkeypatch, capsys):
-    factors = []
+def broken(factors: list[float]) -> Callable[..., torch.Tensor]:
+    """A reward that is multiplied by the next of `factors` while there are any."""
 
-    def reward(before, after, used, budget, terminated):
-        paid = REWARDS["aulc"](before, after, used, budget, terminated)
+    def reward(*step: Any) -> torch.Tensor:
+        paid = REWARDS["aulc"](*step)
         return paid * factors.pop() if factors else paid
 
-    monkeypatch.setitem(REWARDS, "broken", reward)
-    # Draws: one for the spaces, then one a roll-out: of these the fourth.
-    at_call(monkeypatch, TaskMixture, "draw", 1 + 4, lambda: factors.append(value))
-    end = train(tmp_path, reward="broken")
+    return reward
+
+
+def once(action: Action) -> Action:
+    """Does it when called first, since an iteration is reported again after a recovery."""
+    calls = iter([action])
+    return lambda: next(calls, lambda: None)()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_one_bad_reward_costs_an_interval_and_half_the_learning_rate(value, tmp_path, monkeypatch, capsys):
+    factors: list[float] = []
+    monkeypatch.setitem(REWARDS, "broken", broken(factors))
+    end = train(tmp_path, reward="broken", actions={3: once(lambda: factors.append(value))})
     assert end["iteration"] == CONFIG.iterations and end["recoveries"] == 1
     # Of the last update, with the rate's fall: 1 − 4/5 of the training is left.
     assert end["optimizer"]["param_groups"][0]["lr"] == pytest.approx(CONFIG.learning_rate * 0.28 * 0.5)
@@ -229,21 +204,18 @@ def test_a_training_that_keeps_diverging_stops_with_one_sentence(tmp_path, capsy
     assert all(weight.isfinite().all() for weight in saved(tmp_path)["policy"].values())
 
 
-def test_a_run_killed_after_a_recovery_goes_on_with_the_lowered_rate(tmp_path, monkeypatch):
-    update = PPO.train
-
-    def diverging(self):
-        update(self)
-        if self.iteration == 3 and self.recoveries == 0:
-            torch.nn.init.constant_(self.policy.network.correction.bias, torch.nan)
-
-    monkeypatch.setattr(PPO, "train", diverging)
-    whole = train(tmp_path / "whole")
+def test_a_run_killed_after_a_recovery_goes_on_with_the_lowered_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factors: list[float] = []
+    monkeypatch.setitem(REWARDS, "broken", broken(factors))
+    whole = train(tmp_path / "whole", reward="broken", actions={2: once(lambda: factors.append(np.nan))})
     assert whole["recoveries"] == 1
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
-        at_call(patched, Trainer, "recover", 1, killed)
-        train(tmp_path / "killed")
-    assert_equal(train(tmp_path / "killed"), whole)
+        at_write(patched, "ppo.pt", 4, killed)  # the start, iteration 2, the recovery, iteration 2 again
+        train(tmp_path / "killed", reward="broken", actions={2: once(lambda: factors.append(np.nan))})
+    assert saved(tmp_path / "killed")["recoveries"] == 1
+    assert_equal(train(tmp_path / "killed", reward="broken"), whole)
 
 
 def test_imitation_that_diverges_says_so(tmp_path):
@@ -258,7 +230,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_to_continue_from(whole, tmp_path
         raise full
 
     with monkeypatch.context() as patched:
-        at_call(patched, Trainer, "_save", 2, lambda: patched.setattr(os, "fsync", no_space))
+        at_write(patched, "ppo.pt", 2, lambda: patched.setattr(os, "fsync", no_space))
         assert run_cli(lambda: train(tmp_path, warm=WARM)) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: file=") and "No space left on device" in error

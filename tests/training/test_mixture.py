@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import cluster_dataset
+from helpers.clusters import cluster_dataset
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import cluster_dataset
-from test_kills import saved
-from test_train_cli import TINY
+from helpers.clusters import cluster_dataset
+from helpers.tiny_training import saved
+from helpers.train_command import TINY
 
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy

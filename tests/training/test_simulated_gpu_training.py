@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from helpers.both_devices import on_both_devices
+from helpers.faults import at_write, killed
 from helpers.simulated_gpu import DEVICE, simulated_gpu
+from helpers.tiny_training import assert_equal
 from stable_baselines3.common.logger import configure
-from test_kills import assert_equal, at_call, killed
 from test_simulated_gpu import ONLY_IMAGES, core_on, data
 
 from agents.evaluation.play import play
@@ -20,7 +21,6 @@ from agents.policy.network import AcquisitionNetwork
 from agents.training.imitation.examples import collect_examples
 from agents.training.imitation.imitate import ImitationConfig, imitate
 from agents.training.ppo.config import PPOConfig
-from agents.training.ppo.episode_ppo import EpisodePPO
 from agents.training.ppo.train import train_ppo
 from agents.training.task_mixture import TaskMixture
 from metaal_env.learners import LEARNERS, build_learner
@@ -111,7 +111,7 @@ def test_a_killed_training_goes_on_with_the_devices_random_numbers(
     with simulated_gpu():
         whole = trained(DEVICE, tmp_path / "whole")
         with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
-            at_call(patched, EpisodePPO, "train", 2, killed)
+            at_write(patched, "ppo.pt", 3, killed)  # of iteration 2
             trained(DEVICE, tmp_path / "part")
         torch.randn(5, device=DEVICE)  # whatever ran in between
         assert_equal(trained(DEVICE, tmp_path / "part"), whole)

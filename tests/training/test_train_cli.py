@@ -1,28 +1,16 @@
 """train_policy.py on a tiny task: runs, continues after kill, refuses bad input with exit code 2."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
-from conftest import cluster_dataset
-from helpers.paths import ROOT
+from helpers.clusters import cluster_dataset
+from helpers.train_command import TINY, command, run
 
 from agents.training.run import main
-
-TINY = [
-    "--way", "2", "--pool-size", "16", "--budget", "4", "--reward-per-class", "4", "--test-per-class", "4",
-    "--learner", "maml", "--meta.iterations", "20", "--meta.validate-every", "5", "--meta.validation-tasks", "20",
-    "--meta.classes-per-batch", "6", "--meta.items-per-class", "8", "--meta.max-labels", "4", "--meta.way", "2",
-    "--ppo.iterations", "4", "--ppo.n-envs", "8", "--ppo.paired", "2", "--ppo.batch-size", "16", "--ppo.width", "8",
-    "--imitation.iterations", "2", "--imitation.rounds", "2", "--imitation.n-envs", "8",
-    "--imitation.shapes-per-rollout", "2",
-    "--ppo.validate-every", "2", "--ppo.validation-tasks", "4", "--verdict-tasks", "6",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +19,6 @@ def data(tmp_path_factory):
     dataset = cluster_dataset(classes=12, items=24)
     np.savez(path, X=dataset.inputs.numpy(), y=dataset.labels.numpy())
     return path
-
-
-def command(*arguments):
-    return [sys.executable, str(ROOT / "train_policy.py"), *map(str, arguments)]
-
-
-def run(*arguments, cwd):
-    environment = os.environ | {"COLUMNS": "160", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(*arguments), cwd=cwd, env=environment, capture_output=True, text=True, timeout=240
-    )
 
 
 def test_from_nothing_to_the_verdict_and_again(data, tmp_path):

@@ -10,42 +10,32 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.faults import at_write, killed
 from helpers.hostile import assert_sentence
+from helpers.tiny_training import CONFIG, EXAMPLES, WARM, saved, train
 from stable_baselines3 import PPO
-from test_kills import CONFIG, STATES, WARM, at_call, killed, saved, train
 
-from agents.training.imitation import imitate as imitation
-from agents.training.ppo.episode_ppo import EpisodePPO
 from metaal_env.errors import InputError
 
 
 @pytest.mark.parametrize("number", [None, 3])
 def test_a_training_is_raised_to_the_same_weights_before_its_end_and_after(
-    number: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int | None, tmp_path: Path
 ) -> None:
     """Kills included; the rates are those planned for 5 iterations, then those planned for 7."""
     rates: list[float] = []
-
-    def noted(self: EpisodePPO) -> None:
-        update(self)
-        rates.append(self.policy.optimizer.param_groups[0]["lr"])
-
-    update = EpisodePPO.train
     whole = tmp_path / "whole"
     train(whole, replace(CONFIG, iterations=5))
-    monkeypatch.setattr(EpisodePPO, "train", noted)
-    end = train(whole, replace(CONFIG, iterations=7))
+    end = train(whole, replace(CONFIG, iterations=7), rates=rates)
     assert (end["iteration"], end["plans"]) == (7, [5, 7])
     assert rates == pytest.approx([CONFIG.learning_rate * (0.1 + 0.9 * (1 - done / 7)) for done in (5, 6)])
     if number is None:
         return
-    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
-        at_call(patched, EpisodePPO, "train", number, killed)
-        train(tmp_path / "part", replace(CONFIG, iterations=5))
+    with pytest.raises(RuntimeError, match="killed"):
+        train(tmp_path / "part", replace(CONFIG, iterations=5), actions={number: killed})
     rates.clear()
-    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
-        at_call(patched, EpisodePPO, "train", 2, killed)
-        train(tmp_path / "part", replace(CONFIG, iterations=7))
+    with pytest.raises(RuntimeError, match="killed"):
+        train(tmp_path / "part", replace(CONFIG, iterations=7), actions={4: killed}, rates=rates)
     other = train(tmp_path / "part", replace(CONFIG, iterations=7))
     assert rates[0] == pytest.approx(CONFIG.learning_rate * (0.1 + 0.9 * (1 - 2 / 5)))
     for name, value in end["policy"].items():
@@ -88,13 +78,12 @@ def foreign_zip(file: Path) -> bytes:
 
 
 @pytest.mark.parametrize("content", [renamed_keys, foreign_zip])
-@pytest.mark.parametrize("name", ["ppo.pt", "imitation.pt", STATES[1]])
+@pytest.mark.parametrize("name", ["ppo.pt", "imitation.pt", EXAMPLES[1]])
 def test_checkpoints_of_another_observation_are_refused_by_file(
     name: str, content: Callable[[Path], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner, call, number = (EpisodePPO, "train", 3) if name == "ppo.pt" else (imitation, "collect_examples", 3)
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
-        at_call(patched, owner, call, number, killed)
+        at_write(patched, *(("ppo.pt", 3) if name == "ppo.pt" else (EXAMPLES[2], 1)), killed)
         train(tmp_path, warm=WARM)
     file = tmp_path / "checkpoints" / name
     file.write_bytes(content(file))

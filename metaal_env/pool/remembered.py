@@ -53,6 +53,8 @@ def _renewed(
     """Returns a result of the pools before some were replaced, computed anew for these alone; None if it has none."""
     if geometry.before is None or key not in geometry.before.memo:
         return None
+    if any(isinstance(argument, tuple) for argument in args):  # one entry per pool, not per replaced pool
+        return None
     fresh = geometry.fresh  # shared by all functions, so that they share what they have in common
     if owner is not geometry:
         fresh = replace(owner.rows(geometry.replaced), geometry=fresh)
@@ -70,4 +72,4 @@ def _put(old: Any, rows: Tensor, new: Any) -> Any:
     parts = [_put(one, rows, other) for one, other in zip(old, new, strict=True)]
     if any(part is None for part in parts):
         return None
-    return parts if isinstance(old, list) else type(old)(*parts)
+    return type(old)(*parts) if hasattr(old, "_fields") else type(old)(parts)

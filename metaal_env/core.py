@@ -173,11 +173,13 @@ class Core:
     def view(self, state: EpisodeState) -> PoolView:
         """What a strategy may know now."""
         use_one_thread_after_fork()
-        geometry = state.geometry or Geometry(
-            state.embeddings,
-            state.task.pool_mask,
-            products=None if state.products is None else state.products.of_pool,
-        )
+        geometry = state.geometry
+        if geometry is None:
+            products = None if state.products is None else state.products.of_pool
+            geometry = Geometry(state.embeddings, state.task.pool_mask, products=products)
+            if state.replaced is not None:
+                geometry.follow(*state.replaced)
+                state.replaced = None
         if self.learner.static_embedding:
             state.geometry = geometry
         return PoolView(

@@ -56,6 +56,9 @@ class EpisodeState:
     """What was asked for: (B, N, *F) ``"prepared"`` and (B, R, *F) ``"prepared_reward"``, for as long as the tasks
     stay, and of this moment ``"adapted"`` and, unless static, (B, N, D) ``"embeddings"``."""
     geometry: Geometry | None = None  # kept while embeddings are static
+    replaced: tuple[Geometry, Tensor] | None = (
+        None  # the geometry before and which episodes were replaced since
+    )
 
     def __len__(self) -> int:
         return len(self.labelled)
@@ -107,11 +110,11 @@ class EpisodeState:
         self.kept.pop("adapted", None)
         if not self.shared.learner.static_embedding:
             self.kept.pop("embeddings", None)
-            self.geometry = None
+            self.geometry = self.replaced = None
 
     def rows(self, index: Tensor) -> EpisodeState:
         """Returns the episodes at `index` (int64) as a state of their own; the geometry is rebuilt on demand."""
-        alike = ("shared", "geometry", "products")
+        alike = ("shared", "geometry", "replaced", "products")
         taken = {f.name: _take(getattr(self, f.name), index) for f in fields(self) if f.name not in alike}
         products = None if self.products is None else self.products.take(index)
         return EpisodeState(**taken, shared=self.shared, products=products)
@@ -119,13 +122,16 @@ class EpisodeState:
     def replace_rows(self, index: Tensor, other: EpisodeState) -> None:
         """Overwrites the episodes at `index` (int64) with those of `other`, in order."""
         for f in fields(self):
-            if f.name not in ("shared", "geometry", "products", "kept"):
+            if f.name not in ("shared", "geometry", "replaced", "products", "kept"):
                 _put(getattr(self, f.name), index, getattr(other, f.name))
         if self.products is not None and other.products is not None:
             self.products.put(index, other.products)
         for name, value in self.kept.items():
             _put(value, index, getattr(other, name))
-        self.geometry = None
+        if self.geometry is not None:
+            self.replaced, self.geometry = (self.geometry, index), None
+        elif self.replaced is not None:
+            self.replaced = (self.replaced[0], torch.cat([self.replaced[1], index]).unique())
 
 
 def _take(value: Any, index: Tensor) -> Any:

@@ -47,6 +47,25 @@ class Geometry:
         self.products = products if self.exact else None
         self.memo: dict[Hashable, Any] = {}
         """Results of `remembered` functions, kept for as long as the embeddings stay the same."""
+        self.before: Geometry | None = None
+        """The geometry before the pools `replaced` were replaced; results for the others are taken from it."""
+        self.replaced: Tensor | None = None
+
+    def rows(self, index: Tensor) -> Geometry:
+        """Returns the geometry of the pools at `index`, without what is remembered."""
+        products = None if self.products is None else self.products[index]
+        return Geometry(self.embeddings[index], self.valid[index], self.max_landmarks, products)
+
+    @cached_property
+    def fresh(self) -> Geometry:
+        """Returns the geometry of the `replaced` pools alone."""
+        assert self.replaced is not None
+        return self.rows(self.replaced)
+
+    def follow(self, before: Geometry, replaced: Tensor) -> None:
+        """Lets results for all pools but those at (int64) `replaced` be taken from the geometry before."""
+        before.before = None
+        self.before, self.replaced = before, replaced
 
     def at_landmarks(self, values: Tensor) -> Tensor:
         """Maps (B, N, …) values of the items to (B, L, …) values of the landmarks."""

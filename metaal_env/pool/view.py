@@ -142,6 +142,12 @@ class PoolView:
         """Returns the learner's adaptation to the labels; None without a learner."""
         return self.adapt() if self.adapt is not None else None
 
+    def rows(self, index: Tensor) -> PoolView:
+        """Returns the view of the pools at `index` (int64), without the learner."""
+        names = ("embeddings", "logits", "valid", "labelled", "labels", "order", "class_mask", "budget")
+        taken = {name: getattr(self, name)[index] for name in (*names, "budget_left", "seed")}
+        return PoolView(**taken, geometry=self.geometry.rows(index))
+
     def __len__(self) -> int:
         return len(self.valid)
 

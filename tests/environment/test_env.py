@@ -91,7 +91,7 @@ def test_same_seed_same_episode_and_other_seed_another():
 def test_vector_env_equals_single_envs_through_autoreset(learner):
     torch.manual_seed(0)
     fitted = build_learner(learner, (8,))
-    options = small(budget=(2, 5), way=(2, 4), initial_labels=(0, 3), learner=fitted)
+    options = small(budget=(2, 5), way=(2, 4), initial_labels=(0, 3), learner=fitted, observation="full")
     envs = gym.make_vec("MetaAL-v0", num_envs=3, **options)
     singles = [gym.make("MetaAL-v0", **options).unwrapped for _ in range(3)]
     batch, _ = envs.reset(seed=11)
@@ -116,6 +116,25 @@ def test_vector_env_equals_single_envs_through_autoreset(learner):
                 assert info["_final_info"][i]
                 alone[i], _ = env.reset()
     assert endings >= 6
+
+
+@pytest.mark.parametrize("learner", ["prototype", "matching"])
+def test_observations_keep_their_values_when_episodes_start_anew(learner):
+    envs = gym.make_vec("MetaAL-v0", num_envs=3, **small(budget=(2, 4), learner=learner))
+    observation, _ = envs.reset(seed=2)
+    shown, before, rng = [], [], np.random.default_rng(0)
+    for _ in range(9):
+        actions = (rng.random((3, SMALL["pool_size"])) * observation["action_mask"]).argmax(1)
+        observation, _, _, _, info = envs.step(actions)
+        for new in (observation, *info.get("final_obs", ())):
+            if new is not None:
+                shown.append(new)
+                before.append({key: value.copy() for key, value in new.items()})
+    assert len(shown) > 12  # some ended
+    for now, then in zip(shown, before, strict=True):
+        assert all(np.array_equal(now[key], then[key]) for key in then)
+    with pytest.raises(ValueError, match="read-only"):
+        observation["embeddings"][0] = 0
 
 
 def test_masks_repicks_and_budget_end():

@@ -46,9 +46,8 @@ def evaluate(arguments: list[str], folder: Path, code: int = 0) -> tuple[str, st
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         patched.setenv("COLUMNS", "100")
-        patched.setattr(sys, "argv", ["evaluate.py", *arguments])  # what the report quotes
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            assert main(arguments) == code, err.getvalue()
+            assert main(arguments, "evaluate.py") == code, err.getvalue()
     return out.getvalue(), err.getvalue()
 
 

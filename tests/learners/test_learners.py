@@ -1,6 +1,8 @@
 """What every registered inner learner must keep: batches, missing classes, storage, names."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +63,7 @@ def run(learner: InnerLearner, inputs, labels, mask, class_mask):
 
 
 @pytest.mark.parametrize(("name", "shape", "options"), VARIANTS)
-def test_batch_equals_loop_of_singles(name, shape, options):
+def test_batch_equals_loop_of_singles(name: Any, shape: Any, options: Any) -> None:
     torch.manual_seed(0)
     learner = build_learner(name, shape, **options)
     inputs, labels, mask, class_mask = episodes(shape)
@@ -84,7 +86,7 @@ def test_batch_equals_loop_of_singles(name, shape, options):
 
 
 @pytest.mark.parametrize(("name", "shape", "options"), VARIANTS)
-def test_several_adaptations_predict_as_each_alone(name, shape, options):
+def test_several_adaptations_predict_as_each_alone(name: Any, shape: Any, options: Any) -> None:
     torch.manual_seed(0)
     learner = build_learner(name, shape, **options)
     inputs, labels, mask, class_mask = episodes(shape)
@@ -100,7 +102,7 @@ def test_several_adaptations_predict_as_each_alone(name, shape, options):
 
 
 @pytest.mark.parametrize(("name", "shape", "options"), VARIANTS)
-def test_missing_classes_and_no_labels(name, shape, options):
+def test_missing_classes_and_no_labels(name: Any, shape: Any, options: Any) -> None:
     learner = build_learner(name, shape, **options)
     inputs, labels, mask, class_mask = episodes(shape)
     probs = torch.softmax(run(learner, inputs, labels, mask, class_mask)[0], -1)
@@ -112,7 +114,7 @@ def test_missing_classes_and_no_labels(name, shape, options):
     torch.testing.assert_close(probs[0][:, unseen], probs[0][:, unseen][:, :1].expand(-1, int(unseen.sum())))
 
 
-def test_calibration_error_against_its_definition():
+def test_calibration_error_against_its_definition() -> None:
     rng = np.random.default_rng(0)
     confidence, hit, mask = rng.random((2, 1000)), rng.random((2, 1000)) < 0.6, rng.random((2, 1000)) < 0.9
     mask[0] = True
@@ -125,7 +127,7 @@ def test_calibration_error_against_its_definition():
     assert float(calibration_error(*given)[0]) == pytest.approx(expected[0], abs=1e-5)
 
 
-def test_saving_and_loading(tmp_path):
+def test_saving_and_loading(tmp_path: Path) -> None:
     learner = build_learner("maml", IMAGE, width=4, depth="last_block")
     save_learner(
         learner, tmp_path / "learner", "maml", IMAGE, {"width": 4, "depth": "last_block"}, {"accuracy": [0.5]}
@@ -148,7 +150,7 @@ def test_saving_and_loading(tmp_path):
         load_learner(tmp_path, IMAGE)
 
 
-def test_unknown_names_and_options_are_refused():
+def test_unknown_names_and_options_are_refused() -> None:
     with pytest.raises(InputError, match="did you mean 'maml'"):
         load_learner("mamml", VECTOR)
     with pytest.raises(InputError, match="depth"):
@@ -159,7 +161,7 @@ def test_unknown_names_and_options_are_refused():
         build_learner("maml", VECTOR, body="conv4")
 
 
-def test_a_new_learner_is_one_class_and_one_line():
+def test_a_new_learner_is_one_class_and_one_line() -> None:
     @LEARNERS.register("constant_for_this_test")
     class Constant(InnerLearner):
         def __init__(self, input_shape):

@@ -21,7 +21,7 @@ def float64():
 
 
 @pytest.mark.parametrize("depth", ["head", "last_block", "all"])
-def test_meta_gradient_agrees_with_torch_func(depth, float64):
+def test_meta_gradient_agrees_with_torch_func(depth: str, float64: None) -> None:
     """Second-order gradient of the post-adaptation loss, against a single task written with `torch.func`."""
     torch.manual_seed(0)
     learner = MAML(VECTOR, width=6, depth=depth, steps=2).double()
@@ -72,7 +72,7 @@ def test_meta_gradient_agrees_with_torch_func(depth, float64):
         torch.testing.assert_close(actual, expected[name], atol=1e-9, rtol=1e-6, msg=name)
 
 
-def test_ridge_agrees_with_the_closed_form():
+def test_ridge_agrees_with_the_closed_form() -> None:
     learner = build_learner("ridge", VECTOR, regularisation=0.7, scale=1.0, intercept=True)
     x = torch.nn.functional.normalize(torch.randn(9, 8), dim=1)
     y = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2])
@@ -87,7 +87,7 @@ def test_ridge_agrees_with_the_closed_form():
     )
 
 
-def test_logistic_agrees_with_scikit_learn():
+def test_logistic_agrees_with_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(30, 8))
     x /= np.linalg.norm(x, axis=1, keepdims=True)

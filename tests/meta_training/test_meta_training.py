@@ -22,7 +22,7 @@ TINY = MetaTrainConfig(
 )  # fmt: skip
 
 
-def test_supports_of_meta_training_look_like_acquisition():
+def test_supports_of_meta_training_look_like_acquisition() -> None:
     rng = np.random.default_rng(0)
     tasks = draw_tasks(rng, 12, 10, tasks=500, way=(3, 6), max_labels=8, queries=2)
     n = tasks.support_mask.sum(1)
@@ -40,7 +40,7 @@ def test_supports_of_meta_training_look_like_acquisition():
         assert not set(support[mask].tolist()) & set(query[labels >= 0].tolist())
 
 
-def test_meta_training_improves_and_calibrates(tmp_path):
+def test_meta_training_improves_and_calibrates(tmp_path: Path) -> None:
     data = cluster_dataset(classes=24)
     train, validation = data.split("train"), data.split("validation")
     torch.manual_seed(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import get_args
 
 USAGE = "usage: metaal COMMAND [OPTIONS]    (metaal COMMAND --help lists the options)"
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] in ("-h", "--help"):
         print(overview())
         return 0 if given else 2
+    if given[0] == "--version":
+        print(f"metaal {version('metaal')}")
+        return 0
     if given[0] in COMMANDS:
         return COMMANDS[given[0]](given[1:])
     from agents.acquisition.tool.commands import main as label

@@ -11,6 +11,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from helpers.clusters import clusters
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -23,7 +24,7 @@ from metaal_env.errors import InputError
 
 def pool(n: int = 40) -> tuple[np.ndarray, np.ndarray]:
     truth = np.arange(n) % 3
-    return 2 * np.eye(3, 4)[truth] + 0.6 * np.random.default_rng(2).normal(size=(n, 4)), truth
+    return clusters(truth, 4, apart=2, noise=0.6, on_axes=True, seed=2), truth
 
 
 def joblib_dumps(value: Any) -> bytes:

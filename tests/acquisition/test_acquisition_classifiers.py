@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.clusters import clusters
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.feature_selection import SelectKBest
@@ -28,7 +29,7 @@ from metaal_env.errors import InputError
 N = 60
 TRUTH = np.arange(N) % 3
 RNG = np.random.default_rng(0)
-X = 2 * np.eye(3, 4)[TRUTH] + 0.7 * RNG.normal(size=(N, 4))
+X = clusters(TRUTH, 4, apart=2, noise=0.7, on_axes=True, seed=RNG)
 
 
 def labels(known: int, classes: int = 3) -> np.ndarray:

@@ -14,6 +14,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+from helpers.clusters import clusters
 from helpers.paths import ROOT
 
 from agents.acquisition.items import text_encoders
@@ -32,7 +33,7 @@ def table(path: Path, n: int = 60, labelled: int = 0) -> dict[str, str]:
     """Writes id, two features and a label column; returns the true label of each id."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 3, n)
-    x = 3 * np.eye(3, 2)[truth] + rng.normal(size=(n, 2))
+    x = clusters(truth, 2, apart=3, on_axes=True, seed=rng)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "weight", "length", "label"])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.clusters import clusters
 
 from agents.acquisition.query import select
 from agents.acquisition.why.figures import report_figure, why_figure
@@ -22,9 +23,8 @@ from metaal_env.pool.view import PoolView
 
 
 def pool(labelled: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(1)
     truth = np.arange(40) % 3
-    x = 2 * np.eye(3, 5)[truth] + 0.6 * rng.normal(size=(40, 5))
+    x = clusters(truth, 5, apart=2, noise=0.6, on_axes=True, seed=1)
     return x, np.where(np.arange(40) < labelled, truth.astype(float), np.nan)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.clusters import clusters
 from scipy import sparse
 from sklearn.compose import make_column_transformer
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -29,7 +30,7 @@ N = 40
 KNOWN = 8
 TRUTH = np.arange(N) % 3
 RNG = np.random.default_rng(0)
-X = RNG.normal(size=(3, 5))[TRUTH] + 0.7 * RNG.normal(size=(N, 5))
+X = clusters(TRUTH, 5, noise=0.7, seed=RNG)
 X[np.abs(X) < 0.2] = 0
 Y = np.where(np.arange(N) < KNOWN, TRUTH.astype(float), np.nan)
 FRAME = pd.DataFrame(X, columns=list("abcde"))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.clusters import clusters
 from scipy.stats import beta
 
 from agents.acquisition.tool.progress import UNKNOWN, progress, status_lines
 
 
-def clusters(noise: float, classes: int = 4, n: int = 600) -> tuple[np.ndarray, np.ndarray]:
+def named_clusters(noise: float, classes: int = 4, n: int = 600) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, classes, n)
-    return np.eye(classes)[truth] * 3 + noise * rng.normal(size=(n, classes)), np.array(
-        [f"c{t}" for t in truth]
-    )
+    x = clusters(truth, classes, apart=3, noise=noise, on_axes=True, seed=rng)
+    return x, np.array([f"c{t}" for t in truth])
 
 
 def labelled(truth: np.ndarray, count: int) -> np.ndarray:
@@ -22,7 +22,7 @@ def labelled(truth: np.ndarray, count: int) -> np.ndarray:
 
 
 def test_the_yardstick_gives_an_exact_interval() -> None:
-    x, truth = clusters(1.2)
+    x, truth = named_clusters(1.2)
     drawn = np.zeros(600, bool)
     drawn[:30] = True
     state = progress(x, labelled(truth, 80), drawn=drawn)
@@ -37,7 +37,7 @@ def test_the_yardstick_gives_an_exact_interval() -> None:
 
 
 def test_labels_of_the_yardstick_train_nothing() -> None:
-    x, truth = clusters(1.2)
+    x, truth = named_clusters(1.2)
     drawn = np.zeros(600, bool)
     drawn[:30] = True
     wrong = labelled(truth, 80)
@@ -48,7 +48,7 @@ def test_labels_of_the_yardstick_train_nothing() -> None:
 
 @pytest.mark.parametrize("noise", [0.1, 3.0])
 def test_without_a_yardstick_no_accuracy_is_stated(noise: float) -> None:
-    x, truth = clusters(noise)
+    x, truth = named_clusters(noise)
     state = progress(x, labelled(truth, 60))
     assert state.accuracy is None and state.interval is None
     first, *others = status_lines(state)
@@ -56,7 +56,7 @@ def test_without_a_yardstick_no_accuracy_is_stated(noise: float) -> None:
 
 
 def test_too_few_labels_give_no_figure() -> None:
-    x, truth = clusters(0.1)
+    x, truth = named_clusters(0.1)
     state = progress(x, labelled(truth, 19))
     assert state.accuracy is None and state.changed == []
     assert state.advice.startswith("go on") and status_lines(state) == [UNKNOWN, state.advice]
@@ -65,7 +65,7 @@ def test_too_few_labels_give_no_figure() -> None:
 
 @pytest.mark.parametrize(("noise", "advice"), [(0.1, "stop"), (3.0, "go on")])
 def test_advice_follows_what_labels_changed(noise: float, advice: str) -> None:
-    x, truth = clusters(noise)
+    x, truth = named_clusters(noise)
     state = progress(x, labelled(truth, 60))
     assert state.advice.startswith(advice) and len(state.changed) == 3
     assert (max(state.changed) < 0.01) == (advice == "stop")
@@ -73,7 +73,7 @@ def test_advice_follows_what_labels_changed(noise: float, advice: str) -> None:
 
 def test_a_change_is_seen_in_the_order_of_the_answers() -> None:
     """The last ten labels bring a class of their own."""
-    x, truth = clusters(0.1)
+    x, truth = named_clusters(0.1)
     late = [i for i in range(60) if truth[i] == "c0"][:10]
     early = [i for i in range(600) if truth[i] != "c0"][:40]
     y = np.full(600, None, dtype=object)

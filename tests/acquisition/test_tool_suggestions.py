@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.clusters import clusters
 
 from agents.acquisition.items.read_items import read_items
 from agents.acquisition.tool.commands import main
@@ -21,8 +22,7 @@ ENCODINGS: dict[str, tuple[str, str]] = {
 @pytest.fixture()
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    x = 3 * np.eye(2)[np.arange(30) % 2] + rng.normal(size=(30, 2))
+    x = clusters(np.arange(30) % 2, 2, apart=3, on_axes=True)
     with open("pool.csv", "w", newline="") as file:
         csv.writer(file).writerows(
             [["id", "weight", "length"], *([f"r{i}", *r.round(3)] for i, r in enumerate(x))]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
-from helpers.evaluation_stubs import clusters
+from helpers.evaluation_stubs import evaluated_clusters
 from helpers.paths import ROOT
 
 from agents.evaluation.run import main
@@ -26,7 +26,7 @@ TINY = ["--split", "all", "--way", "3", "--pool-size", "20", "--budget", "4", "-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    dataset = clusters()
+    dataset = evaluated_clusters()
     path = tmp_path_factory.mktemp("data") / "clusters.npz"
     np.savez(path, X=dataset.inputs.numpy(), y=dataset.labels.numpy())
     return path
@@ -41,11 +41,14 @@ def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
 
 
 def evaluate(arguments: list[str], folder: Path, code: int = 0) -> tuple[str, str]:
-    """Runs the command line; returns stdout and stderr."""
-    process = start(arguments, folder)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == code, err
-    return out, err
+    """Runs the command in `folder`, without the seconds of starting a process; returns stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        patched.setenv("COLUMNS", "100")
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            assert main(arguments, "evaluate.py") == code, err.getvalue()
+    return out.getvalue(), err.getvalue()
 
 
 def rows(folder: Path) -> dict[str, bytes]:
@@ -64,15 +67,14 @@ def test_resumed_after_a_kill_rows_are_identical(data: Path, tmp_path: Path) -> 
         "random",
         "margin",
     ]
-    whole = [*command, "--out", "whole", "--workers", "2"]
-    out, _ = evaluate(whole, tmp_path)
+    out, _ = evaluate([*command, "--out", "whole"], tmp_path)
     assert "margin" in out and "All pairs" in out
     done = rows(tmp_path / "whole")
     assert len(done) == 6
     for name in ("rows.csv.gz", "protocol.json", "figures/learning_curves.png", "figures/coverage.svg"):
         assert (tmp_path / "whole" / name).is_file()
 
-    killed = start([*command, "--out", "killed"], tmp_path)
+    killed = start([*command, "--out", "killed", "--workers", "2"], tmp_path)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "killed").glob("rows/*.csv.gz")) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -170,7 +172,6 @@ def test_more_strategies_join_the_same_tasks(small: Path, data: Path) -> None:
 def test_bad_input_is_one_sentence(
     arguments: list[str], says: str, data: Path, tmp_path: Path, small: Path
 ) -> None:
-    """In process, because nothing may be written and every case would import torch again."""
     foreign, old = tmp_path / "foreign", tmp_path / "old"
     for folder in (foreign, old):
         folder.mkdir()
@@ -180,7 +181,7 @@ def test_bad_input_is_one_sentence(
     names = {"DATA": data, "FOREIGN": foreign, "OLD": old, "OTHER": small / "results" / "a"}
     before = sorted(tmp_path.rglob("*"))
     given = [str(names.get(a, a)) for a in arguments]
-    out, err = _in_process(given, tmp_path)
+    out, err = evaluate(given, tmp_path, code=2)
     assert says in err and "Traceback" not in err and err.count("\n") == 1, err
     assert sorted(tmp_path.rglob("*")) == before, out
 
@@ -189,20 +190,8 @@ def test_nothing_to_evaluate_names_the_command_that_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agents.pretrained.SHIPPED", tmp_path / "nothing ships")
-    _, err = _in_process([], tmp_path)
+    _, err = evaluate([], tmp_path, code=2)
     assert "metaal train" in err and err.count("\n") == 1
-
-
-def _in_process(arguments: list[str], folder: Path) -> tuple[str, str]:
-    here = Path.cwd()
-    out, err = io.StringIO(), io.StringIO()
-    try:
-        os.chdir(folder)
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            assert main(arguments) == 2
-    finally:
-        os.chdir(here)
-    return out.getvalue(), err.getvalue()
 
 
 def test_a_failing_strategy_keeps_the_others_rows(data: Path, tmp_path: Path) -> None:

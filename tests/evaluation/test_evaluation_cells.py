@@ -63,7 +63,7 @@ def test_any_executor_plays_the_same_cells(tmp_path: Path) -> None:
 
 def test_cluster_jobs_play_the_same_cells(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
-    planned = make_protocol(replace(PLAN, n_tasks=5))
+    planned = make_protocol(replace(PLAN, n_tasks=5, strategies=("random",)))  # two jobs, each a process
     here, elsewhere = (cells_of(planned.protocol, tmp_path / name) for name in ("here", "elsewhere"))
     run_cells(here)
     run_cells(elsewhere, executor=cluster_executor("local", tmp_path / "elsewhere"))

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.evaluation_stubs import clusters
-from test_evaluation_protocol import PROTOCOL
+from helpers.evaluation_stubs import PROTOCOL, evaluated_clusters
 
 from agents.evaluation.protocol.cells import cells_of, pending, run_cell
 from agents.evaluation.protocol.planning import Plan, make_protocol, replay
@@ -34,7 +33,7 @@ PLAN = Plan(
 
 
 def write_data(file: Path, change: float = 0) -> None:
-    dataset = clusters()
+    dataset = evaluated_clusters()
     inputs = dataset.inputs.numpy().copy()
     inputs[0, 0] += change
     file.parent.mkdir(exist_ok=True)

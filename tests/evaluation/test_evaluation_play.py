@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers.evaluation_stubs import RandomStub, clusters, core
+from helpers.evaluation_stubs import RandomStub, core
 
 from agents.evaluation import pair, play
 from agents.evaluation.measures import area, aulc, labels_to_target, quality
@@ -113,4 +113,3 @@ def test_bad_arguments() -> None:
         play(core(), First(), [0], measure_on="train")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="seeds"):
         play(core(), First(), [])
-    assert clusters(3).n_classes == 3

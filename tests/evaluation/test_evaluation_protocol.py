@@ -9,27 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.evaluation_stubs import RandomStub, core
+from helpers.evaluation_stubs import PROTOCOL, RandomStub, core
 
 from agents.evaluation.episodes import concatenate
 from agents.evaluation.measures import aulc
 from agents.evaluation.play import play
-from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario, short_names, task_config
+from agents.evaluation.protocol.protocol import Protocol, short_names, task_config
 from agents.evaluation.protocol.rows import check_header, read_results, read_rows, write_rows
 from metaal_env.errors import InputError
-from metaal_env.tasks import TaskConfig
-
-PROTOCOL = Protocol(
-    (
-        Scenario(
-            "data/wine.npz", "test", TaskConfig(way=(3, 5), class_concentration=float("inf")), "prototype"
-        ),
-        Scenario("digits", "test", TaskConfig(way=5), "runs/a/learner", "d", "l"),
-    ),
-    (Contestant("policy", "runs/a", "123"), Contestant("random", "random")),
-    n_tasks=130,
-    seeds=(0, 3),
-)
 
 
 def test_protocol_survives_saving(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from helpers.environments import generators
+from helpers.views import build, make_view
 
 from agents.loading import load_strategy
 from agents.policy.network import AcquisitionNetwork
@@ -13,28 +13,6 @@ from agents.policy.sb3_policy import LearnedStrategy
 from metaal_env.batched import standardise
 from metaal_env.features import ITEM_SCORES, extract, standardised_scores
 from metaal_env.make import make_core
-from metaal_env.pool.distances import Geometry
-from metaal_env.pool.view import PoolView
-
-
-def make_view(batch=3, n=20, d=6, k=4, labels=5, seed=0) -> PoolView:
-    rng = np.random.default_rng(seed)
-    embeddings = torch.from_numpy(rng.normal(size=(batch, n, d)) + rng.normal(size=(batch, 1, d))).float()
-    order = torch.from_numpy(rng.permuted(np.tile(np.arange(n), (batch, 1)), axis=1)[:, :labels])
-    revealed = torch.full((batch, n), -1)
-    revealed.scatter_(1, order, torch.from_numpy(rng.integers(0, k - 1, (batch, labels))))
-    return build(embeddings, torch.from_numpy(rng.normal(size=(batch, n, k))).float(), revealed, order)
-
-
-def build(embeddings, logits, labels, order, valid=None) -> PoolView:
-    batch, n, k = logits.shape
-    valid = torch.ones(batch, n, dtype=torch.bool) if valid is None else valid
-    return PoolView(
-        embeddings=embeddings, logits=logits, valid=valid, labelled=labels >= 0, labels=labels, order=order,
-        class_mask=torch.ones(batch, k, dtype=torch.bool), budget=torch.full((batch,), 10),
-        budget_left=torch.full((batch,), 10 - order.shape[1]), seed=torch.arange(batch),
-        geometry=Geometry(embeddings, valid),
-    )  # fmt: skip
 
 
 @pytest.fixture()

@@ -1,4 +1,4 @@
-"""Small stand-ins for the evaluation tests: Gaussian clusters, a random strategy, a core."""
+"""Small stand-ins for the evaluation tests: a data set, a random strategy, a core, a protocol, made up episodes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from helpers.clusters import cluster_dataset
 
 from agents.evaluation.episodes import CURVES, Episodes
+from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
 from agents.strategies.base import Strategy
 from metaal_env.core import Core
 from metaal_env.datasets.base import ClassDataset
@@ -16,6 +18,18 @@ from metaal_env.pool.view import PoolView
 from metaal_env.rewards import REWARDS
 from metaal_env.tasks import TaskConfig
 
+PROTOCOL = Protocol(
+    (
+        Scenario(
+            "data/wine.npz", "test", TaskConfig(way=(3, 5), class_concentration=float("inf")), "prototype"
+        ),
+        Scenario("digits", "test", TaskConfig(way=5), "runs/a/learner", "d", "l"),
+    ),
+    (Contestant("policy", "runs/a", "123"), Contestant("random", "random")),
+    n_tasks=130,
+    seeds=(0, 3),
+)
+
 
 class RandomStub(Strategy):
     def score(self, view: PoolView) -> torch.Tensor:
@@ -23,19 +37,13 @@ class RandomStub(Strategy):
         return view.random(lambda rng: rng.random(n), self.seed)
 
 
-def clusters(n_classes: int = 6, per_class: int = 40, spread: float = 0.8) -> ClassDataset:
-    """Gaussian clusters in 8 dimensions."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(n_classes).repeat_interleave(per_class)
-    centres = torch.randn(n_classes, 8, generator=generator)
-    inputs = centres[labels] + spread * torch.randn(len(labels), 8, generator=generator)
-    names = tuple(f"c{i}" for i in range(n_classes))
-    return ClassDataset("clusters", inputs, labels, names, names, "vector")
+def evaluated_clusters(classes: int = 6) -> ClassDataset:
+    return cluster_dataset(classes, spread=0.57)
 
 
 def core(**task: Any) -> Core:
     settings = {"way": 3, "pool_size": 30, "budget": 5, "reward_per_class": 5, "test_per_class": 10} | task
-    return Core(clusters(), LEARNERS["prototype"]((8,)), TaskConfig(**settings), REWARDS["aulc"])
+    return Core(evaluated_clusters(), LEARNERS["prototype"]((8,)), TaskConfig(**settings), REWARDS["aulc"])
 
 
 def made_up(

@@ -1,13 +1,18 @@
-"""`train_policy.py` on a tiny task, as a process."""
+"""`train_policy.py` on a tiny task, as a process and without one."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from helpers.paths import ROOT
+
+from agents.training.run import main
 
 TINY = [
     "--way", "2", "--pool-size", "16", "--budget", "4", "--reward-per-class", "4", "--test-per-class", "4",
@@ -22,6 +27,20 @@ TINY = [
 
 def command(*arguments: object) -> list[str]:
     return [sys.executable, str(ROOT / "train_policy.py"), *map(str, arguments)]
+
+
+def run_here(*arguments: object, cwd: Path) -> tuple[int, str, str]:
+    """Runs the command without the seconds of starting a process; returns exit code, stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(cwd)
+        patched.setenv("COLUMNS", "160")
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                code = main([*map(str, arguments)])
+            except SystemExit as refused_by_tyro:
+                code = int(refused_by_tyro.code or 0)
+    return code, out.getvalue(), err.getvalue()
 
 
 def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:

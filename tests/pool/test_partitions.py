@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from helpers.clusters import clusters
+from helpers.views import build, make_view
 from sklearn.metrics import roc_auc_score
-from test_features import build, make_view
 
 from agents.loading import load_strategy
 from metaal_env.make import make_core
@@ -19,7 +20,7 @@ def blobs(n=60, d=5, k=4, apart=4.0, labels=0, seed=0) -> tuple[PoolView, torch.
     """Two pools of `k` clusters, and their true classes."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, k, (2, n))
-    x = apart * rng.normal(size=(2, k, d))[np.arange(2)[:, None], truth] + rng.normal(size=(2, n, d))
+    x = np.stack([clusters(classes, d, apart=apart, seed=rng) for classes in truth])
     order = torch.from_numpy(rng.permuted(np.tile(np.arange(n), (2, 1)), axis=1)[:, :labels])
     revealed = torch.full((2, n), -1)
     revealed.scatter_(1, order, torch.take_along_dim(torch.from_numpy(truth), order, 1))

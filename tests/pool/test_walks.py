@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_features import build, make_view
+from helpers.views import build, make_view
 
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.random_walks import certainty, walk_ends, walk_gain, walk_visits

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.strategy_pools import pool, view_of
-from test_strategies_contract import make_core, sample
+from helpers.task_cores import make_core, sample
 
 from agents.loading import load_strategy
 from agents.strategies import STRATEGIES, Strategy

@@ -7,49 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.clusters import cluster_dataset
+from helpers.task_cores import label, make_core, sample
 from torch import Tensor
 
 from agents.loading import load_strategy
 from agents.strategies import STRATEGIES, PrivilegedStrategy, Strategy
 from metaal_env.core import Core
-from metaal_env.datasets.base import ClassDataset
 from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.learners import LEARNERS
 from metaal_env.pool.view import PoolView
 from metaal_env.rewards import REWARDS
-from metaal_env.tasks import TaskBatch, TaskConfig
 
 NAMES = sorted(STRATEGIES)
-
-
-def clusters_of(classes: int, items: int, size: int = 6) -> ClassDataset:
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(classes), items)
-    centres = rng.normal(size=(classes, size))
-    inputs = centres[labels] + 0.7 * rng.normal(size=(len(labels), size))
-    names = tuple(f"class {c}" for c in range(classes))
-    return ClassDataset(
-        "clusters", torch.tensor(inputs, dtype=torch.float32), torch.tensor(labels), names, names, "vector"
-    )
-
-
-def make_core(learner: str = "prototype", dataset: ClassDataset | None = None, **task: object) -> Core:
-    dataset = dataset or clusters_of(8, 30)
-    options = {
-        "way": (2, 4),
-        "pool_size": (14, 18),
-        "budget": (4, 6),
-        "distractors": 0.1,
-        "initial_labels": (0, 2),
-    }
-    config = TaskConfig(**(options | {"reward_per_class": 3, "test_per_class": 1} | task))  # type: ignore[arg-type]
-    torch.manual_seed(0)
-    return Core(dataset, LEARNERS[learner](dataset.input_shape), config, REWARDS["aulc"])
-
-
-def sample(core: Core, count: int, seed: int = 0) -> TaskBatch:
-    return core.sampler.sample([np.random.default_rng([seed, i]) for i in range(count)])
 
 
 def scores_of(strategy: Strategy, core: Core, state: EpisodeState) -> Tensor:
@@ -61,12 +32,6 @@ def scores_of(strategy: Strategy, core: Core, state: EpisodeState) -> Tensor:
     assert scores.shape == view.valid.shape
     assert bool(torch.isfinite(scores[view.selectable]).all())
     return scores.double().masked_fill(~view.selectable, 0)
-
-
-def label(core: Core, state: EpisodeState, steps: int) -> None:
-    """Labels the first selectable items, which pools have in random order."""
-    for _ in range(steps):
-        core.step(state, core.view(state).selectable.int().argmax(1))
 
 
 def assert_same(a: Tensor, b: Tensor) -> None:
@@ -196,7 +161,7 @@ def test_a_batch_holds_different_selectable_items(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [2, 2000, pytest.param(5000, marks=pytest.mark.slow)])
 def test_pool_sizes(name: str, size: int) -> None:
-    dataset = clusters_of(2, 6) if size == 2 else clusters_of(3, size // 2)
+    dataset = cluster_dataset(2, 6) if size == 2 else cluster_dataset(3, size // 2)
     core = make_core(
         dataset=dataset,
         way=2 if size == 2 else 3,
@@ -231,7 +196,7 @@ def test_a_users_pool_needs_a_learner_only_where_it_is_said(name: str) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_agree_between_devices(name: str) -> None:
-    dataset = clusters_of(8, 30)
+    dataset = cluster_dataset(8, 30)
     cpu = make_core(dataset=dataset)
     task = sample(cpu, 3)
     gpu = Core(

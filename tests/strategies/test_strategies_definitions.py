@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from helpers.clusters import clusters
 from helpers.strategy_pools import pool, view_of
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
@@ -106,9 +107,8 @@ def test_k_means_is_as_good_as_the_best_of_ten_random_starts() -> None:
 
 
 def test_the_mixture_finds_separated_components() -> None:
-    rng = np.random.default_rng(0)
     truth = np.repeat([0, 1, 2], 20)
-    x = 5 * rng.normal(size=(3, 4))[truth] + rng.normal(size=(60, 4)) * 0.3
+    x = clusters(truth, 4, apart=5, noise=0.3)
     found, density = gaussian_mixture(
         torch.from_numpy(x)[None], torch.ones(1, 60, dtype=torch.float64), torch.tensor([3])
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_strategies_contract import label, make_core, sample
+from helpers.task_cores import label, make_core, sample
 
 from agents.loading import load_strategy
 from agents.strategies.fitted.base import FITTED, FittedStrategy

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.strategy_pools import learner, pool, view_of
-from test_strategies_contract import label, make_core, sample
+from helpers.task_cores import label, make_core, sample
 
 from agents.strategies.committee import Committee, committee_probs
 from agents.strategies.expected import (

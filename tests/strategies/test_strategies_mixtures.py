@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_strategies_contract import label, make_core, sample
+from helpers.task_cores import label, make_core, sample
 
 from agents.loading import load_strategy
 from agents.strategies.adaptive import Tailor, history

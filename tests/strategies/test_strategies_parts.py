@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.clusters import clusters
+from helpers.task_cores import label, make_core, sample
 from scipy.spatial.distance import cdist
-from test_strategies_contract import label, make_core, sample
 
 from agents.evaluation.protocol.loading import strategy_digest
 from agents.strategies.cluster_batch import Clue
@@ -25,7 +26,7 @@ def few_labels(classes: int, items: int = 40, seed: int = 0) -> PoolView:
     """A pool of 5 clusters with one label in each of the first `classes` of them."""
     rng = np.random.default_rng(seed)
     truth = np.arange(items) % 5
-    x = 3 * rng.normal(size=(5, 6))[truth] + rng.normal(size=(items, 6))
+    x = clusters(truth, 6, apart=3, seed=rng)
     labels = np.where(np.arange(items) < classes, truth, -1)
     probs = rng.dirichlet(np.ones(5), items)
     return PoolView.from_arrays(x, probs, labels, learner=LEARNERS["prototype"]((6,)))
@@ -92,13 +93,13 @@ def test_typicality_by_brute_force(items: int) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, items, 3))
     view = PoolView.from_arrays(x, np.full((2, items, 2), 0.5), dtype=torch.float64)
-    clusters = k_means(view.embeddings, view.valid.double(), torch.tensor([9, 4])).assignment
-    clusters[0, 0] = 9  # alone
-    found = typicality(view, clusters)
+    found_clusters = k_means(view.embeddings, view.valid.double(), torch.tensor([9, 4])).assignment
+    found_clusters[0, 0] = 9  # alone
+    found = typicality(view, found_clusters)
     for b in range(2):
         distance = cdist(x[b], x[b])
         np.fill_diagonal(distance, np.inf)
-        same = (clusters[b][:, None] == clusters[b][None]) & view.geometry.is_landmark[b]
+        same = (found_clusters[b][:, None] == found_clusters[b][None]) & view.geometry.is_landmark[b]
         near = np.sort(np.where(same.numpy(), distance, np.inf), 1)[:, :20]
         count = np.isfinite(near).sum(1)
         expected = count / (np.where(np.isfinite(near), near, 0).sum(1) + 1e-7)
@@ -108,9 +109,8 @@ def test_typicality_by_brute_force(items: int) -> None:
 
 def test_clusters_with_labels_wait_for_those_without() -> None:
     """Three tight groups, uncertain all over: CLUE visits each before it comes back to the largest."""
-    rng = np.random.default_rng(0)
     group = np.array([0] * 12 + [1] * 6 + [2] * 3)
-    x = 20 * np.eye(3)[group] + rng.normal(size=(21, 3)) * 0.1
+    x = clusters(group, 3, apart=20, noise=0.1, on_axes=True)
     labels = np.full(21, -1)
     visited = []
     for _ in range(3):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.clusters import clusters
 from scipy.stats import rankdata
 from torch import Tensor
 
@@ -30,7 +31,7 @@ def random_pool(seed: int, labelled: int = 8) -> tuple[np.ndarray, np.ndarray]:
     """60 items of 3 overlapping classes, 4 features; y is nan where unknown."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 3, 60)
-    x = rng.normal(size=(3, 4))[truth] + 0.6 * rng.normal(size=(60, 4))
+    x = clusters(truth, 4, noise=0.6, seed=rng)
     y = np.full(60, np.nan)
     first = [int(np.flatnonzero(truth == c)[0]) for c in range(3)]
     chosen = (first + [i for i in range(60) if i not in first])[:labelled]
@@ -111,9 +112,7 @@ def test_max_herding(make: object, cold: bool) -> None:
 
 def blobs(sizes: tuple[int, ...], seed: int = 0) -> np.ndarray:
     """Clusters so far apart that every k-means finds them."""
-    rng = np.random.default_rng(seed)
-    centres = 100 * rng.normal(size=(len(sizes), 3))
-    return np.concatenate([c + rng.normal(size=(n, 3)) for c, n in zip(centres, sizes, strict=True)])
+    return clusters(np.arange(len(sizes)).repeat(sizes), 3, apart=100, seed=seed)
 
 
 def test_typiclust() -> None:

@@ -11,9 +11,9 @@ import torch
 from helpers.both_devices import on_both_devices
 from helpers.faults import at_write, killed
 from helpers.simulated_gpu import DEVICE, simulated_gpu
+from helpers.simulated_tasks import ONLY_IMAGES, core_on, data
 from helpers.tiny_training import assert_equal
 from stable_baselines3.common.logger import configure
-from test_simulated_gpu import ONLY_IMAGES, core_on, data
 
 from agents.evaluation.play import play
 from agents.loading import load_strategy
@@ -33,6 +33,12 @@ META = MetaTrainConfig(
 )  # fmt: skip
 SHORT = {"pool_size": 12, "budget": 2}
 IMITATION = ImitationConfig(iterations=1, rounds=1, n_envs=4, shapes_per_rollout=1, epochs=1)
+FEW: dict[str, dict[str, Any]] = {
+    **{key: {"iterations": 8, "unrolled": 3} for key in ("svm", "metaoptnet")},
+    **{key: {"iterations": 8} for key in ("logistic", "metaoptnet_logistic")},
+    "finn_maml": {"steps": 2},
+}
+"""Iterations of the inner solvers: each is the same operations again."""
 PPO = PPOConfig(
     iterations=2, n_envs=2, shapes_per_rollout=1, paired=2, batch_size=4, epochs=1, width=8, validate_every=1,
     validation_tasks=1,
@@ -42,7 +48,7 @@ PPO = PPOConfig(
 @pytest.mark.parametrize("modality", ["vector", pytest.param("image", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "options"),
-    [*((name, {}) for name in LEARNERS), ("maml", {"depth": "all", "steps": 2})],
+    [*((name, FEW.get(name, {})) for name in LEARNERS), ("maml", {"depth": "all", "steps": 2})],
 )
 def test_meta_updates(name: str, options: dict[str, Any], modality: str) -> None:
     if modality == "vector" and name in ONLY_IMAGES:

@@ -4,65 +4,60 @@ import json
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.clusters import cluster_dataset
-from helpers.train_command import TINY, command, run
-
-from agents.training.run import main
+from helpers.train_command import TINY, command, run, run_here
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "clusters.npz"
     dataset = cluster_dataset(classes=12, items=24)
     np.savez(path, X=dataset.inputs.numpy(), y=dataset.labels.numpy())
     return path
 
 
-def test_from_nothing_to_the_verdict_and_again(data, tmp_path):
-    first = run("--dataset", data, *TINY, cwd=tmp_path)
-    assert first.returncode == 0, first.stderr
+@pytest.fixture(scope="module")
+def first(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder in which a run has finished, and what it printed."""
+    folder = tmp_path_factory.mktemp("first")
+    result = run("--dataset", data, *TINY, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder, result.stdout
+
+
+def test_from_nothing_to_the_verdict_and_again(data: Path, first: tuple[Path, str]) -> None:
+    here, said = first
     for name in ("policy", "random", "margin", "max_herding", "uherding", "greedy_lookahead"):
-        assert name in first.stdout
-    folder = tmp_path / "runs" / "clusters-maml-0"
+        assert name in said
+    folder = here / "runs" / "clusters-maml-0"
     names = {path.name for path in folder.iterdir()}
     assert {
-        "config.json",
-        "learner.safetensors",
-        "learner.json",
-        "policy.safetensors",
-        "policy.json",
-    } <= names
+        "config.json", "learner.safetensors", "learner.json", "policy.safetensors", "policy.json",
+    } <= names  # fmt: skip
     assert json.loads((folder / "config.json").read_text())["task"]["budget"] == 4
     assert any((folder / "tensorboard").iterdir())
 
-    again = run("--dataset", data, *TINY, cwd=tmp_path)
-    assert again.returncode == 0 and "meta-training" not in again.stderr
+    code, out, err = run_here("--dataset", data, *TINY, cwd=here)
+    assert code == 0 and "meta-training" not in err
 
-    def table(text):
+    def table(text: str) -> list[str]:
         return [line for line in text.splitlines() if "│" in line]
 
-    assert table(again.stdout) == table(first.stdout), "a finished run gives the same verdict again"
-    other = run("--dataset", data, *TINY, "--ppo.learning-rate", "0.5", cwd=tmp_path)
-    assert other.returncode == 2 and "other settings" in other.stderr
+    assert table(out) == table(said), "a finished run gives the same verdict again"
+    code, _, err = run_here("--dataset", data, *TINY, "--ppo.learning-rate", "0.5", cwd=here)
+    assert code == 2 and "other settings" in err
 
 
-SLOW = [*TINY, "--meta.iterations", "60", "--ppo.iterations", "8"]
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    result = run("--dataset", data, *SLOW, "--name", "whole", cwd=folder)
-    assert result.returncode == 0, result.stderr
-    return folder / "runs" / "whole"
-
-
-@pytest.mark.parametrize("stage", ["learner.pt", "ppo.pt"])
-def test_killed_runs_continue_to_the_same_policy(data, tmp_path, stage, uninterrupted):
-    arguments = ["--dataset", data, *SLOW, "--name", "killed"]
+# In one process `test_kills.py` kills at every write.
+@pytest.mark.parametrize("stage", [pytest.param("learner.pt", marks=pytest.mark.slow), "ppo.pt"])
+def test_killed_runs_continue_to_the_same_policy(
+    data: Path, tmp_path: Path, stage: str, first: tuple[Path, str]
+) -> None:
+    arguments = ["--dataset", data, *TINY, "--name", "killed"]
     process = subprocess.Popen(
         command(*arguments), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -73,10 +68,11 @@ def test_killed_runs_continue_to_the_same_policy(data, tmp_path, stage, uninterr
     assert checkpoint.exists()
     process.send_signal(signal.SIGKILL)
     process.wait()
-    rest = run(*arguments, cwd=tmp_path)
-    assert rest.returncode == 0, rest.stderr
+    code, _, err = run_here(*arguments, cwd=tmp_path)
+    assert code == 0, err
+    whole = first[0] / "runs" / "clusters-maml-0"
     for name in ("learner.safetensors", "policy.safetensors"):
-        assert (tmp_path / "runs" / "killed" / name).read_bytes() == (uninterrupted / name).read_bytes()
+        assert (tmp_path / "runs" / "killed" / name).read_bytes() == (whole / name).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -95,18 +91,13 @@ def test_killed_runs_continue_to_the_same_policy(data, tmp_path, stage, uninterr
         (["--verdict-tasks", "0"], "verdict_tasks"),
     ],
 )
-def test_bad_input_ends_at_once_with_one_sentence(arguments, says, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    try:  # what the command line does, without the seconds of starting a process
-        code = main(arguments)
-    except SystemExit as refused_by_tyro:
-        code = refused_by_tyro.code
-    message = capsys.readouterr().err
+def test_bad_input_ends_at_once_with_one_sentence(arguments: list[str], says: str, tmp_path: Path) -> None:
+    code, _, message = run_here(*arguments, cwd=tmp_path)
     assert code == 2 and says in message and "Traceback" not in message
     assert not list(tmp_path.iterdir()), "nothing half-written"
 
 
-def test_the_command_line_exits_with_2_and_one_sentence(tmp_path):
+def test_the_command_line_exits_with_2_and_one_sentence(tmp_path: Path) -> None:
     result = run("--dataset", "glyfs", cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.startswith("error: dataset='glyfs' is unknown; did you mean 'glyphs'?")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from helpers.simulated_gpu import DEVICE, simulated_gpu
-from test_simulated_gpu import core_on, moment_of
+from helpers.simulated_tasks import core_on, moment_of
 
 from agents.loading import load_strategy
 from metaal_env.observation import observe

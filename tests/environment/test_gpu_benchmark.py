@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from helpers.hostile import assert_sentence
+from helpers.paths import ROOT
 from helpers.simulated_gpu import DEVICE, simulated_gpu
-from hostile import assert_sentence
-from test_simulated_gpu import data
+from helpers.simulated_tasks import data
 
 from metaal_env.runtime.command_line import run_cli
 
-FILE = Path(__file__).parents[1] / "benchmarks" / "speed" / "gpu.py"
+FILE = ROOT / "benchmarks" / "speed" / "gpu.py"
 
 
 @pytest.fixture(scope="module")

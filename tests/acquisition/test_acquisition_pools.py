@@ -1,0 +1,105 @@
+"""Pools of every kind: arrays, degenerate ones, one item, thousands, the same one again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.queries import N, both, data
+from sklearn.naive_bayes import GaussianNB
+
+from agents.acquisition import batch as choose
+from agents.acquisition import query
+from agents.acquisition import user_pool as pool_module
+from agents.policy.network import AcquisitionNetwork
+from agents.policy.sb3_policy import LearnedStrategy
+
+
+def test_array_kinds_agree(tmp_path: Path) -> None:
+    x, y, _ = data()
+    x = x.astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    wide = np.zeros((N, 10), dtype=np.float32)
+    wide[:, ::2] = x
+    expected = query(x, y, batch_size=5)
+    for same in (x.astype(np.float64), np.load(tmp_path / "x.npy", mmap_mode="r"), wide[:, ::2], x.tolist(),
+                 np.asfortranarray(x), x * np.float64(1e30), x * np.float64(1e-30)):  # fmt: skip
+        np.testing.assert_array_equal(query(same, y, batch_size=5), expected)
+    assert len(query(x.astype(np.float16), y, batch_size=5)) == 5
+    images = np.random.default_rng(0).integers(0, 256, (N, 6, 6, 3), dtype=np.uint8)
+    assert np.isnan(y[query(images, y, clf=GaussianNB())[0]])
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.zeros((12, 3)),
+        np.ones((12, 1)),
+        np.repeat(np.eye(3), 4, 0),
+        np.array([[1e9 + i, 1] for i in range(12)]),
+    ],
+    ids=["zeros", "constant", "duplicates", "large mean"],
+)
+def test_degenerate_pools(x: np.ndarray) -> None:
+    for labels in ([], [0], [0, 0], [0, 1]):
+        y = np.full(12, np.nan)
+        y[: len(labels)] = labels
+        for policy in ("uherding", "margin", "k_center", "typiclust"):
+            picks, utilities = both(x, y, policy=policy, batch_size=12 - len(labels))
+            assert sorted(picks) == list(range(len(labels), 12))
+            assert np.isfinite(utilities[0, len(labels) :]).all()
+
+
+def test_single_item() -> None:
+    assert query([[1.0, 2.0]], [np.nan]) == [0]
+
+
+def test_a_pool_asked_about_again_gives_what_a_new_one_gives() -> None:
+    """Distances of the last pool are kept; neither labels nor another pool in between may leave a trace."""
+    learned = LearnedStrategy(AcquisitionNetwork())
+    x, y, truth = data(60)
+    later = np.where(np.arange(60) < 20, truth, np.nan)
+    first = [both(x, labels, policy=learned) for labels in (y, later)]
+    moved = x.copy()
+    moved[30] += 3
+    other = both(moved, y, policy=learned)
+    assert not np.allclose(other[1][0, 8:], first[0][1][0, 8:])
+    for (pick, utilities), labels in zip(reversed(first), (later, y), strict=True):
+        again = both(x, labels, policy=learned)
+        assert again[0] == pick
+        np.testing.assert_array_equal(again[1], utilities)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(both(x, y, policy=learned)[1], first[0][1])
+    np.testing.assert_array_equal(both(x, y, policy=learned)[1], first[0][1])
+    pool_module._last.__dict__.clear()
+    np.testing.assert_array_equal(both(x, y, policy=learned)[1], first[0][1])
+
+
+def test_large_pools_are_represented(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, _ = data(600)
+    exact = both(x, y, policy="max_herding")
+    monkeypatch.setattr(pool_module, "MAX_SCORED", 200)
+    monkeypatch.setattr(pool_module, "MAX_SUPPORT", 6)
+    picks, utilities = both(x, y, policy="max_herding", batch_size=4)
+    np.testing.assert_array_equal(picks, query(x, y, policy="max_herding", batch_size=4))
+    open_ = np.isnan(y)
+    assert np.isfinite(utilities[0, open_]).all() and len(set(picks)) == 4
+    assert np.corrcoef(utilities[0, open_], exact[1][0, open_])[0, 1] > 0.6
+    # Utilities stay close, the pick is among the best, and candidates change no utility.
+    assert (exact[1][0, open_] > exact[1][0, picks[0]]).mean() < 0.02
+    few = np.flatnonzero(open_)[:50]
+    restricted, values = both(x, y, policy="max_herding", candidates=few, batch_size=50)
+    np.testing.assert_allclose(values[0, few], utilities[0, few])
+    assert sorted(restricted) == sorted(few)
+    with pytest.warns(UserWarning):
+        assert len(set(query(x, y, policy="margin", batch_size=700))) == open_.sum()
+
+
+def test_large_batches_are_penalised_between_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, _ = data(300)
+    monkeypatch.setattr(choose, "EXACT_BATCHES", 100)
+    monkeypatch.setattr(choose, "MAX_EVALUATIONS", 3)
+    picks = query(x, y, policy=LearnedStrategy(AcquisitionNetwork()), batch_size=30)
+    assert len(set(picks)) == 30

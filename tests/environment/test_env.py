@@ -1,5 +1,7 @@
 """Gymnasium's and stable-baselines3's contracts, over every registered id."""
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ def small(**options):
 
 @pytest.mark.parametrize("env_id", sorted(metaal_env.VARIANTS))
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_every_id_passes_both_checkers_alone_and_in_batches(env_id):
+def test_every_id_passes_both_checkers_alone_and_in_batches(env_id: Any) -> None:
     options = options_of(env_id)
     env = gym.make(env_id, render_mode="rgb_array", **options)
     check_env(env.unwrapped)
@@ -45,7 +47,7 @@ CHOSEN = ["herding_wide", "margin_absolute", "classes_seen", "class_probabilitie
 
 
 @pytest.mark.parametrize("observation", ["raw", "standard", "full", CHOSEN, ["mean_margin"]])
-def test_every_observation_passes_both_checkers_and_shows_what_was_asked_for(observation):
+def test_every_observation_passes_both_checkers_and_shows_what_was_asked_for(observation: Any) -> None:
     whole = gym.make("MetaAL-v0", observation="full", **small())
     env = gym.make("MetaAL-v0", observation=observation, **small())
     check_env(env.unwrapped)
@@ -70,7 +72,7 @@ def test_every_observation_passes_both_checkers_and_shows_what_was_asked_for(obs
     assert (env.observation_space == whole.observation_space) == (observation == "full")
 
 
-def test_same_seed_same_episode_and_other_seed_another():
+def test_same_seed_same_episode_and_other_seed_another() -> None:
     env = gym.make("MetaAL-v0", **small())
 
     def play(seed):
@@ -88,7 +90,7 @@ def test_same_seed_same_episode_and_other_seed_another():
 
 
 @pytest.mark.parametrize("learner", ["maml", "matching"])  # the latter's adapted state grows with the labels
-def test_vector_env_equals_single_envs_through_autoreset(learner):
+def test_vector_env_equals_single_envs_through_autoreset(learner: str) -> None:
     torch.manual_seed(0)
     fitted = build_learner(learner, (8,))
     options = small(budget=(2, 5), way=(2, 4), initial_labels=(0, 3), learner=fitted, observation="full")
@@ -119,7 +121,7 @@ def test_vector_env_equals_single_envs_through_autoreset(learner):
 
 
 @pytest.mark.parametrize("learner", ["prototype", "matching"])
-def test_observations_keep_their_values_when_episodes_start_anew(learner):
+def test_observations_keep_their_values_when_episodes_start_anew(learner: str) -> None:
     envs = gym.make_vec("MetaAL-v0", num_envs=3, **small(budget=(2, 4), learner=learner))
     observation, _ = envs.reset(seed=2)
     shown, before, rng = [], [], np.random.default_rng(0)
@@ -137,7 +139,7 @@ def test_observations_keep_their_values_when_episodes_start_anew(learner):
         observation["embeddings"][0] = 0
 
 
-def test_masks_repicks_and_budget_end():
+def test_masks_repicks_and_budget_end() -> None:
     env = gym.make("MetaAL-v0", **small()).unwrapped
     observation, info = env.reset(seed=0)
     assert observation["action_mask"].sum() == SMALL["pool_size"]
@@ -153,7 +155,7 @@ def test_masks_repicks_and_budget_end():
         env.step(0)
 
 
-def test_a_view_shows_what_strategies_may_know_and_no_hidden_label():
+def test_a_view_shows_what_strategies_may_know_and_no_hidden_label() -> None:
     env = gym.make("MetaAL-v0", **small())
     with pytest.raises(gym.error.ResetNeeded, match=r"view\(\)"):
         env.unwrapped.view()
@@ -171,7 +173,7 @@ def test_a_view_shows_what_strategies_may_know_and_no_hidden_label():
     assert torch.equal(envs.view().embeddings[:1], before.embeddings)
 
 
-def test_paired_environments_play_the_same_tasks():
+def test_paired_environments_play_the_same_tasks() -> None:
     envs = MetaALVectorEnv(6, paired=3, **small())
     envs.seed_episodes(0)
     observation = envs.reset_tensors()
@@ -182,7 +184,7 @@ def test_paired_environments_play_the_same_tasks():
         observation, _, _ = envs.step_tensors(actions)
 
 
-def test_rendering_shows_the_picks():
+def test_rendering_shows_the_picks() -> None:
     env = gym.make("MetaAL-v0", render_mode="ansi", **small())
     env.reset(seed=0)
     env.step(7)
@@ -215,7 +217,7 @@ def test_rendering_shows_the_picks():
         ({"observation": 3}, "observation"),
     ],
 )
-def test_bad_input_is_one_sentence_that_names_it(options, says):
+def test_bad_input_is_one_sentence_that_names_it(options: dict[str, Any], says: str) -> None:
     from metaal_env.env import MetaALEnv
 
     with pytest.raises(InputError, match=says) as caught:
@@ -224,7 +226,7 @@ def test_bad_input_is_one_sentence_that_names_it(options, says):
 
 
 @pytest.mark.parametrize("action", [-1, 24, 1.5, [1, 2]])
-def test_actions_out_of_range_are_refused(action):
+def test_actions_out_of_range_are_refused(action: Any) -> None:
     env = gym.make("MetaAL-v0", **small()).unwrapped
     env.reset(seed=0)
     with pytest.raises(InputError, match="action"):

@@ -15,7 +15,7 @@ from metaal_env.thumbnails import ink, moved_apart
 TASK = {"way": 4, "pool_size": 24, "budget": 6, "reward_per_class": 4, "test_per_class": 4}
 
 
-def test_the_pool_of_images_shows_every_item_once_and_numbers_the_picks_in_order():
+def test_the_pool_of_images_shows_every_item_once_and_numbers_the_picks_in_order() -> None:
     env = gym.make("MetaAL-Omniglot-v0", render_mode="rgb_array", **options_of("MetaAL-Omniglot-v0") | TASK)
     env.reset(seed=0)
     for item in (5, 17, 2):
@@ -30,7 +30,7 @@ def test_the_pool_of_images_shows_every_item_once_and_numbers_the_picks_in_order
     assert env.render().shape == (400, 400, 3)
 
 
-def test_the_pool_of_vectors_shows_points():
+def test_the_pool_of_vectors_shows_points() -> None:
     env = gym.make("MetaAL-Iris-v0", render_mode="rgb_array")
     env.reset(seed=0)
     env.step(3)
@@ -41,7 +41,7 @@ def test_the_pool_of_vectors_shows_points():
 
 
 @pytest.mark.parametrize("n", [1, 2, 60])
-def test_images_hardly_hide_each_other_and_stay_in_the_picture(n):
+def test_images_hardly_hide_each_other_and_stay_in_the_picture(n: int) -> None:
     rng = np.random.default_rng(0)
     sides = np.full(n, 0.8 / n**0.5)
     places = moved_apart(rng.normal(size=(n, 2)) ** 3, sides)
@@ -52,18 +52,18 @@ def test_images_hardly_hide_each_other_and_stay_in_the_picture(n):
     assert hidden.max(initial=0) < 0.5
 
 
-def test_most_equal_points_part():
+def test_most_equal_points_part() -> None:
     places = moved_apart(np.zeros((9, 2)), np.full(9, 0.2))
     assert len(np.unique(places.round(2), axis=0)) > 5 and places.min() >= 0 and places.max() <= 1
 
 
-def test_points_with_room_around_them_stay_where_they_are():
+def test_points_with_room_around_them_stay_where_they_are() -> None:
     points = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, 0.25]])
     assert np.allclose(moved_apart(points, np.full(5, 0.2)), points, atol=1e-3)
 
 
 @pytest.mark.parametrize("ground", [0, 255])
-def test_grey_images_become_black_ink_and_coloured_ones_stay(ground):
+def test_grey_images_become_black_ink_and_coloured_ones_stay(ground: int) -> None:
     grey = torch.full((1, 6, 6), ground, dtype=torch.uint8)
     grey[0, 2, 3] = 255 - ground
     drawn = ink(grey)

@@ -1,5 +1,7 @@
 """Tasks: disjoint sets, honest counts, determinism, clear refusals."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ from metaal_env.tasks import TaskConfig
         {"class_concentration": 0.1, "distractors": 0.3, "label_noise": 0.2},
     ],
 )
-def test_pool_reward_and_test_are_disjoint_and_labelled_truly(options):
+def test_pool_reward_and_test_are_disjoint_and_labelled_truly(options: dict[str, Any]) -> None:
     data = cluster_dataset()
     config = TaskConfig(**({"way": 5, "pool_size": 30, "budget": 6} | options))
     tasks = TaskSampler(data, config).sample(generators(64))
@@ -47,7 +49,7 @@ def test_pool_reward_and_test_are_disjoint_and_labelled_truly(options):
         assert len(set(given.tolist())) == len(given)
 
 
-def test_shares_follow_the_configuration():
+def test_shares_follow_the_configuration() -> None:
     config = TaskConfig(way=5, pool_size=100, budget=5, label_noise=0.25, distractors=0.2)
     tasks = TaskSampler(cluster_dataset(), config).sample(generators(200))
     assert tasks.pool_mask.sum(1).eq(100).all()
@@ -62,7 +64,7 @@ def test_shares_follow_the_configuration():
     assert all(torch.bincount(row).tolist() == [10] * 5 for row in labels)
 
 
-def test_a_batch_is_its_members_drawn_alone():
+def test_a_batch_is_its_members_drawn_alone() -> None:
     sampler = TaskSampler(cluster_dataset(), TaskConfig(way=(2, 5), pool_size=(8, 30), budget=(2, 6)))
     batch = sampler.sample(generators(7))
     for i in range(7):
@@ -87,7 +89,7 @@ def test_a_batch_is_its_members_drawn_alone():
         ({"way": 10, "pool_size": 12, "budget": 2, "distractors": 0.5}, r"distractors=0\.5"),
     ],
 )
-def test_impossible_configurations_are_refused_by_name(options, names):
+def test_impossible_configurations_are_refused_by_name(options: dict[str, Any], names: str) -> None:
     with pytest.raises(InputError, match=names):
         TaskConfig(**options)
 
@@ -101,6 +103,6 @@ def test_impossible_configurations_are_refused_by_name(options, names):
         ({"way": 2, "pool_size": 90, "budget": 60}, "pool_size"),
     ],
 )
-def test_data_that_cannot_supply_the_tasks_is_refused(options, names):
+def test_data_that_cannot_supply_the_tasks_is_refused(options: dict[str, Any], names: str) -> None:
     with pytest.raises(InputError, match=names):
         TaskSampler(cluster_dataset(), TaskConfig(**options))

@@ -28,7 +28,7 @@ def play(network, view):
     return LearnedStrategy(network).score(view)
 
 
-def test_permuting_the_pool_permutes_the_scores(network):
+def test_permuting_the_pool_permutes_the_scores(network: AcquisitionNetwork) -> None:
     view = make_view()
     p = torch.randperm(20)
     inverse = torch.argsort(p)
@@ -36,7 +36,7 @@ def test_permuting_the_pool_permutes_the_scores(network):
     torch.testing.assert_close(play(network, moved), play(network, view)[:, p], atol=1e-4, rtol=1e-4)
 
 
-def test_relabelling_the_classes_changes_nothing(network):
+def test_relabelling_the_classes_changes_nothing(network: AcquisitionNetwork) -> None:
     view = make_view()
     p = torch.randperm(4)
     labels = torch.where(view.labels >= 0, torch.argsort(p)[view.labels.clamp(min=0)], -1)
@@ -44,14 +44,14 @@ def test_relabelling_the_classes_changes_nothing(network):
     torch.testing.assert_close(play(network, renamed), play(network, view), atol=1e-4, rtol=1e-4)
 
 
-def test_rotating_shifting_and_scaling_the_embeddings_changes_nothing(network):
+def test_rotating_shifting_and_scaling_the_embeddings_changes_nothing(network: AcquisitionNetwork) -> None:
     view = make_view()
     rotation = torch.linalg.qr(torch.randn(6, 6)).Q
     turned = build(3 * view.embeddings @ rotation + 5, view.logits, view.labels, view.order)
     torch.testing.assert_close(play(network, turned), play(network, view), atol=2e-3, rtol=1e-3)
 
 
-def test_the_budget_changes_the_value_alone(network):
+def test_the_budget_changes_the_value_alone(network: AcquisitionNetwork) -> None:
     torch.nn.init.normal_(network.gate)
     view = make_view()
     features, rich = (
@@ -63,7 +63,7 @@ def test_the_budget_changes_the_value_alone(network):
     assert not torch.allclose(outputs[0].value, outputs[1].value)
 
 
-def test_padding_changes_nothing(network):
+def test_padding_changes_nothing(network: AcquisitionNetwork) -> None:
     view = make_view()
     pad = torch.nn.functional.pad
     valid = pad(view.valid, (0, 7))
@@ -77,7 +77,9 @@ def test_padding_changes_nothing(network):
 @pytest.mark.parametrize(
     ("n", "d", "k", "labels"), [(2, 3, 2, 0), (50, 128, 17, 9), (1500, 4, 3, 2), (5, 2, 2, 4)]
 )
-def test_one_set_of_weights_serves_every_pool(network, n, d, k, labels):
+def test_one_set_of_weights_serves_every_pool(
+    network: AcquisitionNetwork, n: int, d: int, k: int, labels: int
+) -> None:
     scores = play(network, make_view(n=n, d=d, k=k, labels=labels))
     assert scores.shape == (3, n) and torch.isfinite(scores).all()
 
@@ -85,7 +87,7 @@ def test_one_set_of_weights_serves_every_pool(network, n, d, k, labels):
 @pytest.mark.parametrize(
     "rule", ["uherding", "max_herding", "margin", "k_center", "entropy", "least_confident"]
 )
-def test_an_untrained_policy_plays_its_prior_exactly(rule):
+def test_an_untrained_policy_plays_its_prior_exactly(rule: str) -> None:
     core = make_core("digits", split="all", way=5, pool_size=40, budget=8)
     policy, strategy = LearnedStrategy(AcquisitionNetwork(prior=rule)), load_strategy(rule)
     state = core.reset(core.sampler.sample(generators(16)))
@@ -100,7 +102,7 @@ def test_an_untrained_policy_plays_its_prior_exactly(rule):
         core.step(state, action)
 
 
-def test_hidden_labels_are_unreachable_and_unread(network):
+def test_hidden_labels_are_unreachable_and_unread(network: AcquisitionNetwork) -> None:
     """Changing every hidden label changes neither the view nor any score."""
     core = make_core("digits", split="all", way=4, pool_size=30, budget=8)
     tasks = core.sampler.sample(generators(4))
@@ -125,7 +127,7 @@ def test_hidden_labels_are_unreachable_and_unread(network):
         todo += list(item.values()) if isinstance(item, dict) else []
 
 
-def test_features_are_finite_in_degenerate_pools():
+def test_features_are_finite_in_degenerate_pools() -> None:
     same = torch.ones(2, 6, 3)
     view = build(same, torch.zeros(2, 6, 2), torch.full((2, 6), -1), torch.zeros(2, 0, dtype=torch.long))
     features = extract(view)
@@ -134,7 +136,7 @@ def test_features_are_finite_in_degenerate_pools():
     assert (relative.abs() < 1e-3).all(), "identical items are told apart by nothing"
 
 
-def test_one_far_item_does_not_outweigh_the_others():
+def test_one_far_item_does_not_outweigh_the_others() -> None:
     torch.manual_seed(0)
     x = torch.randn(1, 200, 4)
     x[0, 0] = 100.0
@@ -144,7 +146,7 @@ def test_one_far_item_does_not_outweigh_the_others():
     assert density.argmin() == 0 and density.abs().max() < 4, "14 deviations before the arsinh"
 
 
-def test_standardised_scores():
+def test_standardised_scores() -> None:
     scores, mask = torch.randn(4, 30, 2), torch.rand(4, 30) < 0.7
     z = standardise(scores, mask)
     for b in range(4):

@@ -20,4 +20,6 @@ def data(n: int = N, labelled: int = 8, seed: int = 0) -> tuple[np.ndarray, np.n
 
 def both(*args: Any, **options: Any) -> tuple[np.ndarray, np.ndarray]:
     """Picks and utilities."""
-    return query(*args, return_utilities=True, **options)  # type: ignore[return-value]
+    found = query(*args, **(options | {"return_utilities": True}))
+    assert isinstance(found, tuple)
+    return found

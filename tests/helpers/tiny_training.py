@@ -17,7 +17,7 @@ from agents.training.ppo.train import train_ppo
 from agents.training.task_mixture import TaskMixture
 from metaal_env.make import make_core
 
-TASK = {"way": 2, "pool_size": 12, "budget": 3, "reward_per_class": 3, "test_per_class": 3}
+TASK: dict[str, Any] = {"way": 2, "pool_size": 12, "budget": 3, "reward_per_class": 3, "test_per_class": 3}
 CONFIG = PPOConfig(iterations=5, n_envs=4, shapes_per_rollout=1, paired=2, batch_size=8, epochs=1, width=8,
                    validate_every=2, validation_tasks=2)  # fmt: skip
 WARM = ImitationConfig(iterations=4, rounds=2, n_envs=4, shapes_per_rollout=1, epochs=2)

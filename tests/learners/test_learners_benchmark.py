@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ def characters(tmp_path_factory) -> str:
     return str(file)
 
 
-def test_rows_are_trained_measured_and_written_once(characters, tmp_path):
+def test_rows_are_trained_measured_and_written_once(characters: Any, tmp_path: Path) -> None:
     rows = ("protonet", "maml_last_block", "matching", "logistic_pixels")
     config = few_shot.Config(
         characters, rows, out=tmp_path / "out", docs=tmp_path / "page.md", iterations=2, width=4, tasks=10,
@@ -49,7 +51,7 @@ def test_rows_are_trained_measured_and_written_once(characters, tmp_path):
     assert (tmp_path / "page.md").read_text() == page
 
 
-def test_a_row_starts_from_the_body_it_names(characters, tmp_path):
+def test_a_row_starts_from_the_body_it_names(characters: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="protonet"):
         few_shot.main(few_shot.Config(characters, ("r2d2",), out=tmp_path, docs=None, iterations=1, width=4))
     from metaal_env.learners import build_learner
@@ -66,7 +68,7 @@ def test_a_row_starts_from_the_body_it_names(characters, tmp_path):
     assert same.log_scale.item() == start.log_scale.item() and other.log_scale.item() == scale
 
 
-def test_the_effect_of_supports_is_a_paired_difference():
+def test_the_effect_of_supports_is_a_paired_difference() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.random(50), rng.random(50)
 

@@ -1,5 +1,7 @@
 """Meta-training that meets trouble or options: divergence, lower precision, distorted images."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -54,7 +56,9 @@ def cosine(step):
     return 0.01 * (1 + np.cos(np.pi * step / 20)) / 2
 
 
-def test_a_diverged_update_goes_back_and_on_with_half_the_rate(tmp_path, monkeypatch, capsys):
+def test_a_diverged_update_goes_back_and_on_with_half_the_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     data, rates = cluster_dataset(), watch_rates(monkeypatch)
     calls = poison(monkeypatch, at={7, 9})
     learner = fresh()
@@ -68,21 +72,25 @@ def test_a_diverged_update_goes_back_and_on_with_half_the_rate(tmp_path, monkeyp
     assert "diverged at update 7" in told and "back to update 5" in told and "recovery 2 of 3" in told
 
 
-def test_the_learning_rate_is_named_when_recoveries_are_used_up(tmp_path, monkeypatch):
+def test_the_learning_rate_is_named_when_recoveries_are_used_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     poison(monkeypatch, at=range(2, 100))
     data, config = cluster_dataset(), MetaTrainConfig(**SETTINGS, recoveries=2)
     with pytest.raises(InputError, match=r"learning_rate=0\.01.* at update 0 "):
         meta_train(fresh(), data, data, config, tmp_path / "learner.pt")
 
 
-def test_an_inner_loop_that_explodes_is_noticed(tmp_path):
+def test_an_inner_loop_that_explodes_is_noticed(tmp_path: Path) -> None:
     learner = fresh(steps=4, depth="all", inner_lr=1e30)
     data, config = cluster_dataset(), MetaTrainConfig(**SETTINGS, recoveries=1)
     with pytest.raises(InputError, match=r"diverged at update 0 \("):
         meta_train(learner, data, data, config, tmp_path / "learner.pt")
 
 
-def test_interrupted_after_a_recovery_ends_with_the_same_weights(tmp_path, monkeypatch):
+def test_interrupted_after_a_recovery_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, config = cluster_dataset(), MetaTrainConfig(**SETTINGS)
     original = module.path_loss
     poison(monkeypatch, at={7})
@@ -119,7 +127,7 @@ def images(classes=6, items=12):
 
 
 @pytest.mark.parametrize("depth", ["head", "all"])
-def test_bfloat16_learns_like_float32(depth, tmp_path):
+def test_bfloat16_learns_like_float32(depth: str, tmp_path: Path) -> None:
     """Autocast as on a GPU, on the CPU: second derivatives included when all layers are adapted."""
     data, losses = images(), {}
     for precision in ("float32", "bfloat16"):
@@ -137,7 +145,7 @@ def test_bfloat16_learns_like_float32(depth, tmp_path):
     assert losses["bfloat16"] < start and losses["bfloat16"] == pytest.approx(losses["float32"], abs=0.1)
 
 
-def test_lower_precision_reaches_the_body_alone_and_ends_with_its_context():
+def test_lower_precision_reaches_the_body_alone_and_ends_with_its_context() -> None:
     learner = build_learner("protonet", (1, 14, 14), width=4)
     inputs = torch.randint(0, 256, (5, 1, 14, 14), dtype=torch.uint8)
     exact = learner.prepare(inputs)
@@ -148,7 +156,7 @@ def test_lower_precision_reaches_the_body_alone_and_ends_with_its_context():
     assert torch.equal(learner.prepare(inputs), exact)
 
 
-def test_distortion_moves_images_a_little_and_each_its_own_way():
+def test_distortion_moves_images_a_little_and_each_its_own_way() -> None:
     picture = torch.zeros(1, 1, 21, 21)
     picture[..., 10, 10] = 255
     batch = picture.expand(200, -1, -1, -1)
@@ -164,7 +172,7 @@ def test_distortion_moves_images_a_little_and_each_its_own_way():
     assert torch.equal(moved, distorted(batch, 0.1, np.random.default_rng(0)))
 
 
-def test_settings_that_cannot_be_are_refused(tmp_path):
+def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
     for field, value in (("distortion", -1.0), ("recoveries", -1), ("precision", "int8")):
         with pytest.raises(InputError, match=field):
             MetaTrainConfig(**{field: value})

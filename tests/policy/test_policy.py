@@ -36,7 +36,7 @@ def tiny_core(**options) -> Core:
     return make_core(cluster_dataset(), **(TASK | options))
 
 
-def test_the_tensor_path_equals_the_numpy_path_bit_for_bit():
+def test_the_tensor_path_equals_the_numpy_path_bit_for_bit() -> None:
     def parameters(adapter, buffer):
         envs = MetaALVectorEnv(4, core=tiny_core(), observation="full")
         envs.seed_episodes(0)
@@ -54,7 +54,7 @@ def test_the_tensor_path_equals_the_numpy_path_bit_for_bit():
         assert torch.equal(value, theirs[name]), name
 
 
-def test_paired_roll_outs_are_each_others_baseline():
+def test_paired_roll_outs_are_each_others_baseline() -> None:
     envs = TensorVecEnv(MetaALVectorEnv(6, paired=3, core=tiny_core()))
     buffer = TensorRolloutBuffer(
         2, envs.observation_space, envs.action_space, "cpu", gae_lambda=1.0, gamma=1.0, n_envs=6, paired=3
@@ -80,7 +80,7 @@ def test_paired_roll_outs_are_each_others_baseline():
     np.testing.assert_allclose(buffer.returns, to_go, atol=1e-5)
 
 
-def test_labelled_items_have_probability_zero():
+def test_labelled_items_have_probability_zero() -> None:
     config = PPOConfig(n_envs=5, shapes_per_rollout=1, paired=1, width=8)
     mixture = TaskMixture([[tiny_core()]], n_envs=5, paired=1)
     envs, model = mixture.draw(0)[0], make_ppo(mixture, config)
@@ -104,7 +104,7 @@ class DensestItems(Core):
         return result._replace(reward=hit.float() / 4)
 
 
-def test_ppo_reaches_a_known_optimum(tmp_path):
+def test_ppo_reaches_a_known_optimum(tmp_path: Path) -> None:
     source = tiny_core()
     core = DensestItems(source.dataset, source.learner, source.config, source.reward)
     config = PPOConfig(iterations=40, n_envs=32, paired=4, batch_size=64, epochs=4, learning_rate=1e-2,
@@ -145,7 +145,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> N
     assert whole["best"] == resumed["best"] and whole["num_timesteps"] == resumed["num_timesteps"]
 
 
-def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     core = tiny_core()
     mixture = TaskMixture([[core]], n_envs=SHORT.n_envs, paired=SHORT.paired)
     train_ppo(mixture, [[core]], SHORT, {}, tmp_path, configure(None, []))
@@ -154,7 +154,7 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
         train_ppo(mixture, [[core]], changed, {}, tmp_path, configure(None, []))
 
 
-def test_saved_policies_play_the_same_and_bad_files_are_refused(tmp_path):
+def test_saved_policies_play_the_same_and_bad_files_are_refused(tmp_path: Path) -> None:
     strategy = LearnedStrategy(AcquisitionNetwork(width=8))
     torch.nn.init.normal_(strategy.network.correction.weight)
     strategy.save(tmp_path / "policy", {"note": 1})
@@ -181,11 +181,11 @@ def test_saved_policies_play_the_same_and_bad_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "options", [{"iterations": 0}, {"paired": 3}, {"n_envs": 0}, {"batch_size": 0}, {"validate_every": 0}]
 )
-def test_impossible_settings_are_refused(options):
+def test_impossible_settings_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(options))):
         PPOConfig(**options)
 
 
-def test_unknown_prior_suggests_the_nearest():
+def test_unknown_prior_suggests_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'max_herding'"):
         AcquisitionNetwork(prior="maxherding")

@@ -28,7 +28,7 @@ def test_attention_is_a_softmax_of_distances_to_the_others() -> None:
 
 
 @pytest.mark.parametrize(("n", "d"), [(40, 3), (12, 30), (1, 4)])
-def test_contrast_is_the_deviation_of_the_distances_over_their_mean(n, d) -> None:
+def test_contrast_is_the_deviation_of_the_distances_over_their_mean(n: int, d: int) -> None:
     x = torch.randn(2, n, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 5
     valid = torch.ones(2, n, dtype=torch.bool)
     valid[1, n // 2 :] = n == 1  # the second pool is half as large
@@ -96,7 +96,7 @@ def test_a_distractor_ends_walks_without_a_class() -> None:
 
 
 @pytest.mark.parametrize("labels", [0, 6])
-def test_landmarks_stand_for_the_pool(labels) -> None:
+def test_landmarks_stand_for_the_pool(labels: int) -> None:
     """Against a third of the items the ranks stay much the same."""
     view = make_view(batch=1, n=300, d=2, labels=labels)
     exact = walk_gain(view, TEMPERATURE, STEPS)[0]

@@ -135,7 +135,7 @@ def test_signals_end_meta_training_with_a_checkpoint(tmp_path: Path) -> None:
     assert_equal(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))
 
 
-def test_a_second_signal_acts_at_once_and_ignored_ones_stay_ignored():
+def test_a_second_signal_acts_at_once_and_ignored_ones_stay_ignored() -> None:
     with pytest.raises(KeyboardInterrupt), deferred_interrupts() as noted:
         signal.raise_signal(signal.SIGINT)
         assert noted == [signal.SIGINT]
@@ -154,7 +154,7 @@ def test_a_second_signal_acts_at_once_and_ignored_ones_stay_ignored():
         signal.signal(signal.SIGTERM, before)
 
 
-def test_in_another_thread_signals_are_left_alone():
+def test_in_another_thread_signals_are_left_alone() -> None:
     with ThreadPoolExecutor(1) as pool:
 
         def work():
@@ -181,7 +181,9 @@ def once(action: Action) -> Action:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_one_bad_reward_costs_an_interval_and_half_the_learning_rate(value, tmp_path, monkeypatch, capsys):
+def test_one_bad_reward_costs_an_interval_and_half_the_learning_rate(
+    value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     factors: list[float] = []
     monkeypatch.setitem(REWARDS, "broken", broken(factors))
     end = train(tmp_path, reward="broken", actions={3: once(lambda: factors.append(value))})
@@ -193,7 +195,9 @@ def test_one_bad_reward_costs_an_interval_and_half_the_learning_rate(value, tmp_
     assert "PPO diverged at iteration 4 (rewards are NaN or infinite): back to iteration 2" in said
 
 
-def test_a_training_that_keeps_diverging_stops_with_one_sentence(tmp_path, capsys):
+def test_a_training_that_keeps_diverging_stops_with_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = replace(CONFIG, learning_rate=1e30)
     assert run_cli(lambda: train(tmp_path, config)) == 2
     said = capsys.readouterr()
@@ -218,12 +222,14 @@ def test_a_run_killed_after_a_recovery_goes_on_with_the_lowered_rate(
     assert_equal(train(tmp_path / "killed", reward="broken"), whole)
 
 
-def test_imitation_that_diverges_says_so(tmp_path):
+def test_imitation_that_diverges_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"learning_rate=1e\+30: imitation diverged"):
         train(tmp_path, warm=replace(WARM, learning_rate=1e30))
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_to_continue_from(whole, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_leaves_the_last_checkpoint_to_continue_from(
+    whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def no_space(descriptor):
@@ -239,7 +245,9 @@ def test_a_full_disk_leaves_the_last_checkpoint_to_continue_from(whole, tmp_path
     assert_equal(train(tmp_path, warm=WARM), whole)
 
 
-def test_equal_seeds_give_equal_weights_whatever_the_clock_says(whole, tmp_path, monkeypatch):
+def test_equal_seeds_give_equal_weights_whatever_the_clock_says(
+    whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     year, ticks, clock = 3.2e7, itertools.count(), time.time
 
     def jumping():
@@ -251,13 +259,13 @@ def test_equal_seeds_give_equal_weights_whatever_the_clock_says(whole, tmp_path,
     assert_equal(train(tmp_path, warm=WARM, formats=["tensorboard"]), whole)
 
 
-def test_another_seed_gives_other_weights(whole):
+def test_another_seed_gives_other_weights(whole: dict[str, Any]) -> None:
     core = make_core(cluster_dataset(items=12), **TASK)
     other = make_ppo(TaskMixture([[core]], n_envs=4, paired=2), replace(CONFIG, seed=1)).policy.state_dict()
     assert any(not torch.equal(value, other[name]) for name, value in whole["policy"].items())
 
 
-def test_what_a_killed_writer_left_is_cleared_and_nothing_else(tmp_path):
+def test_what_a_killed_writer_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
     write_atomic(tmp_path / "policy.json", b"{}")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / ".ppo.pt.a1b2c3.tmp").write_bytes(b"half")
@@ -268,7 +276,7 @@ def test_what_a_killed_writer_left_is_cleared_and_nothing_else(tmp_path):
     assert kept == {"policy.json", ".lock", "notes.tmp"}
 
 
-def test_a_run_folder_belongs_to_one_process_which_clears_what_others_left(tmp_path):
+def test_a_run_folder_belongs_to_one_process_which_clears_what_others_left(tmp_path: Path) -> None:
     config = TrainConfig(out=tmp_path)
     config.folder.mkdir()
     left = config.folder / ".policy.json.a1b2c3.tmp"
@@ -285,7 +293,7 @@ def test_a_run_folder_belongs_to_one_process_which_clears_what_others_left(tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["learner.pt", "ppo.pt"])
-def test_a_scheduler_ends_the_command_with_143(stage, tmp_path):
+def test_a_scheduler_ends_the_command_with_143(stage: str, tmp_path: Path) -> None:
     data = cluster_dataset(classes=12, items=24)
     np.savez(tmp_path / "clusters.npz", X=data.inputs.numpy(), y=data.labels.numpy())
     long = ["--meta.iterations", "2000", "--meta.patience", "2000"] if stage == "learner.pt" else []
@@ -302,7 +310,7 @@ def test_a_scheduler_ends_the_command_with_143(stage, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_of_all_stages():
+def test_killed_at_random_moments_of_all_stages() -> None:
     command = [
         sys.executable,
         "-m",

@@ -12,7 +12,7 @@ SAMPLES = 12
 
 
 @pytest.mark.parametrize(("work", "times"), [("episodes", 12), ("queries", 24)])
-def test_open_files_do_not_grow(work, times):
+def test_open_files_do_not_grow(work: str, times: int) -> None:
     config = soak.Config(num_envs=4, dataset="digits", way=5, budget=4)
     used = soak.soak(getattr(soak, work)(config), times, SAMPLES)
     assert len(used) == SAMPLES
@@ -20,7 +20,7 @@ def test_open_files_do_not_grow(work, times):
     assert max(files[SAMPLES // 4 :]) <= files[SAMPLES // 4]
 
 
-def test_a_leak_of_memory_and_of_files_shows():
+def test_a_leak_of_memory_and_of_files_shows() -> None:
     held = []
 
     def leaking():
@@ -37,6 +37,6 @@ def test_a_leak_of_memory_and_of_files_shows():
     assert soak.growth([100] * 75 + [101] * 25) == pytest.approx(1)
 
 
-def test_too_little_work_to_sample_is_refused():
+def test_too_little_work_to_sample_is_refused() -> None:
     with pytest.raises(InputError, match="queries=9 must be at least 40"):
         soak.Config(queries=9)

@@ -2,6 +2,8 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +69,7 @@ def test_what_is_remembered_has_one_shape_and_no_padding_counts() -> None:
 
 
 @pytest.mark.parametrize("budget", [1, 2, 7])
-def test_the_shortest_episodes_and_nearly_whole_pools_are_remembered(budget) -> None:
+def test_the_shortest_episodes_and_nearly_whole_pools_are_remembered(budget: int) -> None:
     task = TASK | {"budget": budget, "pool_size": 8}
     source = make_core(cluster_dataset(items=16), reward="aulc", **task)
     (envs,) = TaskMixture([[source]], n_envs=4, paired=1).draw(0)
@@ -79,7 +81,7 @@ def test_the_shortest_episodes_and_nearly_whole_pools_are_remembered(budget) -> 
     )
 
 
-def test_it_turns_the_worst_policy_into_one_that_beats_the_rule(tmp_path) -> None:
+def test_it_turns_the_worst_policy_into_one_that_beats_the_rule(tmp_path: Path) -> None:
     network = worst()
     before = validate([[core()]], LearnedStrategy(network), 64)[0]
     imitate(network, mixture(), CONFIG, tmp_path)
@@ -88,7 +90,7 @@ def test_it_turns_the_worst_policy_into_one_that_beats_the_rule(tmp_path) -> Non
     assert after > before + 0.05 and after > rule - 0.01
 
 
-def test_logits_end_at_the_temperature_asked_for(tmp_path) -> None:
+def test_logits_end_at_the_temperature_asked_for(tmp_path: Path) -> None:
     network = worst()
     imitate(network, mixture(), CONFIG, tmp_path)
     found = states(network)
@@ -102,7 +104,7 @@ def test_logits_end_at_the_temperature_asked_for(tmp_path) -> None:
     ("parts", "moves"),
     [("constant_weights", set()), ("weights", {"gate"}), ("all", {"gate", "correction.weight"})],
 )
-def test_only_the_chosen_parts_are_learned(parts, moves, tmp_path) -> None:
+def test_only_the_chosen_parts_are_learned(parts: str, moves: Any, tmp_path: Path) -> None:
     network = worst()
     imitate(
         network,
@@ -147,12 +149,12 @@ def test_a_context_has_no_correlations() -> None:
         {"weight_decay": -1.0},
     ],
 )
-def test_bad_configuration(wrong) -> None:
+def test_bad_configuration(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         ImitationConfig(**wrong)
 
 
-def test_a_broken_reward_is_named(tmp_path, monkeypatch) -> None:
+def test_a_broken_reward_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(REWARDS, "broken", lambda before, after, *_: after.accuracy * torch.nan)
     with pytest.raises(InputError, match="NaN or infinite gain at roll-out 0"):
         imitate(AcquisitionNetwork(), mixture("broken"), CONFIG, tmp_path)

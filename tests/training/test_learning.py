@@ -1,5 +1,7 @@
 """Slow: a short training must beat the rule that it starts from, on classes it has not met."""
 
+from pathlib import Path
+
 import pytest
 from helpers.paths import ROOT
 from stable_baselines3.common.logger import configure
@@ -23,7 +25,7 @@ SHIPPED = ROOT / "agents" / "pretrained" / "metaal-glyphs"
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_short_training_beats_its_prior_on_unseen_classes(tmp_path):
+def test_a_short_training_beats_its_prior_on_unseen_classes(tmp_path: Path) -> None:
     glyphs = load_dataset("glyphs")
     learner = load_learner(SHIPPED, glyphs.input_shape)
     task = TaskConfig(pool_size=60, budget=15)

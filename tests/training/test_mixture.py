@@ -1,5 +1,7 @@
 """Mixtures: what a roll-out is made of, minibatches of several shapes, and sources given as text."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ def core(learner="prototype", **options):
     return make_core(cluster_dataset(), learner=learner, **(TASK | options))
 
 
-def test_a_roll_out_depends_on_its_number_alone():
+def test_a_roll_out_depends_on_its_number_alone() -> None:
     families = [[core()], [core("ridge"), core("logistic")]]
 
     def pools(mixture, number):
@@ -38,7 +40,7 @@ def test_a_roll_out_depends_on_its_number_alone():
     assert [p.shape for p in pools(first, 3)] != [p.shape for p in pools(first, 4)]
 
 
-def test_every_family_comes_before_any_comes_twice():
+def test_every_family_comes_before_any_comes_twice() -> None:
     families = [[core()], [core("ridge")], [core("logistic")]]
     mixture = TaskMixture(families, n_envs=3, paired=1, shapes_per_rollout=3)
     for number in range(5):
@@ -47,7 +49,7 @@ def test_every_family_comes_before_any_comes_twice():
         }
 
 
-def test_ranges_become_one_shape_per_group():
+def test_ranges_become_one_shape_per_group() -> None:
     rng = np.random.default_rng(0)
     config = TaskConfig(way=(3, 8), pool_size=(50, 90), budget=(5, 9), initial_labels=(0, 2))
     shapes = [one_shape(config, rng) for _ in range(40)]
@@ -55,7 +57,7 @@ def test_ranges_become_one_shape_per_group():
     assert all(isinstance(s.pool_size, int) and 50 <= s.pool_size <= 90 for s in shapes)
 
 
-def test_varied_shapes_stay_within_what_is_promised():
+def test_varied_shapes_stay_within_what_is_promised() -> None:
     data, rng = cluster_dataset(), np.random.default_rng(0)
     for _ in range(200):
         shape = random_task_shape(TaskConfig(), data, rng)
@@ -80,7 +82,7 @@ class Silent(BaseCallback):
         return True
 
 
-def test_minibatches_equal_evaluation_one_by_one():
+def test_minibatches_equal_evaluation_one_by_one() -> None:
     """Samples of several shapes are computed together; each must get what it gets alone."""
     mixture = TaskMixture([[core(pool_size=16)], [core("ridge", pool_size=20, budget=6)]],
                       n_envs=16, paired=4, shapes_per_rollout=2)  # fmt: skip
@@ -101,7 +103,7 @@ def test_minibatches_equal_evaluation_one_by_one():
     assert seen == 8 * 4 + 8 * 6
 
 
-def test_long_episodes_do_not_drown_short_ones():
+def test_long_episodes_do_not_drown_short_ones() -> None:
     mixture = TaskMixture(
         [[core(budget=2)], [core(pool_size=90, budget=60)]], n_envs=8, paired=2, shapes_per_rollout=2
     )
@@ -113,7 +115,7 @@ def test_long_episodes_do_not_drown_short_ones():
         assert part.advantages.std() == pytest.approx(1, abs=1e-3) or part.advantages.std() == 0
 
 
-def test_sources_are_split_by_class_or_by_table(tmp_path):
+def test_sources_are_split_by_class_or_by_table(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     files = []
     for i in range(6):
@@ -132,6 +134,6 @@ def test_sources_are_split_by_class_or_by_table(tmp_path):
         load_sources(["digits@rigde"], task, "aulc")
 
 
-def test_the_policy_is_the_one_that_stable_baselines_builds():
+def test_the_policy_is_the_one_that_stable_baselines_builds() -> None:
     model = ppo(TaskMixture([[core()]], n_envs=2, paired=1), batch_size=8)
     assert type(model.policy) is SetPolicy and model.gamma == 1.0

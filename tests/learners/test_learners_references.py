@@ -1,5 +1,8 @@
 """Inner learners that learn their updates or solve a convex problem, and what meta-training offers them."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -107,7 +110,9 @@ def key(name):
         ({"first_order": True}, 0, [0.0, 1.0], True),
     ],
 )
-def test_meta_gradients_of_the_variants_agree_with_torch_func(options, update, weights, first_order, float64):
+def test_meta_gradients_of_the_variants_agree_with_torch_func(
+    options: dict[str, Any], update: int, weights: list[Any], first_order: bool, float64: None
+) -> None:
     torch.manual_seed(0)
     learner = MAML(VECTOR, width=6, depth="all", steps=2, **options).double()
     learner.start_update(update)
@@ -127,7 +132,7 @@ def test_meta_gradients_of_the_variants_agree_with_torch_func(options, update, w
 
 
 @pytest.mark.parametrize("head", ["learned", "shared", "zero"])
-def test_textbook_meta_gradient_agrees_with_torch_func(head, float64):
+def test_textbook_meta_gradient_agrees_with_torch_func(head: str, float64: None) -> None:
     torch.manual_seed(0)
     learner = build_learner("finn_maml", VECTOR, width=6, steps=2, head=head).double()
     x, y, query, target = task()
@@ -153,7 +158,7 @@ def test_textbook_meta_gradient_agrees_with_torch_func(head, float64):
         torch.testing.assert_close(actual[name], value, atol=1e-9, rtol=1e-6, msg=name)
 
 
-def test_the_multi_step_loss_anneals_to_the_last_step():
+def test_the_multi_step_loss_anneals_to_the_last_step() -> None:
     learner = MAML(VECTOR, width=6, steps=3, multi_step_until=10)
     seen = []
     for update in (0, 5, 10, 20):
@@ -164,7 +169,7 @@ def test_the_multi_step_loss_anneals_to_the_last_step():
     assert seen[2] == seen[3] == [0, 0, 0, 1]
 
 
-def test_meta_lstm_starts_as_gradient_descent_and_learns_its_gates():
+def test_meta_lstm_starts_as_gradient_descent_and_learns_its_gates() -> None:
     torch.manual_seed(0)
     learner = build_learner("meta_lstm", VECTOR, width=8, steps=1, inner_lr=0.1)
     plain = MAML(VECTOR, width=8, steps=1, inner_lr=0.1)
@@ -185,7 +190,7 @@ def test_meta_lstm_starts_as_gradient_descent_and_learns_its_gates():
         assert all(p.grad is not None and p.grad.isfinite().all() for p in part.parameters())
 
 
-def test_svm_agrees_with_a_quadratic_program():
+def test_svm_agrees_with_a_quadratic_program() -> None:
     rng = np.random.default_rng(0)
     x, y, penalty = rng.normal(size=(9, 4)), np.arange(9) % 3, 0.3
     gram, target = x @ x.T, np.eye(3)[y]
@@ -209,7 +214,7 @@ def test_svm_agrees_with_a_quadratic_program():
     np.testing.assert_allclose(gram @ ours, gram @ expected, atol=5e-3)
 
 
-def test_the_meta_gradient_of_the_svm_is_that_of_its_solution(float64):
+def test_the_meta_gradient_of_the_svm_is_that_of_its_solution(float64: None) -> None:
     """Against the implicit gradient, by finite differences of the fully converged solution."""
     torch.manual_seed(0)
     x = torch.nn.functional.normalize(torch.randn(6, 8), dim=1)
@@ -229,7 +234,7 @@ def test_the_meta_gradient_of_the_svm_is_that_of_its_solution(float64):
     torch.testing.assert_close((actual * shift).sum(), numeric, atol=1e-4, rtol=1e-3)
 
 
-def test_projection_onto_the_simplex():
+def test_projection_onto_the_simplex() -> None:
     x = torch.tensor([[0.5, 0.5, 3.0], [2.0, -1.0, 0.3], [0.1, 0.2, 0.9]])
     allowed = torch.tensor([[True, True, False], [True, True, True], [False, False, False]])
     expected = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
@@ -239,7 +244,7 @@ def test_projection_onto_the_simplex():
     assert (many >= 0).all()
 
 
-def test_logistic_comes_near_its_optimum_by_default():
+def test_logistic_comes_near_its_optimum_by_default() -> None:
     torch.manual_seed(0)
     x = torch.nn.functional.normalize(torch.randn(1, 20, 8), dim=-1)
     y = torch.arange(20).remainder(4)[None]
@@ -251,7 +256,7 @@ def test_logistic_comes_near_its_optimum_by_default():
     torch.testing.assert_close(*probs, atol=0.05, rtol=0)
 
 
-def test_matching_probabilities_are_the_attention_of_the_paper():
+def test_matching_probabilities_are_the_attention_of_the_paper() -> None:
     learner = build_learner("matching", VECTOR, body="identity", scale=4.0)
     support, query = torch.randn(1, 5, 8), torch.randn(1, 3, 8)
     y, every = torch.tensor([[0, 0, 0, 1, 2]]), torch.ones(1, 5, dtype=torch.bool)
@@ -261,7 +266,7 @@ def test_matching_probabilities_are_the_attention_of_the_paper():
     torch.testing.assert_close(learner.predict(adapted, query)[0].softmax(-1), expected)
 
 
-def test_siamese_similarity_is_a_weighted_city_block_distance():
+def test_siamese_similarity_is_a_weighted_city_block_distance() -> None:
     learner = build_learner("siamese", VECTOR, body="identity")
     a, b = torch.randn(1, 3, 8), torch.randn(1, 4, 8)
     expected = -((a.unsqueeze(2) - b.unsqueeze(1)).abs() * learner.log_weight.exp()).sum(-1)
@@ -270,7 +275,7 @@ def test_siamese_similarity_is_a_weighted_city_block_distance():
 
 @pytest.mark.parametrize("name", ["protonet", "matching", "siamese", "ridge", "svm", "logistic", "meta_lstm",
                                   "meta_sgd", "finn_maml"])  # fmt: skip
-def test_every_kind_meta_trains_on_few_updates(name, tmp_path):
+def test_every_kind_meta_trains_on_few_updates(name: str, tmp_path: Path) -> None:
     data = cluster_dataset(classes=12)
     train, validation = data.split("train"), data.split("validation")
     torch.manual_seed(0)
@@ -286,7 +291,7 @@ def test_every_kind_meta_trains_on_few_updates(name, tmp_path):
     assert np.isfinite(after) and after < before + 0.01
 
 
-def test_balanced_supports_hold_the_same_number_of_every_class(tmp_path):
+def test_balanced_supports_hold_the_same_number_of_every_class(tmp_path: Path) -> None:
     tasks = draw_tasks(
         np.random.default_rng(0), 12, 10, tasks=50, way=(3, 6), max_labels=1, queries=2, shots=(1, 3)
     )
@@ -304,7 +309,7 @@ def test_balanced_supports_hold_the_same_number_of_every_class(tmp_path):
     assert report.labels == [1, 2, 5]
 
 
-def test_the_meta_loss_of_a_plain_learner_is_the_query_loss():
+def test_the_meta_loss_of_a_plain_learner_is_the_query_loss() -> None:
     data = cluster_dataset()
     learner = build_learner("prototype", VECTOR)
     tasks = draw_tasks(np.random.default_rng(0), 12, 40, tasks=5, way=3, max_labels=4, queries=2)
@@ -314,7 +319,7 @@ def test_the_meta_loss_of_a_plain_learner_is_the_query_loss():
     torch.testing.assert_close(loss, expected)
 
 
-def test_textbook_head_refuses_more_classes_than_it_has():
+def test_textbook_head_refuses_more_classes_than_it_has() -> None:
     learner = build_learner("finn_maml", VECTOR, max_way=2)
     x, y = learner.prepare(torch.randn(3, 8)).unsqueeze(0), torch.tensor([[0, 1, 2]])
     with pytest.raises(InputError, match="max_way"):
@@ -325,6 +330,6 @@ def test_textbook_head_refuses_more_classes_than_it_has():
         build_learner("maml", VECTOR, rates="none")
 
 
-def test_all_learners_of_the_documentation_are_registered():
+def test_all_learners_of_the_documentation_are_registered() -> None:
     assert {"maml", "meta_sgd", "finn_maml", "meta_lstm", "protonet", "matching", "siamese", "prototype", "ridge",
             "logistic", "svm", "r2d2", "metaoptnet", "metaoptnet_logistic"} <= set(LEARNERS)  # fmt: skip

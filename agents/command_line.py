@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import get_args
+
+from metaal_env.errors import unknown_name
 
 USAGE = "usage: metaal COMMAND [OPTIONS]    (metaal COMMAND --help lists the options)"
 
@@ -33,20 +36,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] in ("-h", "--help"):
         print(overview())
         return 0 if given else 2
+    if given[0] == "--version":
+        print(f"metaal {version('metaal')}")
+        return 0
     if given[0] in COMMANDS:
         return COMMANDS[given[0]](given[1:])
+    if given[0] not in (known := command_lines()):
+        print(f"error: {unknown_name('command', given[0], known)}", file=sys.stderr)
+        return 2
     from agents.acquisition.tool.commands import main as label
 
     return label(given)
 
 
-def overview() -> str:
-    """Returns every command with one line of what it does."""
+def command_lines() -> dict[str, str]:
+    """Returns name → description of every command."""
     from agents.acquisition.tool.commands import Command
 
     lines = {name: str(run.__doc__) for name, run in COMMANDS.items()}
     for kind, subcommand in map(get_args, get_args(Command)):
         lines[subcommand.name] = str(kind.__doc__)
+    return lines
+
+
+def overview() -> str:
+    """Returns every command with one line of what it does."""
+    lines = command_lines()
     width = max(map(len, lines))
     commands = [f"  {name:{width}}  {' '.join(text.split())}" for name, text in lines.items()]
     return "\n".join([USAGE, "", *commands])

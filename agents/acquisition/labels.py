@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from agents.acquisition.arrays import as_numpy, is_missing
+from metaal_env.datasets.readers.label_values import few_of_each
 from metaal_env.errors import InputError, InputTypeError
 
 
@@ -42,6 +44,16 @@ def check_labels(y: Any, n: int, missing_label: Any) -> Labels:
     known = _known(array, None if unknown else missing_label)
     values = _of_one_kind(np.asarray(array)[known])
     return Labels(known, values, sorted(np.unique(values).tolist()) if len(values) else [])
+
+
+def warn_of_targets(labels: Labels) -> None:
+    """Warns where whole numbers are so many and so spread that they may be measurements."""
+    if labels.values.dtype.kind in "iuf" and few_of_each(labels.values.tolist()):
+        warnings.warn(
+            f"y holds {len(labels.seen)} different numbers in {len(labels.values)} labels, taken for classes; "
+            "regression is not supported.",
+            stacklevel=2,
+        )
 
 
 def one_label_each(y: Any, n: int) -> np.ndarray:

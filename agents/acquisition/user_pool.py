@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agents.acquisition.classifier import known_classes, predictions
-from agents.acquisition.labels import Labels, class_list
+from agents.acquisition.labels import Labels, class_list, warn_of_targets
 from agents.acquisition.options import QueryOptions
 from agents.acquisition.own_head import dense, own_view, scaled, view_of_few_classes
 from agents.acquisition.pool_items import PoolItems
@@ -64,6 +64,8 @@ def build_pool(
     """
     known = [options.classes, *known_classes(options.clf, options.fit_clf)]
     names, closed = class_list(labels.seen, *known, missing_label=options.missing_label)
+    if not closed:
+        warn_of_targets(labels)
     n = len(items)
     heavy = strategy.grows_with_classes or strategy.needs_learner
     most = max(MIN_SCORED, MAX_CELLS // max(1, len(names))) if heavy else MAX_SCORED

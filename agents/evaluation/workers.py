@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
@@ -32,6 +33,8 @@ def run_cells(
         executor: any `concurrent.futures` executor instead of the local pool; ``submitit.AutoExecutor`` fits,
             since all it is asked for is ``submit(run_cell, cell)`` and a future.
 
+    The first Ctrl-C lets local processes finish their cells, a second one kills them.
+
     Raises:
         InputError: the first failure; cells finished before it keep their rows.
     """
@@ -41,7 +44,7 @@ def run_cells(
                 run_cell(cell)
                 done(cell)
         return
-    with _single_threaded_children():
+    with _single_threaded_children(), _killed_at_a_second_interrupt():
         pool = executor or ProcessPoolExecutor(
             min(workers, len(cells)),
             multiprocessing.get_context("spawn"),
@@ -52,6 +55,9 @@ def run_cells(
             for future in as_completed(futures) if executor is None else futures:
                 future.result()
                 done(futures[future])
+        except KeyboardInterrupt:
+            print("\nstopping after the cells in progress; press once more to stop at once.", file=sys.stderr)
+            raise
         finally:
             if executor is None:
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -69,6 +75,21 @@ def _start_worker() -> None:
         os._exit(1)  # the parent was killed: without this a worker would wait for work for ever
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+@contextmanager
+def _killed_at_a_second_interrupt() -> Iterator[None]:
+    """Kills the workers that the block leaves behind, which it does where an interrupt ends their orderly shutdown.
+
+    The pool's own clean-up at exit would wait for them, and they for work, for ever.
+    """
+    before = set(multiprocessing.active_children())
+    try:
+        yield
+    except BaseException:
+        for worker in set(multiprocessing.active_children()) - before:
+            worker.kill()
+        raise
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -35,7 +35,8 @@ from metaal_env.rewards import REWARDS
 from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic
 from metaal_env.runtime.locks import lock_folder
-from metaal_env.sampler import TaskSampler
+from metaal_env.sampler import TaskSampler, fit_task
+from metaal_env.tasks import TaskConfig
 
 Families = list[list[Core]]
 
@@ -50,6 +51,8 @@ class Inputs:
     """Extra sources to train on."""
     validating: Families
     """Extra sources to validate on."""
+    task: TaskConfig
+    """What tasks look like: the run's settings, defaults fitted to the data."""
 
 
 def run(config: TrainConfig) -> None:
@@ -78,10 +81,29 @@ def check(config: TrainConfig) -> Inputs:
     sources = load_sources(config.extra_sources, config.task, config.reward, config.device)
     if config.ppo.start is not None:
         LearnedStrategy.load(config.ppo.start)
-    for part in (*parts, learner_and_policy_parts(parts[0])[1]):
-        TaskSampler(part, config.task)
+    task = fit_defaults(config.task, (*parts, learner_and_policy_parts(parts[0])[1]))
     check_learner(config, data.input_shape)
-    return Inputs(parts, *sources)
+    return Inputs(parts, *sources, task)
+
+
+def fit_defaults(task: TaskConfig, parts: Sequence[ClassDataset]) -> TaskConfig:
+    """Returns a task that every part of the data can supply, and prints what had to change.
+
+    Settings that differ from their defaults were chosen and stay as they are.
+
+    Raises:
+        InputError: a part cannot supply the tasks that were asked for.
+    """
+    chosen = {f.name for f in fields(TaskConfig) if getattr(task, f.name) != f.default}
+    notes: dict[str, None] = {}
+    for part in parts:
+        task, changes = fit_task(task, part, chosen)
+        notes.update(dict.fromkeys(changes))
+    for part in parts:
+        TaskSampler(part, task)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    return task
 
 
 def begin_run(config: TrainConfig, parts: Sequence[ClassDataset] = ()) -> FileLock:
@@ -115,7 +137,7 @@ def train(config: TrainConfig, inputs: Inputs) -> tuple[LearnedStrategy, Core]:
     device = check_device(config.device)
 
     def core(part: ClassDataset) -> Core:
-        return Core(part, learner, config.task, REWARDS[config.reward], device=device)
+        return Core(part, learner, inputs.task, REWARDS[config.reward], device=device)
 
     validating = [[core(validation)], *inputs.validating]
     if config.random_task_shapes:

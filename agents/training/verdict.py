@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -45,5 +47,6 @@ def give_verdict(config: TrainConfig, core: Core, policy: LearnedStrategy) -> di
     charts = StrategyCharts(config.folder / "tensorboard")
     charts.add("verdict/aulc", {name: float(aulc(played).mean()) for name, played in results.items()}, 0)
     charts.close()
-    console.print(f"policy: {config.folder}  ·  metaal evaluate  ·  tensorboard --logdir {config.out}")
+    folder, out = shlex.quote(str(config.folder)), shlex.quote(str(config.out))
+    console.print(f"next: metaal evaluate --policy {folder}  ·  tensorboard --logdir {out}", markup=False)
     return results

@@ -1,6 +1,6 @@
 """Environment steps per second of this checkout by observation, number of environments and learner, against another.
 
-``python benchmarks/speed/compare.py --against PATH`` plays whole episodes of the default task in one process for each
+``python -m benchmarks.speed.compare --against PATH`` plays whole episodes of the default task in one process for each
 checkout, in alternation and on one core, and writes docs/speed.md. The ratio of two measurements next to each other
 hardly depends on how busy the machine is; the numbers of steps do.
 """
@@ -157,7 +157,7 @@ turn in one run, {config.repeats} times each, so that the ratio holds on a busy 
 low. *Core alone* draws tasks and steps without an observation. *Own loop* is on the left a loop of single environments
 of this version.
 
-Generated on {date.today()} ({machine}{busy}) by `python benchmarks/speed/compare.py --against PATH`.
+Generated on {date.today()} ({machine}{busy}) by `python -m benchmarks.speed.compare --against PATH`.
 
 | learner | observation | environments | {name}, steps/s | now, steps/s | ratio, median | range |
 | --- | --- | ---: | ---: | ---: | ---: | ---: |

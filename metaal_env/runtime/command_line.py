@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
 
 import torch
 import tyro
@@ -15,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from metaal_env.errors import InputError
 from metaal_env.runtime.interrupts import Terminated, handling, terminate
 
+_ROOT = Path(__file__).resolve().parents[2]
 THREADS = "OMP_NUM_THREADS"
 """Environment variable with the number of threads of a command; one where it is not set."""
 
@@ -60,7 +63,8 @@ def run_cli(main: Callable[[], object]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        with handling(terminate, signal.SIGTERM):
+        with handling(terminate, signal.SIGTERM), warnings.catch_warnings():
+            warnings.showwarning = _show_warning
             _limit_threads()
             main()
             sys.stdout.flush()
@@ -83,6 +87,22 @@ def run_cli(main: Callable[[], object]) -> int:
         print("interrupted; run the same command again to continue.", file=sys.stderr)
         return 130
     return 0
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Prints our own warnings as one line; those of libraries keep the place in the code that they are about."""
+    if category is UserWarning and Path(filename).is_relative_to(_ROOT):
+        text = f"warning: {message}\n"
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+    (file or sys.stderr).write(text)
 
 
 def _limit_threads() -> None:

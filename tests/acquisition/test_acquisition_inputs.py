@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -306,3 +307,15 @@ def test_nearest_representatives_are_the_same_for_sparse_and_dense() -> None:
     expected = np.square(X[rows, None] - X[None, references]).sum(-1)
     for found in (dense_length[:, None] - 2 * dense_near, length[:, None] - 2 * near):
         np.testing.assert_allclose(found / found.max(), expected / expected.max(), atol=1e-5)
+
+
+def test_numbers_that_may_be_measurements_are_named_unless_classes_are_given() -> None:
+    x = RNG.normal(size=(120, 3))
+    ages = np.full(120, np.nan)
+    ages[:60] = 18 + RNG.permutation(80)[:60]
+    with pytest.warns(UserWarning, match="60 different numbers in 60 labels, taken for classes"):
+        query(x, ages, policy="uherding")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        query(x, ages, policy="uherding", classes=range(18, 98))
+        query(x, np.where(np.isnan(ages), np.nan, np.arange(120) % 30), policy="uherding")

@@ -17,6 +17,7 @@ from metaal_env.errors import InputError
 X = np.random.default_rng(0).normal(size=(12, 3))
 Y = np.arange(12) % 4
 NAN = np.nan
+RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("word", ["None", "NONE", "NA", "null", "n/a", "?", "unknown"])
@@ -57,6 +58,38 @@ def test_spellings_of_one_class_are_named() -> None:
     assert read_labels(["spam", "Spam", "ham"], "labels").notes == (
         "the classes 'spam' and 'Spam' differ in spelling only",
     )
+
+
+TARGETS = 25 + RNG.choice(320, 220)
+"""Like those of scikit-learn's diabetes data: 25 to 344, most of them once or twice."""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "refused"),
+    [
+        (TARGETS, True),
+        (TARGETS.astype(float), True),
+        (TARGETS[:60], True),
+        (RNG.normal(size=400).round(2), True),
+        (RNG.choice(np.arange(0, 100, 0.5), 2000), True),  # most fractions come back several times
+        (np.arange(120), True),
+        (np.arange(120) % 60, False),  # two of each, without gaps
+        (RNG.choice(100, 2000), False),
+        (RNG.choice([3.5, 4.0, 4.5], 400), False),
+    ],
+)
+def test_targets_of_a_regression_are_no_classes(numbers: np.ndarray, refused: bool) -> None:
+    cells = [str(number) for number in numbers]
+    if refused:
+        with pytest.raises(InputError, match="targets of a regression"):
+            read_labels(cells, "labels")
+    else:
+        assert read_labels(cells, "labels").n_labelled == len(cells)
+
+
+def test_a_few_labels_of_many_numbered_classes_are_read() -> None:
+    cells = [*map(str, RNG.choice(150, 90)), *[""] * 400]
+    assert read_labels(cells, "labels").n_labelled == 90
 
 
 ONE_HOT = np.eye(4)[Y]
@@ -110,7 +143,10 @@ def test_ids_and_types_of_arrays(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[dict[str, np.ndarray], str]] = {
-    "objects": ({"X": X, "y": Y.astype(str).astype(object)}, r"objects are pickles.*array.astype\(str\)"),
+    "objects": (
+        {"X": X, "y": Y.astype(str).astype(object)},
+        r"objects are pickles.*'' where a label is unknown",
+    ),
     "two inputs": ({"x": X, "embeddings": X}, "'x' and 'embeddings'; rename the right one to 'X'"),
     "several classes": ({"X": X, "y": np.maximum(ONE_HOT, ONE_HOT[0])}, "rows with several ones"),
     "annotators": ({"X": X, "y": np.stack([Y, Y, Y], 1)}, "annotators, save one label per item"),

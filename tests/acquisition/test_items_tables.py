@@ -261,3 +261,23 @@ def test_ids_follow_the_content(tmp_path: Path) -> None:
     names = dict(zip(before.texts or [], before.ids, strict=True))
     assert [names.get(text) for text in after.texts or []] == [None] * 10 + list(reversed(before.ids))
     assert len(set(read(tmp_path, "text\nsame words here\nsame words here\nother words here\n").ids)) == 3
+
+
+@pytest.mark.parametrize("beside", ["numbers", "texts"])
+def test_answers_under_another_name_are_asked_about(beside: str, tmp_path: Path) -> None:
+    """As an input, the answers given so far would tell labelled items from others."""
+    inputs = A if beside == "numbers" else (REVIEWS * 2)[:N]
+    content = table(["measured", "species"], inputs, LABEL)
+    with pytest.raises(InputError, match="'species' is filled in 9 of 60 rows; say --label-column species"):
+        read(tmp_path, content)
+    assert list(read(tmp_path, content, label_column="species").labels[:3]) == ["ape", "bird", "mouse"]
+    assert "species" in read(tmp_path, content, ignore=("species",)).left_out
+    unlabelled = read(tmp_path, content, no_label=True)
+    assert unlabelled.labels.count(None) == N and ("species" in unlabelled.used) == (beside == "numbers")
+
+
+def test_gaps_in_a_category_or_beside_labels_ask_nothing(tmp_path: Path) -> None:
+    kind = ["" if i % 3 else "new" for i in range(N)]
+    assert "kind" in read(tmp_path, table(["a", "kind", "label"], A, kind, LABEL)).used
+    mostly = ["" if i % 3 == 0 else "ab"[i % 2] for i in range(N)]
+    assert "kind" in read(tmp_path, table(["a", "kind"], A, mostly)).used

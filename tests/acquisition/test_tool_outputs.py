@@ -225,3 +225,23 @@ def test_data_that_commands_read_stay_as_they_are(
 
     check()
     assert {0, 2} == set(codes)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be made read-only")
+def test_a_folder_without_permission_is_named(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:  # root may write anywhere, so a read-only folder is no test
+        raise PermissionError(13, "Permission denied", "items.csv.labels.csv.lock")
+
+    monkeypatch.setattr("agents.acquisition.tool.session.FileLock.acquire", refuse)
+    assert main(["label", "items.csv"]) == 2
+    message = "labels='items.csv.labels.csv' cannot be written (Permission denied); give another place"
+    assert message in capsys.readouterr().err
+
+
+def test_a_report_says_where_no_rule_can_be_compared(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = Path("items.csv").read_text().replace(",\n", ",a\n")
+    Path("full.csv").write_text(text)
+    assert main(["report", "full.csv", "--policy", "margin", "--budget", "2"]) == 0
+    assert "1 labels: all items score alike" in capsys.readouterr().out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+import warnings
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -86,9 +88,31 @@ def test_commands_are_reached_by_their_first_word(command: str, capsys: pytest.C
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        command_line.main(["trian"])
-    assert ended.value.code == 2 and "trian" in capsys.readouterr().err
+    assert command_line.main(["trian"]) == 2
+    assert "command='trian' is unknown; did you mean 'train'?" in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["--version"]) == 0
+    assert re.fullmatch(r"metaal \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_own_warnings_are_one_line_and_those_of_libraries_keep_their_place(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def main() -> None:
+        warnings.warn_explicit("two images are left out", UserWarning, str(ROOT / "agents" / "a.py"), 1)
+        warnings.warn_explicit("old option", FutureWarning, "/usr/lib/python3/sklearn/svm.py", 7)
+
+    shown = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = shown
+        assert run_cli(main) == 0
+    own, *foreign = capsys.readouterr().err.splitlines()
+    assert own == "warning: two images are left out"
+    assert foreign[0] == "/usr/lib/python3/sklearn/svm.py:7: FutureWarning: old option"
+    assert warnings.showwarning is shown, "the handler outlives the command"
 
 
 @pytest.mark.parametrize(("text", "threads"), [("2", 2), ("3,1", 3), (None, 1)])

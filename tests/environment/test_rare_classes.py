@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from agents.training.config import TrainConfig
+from agents.training.run import check
 from metaal_env.datasets.base import ClassDataset, Split
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
@@ -70,3 +74,14 @@ def test_where_nothing_is_left_the_mend_is_named(sizes: list[int]) -> None:
     with pytest.raises(InputError, match="give more items of it, or take split='all'"):
         TaskSampler(part, fit_task(TaskConfig(), part, set())[0])
     TaskSampler(data, fit_task(TaskConfig(), data, set())[0])
+
+
+def test_training_takes_what_there_is_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "rare.npz", X=rng.normal(size=(912, 5)), y=np.repeat(["usual", "rare"], [900, 12]))
+    config = TrainConfig(dataset=str(tmp_path / "rare.npz"), learner="prototype", out=tmp_path)
+    task = check(config).task
+    assert task.way == 2 and task.reward_per_class + task.test_per_class < 12
+    assert "note: way 10 → 2" in capsys.readouterr().err
+    with pytest.raises(InputError, match="way=3 exceeds the 2 classes"):
+        check(replace(config, task=TaskConfig(way=3)))

@@ -13,6 +13,7 @@ from metaal_env.errors import InputError, unknown_name
 
 _ANNOTATORS = re.compile(r"(label|annotator|rater|coder)[ _.-]?(\d+|[a-z])", re.IGNORECASE)
 ID_ENDINGS = re.compile(r"(.*[ _.-])?([Ii][Dd]|uuid|guid)|.*[a-z](Id|ID)")
+REMARKS = {"note", "notes", "remark", "remarks", "comments", "annotation", "annotations"}
 MANY_NUMBERS = 3
 """More columns of numbers than this make it doubtful that a text beside them is what to label."""
 
@@ -91,10 +92,35 @@ def label_column(
         column for column in rest if column.name.lower() in LABEL_NAMES and _may_be_label(column, rest)
     ]
     found = exact or fitting
+    if not found:
+        _ask_about_answers([column for column in rest if column.name not in _others(options)], what)
     if len(found) > 1:
         names = " and ".join(repr(column.name) for column in found)
         raise InputError(f"{what}: the columns {names} may hold labels; name one with --label-column.")
     return found[0] if found else None
+
+
+def _others(options: ReadOptions) -> set[str | None]:
+    return {options.id_column, options.text_column}
+
+
+def _ask_about_answers(columns: Sequence[Column], what: str) -> None:
+    """Asks what a column is that looks like answers given so far: mostly empty, a few words that return.
+
+    As an input it would make the labelled items alike; beside a text it would be lost.
+
+    Raises:
+        InputError: there is such a column.
+    """
+    for column in columns:
+        filled = [cell for cell in column.cells if cell]
+        words = column.kind == "categories" and 2 * len(filled) < len(column.cells)
+        if words and filled and column.name.strip().lower() not in REMARKS:
+            raise InputError(
+                f"{what}: the column {column.name!r} is filled in {len(filled)} of {len(column.cells)} rows; say "
+                f"--label-column {column.name} if it holds labels, --ignore {column.name} if it says nothing, or "
+                "--no-label if it is an input like others."
+            )
 
 
 def _may_be_label(column: Column, rest: Sequence[Column]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agents.acquisition.items.column_choice import (
     ID_ENDINGS,
+    REMARKS,
     identity_column,
     label_column,
     named_column,
@@ -16,8 +17,6 @@ from agents.acquisition.items.options import ReadOptions
 from metaal_env.datasets.readers.columns import Column
 from metaal_env.datasets.readers.header import ID_NAMES
 from metaal_env.errors import InputError
-
-_REMARKS = {"note", "notes", "remark", "remarks", "comments", "annotation", "annotations"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _no_input(column: Column, rest: Sequence[Column]) -> str | None:
     unique = len(set(column.cells)) == len(column.cells)
     if unique and len(column.cells) > 2 and ID_ENDINGS.fullmatch(column.name.strip()):
         return "an id"
-    if column.kind in ("texts", "names") and column.name.strip().lower() in _REMARKS:
+    if column.kind in ("texts", "names") and column.name.strip().lower() in REMARKS:
         return "remarks"
     if column.kind == "texts" and column.name.lower() in ID_NAMES and any(c.kind == "numbers" for c in rest):
         return "names"

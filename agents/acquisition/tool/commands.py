@@ -101,7 +101,7 @@ class Report(PoolOptions):
             save_figure(report_figure(found), self.figure)
         for n in sorted({point.labels for point in found}):
             alike = [f"{point.rule} {point.correlation:+.2f}" for point in most_alike(found, n)]
-            say(f"{n:4d} labels: " + ", ".join(alike))
+            say(f"{n:4d} labels: " + (", ".join(alike) or "all items score alike"))
         for path in filter(None, (self.out, self.figure)):
             say(f"written to {path}")
 

@@ -17,7 +17,7 @@ from agents.acquisition.tool.answers import CHOSEN, RANDOM, SHOWN, Answer, read_
 from agents.acquisition.tool.identity import Fingerprints, matched
 from agents.acquisition.tool.menu import Menu, one_line
 from agents.acquisition.tool.outputs import keep_copy, printable_name
-from metaal_env.errors import InputError
+from metaal_env.errors import FileError, InputError, brief
 from metaal_env.runtime.files import write_atomic
 
 
@@ -93,16 +93,29 @@ class Session:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other sessions off the file. Raises: `InputError` when another one has it."""
+        """Keeps other sessions off the file.
+
+        Raises:
+            InputError: another session has it.
+            FileError: its folder cannot be written.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = Path(f"{self.path}.lock")
         if os.path.lexists(lock) and (lock.is_symlink() or not lock.is_file() or lock.stat().st_size):
             raise InputError(f"file={str(lock)!r} is in the way of the lock for the answers; rename it.")
+        held = FileLock(lock, timeout=0)
         try:
-            with FileLock(lock, timeout=0):
-                yield
+            held.acquire()
         except Timeout as error:
             raise InputError(f"labels={str(self.path)!r} is in use by another session; close it.") from error
+        except OSError as error:
+            raise FileError(
+                f"labels={str(self.path)!r} cannot be written ({brief(error)}); give another place with --labels."
+            ) from error
+        try:
+            yield
+        finally:
+            held.release()
 
     def save(self) -> None:
         """Writes the file; a file that a person edited is copied first.

@@ -69,7 +69,7 @@ def read_labels(
         doubtful = [name for name in dict.fromkeys(values) if name is not None and name.lower() in _DOUBTFUL]
         notes += [f"{name!r} counts as a class (else: --missing-label {name})" for name in doubtful]
     known = [value for value in values if value is not None]
-    _refuse_targets(known, subject)
+    _refuse_targets(known, subject, None not in values)
     _refuse_several(known, subject)
     return Labels(tuple(values), (*notes, *_case_notes(known)))
 
@@ -133,18 +133,27 @@ def _without_minus_one(values: list[str | None], subject: str, partial: bool) ->
     return [None if value == "-1" else value for value in values]
 
 
-def _refuse_targets(known: Sequence[str], subject: str) -> None:
-    numbers = [read_number(value, True) for value in known]
-    if not known or None in numbers:
+def few_of_each(numbers: Sequence[float]) -> bool:
+    """Returns whether there are many different numbers, few of each and with gaps, as in measurements."""
+    different, n = len(set(numbers)), len(numbers)
+    return different > MAX_WHOLE and 3 * different > n and max(numbers) - min(numbers) >= different
+
+
+def _refuse_targets(known: Sequence[str], subject: str, complete: bool) -> None:
+    """Refuses measurements. While labels are missing, whole numbers may be classes of which few were met yet."""
+    numbers = [number for number in (read_number(value, True) for value in known) if number is not None]
+    if not known or len(numbers) < len(known):
         return
     different, n = len(set(known)), len(known)
-    fractions = any(number is not None and number % 1 for number in numbers)
-    if (fractions and different > MAX_FRACTIONS and 3 * different > n) or (
-        not fractions and different > MAX_WHOLE and n >= 2 * MAX_WHOLE and 10 * different >= 9 * n
-    ):
+    if any(number % 1 for number in numbers):
+        refused = different > MAX_FRACTIONS and (3 * different > n or different > MAX_WHOLE)
+    else:
+        nearly_all = different > MAX_WHOLE and n >= 2 * MAX_WHOLE and 10 * different >= 9 * n
+        refused = nearly_all or (complete and few_of_each(numbers))
+    if refused:
         raise InputError(
             f"{subject} has {different} different numbers in {n} labels: targets of a regression are no classes; "
-            "choose another label column, or none."
+            "choose another label column, or none, or write classes with a letter before the number."
         )
 
 

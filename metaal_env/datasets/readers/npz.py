@@ -118,8 +118,8 @@ def _check_header(stream: IO[bytes], member: zipfile.ZipInfo, subject: str) -> i
     shape, _, dtype = read_header(head)
     if dtype.hasobject or dtype.kind not in "biufUS":
         raise InputError(
-            f"{subject} has type {dtype}, which is not read (objects are pickles); save numbers or strings, e.g. "
-            "array.astype(str)."
+            f"{subject} has type {dtype}, which is not read (objects are pickles); save numbers or texts, e.g. "
+            "[str(value) for value in array], with '' where a label is unknown."
         )
     elements = math.prod(shape)
     size = elements * dtype.itemsize

@@ -245,10 +245,11 @@ def _later(state: EpisodeState) -> Callable[[], Adapted]:
         adapted = state.kept["adapted"]
         return lambda: adapted
     learner, prepared, class_mask = state.shared.learner, state.prepared, state.task.class_mask
-    order, labels, longest = state.order, state.labels, state.longest
+    order, labels, count = state.order, state.labels, state.count
 
     @cache
     def adapt() -> Adapted:
+        longest = int(count.max()) if len(count) else 0
         place = order[:, :longest].clamp(min=0)
         known = torch.take_along_dim(labels, place, 1)
         mask = (order[:, :longest] >= 0) & (known >= 0)

@@ -77,7 +77,7 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
         super().reset(seed=seed)
         self.batch.generators = [self.np_random]
         self._started = True
-        observation = _first(to_numpy(self.batch.reset_tensors(), share=()))
+        observation = _first(to_numpy(self.batch.reset_tensors()))
         return observation, self._info(observation, valid=True)
 
     def step(self, action: np.int64 | int) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
@@ -85,7 +85,7 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
             raise gym.error.ResetNeeded("call reset() before step(), and again after an episode has ended")
         positions = check_actions(np.asarray([action]), 1, self.batch.core.config.max_pool)
         result = self.batch.advance(positions)
-        observation = _first(to_numpy(self.batch.observe(), share=()))
+        observation = _first(to_numpy(self.batch.observe()))
         info = self._info(observation, valid=bool(result.valid))
         terminated = bool(result.terminated)
         if terminated:

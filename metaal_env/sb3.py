@@ -66,7 +66,7 @@ class SB3VecEnv(VecEnv):
 
     def convert(self, tensors: dict[str, Tensor]) -> Any:
         """Returns an observation as agents are given it: fresh NumPy arrays."""
-        return to_numpy(tensors, share=())
+        return to_numpy(tensors)
 
     def running_infos(self, valid: Tensor) -> list[dict[str, Any]]:
         """Returns the ``info`` of every running episode; `valid` (B,) bool says which actions labelled an item."""

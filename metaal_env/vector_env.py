@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -80,7 +80,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.generators: list[np.random.Generator] = []
-        self._returns = torch.zeros(num_envs)
+        self._returns = torch.zeros(num_envs, device=self.core.device)
         self._ended = torch.zeros(num_envs, dtype=torch.bool)
         """(B,) episodes that ended in the step before and were not reset since."""
         self.state: EpisodeState
@@ -149,9 +149,9 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
 
     def _advance_or_restart(self, actions: Tensor) -> StepResult:
         """Steps every running episode; starts the next one where the step before ended it."""
-        ended = self._ended.to(self.core.device)
         if not self._ended.any():
             return self.advance(actions)
+        ended = self._ended.to(self.core.device)
         if self.autoreset_mode is AutoresetMode.DISABLED:
             raise gym.error.ResetNeeded(
                 f"episodes {torch.nonzero(self._ended).squeeze(1).tolist()} have ended; "
@@ -194,7 +194,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
     def advance(self, actions: Tensor) -> StepResult:
         """One step of every episode without autoreset."""
         result = self.core.step(self.state, actions)
-        self._returns = self._returns + result.reward.cpu()
+        self._returns = self._returns + result.reward
         return result
 
     def observe(self) -> dict[str, Tensor]:
@@ -300,21 +300,9 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         return values | {f"_{key}": every.copy() for key in values}
 
 
-def to_numpy(tensors: dict[str, Tensor], share: Collection[str] = ("embeddings",)) -> dict[str, np.ndarray]:
-    """Returns an observation as arrays, new ones: Gymnasium forbids handing out the same array object twice.
-
-    Args:
-        share: entries that stay the same from step to step and are large: their memory is shared between observations,
-            which are read-only therefore.
-    """
-    arrays = {}
-    for key, value in tensors.items():
-        array = value.cpu().numpy()
-        if key in share:
-            array = array.view()
-            array.flags.writeable = False
-        arrays[key] = array if key in share else array.copy()
-    return arrays
+def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """Returns an observation as new arrays: Gymnasium forbids handing out memory twice, for users keep observations."""
+    return {key: value.cpu().numpy().copy() for key, value in tensors.items()}
 
 
 def check_actions(actions: Any, n_envs: int, n_items: int) -> Tensor:

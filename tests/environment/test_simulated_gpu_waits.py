@@ -9,15 +9,16 @@ from helpers.simulated_gpu import DEVICE, simulated_gpu
 from helpers.simulated_tasks import core_on, moment_of
 
 from agents.loading import load_strategy
-from metaal_env.observation import observe
+from metaal_env.observation import observe, parse_observation
 from metaal_env.vector_env import MetaALVectorEnv
 
-WAITS_PER_STEP = 11
+SHOWN = parse_observation("full")
+
+WAITS_PER_STEP = 2
 """How often the host waits for the device in one step of a vector environment whose inner learner adapts its head.
 
-- 8 in `Core.step` and what it adapts: boolean indexing (6), the length of the supports, whether an episode has begun.
-- 3 in `MetaALVectorEnv.step_tensors`: which episodes ended goes to the device once and comes back once, the returns
-  come back once. One of them is due: the host draws the next tasks, so it must know which episodes ended.
+- 1 in `Core.step`: the length of the longest support, so that nobody computes with padding.
+- 1 in `MetaALVectorEnv.step_tensors`: which episodes ended, because the host draws their next tasks.
 
 Observations add none, whatever the number of environments; see `test_observations_wait_once_per_pool`.
 """
@@ -47,11 +48,11 @@ def test_observations_wait_once_per_pool(options: dict[str, Any], later: int) ->
     with simulated_gpu() as log:
         core = core_on(DEVICE, "maml", options=options)
         state = moment_of(core, steps=0)
-        observe(core.view(state))  # constants are sent to the device
+        observe(core.view(state), SHOWN)  # constants are sent to the device
         for waited in (WAITS_PER_POOL, later):
             state.geometry = None if waited else state.geometry
             log.clear()
-            observe(core.view(state))
+            observe(core.view(state), SHOWN)
             assert log.waits.total() == waited, str(log)
 
 

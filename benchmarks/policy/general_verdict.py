@@ -18,15 +18,15 @@ from typing import NamedTuple
 import numpy as np
 
 from agents.evaluation.episodes import Episodes
+from agents.evaluation.hindsight.cell import COMPARED, OWN_RULE, RULES, Cell, judge
+from agents.evaluation.hindsight.full_pool import full_pool_accuracy
+from agents.evaluation.hindsight.table import HEADER, line, summary, to_json
 from agents.evaluation.play_protocol import play_protocol
 from agents.evaluation.protocol.cells import core_of
 from agents.evaluation.protocol.loading import load_parts, strategy_digest
 from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
 from agents.evaluation.protocol.scenarios import fitted_scenario
 from agents.evaluation.statistics.comparisons import LOOKAHEAD
-from agents.evaluation.verdict.cell import COMPARED, OWN_RULE, RULES, Cell, judge
-from agents.evaluation.verdict.full_pool import full_pool_accuracy
-from agents.evaluation.verdict.table import HEADER, line, summary, to_json
 from agents.training.general.sources import IMAGE_LEARNER, tables
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError

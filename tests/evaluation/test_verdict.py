@@ -10,8 +10,8 @@ import pytest
 from helpers.evaluation_stubs import made_up
 
 from agents.evaluation.episodes import Episodes
-from agents.evaluation.verdict.cell import OWN_RULE, RULES, Cell, judge
-from agents.evaluation.verdict.table import labels_needed, line, summary, to_json
+from agents.evaluation.hindsight.cell import OWN_RULE, RULES, Cell, judge
+from agents.evaluation.hindsight.table import labels_needed, line, summary, to_json
 from agents.training.general.sources import SAME_AS_TRAINED, SAME_AS_UCI, tables
 from benchmarks.policy.general_verdict import Options, columns
 from metaal_env.errors import InputError

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from agents.evaluation.hindsight.cell import OWN_RULE, Cell
 from agents.evaluation.statistics.intervals import Interval
-from agents.evaluation.verdict.cell import OWN_RULE, Cell
 
 HEADER = (
     "| cell | best rule | it | policy | policy − best rule | policy − margin | policy − better herding | gap closed "

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from metaal_env.errors import InputError
 from metaal_env.runtime.interrupts import Terminated, handling, terminate
 
-_ROOT = Path(__file__).resolve().parents[2]
+_PACKAGES = [Path(__file__).resolve().parents[2] / name for name in ("metaal_env", "agents")]
 THREADS = "OMP_NUM_THREADS"
 """Environment variable with the number of threads of a command; one where it is not set."""
 
@@ -98,7 +98,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Prints our own warnings as one line; those of libraries keep the place in the code that they are about."""
-    if category is UserWarning and Path(filename).is_relative_to(_ROOT):
+    if category is UserWarning and any(Path(filename).is_relative_to(folder) for folder in _PACKAGES):
         text = f"warning: {message}\n"
     else:
         text = warnings.formatwarning(message, category, filename, lineno, line)

@@ -114,7 +114,7 @@ BAD_NPZ: dict[str, tuple[dict[str, object], str]] = {
         "rows with several ones",
     ),
     "some unlabelled": ({"X": VECTORS, "y": LABELS - 1}, "3 of 24 items have y = -1"),
-    "objects": ({"X": VECTORS, "y": LABELS.astype(str).astype(object)}, r"array.astype\(str\)"),
+    "objects": ({"X": VECTORS, "y": LABELS.astype(str).astype(object)}, "where a label is unknown"),
     "regression": ({"X": VECTORS, "y": LABELS + 0.5}, "not regression targets"),
     "complex labels": ({"X": VECTORS, "y": LABELS * 1j}, "type complex"),
     "empty": ({"X": VECTORS[:0], "y": LABELS[:0]}, r"shape \(0, 4\)"),
@@ -125,7 +125,7 @@ BAD_NPZ: dict[str, tuple[dict[str, object], str]] = {
     "deep images": ({"X": IMAGES.astype(int) * 9, "y": LABELS}, "integers 0…255"),
     "channels": ({"X": np.zeros((24, 7, 7, 7), np.uint8), "y": LABELS}, "1, 3 or 4 channels"),
     "pickle": ({"X": np.array([{}], dtype=object), "y": LABELS}, "pickles"),
-    "structure": ({"X": np.zeros(24, dtype=[("a", "f4")]), "y": LABELS}, "save numbers or strings"),
+    "structure": ({"X": np.zeros(24, dtype=[("a", "f4")]), "y": LABELS}, "save numbers or texts"),
     "class names": ({"X": VECTORS, "y": LABELS, "class_names": np.array(["a"])}, r"lie in \[0, 0\]"),
     "scalar names": ({"X": VECTORS, "y": LABELS, "class_names": np.array("a")}, r"shape \(\)"),
     "foreign label": (

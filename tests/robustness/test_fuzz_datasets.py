@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.hostile import EXAMPLES, fuzz, refused
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -217,6 +217,8 @@ def test_paths(examples: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     @fuzz(examples // 4)
     @given(text)
     def check(path: object) -> None:
+        # A folder of images is read at any depth: the root of the file system would take minutes.
+        assume(not (isinstance(path, str) and "\0" not in path and os.path.realpath(path) == os.path.sep))
         try:
             check_sound(load_dataset(path))  # type: ignore[arg-type]
         except InputError as error:

@@ -65,7 +65,7 @@ def image_files(root: Path) -> ImageFiles:
             path = Path(folder) / name
             if is_image(path):
                 paths.append(path)
-            elif not name.startswith(".") and path.is_file():
+            elif not name.startswith(".") and os.path.isfile(path):  # False where permissions forbid to look
                 left_out[path.suffix.lower() or "without a suffix"] += 1
     pictures = {s: n for s, n in left_out.items() if s in UNREADABLE_SUFFIXES | HEIF_SUFFIXES}
     if pictures:
@@ -86,7 +86,7 @@ def is_image(path: Path) -> bool:
     """Returns whether a regular file has the name of an image. Pipes and devices could block for ever."""
     suffix = path.suffix.lower()
     known = suffix in SUFFIXES or (suffix in HEIF_SUFFIXES and heif_available())
-    return known and not path.name.startswith(".") and path.is_file()
+    return known and not path.name.startswith(".") and os.path.isfile(path)
 
 
 def heif_available() -> bool:

@@ -7,6 +7,7 @@ and those with labels have had their turn.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -42,9 +43,9 @@ class ClusterBatch(Strategy):
         """Returns the (B,) size of the batch that a single query starts: the rest of the budget."""
         return torch.minimum(view.budget_left, view.selectable.sum(1)).clamp(min=1)
 
+    @abstractmethod
     def plan(self, view: PoolView, size: Tensor) -> Plan:
         """Returns the plan for batches of (B,) `size` items."""
-        raise NotImplementedError
 
     def score(self, view: PoolView) -> Tensor:
         return turns(view, self.plan(view, self.horizon(view)), view.labelled & view.valid)

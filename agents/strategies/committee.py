@@ -6,6 +6,7 @@ Cost: M adaptations and M·N predictions.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -118,9 +119,9 @@ class Committee(Strategy):
         super().__init__(seed=seed)
         self.members, self.feature_share, self.guess = members, feature_share, guess
 
+    @abstractmethod
     def disagreement(self, probs: Tensor) -> Tensor:
         """Maps (B, M, N, K) members' probabilities to (B, N) disagreements."""
-        raise NotImplementedError
 
     def score(self, view: PoolView) -> Tensor:
         disagreement = self.disagreement(committee_probs(view, self))

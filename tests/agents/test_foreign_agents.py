@@ -85,7 +85,7 @@ def test_no_key_of_an_observation_is_an_attribute_of_a_module_dict(env_id: str) 
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("env_id", IDS)
 def test_stock_algorithms_learn_alone_and_in_batches(env_id: str, name: str, tmp_path: Path) -> None:
-    check_learning(MAKERS[name](single(env_id)), 16)
+    check_learning(MAKERS[name](single(env_id)), 256)
 
     model = MAKERS[name](batch(env_id))
     check_learning(model, 256)

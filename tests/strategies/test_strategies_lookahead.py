@@ -8,7 +8,7 @@ import torch
 from helpers.strategy_pools import learner, pool, view_of
 from helpers.task_cores import label, make_core, sample
 
-from agents.strategies.committee import Committee, committee_probs
+from agents.strategies.committee import VoteEntropy, committee_probs
 from agents.strategies.expected import (
     ExpectedEntropyReduction,
     ExpectedErrorReduction,
@@ -84,11 +84,9 @@ def test_a_committee_of_all_features_varies_only_where_a_class_has_two_labels() 
     labels[:3] = 0, 1, 2
     single = view_of(x, None, labels, learner=learner())
 
-    class Plain(Committee):
-        pass
-
-    probs = committee_probs(single, Plain(feature_share=1.0, members=6))
+    committee = VoteEntropy(feature_share=1.0, members=6)
+    probs = committee_probs(single, committee)
     torch.testing.assert_close(probs, single.probs.unsqueeze(1).expand_as(probs))
     labels[3] = 0
     double = view_of(x, None, labels, learner=learner())
-    assert float(committee_probs(double, Plain(feature_share=1.0, members=6)).std(1).max()) > 1e-3
+    assert float(committee_probs(double, committee).std(1).max()) > 1e-3

@@ -50,7 +50,7 @@ def answers(path: Path) -> dict[str, str]:
 class Person:
     """Answers rightly: finds the item by what is shown. Feeds `label_loop` or a process's pipe."""
 
-    def __init__(self, items: Items, truth: dict[str, str]):
+    def __init__(self, items: Items, truth: dict[str, str]) -> None:
         self.by_sight = {s: truth[i] for s, i in zip(items.shown, items.ids, strict=True)}
         self.seen = ""
 

@@ -1,5 +1,6 @@
 """The batched core: budgets, masks, oracle, rewards that telescope, batch equal to singles."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +15,14 @@ from metaal_env.datasets.base import ClassDataset
 from metaal_env.learners import build_learner
 from metaal_env.make import make_core
 from metaal_env.metrics import score_logits
+from metaal_env.pool.view import PoolView
 from metaal_env.rewards import REWARDS
 from metaal_env.tasks import TaskConfig
 
 
-def roll(core, rngs, choose):
+def roll(
+    core: Core, rngs: list[np.random.Generator], choose: Callable[[PoolView], torch.Tensor]
+) -> tuple[Any, ...]:
     state = core.reset(core.sampler.sample(rngs))
     start, rewards, accuracies = state.metrics, [], []
     while True:
@@ -29,7 +33,7 @@ def roll(core, rngs, choose):
             return state, start, torch.stack(rewards), torch.stack(accuracies)
 
 
-def first_selectable(view):
+def first_selectable(view: PoolView) -> torch.Tensor:
     return view.selectable.int().argmax(1)
 
 

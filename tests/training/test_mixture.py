@@ -9,9 +9,9 @@ from helpers.clusters import cluster_dataset
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
-from agents.policy.sb3_policy import SetPolicy
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import make_ppo
+from agents.training.ppo.training_policy import TrainingPolicy
 from agents.training.task_mixture import TaskMixture, load_sources, one_shape, random_task_shape
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
@@ -136,4 +136,4 @@ def test_sources_are_split_by_class_or_by_table(tmp_path: Path) -> None:
 
 def test_the_policy_is_the_one_that_stable_baselines_builds() -> None:
     model = ppo(TaskMixture([[core()]], n_envs=2, paired=1), batch_size=8)
-    assert type(model.policy) is SetPolicy and model.gamma == 1.0
+    assert type(model.policy) is TrainingPolicy and model.gamma == 1.0

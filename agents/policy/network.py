@@ -130,7 +130,8 @@ class AcquisitionNetwork(nn.Module):
         mask = valid.unsqueeze(-1)
         mean = (h * mask).sum(1) / mask.sum(1).clamp(min=1)
         budget = episode[:, self.budget_columns]
-        summary = torch.cat([mean, h.masked_fill(~mask, -1e4).amax(1), context, budget], -1)
+        # Detached: the loss of the value must not move what the logits depend on.
+        summary = torch.cat([mean, h.masked_fill(~mask, -1e4).amax(1), context, budget], -1).detach()
         return Output(prior + self.correction(h).squeeze(-1), self.value(summary).squeeze(-1), prior)
 
     @staticmethod

@@ -75,15 +75,31 @@ class SetPolicy(ActorCriticPolicy):
 
     def run(self, obs: Observation) -> tuple[Categorical, Output]:
         """Returns the distribution over items, and the network's output."""
+        output = self.network(*self.inputs(obs), self.valid(obs))
+        return self.distribution(output.logits, obs), output
+
+    def inputs(self, obs: Observation) -> tuple[Tensor, Tensor]:
+        """Returns the network's item and pool features, (B, N, F) and (B, P)."""
         items, pool = (
             _take(obs, key, columns)
             for key, columns in zip(("item_features", "pool_features"), self._columns, strict=True)
         )
-        output = self.network(items, pool, obs["labels"] != PADDING)
+        return items, pool
+
+    def valid(self, obs: Observation) -> Tensor:
+        """Returns which items are no padding, (B, N) bool."""
+        return obs["labels"] != PADDING
+
+    def distribution(self, logits: Tensor, obs: Observation) -> Categorical:
+        """Returns the distribution over what may be picked by (B, N) logits."""
         mask = obs["action_mask"].bool()
         # An episode without a selectable item never occurs; its row must be finite all the same.
         mask = mask | ~mask.any(1, keepdim=True)
-        return Categorical(logits=output.logits.masked_fill(~mask, -torch.inf), validate_args=False), output
+        return Categorical(logits=logits.masked_fill(~mask, -torch.inf), validate_args=False)
+
+    def bonus(self, obs: Observation, distribution: Categorical) -> Tensor:
+        """Returns the (B,) number that ``ent_coef`` weighs in the update: the entropy in nats."""
+        return entropy(distribution)
 
     def forward(self, obs: Observation, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         distribution, output = self.run(obs)
@@ -93,16 +109,17 @@ class SetPolicy(ActorCriticPolicy):
     def evaluate_actions(  # type: ignore[override]
         self, obs: Observation | list[Observation], actions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns value, log-probability and entropy, (B,) each; a list holds observations of several shapes."""
+        """Returns value, log-probability and `bonus`, (B,) each; a list holds observations of several shapes."""
         groups = obs if isinstance(obs, list) else [obs]
         parts, start = [], 0
         for group in groups:
             distribution, output = self.run(group)
             stop = start + len(output.value)
-            parts.append((output.value, distribution.log_prob(actions[start:stop]), entropy(distribution)))
+            log_prob = distribution.log_prob(actions[start:stop])
+            parts.append((output.value, log_prob, self.bonus(group, distribution)))
             start = stop
-        value, log_prob, randomness = (torch.cat(column) for column in zip(*parts, strict=True))
-        return value, log_prob, randomness
+        value, log_prob, bonus = (torch.cat(column) for column in zip(*parts, strict=True))
+        return value, log_prob, bonus
 
     def predict_values(self, obs: Observation) -> Tensor:  # type: ignore[override]
         return self.run(obs)[1].value

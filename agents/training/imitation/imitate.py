@@ -3,7 +3,8 @@
 At states that the policy visits the oracle tells how much every item would raise the reward. The policy cannot know
 that, but it can make the expectation over its picks, Σᵢ π(i) · gain(i), as large as possible: an all-action policy
 gradient (Sun et al. 2017) with exact one-step gains. A state says something about each of its items, where the
-return of an episode is one number, so that little data goes a long way. What pays only later is left to PPO.
+return of an episode is one number, so that little data goes a long way. What pays only later is left to vine
+roll-outs (``gain="return"``) and to PPO.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tqdm import tqdm
 from agents.policy.network import AcquisitionNetwork
 from agents.training.imitation.examples import (
     Examples,
+    Gain,
     collect_examples,
     examples_file,
     load_examples,
@@ -53,6 +55,10 @@ class ImitationConfig:
     rounds: int = 3
     """Number of refits. Each uses all examples so far, and the next ones are collected with the refitted policy
     (DAgger)."""
+    gain: Gain = "one_step"
+    """What the teacher tells of an item: one_step, the reward of its label; or return, all rewards until the end if the
+    policy goes on from there (vine roll-outs), once a first round has given it one to go on with. Later rounds are
+    then policy iteration."""
     n_envs: int = 256
     """Episodes per roll-out."""
     shapes_per_rollout: int = 16
@@ -114,16 +120,20 @@ def imitate(
     if done >= config.iterations:
         return
     ends = {round(config.iterations * (number + 1) / config.rounds) for number in range(config.rounds)}
+    # One-step gains are of another scale than returns: with the latter, the former serve the first round alone.
+    first = min(ends) if config.gain == "return" else 0
     examples: list[Examples] = []
     bar = tqdm(range(config.iterations), desc="imitation", unit="roll-out")
     with bar, deferred_interrupts() as stopping:
         for iteration in bar:
-            examples.append(_visited(network, mixture, config, iteration, folder))
+            gain: Gain = config.gain if iteration >= first else "one_step"
+            examples.append(_visited(network, mixture, config, iteration, folder, gain))
             if iteration + 1 in ends and iteration >= done:
                 last = iteration + 1 == config.iterations
-                gain = (fit_mean if last else fit)(network, Examples.joined(examples), config)
+                used = examples if iteration < first else examples[first:]
+                expected = (fit_mean if last else fit)(network, Examples.joined(used), config)
                 if writer is not None:
-                    writer.add_scalar("imitation_by_rollout/expected_gain", gain, iteration + 1)
+                    writer.add_scalar("imitation_by_rollout/expected_gain", expected, iteration + 1)
                 state = {"network": network.state_dict(), "iteration": iteration + 1}
                 state["features"] = network.names.to_json()
                 write_checkpoint(checkpoint, config, state)
@@ -132,7 +142,12 @@ def imitate(
 
 
 def _visited(
-    network: AcquisitionNetwork, mixture: TaskMixture, config: ImitationConfig, iteration: int, folder: Path
+    network: AcquisitionNetwork,
+    mixture: TaskMixture,
+    config: ImitationConfig,
+    iteration: int,
+    folder: Path,
+    gain: Gain,
 ) -> Examples:
     file = examples_file(folder, iteration)
     if (saved := load_examples(file, config, network.names)) is not None:
@@ -140,7 +155,7 @@ def _visited(
     # Seeded by the iteration alone, so that a continued run needs no random state.
     rng = np.random.default_rng([config.seed, iteration])
     found = Examples.joined(
-        [collect_examples(network, envs, rng) for envs in mixture.draw(FIRST + iteration)]
+        [collect_examples(network, envs, rng, gain) for envs in mixture.draw(FIRST + iteration)]
     )
     if not bool(found.gain.isfinite().all()):
         raise InputError(

@@ -16,7 +16,7 @@ from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames
 from metaal_env.learners.base import LEARNERS
 from metaal_env.make import make_core
-from metaal_env.sampler import fit_task
+from metaal_env.supply import fit_task
 from metaal_env.tasks import Range, TaskConfig, bounds
 from metaal_env.vector_env import MetaALVectorEnv
 

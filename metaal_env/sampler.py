@@ -11,7 +11,7 @@ import torch
 
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
-from metaal_env.tasks import TaskBatch, TaskConfig, bounds
+from metaal_env.tasks import TaskBatch, TaskConfig, bounds, float_bounds
 
 
 class TaskSampler:
@@ -57,10 +57,11 @@ class TaskSampler:
                 f"has only {len(self._usable)} usable classes for way={config.way!r}; lower way."
             )
         smallest = np.sort(sizes[self._usable] - held)[: bounds(config.way)[0]].sum()
-        if smallest < bounds(config.pool_size)[1] and smallest < config.max_labels + 1:
+        planned = bounds(config.budget)[1] + bounds(config.initial_labels)[1]
+        if smallest < bounds(config.pool_size)[1] and smallest < planned + 1:
             raise InputError(
                 f"pool_size={config.pool_size!r}: some tasks of dataset={dataset.name!r} have only {smallest} "
-                f"pool items, too few for {config.max_labels} labels; lower the budget or the held-out items."
+                f"pool items, too few for {planned} labels; lower the budget or the held-out items."
             )
 
     def sample(self, rngs: Sequence[np.random.Generator]) -> TaskBatch:
@@ -73,10 +74,13 @@ class TaskSampler:
         initial = np.full((b, bounds(c.initial_labels)[1]), -1, dtype=np.int64)
         noise = np.zeros((2, b, n))  # shift of a wrong label, and chance of being wrong
         shuffle = np.zeros((b, n), dtype=np.int64)
+        cost_noise = np.zeros((b, n), dtype=np.float32)
         drawn = [
             self._draw(rng, members[row], classes[row], initial[row], noise[:, row], shuffle[row])
             for row, rng in enumerate(rngs)
         ]
+        terms = [self._draw_terms(rng, cost_noise[row]) for row, rng in enumerate(rngs)]
+        price, share, hardness, batch_size = (np.array(column) for column in zip(*terms, strict=True))
         sizes, budget, seed = (
             np.array([getattr(d, name) for d in drawn]) for name in ("size", "budget", "seed")
         )
@@ -122,6 +126,11 @@ class TaskSampler:
             "classes": classes,
             "budget": budget,
             "seed": seed,
+            "price": price.astype(np.float32),
+            "batch_size": batch_size,
+            "target_share": share.astype(np.float32),
+            "cost_noise": cost_noise,
+            "cost_hardness": hardness.astype(np.float32),
         }
         for name, (items, each) in held_out.items():
             arrays[name] = items.reshape(b, k * each).clip(min=0)
@@ -178,6 +187,27 @@ class TaskSampler:
         noise[1, :total] = rng.random(total)
         initial[:n_initial] = rng.permutation(total)[:n_initial]
         return _Drawn(total, budget, int(rng.integers(2**62)), wanted, shares, distractors)
+
+    def _draw_terms(
+        self, rng: np.random.Generator, cost_noise: np.ndarray
+    ) -> tuple[float, float, float, int]:
+        """Draws price, share of the target, correlation of cost and hardness, and batch size, after all else.
+
+        Args:
+            cost_noise: (N,) standard normal numbers of the costs; written to.
+        """
+        c = self.config
+        low, high = float_bounds(c.price)
+        price = low if low == high else float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        share, hardness = (
+            low if low == high else float(rng.uniform(low, high))
+            for low, high in map(float_bounds, (c.target, c.cost_hardness))
+        )
+        least, most = bounds(c.batch_size)
+        batch_size = least if least == most else int(rng.integers(least, most, endpoint=True))
+        if c.item_costs:
+            cost_noise[:] = rng.standard_normal(len(cost_noise))
+        return price, share, hardness, batch_size
 
 
 class _Drawn(NamedTuple):
@@ -249,7 +279,8 @@ def fit_task(task: TaskConfig, data: ClassDataset, fixed: set[str]) -> tuple[Tas
     held = task.reward_per_class + task.test_per_class
     usable = np.sort(sizes[sizes > held] - held)[:way_low]
     initial, room = bounds(task.initial_labels)[1], int(usable.sum()) - 1
-    if room < bounds(task.pool_size)[1] and room < task.max_labels and room > initial:
+    planned = bounds(task.budget)[1] + initial
+    if room < bounds(task.pool_size)[1] and room < planned and room > initial:
         low, high = bounds(task.budget)
         change("budget", (min(low, room - initial), room - initial) if low < high else room - initial)
     changed = [n for n in TaskConfig.__dataclass_fields__ if getattr(task, n) != getattr(wanted, n)]

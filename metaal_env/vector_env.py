@@ -18,7 +18,7 @@ from metaal_env.core import Core, StepResult
 from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
-from metaal_env.observation import observation_space, observe, parse_observation
+from metaal_env.observation import mask_actions, observation_space, observe, parse_observation
 from metaal_env.pool.view import PoolView
 
 MAX_ENVS = 2**16
@@ -70,13 +70,13 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         options.pop("render_mode", None)
-        self.shown = parse_observation(observation)
         self.core = core or make_core(**options)
+        self.shown = parse_observation(observation, self.core.config)
         self.num_envs, self.paired = num_envs, paired
         probe = self.core.reset(self.core.sampler.sample([np.random.default_rng(0)]))
         config = self.core.config
         self.single_observation_space = observation_space(config, probe.embeddings.shape[2], self.shown)
-        self.single_action_space = gym.spaces.Discrete(config.max_pool)
+        self.single_action_space = gym.spaces.Discrete(config.n_actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.generators: list[np.random.Generator] = []
@@ -204,12 +204,18 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
     def outcome(self, rows: Tensor) -> dict[str, Tensor]:
         """What `final_info` says of ended episodes, (len(rows),) each; on the reward set, never on the test set."""
         state = self.state
-        return {
-            "aulc": (state.accuracy_sum / state.used)[rows],
-            "accuracy": state.metrics.accuracy[rows],
-            "classes_seen": self._classes_seen(rows),
-            "labels": state.used[rows],
-            "return": self._returns[rows],
+        found = {
+            "aulc": self.core.aulc(state),
+            "accuracy": state.metrics.accuracy,
+            "labels": state.used,
+            "return": self._returns,
+        }
+        if self.core.config.can_stop:
+            found["stopped"] = state.stopped
+        if self.core.config.item_costs:
+            found["spent"] = state.task.budget - state.terms.money_left
+        return {key: values[rows] for key, values in found.items()} | {
+            "classes_seen": self._classes_seen(rows)
         }
 
     def view(self) -> PoolView:
@@ -227,13 +233,14 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         return found.scatter_(1, labels + 1, True)[:, 1:].sum(1) / mask.sum(1)
 
     def action_masks(self) -> np.ndarray:
-        """Returns which items can be labelled now, (B, N) bool; False at padding.
+        """Returns which actions are of use now, (B, A) bool; see `metaal_env.observation.mask_actions`.
 
         Raises:
             gymnasium.error.ResetNeeded: no episode has been started.
         """
         self._require_episodes("action_masks()")
-        return (self.state.task.pool_mask & ~self.state.labelled).cpu().numpy()
+        mask = mask_actions(self.state.selectable, self.state.task.pool_mask, self.core.config.can_stop)
+        return mask.cpu().numpy()
 
     def _require_episodes(self, call: str) -> None:
         if not hasattr(self, "state"):
@@ -263,7 +270,7 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         self, actions: np.ndarray
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         self._require_episodes("step()")
-        positions = check_actions(actions, self.num_envs, self.core.config.max_pool)
+        positions = check_actions(actions, self.num_envs, self.core.config.n_actions)
         tensors, result, final = self.step_tensors(positions)
         observation = to_numpy(tensors)
         info = self._info(observation, result.valid.cpu().numpy())
@@ -305,8 +312,8 @@ def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
     return {key: value.cpu().numpy().copy() for key, value in tensors.items()}
 
 
-def check_actions(actions: Any, n_envs: int, n_items: int) -> Tensor:
-    """(B,) int64 tensor of pool positions. Raises: `InputError` for wrong shape, type or range."""
+def check_actions(actions: Any, n_envs: int, n_actions: int) -> Tensor:
+    """(B,) int64 tensor of actions. Raises: `InputError` for wrong shape, type or range."""
     try:
         array = np.asarray(actions)
     except ValueError:  # a ragged list
@@ -315,6 +322,6 @@ def check_actions(actions: Any, n_envs: int, n_items: int) -> Tensor:
         raise InputError(
             f"action={actions!r} of shape {array.shape} and type {array.dtype} must be ({n_envs},) integers."
         )
-    if array.size and (array.min() < 0 or array.max() >= n_items):
-        raise InputError(f"action={array.tolist()} must lie in [0, {n_items - 1}], the pool's positions.")
+    if array.size and (array.min() < 0 or array.max() >= n_actions):
+        raise InputError(f"action={array.tolist()} must lie in [0, {n_actions - 1}].")
     return torch.from_numpy(array.astype(np.int64))

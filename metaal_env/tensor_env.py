@@ -17,7 +17,7 @@ from metaal_env.core import Core, StepResult
 from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
-from metaal_env.observation import observe, parse_observation
+from metaal_env.observation import mask_actions, observe, parse_observation
 from metaal_env.pool.view import PoolView
 
 MAX_ENVS = 2**16
@@ -50,8 +50,8 @@ class TensorEnv:
                 f"num_envs={num_envs!r} must be a multiple of paired={paired!r}, at least 1, at most {MAX_ENVS:,}."
             )
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
-        self.shown = parse_observation(observation)
         self.core = core or make_core(**options)
+        self.shown = parse_observation(observation, self.core.config)
         self.num_envs, self.paired = num_envs, paired
         self.generators: list[np.random.Generator] = []
         self._returns = torch.zeros(num_envs, device=self.core.device)
@@ -163,12 +163,18 @@ class TensorEnv:
     def outcome(self, rows: Tensor) -> dict[str, Tensor]:
         """What `final_info` says of ended episodes, (len(rows),) each; on the reward set, never on the test set."""
         state = self.state
-        return {
-            "aulc": (state.accuracy_sum / state.used)[rows],
-            "accuracy": state.metrics.accuracy[rows],
-            "classes_seen": self._classes_seen(rows),
-            "labels": state.used[rows],
-            "return": self._returns[rows],
+        found = {
+            "aulc": self.core.aulc(state),
+            "accuracy": state.metrics.accuracy,
+            "labels": state.used,
+            "return": self._returns,
+        }
+        if self.core.config.can_stop:
+            found["stopped"] = state.stopped
+        if self.core.config.item_costs:
+            found["spent"] = state.task.budget - state.terms.money_left
+        return {key: values[rows] for key, values in found.items()} | {
+            "classes_seen": self._classes_seen(rows)
         }
 
     def view(self) -> PoolView:
@@ -186,13 +192,14 @@ class TensorEnv:
         return found.scatter_(1, labels + 1, True)[:, 1:].sum(1) / mask.sum(1)
 
     def action_masks(self) -> np.ndarray:
-        """Returns which items can be labelled now, (B, N) bool; False at padding.
+        """Returns which actions are of use now, (B, A) bool; see `metaal_env.observation.mask_actions`.
 
         Raises:
             gymnasium.error.ResetNeeded: no episode has been started.
         """
         self._require_episodes("action_masks()")
-        return (self.state.task.pool_mask & ~self.state.labelled).cpu().numpy()
+        mask = mask_actions(self.state.selectable, self.state.task.pool_mask, self.core.config.can_stop)
+        return mask.cpu().numpy()
 
     def _require_episodes(self, call: str) -> None:
         if not hasattr(self, "state"):

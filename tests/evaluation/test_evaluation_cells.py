@@ -26,7 +26,8 @@ from agents.evaluation.workers import _killed_at_a_second_interrupt, run_cells
 from agents.training.config import TrainConfig
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
-from metaal_env.sampler import TaskSampler, fit_task
+from metaal_env.sampler import TaskSampler
+from metaal_env.supply import fit_task
 from metaal_env.tasks import TaskConfig
 
 PLAN = Plan(

@@ -11,9 +11,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
-from agents.policy.sb3_policy import SetPolicy
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import make_ppo
+from agents.training.ppo.training_policy import TrainingPolicy
 from agents.training.task_mixture import TaskMixture, load_sources, one_shape, random_task_shape
 from metaal_env.core import Core
 from metaal_env.errors import InputError
@@ -139,4 +139,4 @@ def test_sources_are_split_by_class_or_by_table(tmp_path: Path) -> None:
 
 def test_the_policy_is_the_one_that_stable_baselines_builds() -> None:
     model = ppo(TaskMixture([[core()]], n_envs=2, paired=1), batch_size=8)
-    assert type(model.policy) is SetPolicy and model.gamma == 1.0
+    assert type(model.policy) is TrainingPolicy and model.gamma == 1.0

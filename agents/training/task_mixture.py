@@ -11,12 +11,13 @@ import torch
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset, Split
+from metaal_env.datasets.sources.synthetic import log_uniform
 from metaal_env.datasets.unseen_classes import learner_and_policy_parts
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames
 from metaal_env.learners.base import LEARNERS
 from metaal_env.make import make_core
-from metaal_env.sampler import fit_task
+from metaal_env.supply import fit_task
 from metaal_env.tasks import Range, TaskConfig, bounds
 from metaal_env.vector_env import MetaALVectorEnv
 
@@ -45,6 +46,7 @@ class TaskMixture:
         random_task_shapes: draws classes, pool, budget, class shares, noise, distractors and initial labels widely
             (`random_task_shape`) instead of from the core's own settings.
         seed: of all draws.
+        names: features of the observation; by default all that are registered.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class TaskMixture:
         shapes_per_rollout: int = 1,
         random_task_shapes: bool = False,
         seed: int = 0,
+        names: FeatureNames | None = None,
     ):
+        self.names = names or FeatureNames.registered()
         self.families, self.random_task_shapes, self.seed = families, random_task_shapes, seed
         self.paired, self.shapes_per_rollout, self.size = (
             paired,
@@ -73,6 +77,7 @@ class TaskMixture:
             shapes_per_rollout=shapes_per_rollout,
             random_task_shapes=self.random_task_shapes,
             seed=self.seed,
+            names=self.names,
         )
 
     def draw(self, number: int) -> list[MetaALVectorEnv]:
@@ -87,12 +92,12 @@ class TaskMixture:
 
     def _part(self, family: Sequence[Core], rng: np.random.Generator) -> MetaALVectorEnv:
         core = family[int(rng.integers(len(family)))]
-        names = FeatureNames.registered()  # and nothing else: the network reads no embeddings
         envs = MetaALVectorEnv(
             self.size,
             paired=self.paired,
             core=self._shaped(core, rng),
-            observation=names.items + names.pool_features,
+            # And nothing else: the network reads no embeddings.
+            observation=self.names.items + self.names.pool_features,
         )
         envs.seed_episodes(rng.integers(2**62, size=self.size).tolist())
         return envs
@@ -131,17 +136,14 @@ def random_task_shape(base: TaskConfig, data: ClassDataset, rng: np.random.Gener
     """
     n_classes, sizes = data.n_classes, np.bincount(data.labels.numpy())
 
-    def log_uniform(low: float, high: float) -> float:
-        return float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
-
-    way = round(log_uniform(min(3, n_classes), min(20, n_classes)))
-    budget = round(log_uniform(max(5, way), max(20, 4 * way)))
+    way = round(log_uniform(rng, min(3, n_classes), min(20, n_classes)))
+    budget = round(log_uniform(rng, max(5, way), max(20, 4 * way)))
     initial = int(rng.integers(1, way, endpoint=True)) if rng.random() < ODD else 0
     return replace(
         base,
         way=way,
         budget=budget,
-        pool_size=round(log_uniform(max(30, 2 * (budget + initial)), 300)),
+        pool_size=round(log_uniform(rng, max(30, 2 * (budget + initial)), 300)),
         class_concentration=float(rng.choice([0.3, 1.0, np.inf, np.inf])),
         label_noise=0.1 if rng.random() < ODD else 0.0,
         distractors=0.2 if rng.random() < ODD and n_classes > way else 0.0,

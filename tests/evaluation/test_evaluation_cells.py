@@ -20,7 +20,8 @@ from agents.training.config import TrainConfig
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
 from metaal_env.runtime.executor import WorkerOptions, open_executor
-from metaal_env.sampler import TaskSampler, fit_task
+from metaal_env.sampler import TaskSampler
+from metaal_env.supply import fit_task
 from metaal_env.tasks import TaskConfig
 
 PLAN = Plan(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from metaal_env.errors import FileError, InputError, brief
@@ -130,11 +131,16 @@ def perform(call: Call) -> Outcome:
 
 
 def attempt(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
-    """Computes ``function(*arguments)`` on one thread and catches its errors."""
+    """Computes ``function(*arguments)`` on one thread and catches its errors.
+
+    The global random generators start alike for every part and are restored afterwards: what a part draws from them
+    depends neither on what its worker did before nor on whether it ran in the caller's process.
+    """
     begin = time.perf_counter()
     result, error, trace = None, None, ""
     try:
-        with one_thread():
+        with one_thread(), torch.random.fork_rng(devices=[]), _numpy_generator():
+            torch.default_generator.manual_seed(0)
             result = function(*arguments)
     except Exception as caught:
         error, trace = caught, traceback.format_exc()
@@ -177,6 +183,16 @@ def not_sendable(what: str, error: Exception) -> InputError:
         f"workers: {what!r} cannot be sent to another process ({brief(error)}); define its functions in a module "
         "rather than inside of others, or use one local worker."
     )
+
+
+@contextmanager
+def _numpy_generator() -> Iterator[None]:
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
 
 
 @contextmanager

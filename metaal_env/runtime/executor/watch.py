@@ -1,4 +1,4 @@
-"""`Watcher`: is told of everything that happens in a run; `TimeLeft` says how long it will go on."""
+"""`Watcher`: is told of everything that happens in a run."""
 
 from __future__ import annotations
 

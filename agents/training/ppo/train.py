@@ -21,6 +21,7 @@ from agents.training.imitation.examples import delete_examples
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.imitation.rounds import imitate
 from agents.training.ppo.callback import Trainer
+from agents.training.ppo.checkpoint import PPOCheckpoint
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import EpisodePPO
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
@@ -106,11 +107,12 @@ def train_ppo(
 
     Raises:
         InputError: a checkpoint is damaged or belongs to other settings; training still diverges after
-            `trainer.RECOVERIES` recoveries.
+            `checkpoint.RECOVERIES` recoveries.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the iteration and its checkpoint.
     """
     model = make_ppo(training, config, logger)
-    trainer = Trainer(config, validation, baselines, folder / CHECKPOINT, folder / "policy", executor)
+    checkpoint = PPOCheckpoint(config, folder / CHECKPOINT)
+    trainer = Trainer(config, validation, baselines, checkpoint, folder / "policy", executor)
     network = model.policy.network
     if imitation is not None and imitation.iterations and config.start is None:
         tasks = training.resized(imitation.n_envs, imitation.shapes_per_rollout)
@@ -119,7 +121,7 @@ def train_ppo(
             imitate(network, tasks, imitation, folder / "checkpoints", writer, executor)
         delete_examples(folder / "checkpoints")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
-    if trainer.continue_from_checkpoint(model) is None:
+    if checkpoint.restore(model) is None:
         explained = model.begin(config.critic_rollouts)
         logger.record("critic/variance_explained", explained)
     with closing(trainer), deferred_interrupts() as trainer.stopping:
@@ -127,5 +129,5 @@ def train_ppo(
             try:
                 model.learn(sys.maxsize, callback=trainer, reset_num_timesteps=False)
             except FloatingPointError as error:
-                trainer.recover(error)
+                trainer.bar.write(checkpoint.recover(model, error))
     return LearnedStrategy.load(folder)

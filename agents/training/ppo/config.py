@@ -15,8 +15,8 @@ class PPOConfig:
     """How the acquisition policy is trained on whole episodes."""
 
     iterations: int = 20
-    """Roll-outs, each of one whole episode per environment. A continued training may raise the
-    number, not lower it."""
+    """Roll-outs, each of one whole episode per environment; with 0, imitation is all. A continued training may raise
+    the number, not lower it."""
     n_envs: int = 128
     """Episodes per roll-out."""
     shapes_per_rollout: int = 4
@@ -38,8 +38,8 @@ class PPOConfig:
     gae_lambda: float = 1.0
     """λ of generalised advantage estimation. With 1, advantages are exact returns less a baseline."""
     critic: CriticKind = "privileged"
-    """Baseline of the returns: the network's own value head, or a privileged critic that sees hidden labels; the latter
-    is left out of the saved policy."""
+    """Baseline of the returns: the network's own value head; or a critic that sees hidden labels and is left out of the
+    saved policy, privileged or, at several times the cost of a roll-out, look_ahead, which sees true gains as well."""
     critic_rollouts: int = 2
     """Roll-outs of the starting policy to whose returns the critic is fitted before the first update."""
     anchor: float = 0.2
@@ -64,8 +64,9 @@ class PPOConfig:
     """Seed of weights and roll-outs. Validation tasks are always the same."""
 
     def __post_init__(self) -> None:
+        if self.iterations < 0:
+            raise InputError(f"iterations={self.iterations} must be at least 0.")
         for name in (
-            "iterations",
             "n_envs",
             "shapes_per_rollout",
             "batch_size",

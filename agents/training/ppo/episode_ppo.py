@@ -104,7 +104,9 @@ class EpisodePPO(PPO):
         running = np.ones(envs.num_envs, dtype=bool)
         for step in range(steps):
             if self.policy.critic is not None:
-                observation[PRIVILEGED] = hidden_features(envs.core.oracle(envs.state))
+                observation[PRIVILEGED] = hidden_features(
+                    envs.core.oracle(envs.state), self.policy.critic_kind
+                )
             distribution, output = self.policy.run(observation)
             # Before anything is drawn: that would end in an error of torch's, on a GPU in a broken one.
             _require_finite("scores", output.logits)

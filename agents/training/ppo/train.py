@@ -113,6 +113,9 @@ def train_ppo(
             imitate(network, tasks, imitation, folder / "checkpoints", writer)
         delete_examples(folder / "checkpoints")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
+    if not config.iterations:
+        LearnedStrategy(network).save(folder / "policy", {"iteration": 0})
+        return LearnedStrategy.load(folder)
     if trainer.continue_from_checkpoint(model) is None:
         explained = model.begin(config.critic_rollouts)
         logger.record("critic/variance_explained", explained)

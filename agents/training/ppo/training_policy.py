@@ -30,27 +30,27 @@ class TrainingPolicy(SetPolicy):
     `anchor_weight` (Jaques et al. 2017).
 
     Args:
-        critic: ``"own"``, the network's value head, whose loss does not reach the policy's layers, or
-            ``"privileged"``; see `PrivilegedCritic`.
+        critic: ``"own"``, the network's value head, whose loss does not reach the policy's layers, or a kind of
+            `PrivilegedCritic`.
     """
 
     critic: PrivilegedCritic | None
 
     def __init__(self, *args: Any, critic: CriticKind = "own", **options: Any):
-        self._critic_kind = critic
+        self.critic_kind = critic
         self.entropy_weight = self.anchor_weight = 0.0
         super().__init__(*args, **options)
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
         self.critic = None
-        if self._critic_kind == "privileged":
-            self.critic = PrivilegedCritic(len(self.network.names.pool_features))
+        if self.critic_kind != "own":
+            self.critic = PrivilegedCritic(len(self.network.names.pool_features), self.critic_kind)
             self.optimizer.add_param_group({"params": list(self.critic.parameters())})
         self.anchor = deepcopy(self.network).requires_grad_(False)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | {"critic": self._critic_kind}
+        return super()._get_constructor_parameters() | {"critic": self.critic_kind}
 
     def set_anchor(self) -> None:
         """Makes the present network the anchor."""

@@ -87,7 +87,7 @@ def test_the_same_states_and_candidates_serve_both_gains() -> None:
             np.random.default_rng(0),
             gain,
             played_out=True,
-        )  # fmt: skip
+        )
         for gain in ("one_step", "return")
     }
     assert torch.equal(found["one_step"].items, found["return"].items)

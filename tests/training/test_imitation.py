@@ -1,5 +1,6 @@
 """Imitation of look-ahead: what is remembered is right, the fit finds what pays, and bad settings are refused."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from agents.training.imitation.imitate import ImitationConfig, fit, fit_mean, im
 from agents.training.task_mixture import TaskMixture
 from agents.training.validation import validate
 from metaal_env.batched import masked_deviation
+from metaal_env.core import Core
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames
 from metaal_env.make import make_core
@@ -26,7 +28,7 @@ TASK = {"way": 3, "pool_size": 20, "budget": 6, "reward_per_class": 4, "test_per
 CONFIG = ImitationConfig(iterations=6, rounds=2, n_envs=32, shapes_per_rollout=2, epochs=40)
 
 
-def core(reward: str = "aulc"):
+def core(reward: str = "aulc") -> Core:
     return make_core(cluster_dataset(items=16), reward=reward, **TASK)
 
 
@@ -119,7 +121,7 @@ def test_only_the_chosen_parts_are_learned(parts: str, moves: Any, tmp_path: Pat
 def test_the_mean_of_two_fits_is_one_network() -> None:
     found = states(worst())
 
-    def logits(fitting, parts="all"):
+    def logits(fitting: Callable[..., Any], parts: str = "all") -> torch.Tensor:
         network = worst()
         fitting(network, found, replace(CONFIG, parts=parts))
         return network(found.items.float(), found.episode, found.candidates).logits.detach()

@@ -1,7 +1,8 @@
-"""Options of a vector environment's resets: when ended episodes start anew, and which ones a reset is for."""
+"""Options of a vector environment's resets: when ended episodes start anew, their seeds, which ones a reset is for."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,17 @@ def parse_autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
         raise InputError(
             f"autoreset_mode={mode!r} is unknown; choose one of: {values}, or a gymnasium.vector.AutoresetMode."
         ) from error
+
+
+def parse_seeds(seed: int | Sequence[int | None] | None, n_envs: int) -> list[int | None]:
+    """Returns the seed of each environment: seed, seed + 1, … of an integer. Raises: `InputError`."""
+    if seed is None or isinstance(seed, (int, np.integer)):
+        return [None if seed is None else int(seed) + i for i in range(n_envs)]
+    if not isinstance(seed, (list, tuple, np.ndarray)):
+        raise InputError(f"seed={seed!r} must be a whole number, one for each environment, or None.")
+    if len(seed) != n_envs:
+        raise InputError(f"seed has {len(seed)} entries for num_envs={n_envs}; give one each.")
+    return list(seed)
 
 
 def parse_reset_mask(options: dict[str, Any] | None, n_envs: int) -> np.ndarray:

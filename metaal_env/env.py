@@ -8,10 +8,11 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from metaal_env.conversion import check_actions, to_numpy
 from metaal_env.errors import InputError
 from metaal_env.pool.view import PoolView
 from metaal_env.render import render_ansi, render_rgb
-from metaal_env.vector_env import MetaALVectorEnv, check_actions, to_numpy
+from metaal_env.vector_env import MetaALVectorEnv
 
 
 class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):

@@ -14,8 +14,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 from torch import Tensor
 
+from metaal_env.conversion import check_actions, to_numpy
 from metaal_env.errors import InputError
-from metaal_env.vector_env import MetaALVectorEnv, check_actions, to_numpy
+from metaal_env.vector_env import MetaALVectorEnv
 
 
 class Row:

@@ -1,4 +1,4 @@
-"""`MetaALVectorEnv`: B episodes stepped together as tensors; the single environment is its batch of one."""
+"""`MetaALVectorEnv`: many episodes at once for `gymnasium.make_vec`; the single environment is its batch of one."""
 
 from __future__ import annotations
 
@@ -8,24 +8,17 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.utils.seeding import np_random
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
-from torch import Tensor
 
-from metaal_env.autoreset import parse_autoreset_mode, parse_reset_mask
-from metaal_env.core import Core, StepResult
-from metaal_env.episode import EpisodeState
-from metaal_env.errors import InputError
-from metaal_env.make import make_core
-from metaal_env.observation import mask_actions, observation_space, observe, parse_observation
-from metaal_env.pool.view import PoolView
-
-MAX_ENVS = 2**16
-"""More are a mistake: their observations alone would not fit into memory."""
+from metaal_env.autoreset import parse_reset_mask
+from metaal_env.conversion import check_actions, to_numpy
+from metaal_env.core import Core
+from metaal_env.observation import observation_space
+from metaal_env.tensor_env import TensorEnv
 
 
-class MetaALVectorEnv(gym.vector.VectorEnv):
+class MetaALVectorEnv(TensorEnv, gym.vector.VectorEnv):
     """Many active-learning episodes at once; see `MetaALEnv` for the decision process.
 
     What follows the end of an episode depends on `autoreset_mode`:
@@ -62,196 +55,32 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         observation: str | Iterable[str] = "standard",
         **options: Any,
     ):
-        whole = type(num_envs) is int and type(paired) is int
-        if not whole or not 0 < paired <= num_envs <= MAX_ENVS or num_envs % paired:
-            raise InputError(
-                f"num_envs={num_envs!r} must be a multiple of paired={paired!r}, at least 1, at most {MAX_ENVS:,}."
-            )
-        self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
-        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         options.pop("render_mode", None)
-        self.core = core or make_core(**options)
-        self.shown = parse_observation(observation, self.core.config)
-        self.num_envs, self.paired = num_envs, paired
-        probe = self.core.reset(self.core.sampler.sample([np.random.default_rng(0)]))
+        super().__init__(
+            num_envs,
+            autoreset_mode=autoreset_mode,
+            paired=paired,
+            core=core,
+            observation=observation,
+            **options,
+        )
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         config = self.core.config
+        probe = self.core.reset(self.core.sampler.sample([np.random.default_rng(0)]))
         self.single_observation_space = observation_space(config, probe.embeddings.shape[2], self.shown)
         self.single_action_space = gym.spaces.Discrete(config.n_actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.generators: list[np.random.Generator] = []
-        self._returns = torch.zeros(num_envs, device=self.core.device)
-        self._ended = torch.zeros(num_envs, dtype=torch.bool)
-        """(B,) episodes that ended in the step before and were not reset since."""
-        self.state: EpisodeState
-
-    # -- the tensor interface, which training uses ---------------------------------------------------------
-
-    def seed_episodes(
-        self, seed: int | Sequence[int | None] | None, rows: Sequence[int] | None = None
-    ) -> None:
-        """Gives every environment, or those at `rows`, a generator of its own.
-
-        An integer seeds them with seed, seed + 1, …, as in Gymnasium; None keeps the generator that there is.
-        """
-        if seed is None or isinstance(seed, (int, np.integer)):
-            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
-        elif isinstance(seed, (list, tuple, np.ndarray)):
-            seeds = list(seed)
-        else:
-            raise InputError(f"seed={seed!r} must be a whole number, one for each environment, or None.")
-        if len(seeds) != self.num_envs:
-            raise InputError(f"seed has {len(seeds)} entries for num_envs={self.num_envs}; give one each.")
-        first = not self.generators
-        for row in range(self.num_envs) if first or rows is None else rows:
-            if first:
-                self.generators.append(np_random(seeds[row])[0])
-            elif seeds[row] is not None:
-                self.generators[row] = np_random(seeds[row])[0]
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """The generators of all environments, as in Gymnasium's `SyncVectorEnv`."""
         return tuple(self.generators)
 
-    def begin(self) -> None:
-        """Starts an episode in every environment."""
-        if not self.generators:
-            self.seed_episodes(None)
-        self._restart(torch.arange(self.num_envs))
-
-    def reset_tensors(self) -> dict[str, Tensor]:
-        """Starts an episode in every environment and returns the batched observation."""
-        self.begin()
-        return self.observe()
-
-    def step_tensors(self, actions: Tensor) -> tuple[dict[str, Tensor], StepResult, dict[str, Any]]:
-        """Takes one step of every episode.
-
-        Returns:
-            The observation after any autoreset, the step's result, and for ended episodes their outcome:
-            ``{"rows", "final_info"}``, with ``"final_obs"`` for ``SAME_STEP``; empty when none ended.
-        """
-        result = self._advance_or_restart(actions)
-        rows = torch.nonzero(result.terminated.cpu()).squeeze(1)
-        observation = self.observe()
-        if len(rows) == 0:
-            return observation, result, {}
-        final: dict[str, Any] = {"rows": rows, "final_info": self.outcome(rows)}
-        if self.autoreset_mode is AutoresetMode.SAME_STEP:
-            every = len(rows) == self.num_envs
-            final["final_obs"] = observation if every else {k: v[rows] for k, v in observation.items()}
-            self._restart(rows)
-            observation = self.observe()
-        else:
-            self._ended[rows] = True
-        return observation, result, final
-
-    def _advance_or_restart(self, actions: Tensor) -> StepResult:
-        """Steps every running episode; starts the next one where the step before ended it."""
-        if not self._ended.any():
-            return self.advance(actions)
-        ended = self._ended.to(self.core.device)
-        if self.autoreset_mode is AutoresetMode.DISABLED:
-            raise gym.error.ResetNeeded(
-                f"episodes {torch.nonzero(self._ended).squeeze(1).tolist()} have ended; "
-                "call reset(options={'reset_mask': mask}) before step()"
-            )
-        if self._ended.all():
-            zeros = torch.zeros(self.num_envs, device=self.core.device)
-            result = StepResult(zeros, zeros.bool(), ~zeros.bool())
-        else:  # ended episodes repeat an action of theirs, which changes nothing, until they are replaced
-            taken = (self.state.labelled | ~self.state.task.pool_mask).to(torch.int8).argmax(1)
-            result = self.advance(torch.where(ended, taken, actions.to(self.core.device)))
-            reward = torch.where(ended, 0.0, result.reward)
-            result = StepResult(reward, result.terminated & ~ended, result.valid | ended)
-        self._restart(torch.nonzero(self._ended).squeeze(1))
-        return result
-
-    def _restart(self, rows: Tensor) -> None:
-        """Starts a new episode in the environments at `rows` (int64, on the CPU)."""
-        fresh = self._new_episodes(rows)
-        if len(rows) == self.num_envs:
-            self.state = fresh
-        else:
-            self.state.replace_rows(rows.to(self.core.device), fresh)
-        self._returns[rows] = 0.0
-        self._ended[rows] = False
-
-    def _new_episodes(self, rows: Tensor) -> EpisodeState:
-        """New tasks for `rows`; paired environments are given the same one."""
-        if self.paired == 1:
-            return self.core.reset(self.core.sampler.sample([self.generators[i] for i in rows.tolist()]))
-        leaders = rows[rows % self.paired == 0]
-        if not torch.equal(leaders.repeat_interleave(self.paired), rows - rows % self.paired):
-            raise InputError(
-                f"paired={self.paired} needs episodes of one task to start and end together; leave target_accuracy "
-                "unset, and reset them together."
-            )
-        tasks = self.core.sampler.sample([self.generators[i] for i in leaders.tolist()])
-        return self.core.reset(tasks.rows(torch.arange(len(leaders)).repeat_interleave(self.paired)))
-
-    def advance(self, actions: Tensor) -> StepResult:
-        """One step of every episode without autoreset."""
-        result = self.core.step(self.state, actions)
-        self._returns = self._returns + result.reward
-        return result
-
-    def observe(self) -> dict[str, Tensor]:
-        """The batched observation of the present state; see `metaal_env.observation.observe`."""
-        return observe(self.core.view(self.state), self.shown)
-
-    def outcome(self, rows: Tensor) -> dict[str, Tensor]:
-        """What `final_info` says of ended episodes, (len(rows),) each; on the reward set, never on the test set."""
-        state = self.state
-        found = {
-            "aulc": self.core.aulc(state),
-            "accuracy": state.metrics.accuracy,
-            "labels": state.used,
-            "return": self._returns,
-        }
-        if self.core.config.can_stop:
-            found["stopped"] = state.stopped
-        if self.core.config.item_costs:
-            found["spent"] = state.task.budget - state.terms.money_left
-        return {key: values[rows] for key, values in found.items()} | {
-            "classes_seen": self._classes_seen(rows)
-        }
-
-    def view(self) -> PoolView:
-        """Returns what may be known of every pool now: what strategies score, without hidden labels.
-
-        Raises:
-            gymnasium.error.ResetNeeded: no episode has been started.
-        """
-        self._require_episodes("view()")
-        return self.core.view(self.state)
-
-    def _classes_seen(self, rows: Tensor) -> Tensor:
-        labels, mask = self.state.labels[rows], self.state.task.class_mask[rows]
-        found = torch.zeros(len(rows), mask.shape[1] + 1, dtype=torch.bool, device=labels.device)
-        return found.scatter_(1, labels + 1, True)[:, 1:].sum(1) / mask.sum(1)
-
-    def action_masks(self) -> np.ndarray:
-        """Returns which actions are of use now, (B, A) bool; see `metaal_env.observation.mask_actions`.
-
-        Raises:
-            gymnasium.error.ResetNeeded: no episode has been started.
-        """
-        self._require_episodes("action_masks()")
-        mask = mask_actions(self.state.selectable, self.state.task.pool_mask, self.core.config.can_stop)
-        return mask.cpu().numpy()
-
-    def _require_episodes(self, call: str) -> None:
-        if not hasattr(self, "state"):
-            raise gym.error.ResetNeeded(f"call reset() before {call}")
-
-    # -- Gymnasium's interface -----------------------------------------------------------------------------
-
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        super().reset(seed=None)
+        gym.vector.VectorEnv.reset(self, seed=None)
         mask = parse_reset_mask(options, self.num_envs)
         if mask.all():
             if seed is not None or not self.generators:
@@ -305,23 +134,3 @@ class MetaALVectorEnv(gym.vector.VectorEnv):
         }
         every = np.ones(self.num_envs, dtype=bool) if about is None else about
         return values | {f"_{key}": every.copy() for key in values}
-
-
-def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """Returns an observation as new arrays: Gymnasium forbids handing out memory twice, for users keep observations."""
-    return {key: value.cpu().numpy().copy() for key, value in tensors.items()}
-
-
-def check_actions(actions: Any, n_envs: int, n_actions: int) -> Tensor:
-    """(B,) int64 tensor of actions. Raises: `InputError` for wrong shape, type or range."""
-    try:
-        array = np.asarray(actions)
-    except ValueError:  # a ragged list
-        array = np.asarray(None)
-    if array.shape != (n_envs,) or not np.issubdtype(array.dtype, np.integer):
-        raise InputError(
-            f"action={actions!r} of shape {array.shape} and type {array.dtype} must be ({n_envs},) integers."
-        )
-    if array.size and (array.min() < 0 or array.max() >= n_actions):
-        raise InputError(f"action={array.tolist()} must lie in [0, {n_actions - 1}].")
-    return torch.from_numpy(array.astype(np.int64))

@@ -19,13 +19,6 @@ from agents.strategies.base import Strategy
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.view import PoolView
 
-MAX_SCORED = 4096
-"""Unlabelled items that are scored; a larger pool is represented by this many, drawn uniformly."""
-MAX_CELLS = 2**20
-"""Items times classes that are scored by strategies whose cost grows with both; at least `MIN_SCORED` items are."""
-MIN_SCORED = 256
-MAX_SUPPORT = 1024
-"""Labelled items that the view holds; of more, this many are drawn. A classifier sees them all."""
 HORIZON = 20
 """Labels still to buy where the caller does not say."""
 
@@ -68,8 +61,11 @@ def build_pool(
         warn_of_targets(labels)
     n = len(items)
     heavy = strategy.grows_with_classes or strategy.needs_learner
-    most = max(MIN_SCORED, MAX_CELLS // max(1, len(names))) if heavy else MAX_SCORED
-    rows = _representatives(labels.known, np.random.default_rng([seed, n]), min(most, MAX_SCORED))
+    limits = options.limits
+    scored = limits.scored
+    if heavy:
+        scored = min(scored, max(limits.least_scored, limits.cells // max(1, len(names))))
+    rows = _representatives(labels.known, np.random.default_rng([seed, n]), scored, limits.labelled)
     predicted = predictions(items, labels, rows, options, names, closed)
     if predicted is not None and not set(predicted[1]) <= set(names):  # a part of it was fitted before
         names, closed = class_list(labels.seen, names, predicted[1])
@@ -135,10 +131,12 @@ def _view(
     return replace(own, logits=torch.from_numpy(np.log(np.maximum(probs, 1e-30))).float().unsqueeze(0))
 
 
-def _representatives(known: np.ndarray, rng: np.random.Generator, most_scored: int) -> np.ndarray:
+def _representatives(
+    known: np.ndarray, rng: np.random.Generator, most_scored: int, most_labelled: int
+) -> np.ndarray:
     """(M,) ascending positions: labelled items and unlabelled ones, each up to their bound."""
     parts = []
-    for positions, most in ((np.flatnonzero(known), MAX_SUPPORT), (np.flatnonzero(~known), most_scored)):
+    for positions, most in ((np.flatnonzero(known), most_labelled), (np.flatnonzero(~known), most_scored)):
         if len(positions) > most:
             positions = rng.choice(positions, most, replace=False)
         parts.append(positions)

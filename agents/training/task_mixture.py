@@ -16,7 +16,7 @@ from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames
 from metaal_env.learners.base import LEARNERS
 from metaal_env.make import make_core
-from metaal_env.sampler import fit_task
+from metaal_env.supply import fit_task
 from metaal_env.tasks import Range, TaskConfig, bounds
 from metaal_env.vector_env import MetaALVectorEnv
 
@@ -45,6 +45,7 @@ class TaskMixture:
         random_task_shapes: draws classes, pool, budget, class shares, noise, distractors and initial labels widely
             (`random_task_shape`) instead of from the core's own settings.
         seed: of all draws.
+        names: features of the observation; by default all that are registered.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class TaskMixture:
         shapes_per_rollout: int = 1,
         random_task_shapes: bool = False,
         seed: int = 0,
+        names: FeatureNames | None = None,
     ):
+        self.names = names or FeatureNames.registered()
         self.families, self.random_task_shapes, self.seed = families, random_task_shapes, seed
         self.paired, self.shapes_per_rollout, self.size = (
             paired,
@@ -73,6 +76,7 @@ class TaskMixture:
             shapes_per_rollout=shapes_per_rollout,
             random_task_shapes=self.random_task_shapes,
             seed=self.seed,
+            names=self.names,
         )
 
     def draw(self, number: int) -> list[MetaALVectorEnv]:
@@ -87,12 +91,12 @@ class TaskMixture:
 
     def _part(self, family: Sequence[Core], rng: np.random.Generator) -> MetaALVectorEnv:
         core = family[int(rng.integers(len(family)))]
-        names = FeatureNames.registered()  # and nothing else: the network reads no embeddings
         envs = MetaALVectorEnv(
             self.size,
             paired=self.paired,
             core=self._shaped(core, rng),
-            observation=names.items + names.pool_features,
+            # And nothing else: the network reads no embeddings.
+            observation=self.names.items + self.names.pool_features,
         )
         envs.seed_episodes(rng.integers(2**62, size=self.size).tolist())
         return envs

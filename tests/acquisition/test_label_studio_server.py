@@ -122,7 +122,7 @@ def png(shade: int) -> bytes:
 class LabelStudio(ThreadingHTTPServer):
     """Hands out files and one project, to those who have the token, and redirects to a storage."""
 
-    def __init__(self, tasks: list[dict[str, Any]], token: str = "Token secret"):
+    def __init__(self, tasks: list[dict[str, Any]], token: str = "Token secret") -> None:
         self.seen: list[tuple[str, str | None]] = []
         storage = self
 

@@ -13,10 +13,11 @@ from agents.policy.sb3_policy import LearnedStrategy
 from metaal_env.batched import standardise
 from metaal_env.features import ITEM_SCORES, FeatureNames, extract, standardised_scores
 from metaal_env.make import make_core
+from metaal_env.pool.view import PoolView
 
 
 @pytest.fixture()
-def network():
+def network() -> AcquisitionNetwork:
     torch.manual_seed(0)
     network = AcquisitionNetwork(width=16)
     torch.nn.init.normal_(network.correction.weight)  # a trained one: nothing is zero any more
@@ -24,7 +25,7 @@ def network():
     return network
 
 
-def play(network, view):
+def play(network: AcquisitionNetwork, view: PoolView) -> torch.Tensor:
     return LearnedStrategy(network).score(view)
 
 

@@ -24,6 +24,7 @@ from agents.training.ppo.tensor_rollout import TensorRolloutBuffer, TensorVecEnv
 from agents.training.ppo.train import make_ppo, train_ppo
 from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core, StepResult
+from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
 from metaal_env.sb3 import SB3VecEnv
@@ -32,12 +33,12 @@ from metaal_env.vector_env import MetaALVectorEnv
 TASK = {"way": 3, "pool_size": 16, "budget": 4, "reward_per_class": 5, "test_per_class": 5}
 
 
-def tiny_core(**options) -> Core:
+def tiny_core(**options: Any) -> Core:
     return make_core(cluster_dataset(), **(TASK | options))
 
 
 def test_the_tensor_path_equals_the_numpy_path_bit_for_bit() -> None:
-    def parameters(adapter, buffer):
+    def parameters(adapter: Any, buffer: type[DictRolloutBuffer]) -> torch.Tensor:
         envs = MetaALVectorEnv(4, core=tiny_core(), observation="full")
         envs.seed_episodes(0)
         model = PPO(
@@ -96,7 +97,7 @@ def test_labelled_items_have_probability_zero() -> None:
 class DensestItems(Core):
     """Pays ¼ for each of four picks among the six densest of sixteen items: at best 1, at random ⅜."""
 
-    def step(self, state, actions) -> StepResult:
+    def step(self, state: EpisodeState, actions: torch.Tensor) -> StepResult:
         density = self.view(state).geometry.density(0.2).masked_fill(~state.task.pool_mask, -1)
         best = density.topk(6).indices
         result = super().step(state, actions)

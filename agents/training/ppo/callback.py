@@ -12,18 +12,17 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure as LoggedFigure
 from stable_baselines3.common.logger import TensorBoardOutputFormat
-from torch import Tensor
-from torch.distributions import Categorical
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from agents.evaluation.report.pictures import pool_figure
 from agents.evaluation.report.tensorboard import StrategyCharts
 from agents.policy.network import AcquisitionNetwork
-from agents.policy.sb3_policy import LearnedStrategy, SetPolicy, entropy, policy_fingerprint
+from agents.policy.sb3_policy import LearnedStrategy, entropy, policy_fingerprint
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import BACK_OFF, EpisodePPO
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
+from agents.training.ppo.training_policy import divergence
 from agents.training.validation import validate, validation_seeds
 from metaal_env.core import Core
 from metaal_env.errors import InputError
@@ -83,13 +82,13 @@ class Trainer(BaseCallback):
         """Not empty: write a checkpoint at the iteration's end and end there."""
         self.model: EpisodePPO
 
-    def continue_from_checkpoint(self, model: EpisodePPO) -> int:
-        """Restores the saved state, if there is one; returns the number of finished iterations."""
+    def continue_from_checkpoint(self, model: EpisodePPO) -> int | None:
+        """Restores the saved state and returns the number of finished iterations; None if there is no such state."""
         network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
         self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))
         saved = read_checkpoint(self.checkpoint, self.identity, CHANGEABLE)
         if saved is None:
-            return 0
+            return None
         network.names.check_same(saved.get("features"), f"checkpoint={str(self.checkpoint)!r}")
         with as_input_error(self.checkpoint):
             model.policy.load_state_dict(saved["policy"])
@@ -180,13 +179,16 @@ class Trainer(BaseCallback):
             recent = [episode[key] for episode in self.model.ep_info_buffer or []]
             if recent:
                 self.logger.record(f"rollout/{key}", float(np.mean(recent)))
-        policy: SetPolicy = self.model.policy  # type: ignore[assignment]
+        policy = self.model.policy
         with torch.no_grad():
             steps = buffer.parts[0].steps
             sample = steps[len(steps) // 2]
             distribution, output = policy.run(sample)
-            prior = Categorical(logits=output.prior.masked_fill(~sample["action_mask"].bool(), -torch.inf))
-            self.logger.record("policy/kl_to_prior", float(_kl(distribution, prior).mean()))
+            prior = policy.distribution(output._replace(logits=output.prior), sample)
+            self.logger.record("policy/kl_to_prior", float(divergence(distribution, prior).mean()))
+            start = policy.distribution(policy.anchor(*policy.inputs(sample), policy.valid(sample)), sample)
+            self.logger.record("policy/kl_to_start", float(divergence(distribution, start).mean()))
+            self.logger.record("policy/anchor_weight", policy.anchor_weight)
             self.logger.record("policy/entropy", float(entropy(distribution).mean()))
         self.bar.update()
 
@@ -217,7 +219,7 @@ class Trainer(BaseCallback):
         self._save()
 
     def _save(self) -> None:
-        policy: SetPolicy = self.model.policy  # type: ignore[assignment]
+        policy = self.model.policy
         write_checkpoint(
             self.checkpoint,
             self.identity,
@@ -235,10 +237,3 @@ class Trainer(BaseCallback):
                 "plans": self.model.plans,
             },
         )
-
-
-def _kl(policy: Categorical, prior: Categorical) -> Tensor:
-    """(B,) KL divergence in nats over selectable items."""
-    probs = policy.probs
-    gap = (policy.logits - prior.logits).masked_fill(probs == 0, 0.0)
-    return (probs * gap).sum(-1)

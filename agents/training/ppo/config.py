@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agents.training.ppo.critic import CriticKind
 from metaal_env.errors import InputError, unknown_name
-from metaal_env.features import ITEM_SCORES
+from metaal_env.features import ITEM_SCORES, FeatureNames
+from metaal_env.observation import parse_observation
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class PPOConfig:
     """Episodes per roll-out."""
     shapes_per_rollout: int = 4
     """Parts of a roll-out. Each part has one data set and one task shape."""
-    paired: int = 8
+    paired: int = 16
     """Episodes that share a task. They serve each other as baseline."""
     batch_size: int = 512
     """Samples per gradient step."""
@@ -33,8 +35,18 @@ class PPOConfig:
     """Weight of the entropy bonus (ent_coef of stable-baselines3)."""
     value_weight: float = 0.5
     """Weight of the value loss (vf_coef of stable-baselines3)."""
-    gae_lambda: float = 0.95
-    """λ of generalised advantage estimation."""
+    gae_lambda: float = 1.0
+    """λ of generalised advantage estimation. With 1, advantages are exact returns less a baseline."""
+    critic: CriticKind = "privileged"
+    """Baseline of the returns: the network's own value head, or a privileged critic that sees hidden labels; the latter
+    is left out of the saved policy."""
+    critic_rollouts: int = 2
+    """Roll-outs of the starting policy to whose returns the critic is fitted before the first update."""
+    anchor: float = 0.2
+    """Cost of each nat by which the policy diverges from the starting one. It falls linearly to 0 over the
+    iterations."""
+    features: tuple[str, ...] = ("full",)
+    """What the policy sees: full, standard (distances and counts, about ten times as fast), or names of features."""
     prior: str = "uherding"
     """Hand-written rule that the policy starts from."""
     prior_weight: float = 1.5
@@ -63,6 +75,13 @@ class PPOConfig:
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must be at least 1.")
+        if self.critic_rollouts < 0 or not 0 <= self.anchor < float("inf"):
+            name = "critic_rollouts" if self.critic_rollouts < 0 else "anchor"
+            raise InputError(f"{name}={getattr(self, name)} must be at least 0.")
+        if self.prior not in self.names.item_scores and self.prior in ITEM_SCORES:
+            raise InputError(
+                f"features={' '.join(self.features)} lacks prior={self.prior!r}, from which the policy starts; add it."
+            )
         if self.paired < 1 or self.n_envs % (self.paired * self.shapes_per_rollout):
             raise InputError(
                 f"paired={self.paired} times shapes_per_rollout={self.shapes_per_rollout} must divide "
@@ -70,3 +89,9 @@ class PPOConfig:
             )
         if self.prior not in ITEM_SCORES:
             raise unknown_name("prior", self.prior, ITEM_SCORES)
+
+    @property
+    def names(self) -> FeatureNames:
+        """The features that a new policy takes. Raises: `InputError` if one is unknown."""
+        whole = self.features[0] if len(self.features) == 1 else ""
+        return parse_observation(whole if whole in ("full", "standard", "raw") else self.features).names

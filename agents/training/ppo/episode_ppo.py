@@ -13,11 +13,16 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
+from agents.training.ppo.critic import PRIVILEGED, hidden_features
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer, TensorVecEnv
+from agents.training.ppo.training_policy import TrainingPolicy, fit_critic
 from agents.training.task_mixture import TaskMixture
 from metaal_env.sb3 import episode_infos
 from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv
+
+CRITIC_FIRST = 2 * 10**6
+"""Number of the first roll-out of the critic: other tasks than those of the updates."""
 
 BACK_OFF = 0.5
 """Factor of the learning rate after every recovery from a divergence."""
@@ -26,6 +31,9 @@ BACK_OFF = 0.5
 class EpisodePPO(PPO):
     """stable-baselines3's PPO whose roll-outs are whole episodes of a task mixture; its update is untouched.
 
+    It may start from a good policy: `begin` fits the critic to that policy's returns before the first update, and the
+    divergence from it costs `anchor` per nat at first, and less and less until the last update.
+
     What is NaN or infinite in a roll-out or after an update raises `FloatingPointError`. `recoveries` counts how
     often training went on from a checkpoint because of that, each time with a lower learning rate.
 
@@ -33,14 +41,37 @@ class EpisodePPO(PPO):
         mixture: where episodes come from.
         iterations: roll-outs after which `learn` ends. The learning rate falls until then; a training that was
             raised has earlier such ends, `plans`, and falls until each of them.
+        anchor: weight of the divergence from the network of the start, in deviations of the advantage per nat.
         **options: as for `PPO`.
     """
 
-    def __init__(self, mixture: TaskMixture, iterations: int, **options: Any):
+    policy: TrainingPolicy
+
+    def __init__(self, mixture: TaskMixture, iterations: int, *, anchor: float = 0.0, **options: Any):
         self.mixture, self.iterations, self.iteration = mixture, iterations, 0
+        self.anchor = anchor
         self.plans = [iterations]
         self.recoveries, self.ending = 0, False
         super().__init__(env=TensorVecEnv(mixture.draw(0)[0]), **options)
+
+    def begin(self, rollouts: int, batch_size: int = 512, epochs: int = 20) -> float:
+        """Makes the present network the anchor and fits the critic to its returns; the policy stays as it is.
+
+        Args:
+            rollouts: whose returns are fitted; with 0 the critic stays as it is.
+
+        Returns:
+            Share of the variance of returns that the critic explains, NaN without roll-outs.
+        """
+        self.policy.set_anchor()
+        if not rollouts:
+            return float("nan")
+        buffer = MixedRolloutBuffer(device=self.device, gamma=self.gamma, gae_lambda=1.0)
+        buffer.reset()
+        for number in range(rollouts):
+            for envs in self.mixture.draw(CRITIC_FIRST + number):
+                self._play(envs, buffer)
+        return fit_critic(self.policy, buffer, batch_size, epochs)
 
     def collect_rollouts(
         self,
@@ -58,6 +89,8 @@ class EpisodePPO(PPO):
         self.iteration += 1
         for envs in self.mixture.draw(self.iteration - 1):
             self._play(envs, rollout_buffer)
+            self.num_timesteps += int(rollout_buffer.parts[-1].running.sum())
+            self._update_info_buffer(episode_infos(envs.outcome(torch.arange(envs.num_envs))))
         rollout_buffer.scale_advantages()
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -68,8 +101,11 @@ class EpisodePPO(PPO):
         steps = bounds(envs.core.config.budget)[1]
         part = buffer.open(envs, steps)
         observation = envs.reset_tensors()
+        running = np.ones(envs.num_envs, dtype=bool)
         for step in range(steps):
-            distribution, output = self.policy.run(observation)  # type: ignore[operator]
+            if self.policy.critic is not None:
+                observation[PRIVILEGED] = hidden_features(envs.core.oracle(envs.state))
+            distribution, output = self.policy.run(observation)
             # Before anything is drawn: that would end in an error of torch's, on a GPU in a broken one.
             _require_finite("scores", output.logits)
             actions = distribution.sample()
@@ -82,15 +118,19 @@ class EpisodePPO(PPO):
                 np.full(envs.num_envs, step == 0),
                 output.value,
                 distribution.log_prob(actions),
+                running,
             )
+            running = running & ~result.terminated.cpu().numpy()
+            if not running.any():
+                part.close()
+                break
             if step + 1 < steps:
                 observation = envs.observe()
         part.compute_returns_and_advantage(torch.zeros(envs.num_envs), np.ones(envs.num_envs, dtype=bool))
-        self.num_timesteps += steps * envs.num_envs
-        self._update_info_buffer(episode_infos(envs.outcome(torch.arange(envs.num_envs))))
 
     def train(self) -> None:
         """One update of stable-baselines3's. Raises: `FloatingPointError`."""
+        self.policy.anchor_weight = self.anchor * max(0.0, self._current_progress_remaining)
         super().train()
         for name in ("loss", "approx_kl"):
             _require_finite(name, torch.tensor(self.logger.name_to_value[f"train/{name}"]))

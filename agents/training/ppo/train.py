@@ -16,13 +16,14 @@ from stable_baselines3.common.logger import Logger
 from torch.utils.tensorboard import SummaryWriter
 
 from agents.policy.network import AcquisitionNetwork
-from agents.policy.sb3_policy import LearnedStrategy, SetPolicy
+from agents.policy.sb3_policy import LearnedStrategy
 from agents.training.imitation.examples import delete_examples
 from agents.training.imitation.imitate import ImitationConfig, imitate
 from agents.training.ppo.callback import Trainer
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import EpisodePPO
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
+from agents.training.ppo.training_policy import TrainingPolicy
 from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core
 from metaal_env.runtime.interrupts import deferred_interrupts
@@ -36,7 +37,7 @@ def initial_network(config: PPOConfig) -> AcquisitionNetwork:
     torch.manual_seed(config.seed)
     if config.start is not None:
         return LearnedStrategy.load(config.start).network
-    return AcquisitionNetwork(config.prior, config.prior_weight, config.width)
+    return AcquisitionNetwork(config.prior, config.prior_weight, config.width, config.names)
 
 
 def rollout_mixture(
@@ -50,6 +51,7 @@ def rollout_mixture(
         shapes_per_rollout=config.shapes_per_rollout,
         random_task_shapes=random_task_shapes,
         seed=config.seed,
+        names=LearnedStrategy.load(config.start).network.names if config.start else config.names,
     )
 
 
@@ -59,21 +61,24 @@ def make_ppo(mixture: TaskMixture, config: PPOConfig, logger: Logger | None = No
     model = EpisodePPO(
         mixture,
         config.iterations,
-        policy=SetPolicy,
+        anchor=config.anchor,
+        policy=TrainingPolicy,
         learning_rate=lambda remaining: config.learning_rate * (0.1 + 0.9 * remaining),
         batch_size=config.batch_size,
         n_epochs=config.epochs,
         gamma=1.0,
         gae_lambda=config.gae_lambda,
         clip_range=config.clip,
-        ent_coef=config.entropy,
+        ent_coef=1.0,  # of `TrainingPolicy.bonus`, which holds the entropy's weight
         vf_coef=config.value_weight,
         rollout_buffer_class=MixedRolloutBuffer,
-        policy_kwargs={"network": first.options | {"names": first.names}},
+        policy_kwargs={"network": first.options | {"names": first.names}, "critic": config.critic},
         seed=config.seed,
         device=mixture.families[0][0].device,
     )
-    model.policy.network.load_state_dict(first.state_dict())  # type: ignore[union-attr]
+    model.policy.network.load_state_dict(first.state_dict())
+    model.policy.entropy_weight = config.entropy
+    model.policy.set_anchor()
     if logger is not None:
         model.set_logger(logger)
     return model
@@ -100,7 +105,7 @@ def train_ppo(
     """
     model = make_ppo(training, config, logger)
     trainer = Trainer(config, validation, baselines, folder / CHECKPOINT, folder / "policy")
-    network: AcquisitionNetwork = model.policy.network  # type: ignore[assignment]
+    network = model.policy.network
     if imitation is not None and imitation.iterations and config.start is None:
         tasks = training.resized(imitation.n_envs, imitation.shapes_per_rollout)
         # A run of its own: of the files in one folder TensorBoard follows the newest alone, which must be PPO's.
@@ -108,7 +113,9 @@ def train_ppo(
             imitate(network, tasks, imitation, folder / "checkpoints", writer)
         delete_examples(folder / "checkpoints")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
-    trainer.continue_from_checkpoint(model)
+    if trainer.continue_from_checkpoint(model) is None:
+        explained = model.begin(config.critic_rollouts)
+        logger.record("critic/variance_explained", explained)
     with closing(trainer), deferred_interrupts() as trainer.stopping:
         while model.iteration < config.iterations and not model.ending:
             try:

@@ -16,8 +16,8 @@ def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
     return {key: value.cpu().numpy().copy() for key, value in tensors.items()}
 
 
-def check_actions(actions: Any, n_envs: int, n_items: int) -> Tensor:
-    """(B,) int64 tensor of pool positions. Raises: `InputError` for wrong shape, type or range."""
+def check_actions(actions: Any, n_envs: int, n_actions: int) -> Tensor:
+    """(B,) int64 tensor of actions. Raises: `InputError` for wrong shape, type or range."""
     try:
         array = np.asarray(actions)
     except ValueError:  # a ragged list
@@ -26,6 +26,6 @@ def check_actions(actions: Any, n_envs: int, n_items: int) -> Tensor:
         raise InputError(
             f"action={actions!r} of shape {array.shape} and type {array.dtype} must be ({n_envs},) integers."
         )
-    if array.size and (array.min() < 0 or array.max() >= n_items):
-        raise InputError(f"action={array.tolist()} must lie in [0, {n_items - 1}], the pool's positions.")
+    if array.size and (array.min() < 0 or array.max() >= n_actions):
+        raise InputError(f"action={array.tolist()} must lie in [0, {n_actions - 1}].")
     return torch.from_numpy(array.astype(np.int64))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from agents.evaluation.measures import aulc
 from agents.evaluation.play import play
 from agents.strategies.base import Strategy
 from metaal_env.core import Core
+from metaal_env.episode import EpisodeState
 
 
 def validation_seeds(n: int) -> range:
@@ -20,12 +23,57 @@ def validation_seeds(n: int) -> range:
 def validate(families: Sequence[Sequence[Core]], strategy: Strategy, n_tasks: int) -> tuple[float, float]:
     """Mean area under the learning curve on the reward sets, and share of classes found.
 
-    Every family counts alike; about `n_tasks` tasks are shared out evenly.
+    Where labels have a price, come in batches or cost differently, or episodes end at a target, the mean return stands
+    for the area. Every family counts alike; about `n_tasks` tasks are shared out evenly.
     """
     areas, found = [], []
     for family in families:
         seeds = validation_seeds(max(1, n_tasks // len(families) // len(family)))
-        played = [play(core, strategy, seeds, measure_on="reward") for core in family]
-        areas.append(np.mean([np.mean(aulc(episodes)) for episodes in played]))
-        found.append(np.mean([np.nanmean(episodes.curves["coverage"][:, -1]) for episodes in played]))
-    return float(np.mean(areas)), float(np.mean(found))
+        for core in family:
+            if core.config.terms:
+                played = play_returns(core, strategy, seeds)
+                values, classes = played["return"], played["classes_seen"]
+            else:
+                episodes = play(core, strategy, seeds, measure_on="reward")
+                values, classes = aulc(episodes), episodes.curves["coverage"][:, -1]
+            areas.append(np.mean(values) / len(family))
+            found.append(np.nanmean(classes) / len(family))
+    return float(np.sum(areas) / len(families)), float(np.sum(found) / len(families))
+
+
+@torch.no_grad()
+def play_returns(
+    core: Core, strategy: Strategy, seeds: Sequence[int], batch_size: int = 128
+) -> dict[str, np.ndarray]:
+    """Plays one episode per seed by the environment's own rules, and returns ``return``, ``labels`` and the like.
+
+    Unlike `agents.evaluation.play`, it lets targets and the strategy itself end an episode.
+    """
+    parts: list[dict[str, np.ndarray]] = []
+    for start in range(0, len(seeds), batch_size):
+        task = core.sampler.sample(
+            [np.random.default_rng(int(seed)) for seed in seeds[start : start + batch_size]]
+        )
+        state = core.reset(task)
+        rows = torch.arange(len(task), device=core.device)
+        ends = {name: torch.zeros(len(task), device=core.device) for name in ("return", "labels", "accuracy",
+                                                                             "classes_seen")}  # fmt: skip
+        while len(rows):
+            view = core.view(state)
+            actions = strategy.select(view, core.oracle(state) if strategy.privileged else None)
+            ends["return"][rows] += core.step(state, actions).reward
+            ends["labels"][rows] = state.count.float()
+            ends["accuracy"][rows] = state.metrics.accuracy
+            ends["classes_seen"][rows] = _coverage(state)
+            running = torch.nonzero(~state.ended).squeeze(1)
+            if len(running) < len(rows):
+                rows, state = rows[running], state.rows(running)
+        parts.append({name: values.double().cpu().numpy() for name, values in ends.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _coverage(state: EpisodeState) -> Tensor:
+    """(B,) share of the tasks' classes with a revealed label."""
+    classes = torch.arange(state.task.class_mask.shape[1], device=state.labels.device)
+    seen = (state.labels.unsqueeze(2) == classes).any(1) & state.task.class_mask
+    return seen.sum(1) / state.task.class_mask.sum(1)

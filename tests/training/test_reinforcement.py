@@ -217,7 +217,7 @@ def test_samples_end_with_their_episode_and_so_do_companions() -> None:
             np.full(4, step == 0),
             torch.zeros(4),
             torch.zeros(4),
-            running,
+            running=running,
         )
     part.close()
     part.compute_returns_and_advantage(torch.zeros(4), np.ones(4, dtype=bool))
@@ -241,7 +241,7 @@ def test_bad_settings(wrong: dict[str, Any]) -> None:
 def test_cheap_features_train_a_policy_that_loads_anywhere(tmp_path: Path) -> None:
     config = replace(CONFIG, features=("standard",), iterations=1)
     core = tiny()
-    names = config.names
+    names = config.names()
     mixture = TaskMixture([[core]], n_envs=4, paired=2, names=names)
     from agents.training.ppo.train import train_ppo
 

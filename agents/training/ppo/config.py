@@ -8,6 +8,7 @@ from agents.training.ppo.critic import CriticKind
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.features import ITEM_SCORES, FeatureNames
 from metaal_env.observation import parse_observation
+from metaal_env.tasks import TaskConfig
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class PPOConfig:
         if self.critic_rollouts < 0 or not 0 <= self.anchor < float("inf"):
             name = "critic_rollouts" if self.critic_rollouts < 0 else "anchor"
             raise InputError(f"{name}={getattr(self, name)} must be at least 0.")
-        if self.prior not in self.names.item_scores and self.prior in ITEM_SCORES:
+        if self.prior not in self.names().item_scores and self.prior in ITEM_SCORES:
             raise InputError(
                 f"features={' '.join(self.features)} lacks prior={self.prior!r}, from which the policy starts; add it."
             )
@@ -91,8 +92,8 @@ class PPOConfig:
         if self.prior not in ITEM_SCORES:
             raise unknown_name("prior", self.prior, ITEM_SCORES)
 
-    @property
-    def names(self) -> FeatureNames:
-        """The features that a new policy takes. Raises: `InputError` if one is unknown."""
+    def names(self, task: TaskConfig | None = None) -> FeatureNames:
+        """Returns the features that a new policy for such tasks takes. Raises: `InputError` if one is unknown."""
         whole = self.features[0] if len(self.features) == 1 else ""
-        return parse_observation(whole if whole in ("full", "standard", "raw") else self.features).names
+        wanted = whole if whole in ("full", "standard", "raw") else self.features
+        return parse_observation(wanted, task).names

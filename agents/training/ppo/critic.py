@@ -38,7 +38,7 @@ def hidden_features(oracle: LabelOracle, kind: CriticKind) -> Tensor:
     there = member.any(1)
     real = task.pool_mask.sum(1).clamp(min=1)
     missing = (member & ~found.unsqueeze(1)).any(2)  # (B, N) items of classes without a label
-    left = (task.budget - state.used).clamp(min=0)
+    left = state.terms.money_left
     gains = _gains(oracle) if kind == "look_ahead" else ()
     parts = [
         metrics.accuracy,
@@ -48,7 +48,7 @@ def hidden_features(oracle: LabelOracle, kind: CriticKind) -> Tensor:
         (there & ~found).sum(1) / task.class_mask.sum(1),
         missing.sum(1) / real,
         left / task.budget,
-        left.float().log1p(),
+        left.log1p(),
         *gains,
     ]
     return torch.stack([part.float() for part in parts], 1)
@@ -59,9 +59,7 @@ def _gains(oracle: LabelOracle) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     state = oracle.state
     # By the hash of the position, so that the items differ from state to state but not between runs.
     order = ((torch.arange(state.labelled.shape[1], device=oracle.core.device) + 1) * 0.6180339887) % 1
-    keys = ((order + state.used.unsqueeze(1) * 0.7548776662) % 1).masked_fill(
-        state.labelled | ~state.task.pool_mask, -1.0
-    )
+    keys = ((order + state.used.unsqueeze(1) * 0.7548776662) % 1).masked_fill(~state.selectable, -1.0)
     values, places = keys.topk(min(LOOKED_AT, keys.shape[1]), 1)
     real = values >= 0
     after = oracle.look_ahead(places)

@@ -78,16 +78,16 @@ def fit_critic(policy: TrainingPolicy, buffer: MixedRolloutBuffer, batch_size: i
     """Fits the critic of `policy` to the returns in `buffer`, and returns the share of their variance explained."""
     trained = policy.network.value if policy.critic is None else policy.critic
     if policy.critic is not None:
-        seen = [step for part in buffer.parts for step in part.steps]
-        pool = torch.cat([policy.inputs(step)[1] for step in seen])
-        policy.critic.fit_scale(pool, torch.cat([step[PRIVILEGED] for step in seen]))
+        groups: Any = [group for samples in buffer.get(batch_size) for group in samples.observations]
+        pool = torch.cat([policy.inputs(group)[1] for group in groups])
+        policy.critic.fit_scale(pool, torch.cat([group[PRIVILEGED] for group in groups]))
     optimizer = torch.optim.Adam(trained.parameters(), lr=RATE)
     for epoch in range(epochs):
         optimizer.param_groups[0]["lr"] = RATE * (1 - epoch / epochs)
         left = total = 0.0
         for samples in buffer.get(batch_size):
-            groups: Any = samples.observations
-            values = torch.cat([policy.run(group)[1].value for group in groups])
+            observations: Any = samples.observations
+            values = torch.cat([policy.run(group)[1].value for group in observations])
             loss = (values - samples.returns).square().mean()
             optimizer.zero_grad()
             loss.backward()

@@ -5,7 +5,8 @@
 For each problem the policies are trained with a learner of the recipe of ``metaal train`` and cheap features: imitation
 of what one label earns, the same with vine roll-outs, PPO after imitation, and PPO from the rule alone. The best
 hand-made answer is tuned on validation tasks. All play the same tasks of unseen classes by the environment's own rules,
-and their returns are compared. ``--write`` puts tables and the curves of validation into docs/measured. Run again to continue.
+and their returns are compared. ``--write`` puts tables and the curves of validation into docs/measured. Run again to
+continue.
 """
 
 from __future__ import annotations

@@ -13,6 +13,10 @@ from agents.evaluation.play import play
 from agents.strategies.base import Strategy
 from metaal_env.core import Core
 from metaal_env.episode import EpisodeState
+from metaal_env.runtime.executor import Executor, in_this_process
+
+BLOCK = 32
+"""Tasks that are played at once, and the least that a worker is given."""
 
 
 def validation_seeds(n: int) -> range:
@@ -20,25 +24,49 @@ def validation_seeds(n: int) -> range:
     return range(10**6, 10**6 + n)
 
 
-def validate(families: Sequence[Sequence[Core]], strategy: Strategy, n_tasks: int) -> tuple[float, float]:
+def validate(
+    families: Sequence[Sequence[Core]], strategy: Strategy, n_tasks: int, executor: Executor | None = None
+) -> tuple[float, float]:
     """Mean area under the learning curve on the reward sets, and share of classes found.
 
     Where labels have a price, come in batches or cost differently, or episodes end at a target, the mean return stands
     for the area. Every family counts alike; about `n_tasks` tasks are shared out evenly.
+
+    Args:
+        executor: plays the tasks; this process by default. The figures do not depend on it.
     """
-    areas, found = [], []
-    for family in families:
+    blocks, names = [], []
+    for number, family in enumerate(families):
         seeds = validation_seeds(max(1, n_tasks // len(families) // len(family)))
-        for core in family:
-            if core.config.terms:
-                played = play_returns(core, strategy, seeds)
-                values, classes = played["return"], played["classes_seen"]
-            else:
-                episodes = play(core, strategy, seeds, measure_on="reward")
-                values, classes = aulc(episodes), episodes.curves["coverage"][:, -1]
-            areas.append(np.mean(values) / len(family))
-            found.append(np.nanmean(classes) / len(family))
-    return float(np.sum(areas) / len(families)), float(np.sum(found) / len(families))
+        for place in range(len(family)):
+            # The blocks in which `play` plays them: batches of other sizes round otherwise.
+            for begin in range(0, len(seeds), BLOCK):
+                blocks.append((strategy, number, place, seeds[begin : begin + BLOCK]))
+                names.append(f"validation {number}.{place}.{begin}")
+    played = (executor or in_this_process()).map(play_block, blocks, shared=families, names=names)
+    areas, found = [], []
+    for number, family in enumerate(families):
+        of_core = [
+            [p for p, b in zip(played, blocks, strict=True) if b[1:3] == (number, place)]
+            for place in range(len(family))
+        ]
+        areas.append(np.mean([np.mean(np.concatenate([area for area, _ in parts])) for parts in of_core]))
+        found.append(
+            np.mean([np.nanmean(np.concatenate([classes for _, classes in parts])) for parts in of_core])
+        )
+    return float(np.mean(areas)), float(np.mean(found))
+
+
+def play_block(
+    families: Sequence[Sequence[Core]], strategy: Strategy, family: int, place: int, seeds: range
+) -> tuple[np.ndarray, np.ndarray]:
+    """Plays some tasks of one core; returns their areas or returns, and the shares of classes found."""
+    core = families[family][place]
+    if core.config.terms:
+        ends = play_returns(core, strategy, seeds)
+        return ends["return"], ends["classes_seen"]
+    episodes = play(core, strategy, seeds, measure_on="reward", batch_size=BLOCK)
+    return aulc(episodes), episodes.curves["coverage"][:, -1]
 
 
 @torch.no_grad()
@@ -56,8 +84,8 @@ def play_returns(
         )
         state = core.reset(task)
         rows = torch.arange(len(task), device=core.device)
-        ends = {name: torch.zeros(len(task), device=core.device) for name in ("return", "labels", "accuracy",
-                                                                             "classes_seen")}  # fmt: skip
+        names = ("return", "labels", "accuracy", "classes_seen")
+        ends = {name: torch.zeros(len(task), device=core.device) for name in names}
         while len(rows):
             view = core.view(state)
             actions = strategy.select(view, core.oracle(state) if strategy.privileged else None)

@@ -16,7 +16,8 @@ from stable_baselines3.common.logger import configure
 from agents.policy.network import AcquisitionNetwork, action_logits
 from agents.policy.sb3_policy import LearnedStrategy, best_actions
 from agents.training.imitation.examples import Examples, centred, collect_examples
-from agents.training.imitation.imitate import ImitationConfig, fit, imitate
+from agents.training.imitation.imitate import ImitationConfig, fit
+from agents.training.imitation.rounds import imitate
 from agents.training.imitation.vine import CANDIDATES, near_and_far, returns_to_go
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import EpisodePPO

@@ -27,6 +27,7 @@ from agents.training.validation import validate, validation_seeds
 from metaal_env.core import Core
 from metaal_env.errors import InputError
 from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
+from metaal_env.runtime.executor import Executor
 from metaal_env.runtime.random_states import random_states, restore_random_states
 
 AVERAGING = 0.9
@@ -59,6 +60,7 @@ class Trainer(BaseCallback):
         baselines: validation AULC of other strategies, drawn beside the policy's.
         checkpoint: file to continue from and to rewrite.
         stem: where the best policy is written (``<stem>.safetensors`` and ``<stem>.json``).
+        executor: plays the validation tasks; this process by default.
     """
 
     def __init__(
@@ -68,12 +70,13 @@ class Trainer(BaseCallback):
         baselines: dict[str, float],
         checkpoint: Path,
         stem: Path,
+        executor: Executor | None = None,
     ):
         super().__init__()
         self.config, self.validation, self.baselines = config, validation, baselines
         start = config.start and policy_fingerprint(config.start)
         self.identity = asdict(config) | {"start": start}  # its weights count, not its place
-        self.checkpoint, self.stem = checkpoint, stem
+        self.checkpoint, self.stem, self.executor = checkpoint, stem, executor
         self.best = -np.inf
         self.averaged: AveragedModel
         self.bar: Any = None
@@ -197,7 +200,7 @@ class Trainer(BaseCallback):
 
     def _validate_and_save(self) -> None:
         strategy = LearnedStrategy(self.averaged.module)  # type: ignore[arg-type]
-        aulc, classes_found = validate(self.validation, strategy, self.config.validation_tasks)
+        aulc, classes_found = validate(self.validation, strategy, self.config.validation_tasks, self.executor)
         if self.charts is not None:
             step = self.model.num_timesteps
             self.charts.add("validation/aulc", {"policy": aulc, **self.baselines}, step)

@@ -18,7 +18,8 @@ from torch.utils.tensorboard import SummaryWriter
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.training.imitation.examples import delete_examples
-from agents.training.imitation.imitate import ImitationConfig, imitate
+from agents.training.imitation.imitate import ImitationConfig
+from agents.training.imitation.rounds import imitate
 from agents.training.ppo.callback import Trainer
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import EpisodePPO
@@ -26,6 +27,7 @@ from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
 from agents.training.ppo.training_policy import TrainingPolicy
 from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core
+from metaal_env.runtime.executor import Executor
 from metaal_env.runtime.interrupts import deferred_interrupts
 from metaal_env.tasks import TaskConfig
 
@@ -94,11 +96,15 @@ def train_ppo(
     folder: Path,
     logger: Logger,
     imitation: ImitationConfig | None = None,
+    executor: Executor | None = None,
 ) -> LearnedStrategy:
     """Trains a policy, or continues, and returns the best validated one.
 
     Writes ``<folder>/policy.{safetensors,json}`` and ``<folder>/checkpoints/*.pt``. After a divergence it goes on
     from the last checkpoint with half the learning rate.
+
+    Args:
+        executor: plays roll-outs and validation tasks; this process by default. The weights do not depend on it.
 
     Raises:
         InputError: a checkpoint is damaged or belongs to other settings; training still diverges after
@@ -106,13 +112,13 @@ def train_ppo(
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the iteration and its checkpoint.
     """
     model = make_ppo(training, config, logger)
-    trainer = Trainer(config, validation, baselines, folder / CHECKPOINT, folder / "policy")
+    trainer = Trainer(config, validation, baselines, folder / CHECKPOINT, folder / "policy", executor)
     network = model.policy.network
     if imitation is not None and imitation.iterations and config.start is None:
         tasks = training.resized(imitation.n_envs, imitation.shapes_per_rollout)
         # A run of its own: of the files in one folder TensorBoard follows the newest alone, which must be PPO's.
         with SummaryWriter(str(folder / "tensorboard" / "imitation")) as writer:
-            imitate(network, tasks, imitation, folder / "checkpoints", writer)
+            imitate(network, tasks, imitation, folder / "checkpoints", writer, executor)
         delete_examples(folder / "checkpoints")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
     if not config.iterations:

@@ -30,17 +30,19 @@ from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core
 from metaal_env.runtime.executor import Executor
 from metaal_env.runtime.interrupts import deferred_interrupts
+from metaal_env.tasks import TaskConfig
 
 CHECKPOINT = Path("checkpoints") / "ppo.pt"
 """Where a training's state lies in its folder."""
 
 
-def initial_network(config: PPOConfig) -> AcquisitionNetwork:
-    """Returns the network with which a training begins, and seeds torch."""
+def initial_network(config: PPOConfig, task: TaskConfig | None = None) -> AcquisitionNetwork:
+    """Returns the network with which a training on such tasks begins, and seeds torch."""
     torch.manual_seed(config.seed)
     if config.start is not None:
         return LearnedStrategy.load(config.start).network
-    return AcquisitionNetwork(config.prior, config.prior_weight, config.width, config.names)
+    stop = task is not None and task.can_stop
+    return AcquisitionNetwork(config.prior, config.prior_weight, config.width, config.names(task), stop)
 
 
 def rollout_mixture(
@@ -54,13 +56,13 @@ def rollout_mixture(
         shapes_per_rollout=config.shapes_per_rollout,
         random_task_shapes=random_task_shapes,
         seed=config.seed,
-        names=LearnedStrategy.load(config.start).network.names if config.start else config.names,
+        names=initial_network(config, families[0][0].config).names,
     )
 
 
 def make_ppo(mixture: TaskMixture, config: PPOConfig, logger: Logger | None = None) -> EpisodePPO:
     """PPO on `mixture`, without discount: the return is the area under the learning curve."""
-    first = initial_network(config)
+    first = initial_network(config, mixture.families[0][0].config)
     model = EpisodePPO(
         mixture,
         config.iterations,
@@ -121,6 +123,9 @@ def train_ppo(
             imitate(network, tasks, imitation, folder / "checkpoints", writer, executor)
         delete_examples(folder / "checkpoints")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
+    if not config.iterations:
+        LearnedStrategy(network).save(folder / "policy", {"iteration": 0})
+        return LearnedStrategy.load(folder)
     if checkpoint.restore(model) is None:
         explained = model.begin(config.critic_rollouts)
         logger.record("critic/variance_explained", explained)

@@ -119,11 +119,9 @@ class TensorEnv:
         if self._ended.all():
             zeros = torch.zeros(self.num_envs, device=self.core.device)
             result = StepResult(zeros, zeros.bool(), ~zeros.bool())
-        else:  # ended episodes repeat an action of theirs, which changes nothing, until they are replaced
-            taken = (self.state.labelled | ~self.state.task.pool_mask).to(torch.int8).argmax(1)
-            result = self.advance(torch.where(ended, taken, actions.to(self.core.device)))
-            reward = torch.where(ended, 0.0, result.reward)
-            result = StepResult(reward, result.terminated & ~ended, result.valid | ended)
+        else:  # no action changes an ended episode
+            result = self.advance(actions)
+            result = result._replace(terminated=result.terminated & ~ended)
         self._restart(torch.nonzero(self._ended).squeeze(1))
         return result
 
@@ -144,8 +142,8 @@ class TensorEnv:
         leaders = rows[rows % self.paired == 0]
         if not torch.equal(leaders.repeat_interleave(self.paired), rows - rows % self.paired):
             raise InputError(
-                f"paired={self.paired} needs episodes of one task to start and end together; leave target_accuracy "
-                "unset, and reset them together."
+                f"paired={self.paired} needs episodes of one task to start and end together; leave price, "
+                "item_costs and targets unset, and reset them together."
             )
         tasks = self.core.sampler.sample([self.generators[i] for i in leaders.tolist()])
         return self.core.reset(tasks.rows(torch.arange(len(leaders)).repeat_interleave(self.paired)))

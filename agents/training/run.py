@@ -33,6 +33,7 @@ from metaal_env.errors import InputError
 from metaal_env.make import check_device
 from metaal_env.rewards import REWARDS
 from metaal_env.runtime.command_line import run_command
+from metaal_env.runtime.executor import Executor, in_this_process, open_executor
 from metaal_env.runtime.files import refuse_unwritable, write_atomic
 from metaal_env.runtime.locks import lock_folder
 from metaal_env.sampler import TaskSampler
@@ -61,7 +62,8 @@ def run(config: TrainConfig) -> None:
     inputs = check(config)
     with begin_run(config, inputs.parts):
         write_run_card(config.folder, asdict(config))
-        policy, unseen = train(config, inputs)
+        with workers_of(config) as executor:
+            policy, unseen = train(config, inputs, executor)
         give_verdict(config, unseen, policy)
 
 
@@ -131,8 +133,21 @@ def begin_run(config: TrainConfig, parts: Sequence[ClassDataset] = ()) -> FileLo
     return lock
 
 
-def train(config: TrainConfig, inputs: Inputs) -> tuple[LearnedStrategy, Core]:
-    """Returns the trained policy, and the environment of unseen classes with its learner."""
+def workers_of(config: TrainConfig) -> Executor:
+    """Returns the executor of a run: what it asks for, or this process on a GPU, which processes would share."""
+    if check_device(config.device).type != "cpu":
+        return in_this_process()
+    return open_executor(config.spread, config.folder)
+
+
+def train(
+    config: TrainConfig, inputs: Inputs, executor: Executor | None = None
+) -> tuple[LearnedStrategy, Core]:
+    """Returns the trained policy, and the environment of unseen classes with its learner.
+
+    Args:
+        executor: plays roll-outs and validation tasks; this process by default.
+    """
     train, validation, test = inputs.parts
     learner_part, policy_part = learner_and_policy_parts(train)
     learner = make_learner(config, learner_part, validation)
@@ -144,7 +159,8 @@ def train(config: TrainConfig, inputs: Inputs) -> tuple[LearnedStrategy, Core]:
     validating = [[core(validation)], *inputs.validating]
     if config.random_task_shapes:
         validating += balanced(validating)
-    return make_policy(config, [[core(policy_part)], *inputs.training], validating), core(test)
+    policy = make_policy(config, [[core(policy_part)], *inputs.training], validating, executor)
+    return policy, core(test)
 
 
 def balanced(families: Families) -> Families:
@@ -156,7 +172,9 @@ def balanced(families: Families) -> Families:
     ]
 
 
-def make_policy(config: TrainConfig, families: Families, validating: Families) -> LearnedStrategy:
+def make_policy(
+    config: TrainConfig, families: Families, validating: Families, executor: Executor | None = None
+) -> LearnedStrategy:
     """Trains the policy by imitation and PPO, or loads it when its training is finished."""
     done = config.folder / FINISHED
     if done.is_file():
@@ -164,12 +182,14 @@ def make_policy(config: TrainConfig, families: Families, validating: Families) -
     # With extra sources, look-ahead would take as long as a good part of the training.
     rules = [name for name in BASELINES if name != LOOKAHEAD or not config.extra_sources]
     baselines = {
-        name: validate(validating, load_strategy(name), config.ppo.validation_tasks)[0]
+        name: validate(validating, load_strategy(name), config.ppo.validation_tasks, executor)[0]
         for name in tqdm(rules, desc="rules on validation tasks", unit="rule")
     }
     mixture = rollout_mixture(config.ppo, families, config.random_task_shapes)
     logger = configure(str(config.folder / "tensorboard"), ["tensorboard"])
-    policy = train_ppo(mixture, validating, config.ppo, baselines, config.folder, logger, config.imitation)
+    policy = train_ppo(
+        mixture, validating, config.ppo, baselines, config.folder, logger, config.imitation, executor
+    )
     logger.close()
     write_atomic(done, b"")
     return policy

@@ -182,7 +182,7 @@ def test_saved_policies_play_the_same_and_bad_files_are_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "options", [{"iterations": 0}, {"paired": 3}, {"n_envs": 0}, {"batch_size": 0}, {"validate_every": 0}]
+    "options", [{"iterations": -1}, {"paired": 3}, {"n_envs": 0}, {"batch_size": 0}, {"validate_every": 0}]
 )
 def test_impossible_settings_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(options))):

@@ -23,6 +23,7 @@ from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
 from agents.training.ppo.training_policy import divergence
 from agents.training.validation import validate, validation_seeds
 from metaal_env.core import Core
+from metaal_env.runtime.executor import Executor
 
 
 class Trainer(BaseCallback):
@@ -35,6 +36,7 @@ class Trainer(BaseCallback):
         baselines: validation AULC of other strategies, drawn beside the policy's.
         checkpoint: of the same training.
         stem: where the best policy is written (``<stem>.safetensors`` and ``<stem>.json``).
+        executor: plays the validation tasks; this process by default.
     """
 
     def __init__(
@@ -44,10 +46,11 @@ class Trainer(BaseCallback):
         baselines: dict[str, float],
         checkpoint: PPOCheckpoint,
         stem: Path,
+        executor: Executor | None = None,
     ):
         super().__init__()
         self.config, self.validation, self.baselines = config, validation, baselines
-        self.checkpoint, self.stem = checkpoint, stem
+        self.checkpoint, self.stem, self.executor = checkpoint, stem, executor
         self.bar: Any = None
         self.charts: StrategyCharts | None = None
         self.stopping: list[int] = []
@@ -110,7 +113,7 @@ class Trainer(BaseCallback):
 
     def _validate_and_save(self) -> None:
         strategy = LearnedStrategy(self.checkpoint.averaged.module)  # type: ignore[arg-type]
-        aulc, classes_found = validate(self.validation, strategy, self.config.validation_tasks)
+        aulc, classes_found = validate(self.validation, strategy, self.config.validation_tasks, self.executor)
         if self.charts is not None:
             step = self.model.num_timesteps
             self.charts.add("validation/aulc", {"policy": aulc, **self.baselines}, step)

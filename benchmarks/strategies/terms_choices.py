@@ -24,7 +24,7 @@ from agents.strategies.terms import PerCost, StopByCurve, StopByGain
 from metaal_env.make import make_core
 from metaal_env.runtime.command_line import run_command
 
-RULES = ("margin", "max_herding", "uherding", "typiclust", "probcover", "tcm", "partition_lookahead")
+RULES = ("margin", "max_herding", "uherding", "typiclust", "probcover", "partition_lookahead")
 """Rules without constants of their own here, played in every problem."""
 
 Candidates = dict[str, Callable[[], Strategy]]
@@ -33,7 +33,7 @@ Candidates = dict[str, Callable[[], Strategy]]
 def herding() -> Candidates:
     """Returns herding rules of several widths."""
     found: Candidates = {}
-    for width in (0.15, 0.3, 0.5, 0.8):
+    for width in (0.1, 0.2, 0.4, 0.8):
         found[f"max_herding, width {width}"] = partial(MaxHerding, width=width)
         found[f"uherding, width {width}"] = partial(UHerding, width=width)
     return found
@@ -47,19 +47,17 @@ def plain() -> Candidates:
 def stopping() -> Candidates:
     """Returns rules that stop by the curve or by the closed form, over grids of their constants."""
     found: Candidates = {}
-    for rule in ("uherding", "partition_lookahead"):
-        for height, half in product((0.35, 0.43, 0.5), (0.7, 1.0, 1.4)):
-            make = partial(StopByCurve, rule=rule, height=height, half=half)
-            found[f"stop_by_curve, {rule}, height {height}, half {half}"] = make
-        for patience in (0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
-            make_gain = partial(StopByGain, rule=rule, patience=patience)
-            found[f"stop_by_gain, {rule}, patience {patience}"] = make_gain
+    for rule, height, half in product(("uherding", "max_herding"), (0.35, 0.43, 0.5), (0.7, 1.0, 1.4)):
+        make = partial(StopByCurve, rule=rule, height=height, half=half)
+        found[f"stop_by_curve, {rule}, height {height}, half {half}"] = make
+    for patience in (0.5, 1.0, 2.0):
+        found[f"stop_by_gain, uherding, patience {patience}"] = partial(StopByGain, patience=patience)
     return found
 
 
 def by_cost() -> Candidates:
     """Returns rules whose scores are divided by powers of the cost."""
-    pairs = product(("uherding", "max_herding", "partition_lookahead"), (0.0, 0.25, 0.5, 0.75, 1.0, 1.5))
+    pairs = product(("uherding", "max_herding", "partition_lookahead"), (0.0, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0))
     return {
         f"per_cost, {rule}, exponent {exponent}": partial(PerCost, rule=rule, exponent=exponent)
         for rule, exponent in pairs

@@ -9,11 +9,36 @@ import torch
 from torch import Tensor
 
 from metaal_env.errors import InputError
+from metaal_env.observation import SHARED
 
 
 def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """Returns an observation as new arrays: Gymnasium forbids handing out memory twice, for users keep observations."""
-    return {key: value.cpu().numpy().copy() for key, value in tensors.items()}
+    """Returns an observation of `observe` as arrays of their own memory, so that users may keep and change them."""
+    return {key: _array(value, copy=key in SHARED) for key, value in tensors.items()}
+
+
+class SharedArrays:
+    """Converts observations and shares what does not change, read-only, instead of copying it at every step."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Tensor, np.ndarray]] = {}
+
+    def to_numpy(self, tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+        """Returns an observation of `observe` as arrays; those of `SHARED` are read-only and keep their values."""
+        return {key: self._shared(key, v) if key in SHARED else _array(v) for key, v in tensors.items()}
+
+    def _shared(self, key: str, tensor: Tensor) -> np.ndarray:
+        known = self._known.get(key)
+        if known is None or known[0] is not tensor:
+            array = _array(tensor)
+            array.flags.writeable = False
+            known = self._known[key] = (tensor, array)
+        return known[1].view()
+
+
+def _array(tensor: Tensor, copy: bool = False) -> np.ndarray:
+    array: np.ndarray = tensor.cpu().numpy()
+    return array.copy() if copy else array
 
 
 def check_actions(actions: Any, n_envs: int, n_actions: int) -> Tensor:

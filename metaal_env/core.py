@@ -128,7 +128,7 @@ class Core:
             place, real = start[:, number : number + 1].clamp(min=0), start[:, number : number + 1] >= 0
             labelled.scatter_(1, place, real | labelled.gather(1, place))
             if products is not None:
-                products.add(torch.full_like(place, number), place, real)
+                products.add(torch.full_like(place, number), place, real, order)
         state = EpisodeState(
             shared=self.shared,
             task=task,
@@ -192,7 +192,7 @@ class Core:
         state.labelled = state.labelled.scatter(1, place, known | valid)
         pending = terms.pending.scatter(1, place, valid | terms.pending.gather(1, place))
         if state.products is not None:
-            state.products.add(number, place, valid)
+            state.products.add(number, place, valid, state.order)
         valid = valid.squeeze(1)
         spent = torch.where(valid, cost.squeeze(1), 1.0) * running
         spent = torch.minimum(spent, terms.money_left)

@@ -22,6 +22,9 @@ PENDING, PADDING, UNKNOWN = -3, -2, -1
 WIDE = ("embeddings", "class_probabilities")
 """Entries with a row of numbers for every item, which a list of feature names may ask for as well."""
 
+SHARED = ("embeddings",)
+"""Entries whose memory the observations of a pool share; all others are new."""
+
 RAW = ("margin_absolute", "entropy_absolute", "novelty_absolute", "budget_left")
 """Features that cost next to nothing beside the decision process."""
 
@@ -160,7 +163,10 @@ def observe(view: PoolView, shown: Shown) -> dict[str, Tensor]:
     if shown.names.pool_features:
         found["pool_features"] = features.episode
     if "class_probabilities" in shown.wide:
-        found["class_probabilities"] = view.probs * view.valid.unsqueeze(-1)
+        probs = view.probs_by_class
+        if not (view.geometry.exact and view.geometry.all_landmarks_real):  # there is padding
+            probs = probs * view.valid.unsqueeze(1)
+        found["class_probabilities"] = probs.transpose(1, 2)
     if "embeddings" in shown.wide:
         found["embeddings"] = view.geometry.scaled
     labels = torch.where(view.labelled & (view.labels < 0), view.class_mask.shape[1], view.labels)

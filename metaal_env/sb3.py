@@ -5,7 +5,7 @@ stable-baselines3 declares NumPy arrays where subclasses may pass tensors: hence
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -126,6 +126,11 @@ class SB3VecEnv(VecEnv):
         self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
         return [getattr(self.rows[i], method_name)(*args, **kwargs) for i in self._get_indices(indices)]
+
+    def get_images(self) -> NoReturn:
+        raise NotImplementedError(
+            "an SB3VecEnv draws no images; make single environments with a render_mode."
+        )
 
     def env_is_wrapped(self, wrapper_class: Any, indices: VecEnvIndices = None) -> list[bool]:
         return [False for _ in self._get_indices(indices)]

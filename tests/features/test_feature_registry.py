@@ -24,7 +24,8 @@ from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies.fitted.base import load_fitted
 from agents.strategies.fitted.gain_models import LAL
 from agents.training.imitation.examples import examples_file, load_all_examples, save_examples
-from agents.training.imitation.imitate import ImitationConfig, imitate
+from agents.training.imitation.imitate import ImitationConfig
+from agents.training.imitation.rounds import imitate
 from agents.training.ppo.train import PPOConfig, make_ppo
 from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core

@@ -122,11 +122,8 @@ class LabelWidget(anywidget.AnyWidget):
             if self._desk.undo(self._tab) is None:
                 raise InputError("there is no answer to take back.")
             return
-        if (
-            ask not in ("answer", "skip")
-            or not isinstance(position, int)
-            or (ask == "answer") != isinstance(label, str)
-        ):
+        known = isinstance(label, str) if ask == "answer" else ask == "skip" and label is None
+        if not known or not isinstance(position, int):
             raise InputError(f"message={str(message)!r:.80} is not one of the widget's.")
         seconds = message.get("seconds")
         self._desk.answer(

@@ -137,7 +137,7 @@ def test_two_annotators_in_two_tabs(tmp_path: Path, chromium: Any) -> None:
         assert [p.split()[0] for p in ada.locator(".said p").all_inner_texts()] == ["ada", "bob"]
         for _ in twice:
             ada.keyboard.press("2")
-            ada.wait_for_function("!document.body.classList.contains('busy')")
+            ada.wait_for_function("() => !document.body.classList.contains('busy')")
         ada.wait_for_selector("#review-body >> text=Nothing to review")
         assert all(
             row["label"] == "no" and row["settled"] == "yes" for row in answers(pool) if row["opinions"]

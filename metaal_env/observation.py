@@ -59,8 +59,7 @@ def parse_observation(observation: str | Iterable[str], config: TaskConfig | Non
     """Returns what an environment's option ``observation`` asks for.
 
     Args:
-        observation: ``"raw"``, ``"compact"``, ``"standard"``, ``"full"``, or names of features and of entries of
-            `WIDE`.
+        observation: ``"raw"``, ``"compact"``, ``"standard"``, ``"full"``, or names of features and entries of `WIDE`.
         config: of the tasks. All choices but a list of names also show the features that its terms call for.
 
     Raises:
@@ -89,7 +88,8 @@ def parse_observation(observation: str | Iterable[str], config: TaskConfig | Non
     for name in wanted:
         if not isinstance(name, str):
             raise InputError(
-                f"observation={observation!r} must be 'raw', 'compact', 'standard', 'full' or a list of names."
+                f"observation={observation!r} must be a choice of 'raw', 'compact', 'standard', 'full', "
+                "or a list of names."
             )
         if name not in known:
             raise unknown_name("feature of the observation", name, known)

@@ -124,9 +124,8 @@ def main(options: Options) -> None:
     if browser is None:
         raise InputError(f"no browser is installed: none of {', '.join(BROWSERS)}.")
     rows = []
-    print(
-        f"{'items':>8} {'pause, s':>9} {'median, ms':>11} {'95 %, ms':>9} {'largest':>8}   request alone: median, 95 %"
-    )
+    head = f"{'items':>8} {'pause, s':>9} {'median, ms':>11} {'95 %, ms':>9} {'largest':>8}"
+    print(f"{head}   request alone: median, 95 %")
     with sync_playwright() as playwright:
         for size in options.sizes:
             with tempfile.TemporaryDirectory() as folder:
@@ -159,18 +158,14 @@ def main(options: Options) -> None:
 def _table(options: Options, rows: list[list[str]]) -> dict[str, Any]:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     text = (
-        f"Milliseconds from a class key to the frame with the next item in headless Chromium, the answer on disk: "
-        f"{options.answers} keys per row, vectors of {options.dimensions} numbers, `{options.policy}`, server and browser "
-        f"on the same {os.cpu_count()} cores, whose load was {load:.0f} at the end. The last two columns are the request alone."
+        "Milliseconds from a class key to the frame with the next item in headless Chromium, the answer on disk: "
+        f"{options.answers} keys per row, vectors of {options.dimensions} numbers, `{options.policy}`, server and "
+        f"browser on the same {os.cpu_count()} cores, whose load was {load:.0f} at the end. The last two columns are "
+        "the request alone."
     )
     columns = ["items", "pause, s", "median", "95 %", "largest", "request, median", "request, 95 %"]
-    return {
-        "title": "From a key to the next item",
-        "command": COMMAND,
-        "text": [text],
-        "columns": columns,
-        "rows": rows,
-    }
+    title = "From a key to the next item"
+    return {"title": title, "command": COMMAND, "text": [text], "columns": columns, "rows": rows}
 
 
 if __name__ == "__main__":

@@ -92,7 +92,8 @@ class TaskConfig:
                 f"way={self.way!r} exceeds what pool_size={self.pool_size!r} with distractors={self.distractors} "
                 "leaves for the task's classes, one item each at least; lower way or enlarge the pool."
             )
-        if self.planned_labels >= bounds(self.pool_size)[0]:
+        most_labels = bounds(self.budget)[1] + bounds(self.initial_labels)[1]
+        if most_labels >= bounds(self.pool_size)[0]:
             raise InputError(
                 f"budget={self.budget!r} with initial_labels={self.initial_labels!r} would label all "
                 f"{bounds(self.pool_size)[0]} items that pool_size={self.pool_size!r} may have, which leaves "
@@ -106,11 +107,6 @@ class TaskConfig:
     @property
     def max_pool(self) -> int:
         return bounds(self.pool_size)[1]
-
-    @property
-    def planned_labels(self) -> int:
-        """Returns the most labels of an episode where each costs one of the budget, initial ones included."""
-        return bounds(self.budget)[1] + bounds(self.initial_labels)[1]
 
     @property
     def max_labels(self) -> int:

@@ -15,6 +15,7 @@ from agents.strategies import (  # noqa: F401
     information,
     partition_rules,
     privileged,
+    terms,
     uncertainty,
     walk_coverage,
 )

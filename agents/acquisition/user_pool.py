@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.acquisition.classifier import known_classes, predictions
+from agents.acquisition.classifier import Predictions, known_classes, predictions
 from agents.acquisition.labels import Labels, class_list, warn_of_targets
 from agents.acquisition.options import QueryOptions
-from agents.acquisition.own_head import dense, own_view, scaled, view_of_few_classes
+from agents.acquisition.own_head import dense, own_doubt, own_view, scaled, view_of_few_classes
 from agents.acquisition.pool_items import PoolItems
+from agents.acquisition.scored_items import scored_items
 from agents.strategies.base import Strategy
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.view import PoolView
 
 MAX_SCORED = 4096
-"""Unlabelled items that are scored; a larger pool is represented by this many, drawn uniformly."""
+"""Unlabelled items that are scored; this many stand for a larger pool, see `scored_items`."""
 MAX_CELLS = 2**20
 """Items times classes that are scored by strategies whose cost grows with both; at least `MIN_SCORED` items are."""
 MIN_SCORED = 256
@@ -66,19 +67,40 @@ def build_pool(
     names, closed = class_list(labels.seen, *known, missing_label=options.missing_label)
     if not closed:
         warn_of_targets(labels)
-    n = len(items)
     heavy = strategy.grows_with_classes or strategy.needs_learner
     most = max(MIN_SCORED, MAX_CELLS // max(1, len(names))) if heavy else MAX_SCORED
-    rows = _representatives(labels.known, np.random.default_rng([seed, n]), min(most, MAX_SCORED))
-    predicted = predictions(items, labels, rows, options, names, closed)
-    if predicted is not None and not set(predicted[1]) <= set(names):  # a part of it was fitted before
-        names, closed = class_list(labels.seen, names, predicted[1])
+    n = len(items)
+    asked: list[
+        Predictions | None
+    ] = []  # where the pool is so large that all of it is asked what is doubtful
+
+    def ask(rows: np.ndarray) -> Predictions | None:
+        return predictions(items, labels, rows, options, names, closed)
+
+    def doubt(rows: np.ndarray) -> np.ndarray | None:
+        asked.append(ask(rows))
+        return own_doubt(items.vectors, rows, labels) if asked[0] is None else asked[0].doubt(n)
+
+    rows = scored_items(
+        items.vectors,
+        labels.known,
+        most=min(most, MAX_SCORED),
+        support=MAX_SUPPORT,
+        seed=options.seed,
+        draw=seed,
+        doubt=doubt,
+    )
+    predicted = asked[0] if asked else ask(rows)
+    if asked and predicted is not None:
+        predicted = predicted._replace(probs=predicted.ask(rows))
+    if predicted is not None and not set(predicted.classes) <= set(names):  # a part of it was fitted before
+        names, closed = class_list(labels.seen, names, predicted.classes)
+    z = scaled(dense(items.vectors[rows]))
     k = max(2, len(names) + (not closed))
     code = {name: i for i, name in enumerate(names)}
     y = np.full(n, -1)
     y[labels.known] = [code[value] for value in labels.values.tolist()]
-    probs = None if predicted is None else _in_order(*predicted, code, k)
-    z = scaled(dense(items.vectors[rows]))
+    probs = None if predicted is None else _in_order(predicted.probs, predicted.classes, code, k)
     view = _view(z, y[rows], k, seed, probs, strategy.needs_learner)
     n_labels = int(labels.known.sum())
     budget = None if options.budget is None else int(options.budget)
@@ -133,13 +155,3 @@ def _view(
     if probs is None:
         return own
     return replace(own, logits=torch.from_numpy(np.log(np.maximum(probs, 1e-30))).float().unsqueeze(0))
-
-
-def _representatives(known: np.ndarray, rng: np.random.Generator, most_scored: int) -> np.ndarray:
-    """(M,) ascending positions: labelled items and unlabelled ones, each up to their bound."""
-    parts = []
-    for positions, most in ((np.flatnonzero(known), MAX_SUPPORT), (np.flatnonzero(~known), most_scored)):
-        if len(positions) > most:
-            positions = rng.choice(positions, most, replace=False)
-        parts.append(positions)
-    return np.sort(np.concatenate(parts))

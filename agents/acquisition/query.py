@@ -39,8 +39,8 @@ def query(
     """Chooses the items of a pool to label next. Nothing that is passed in is changed.
 
     Pools of up to `user_pool.MAX_SCORED` unlabelled items are scored exactly. That many items stand for a larger one
-    (see `scored_items`) and are picked from. Asked for utilities or for given candidates, the others take the utility of
-    the scored item nearest to them. Strategies whose cost grows with items times classes score at most
+    (see `scored_items`) and are picked from. Asked for utilities or for given candidates, the others take the utility
+    of the scored item nearest to them. Strategies whose cost grows with items times classes score at most
     `user_pool.MAX_CELLS` of these.
 
     Args:

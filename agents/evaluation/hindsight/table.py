@@ -51,7 +51,8 @@ def summary(cells: Sequence[Cell]) -> str:
             against(f"our rule {OWN_RULE}", [c.over_own for c in cells]),
             f"Of the gap from the best rule to greedy look-ahead it closes {closed / gap:.0%} "
             "(sums over cells; the tasks that look-ahead played).",
-            f"Of the gap from random to greedy look-ahead it closes {policy / ahead:.0%}, the best rule {rule / ahead:.0%}.",
+            f"Of the gap from random to greedy look-ahead it closes {policy / ahead:.0%}, "
+            f"the best rule {rule / ahead:.0%}.",
             *labels_needed(cells),
         ]
     )

@@ -16,7 +16,7 @@ from metaal_env.errors import InputError, OptionError
 from metaal_env.learners import InnerLearner, load_learner
 from metaal_env.rewards import REWARDS, Reward
 from metaal_env.runtime.forks import use_one_thread_after_fork
-from metaal_env.sampler import fit_task
+from metaal_env.supply import fit_task
 from metaal_env.tasks import TaskConfig
 
 

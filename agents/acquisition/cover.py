@@ -18,14 +18,10 @@ import torch
 from torch import Tensor
 
 from agents.acquisition.arrays import Features
+from agents.acquisition.options import Limits
 
 CHUNK = 8192
 """Items whose distances are computed at a time."""
-UNIFORM = 512
-"""Landmarks that are drawn uniformly."""
-ROUNDS = 8
-PER_ROUND = 64
-"""Rounds in which further landmarks are drawn, and how many in each."""
 CROWD = 8
 """Times as many of the farthest items as are taken: those among them that are far from each other are."""
 SAMPLE = 256
@@ -44,47 +40,48 @@ class Cover(NamedTuple):
 _last = threading.local()
 
 
-def cover(x: Features, seed: int) -> Cover:
+def cover(x: Features, seed: int, limits: Limits) -> Cover:
     """Returns the cover of a pool; that of this thread's last pool is kept, as only labels change in a session."""
-    name = _fingerprint(x, seed)
+    name = _fingerprint(x, seed, limits)
     if getattr(_last, "name", None) != name:
-        _last.cover, _last.name = _covered(x, np.random.default_rng([seed, x.shape[0]])), name
+        _last.cover, _last.name = _covered(x, np.random.default_rng([seed, x.shape[0]]), limits), name
     found: Cover = _last.cover
     return found
 
 
-def _fingerprint(x: Features, seed: int) -> bytes:
+def _fingerprint(x: Features, seed: int, limits: Limits) -> bytes:
     """Bytes that differ between pools; one that differs in few items only may share the cover of the other."""
     rows = np.random.default_rng(x.shape[0]).integers(0, x.shape[0], SAMPLE)
     part = x[np.sort(rows)]
     values = [part] if isinstance(part, np.ndarray) else [part.data, part.indices]
-    found = hashlib.sha256(repr((x.shape, x.dtype, seed)).encode())
+    found = hashlib.sha256(repr((x.shape, x.dtype, seed, limits)).encode())
     for value in values:
         found.update(np.ascontiguousarray(value).tobytes())
     return found.digest()
 
 
-def _covered(x: Features, rng: np.random.Generator) -> Cover:
+def _covered(x: Features, rng: np.random.Generator, limits: Limits) -> Cover:
     n = x.shape[0]
     points = Points(x)
-    landmarks = rng.choice(n, min(UNIFORM, n), replace=False)
+    landmarks = rng.choice(n, min(limits.drawn_landmarks, n), replace=False)
+    drawn = len(landmarks)
     owner, nearest = points.nearest(landmarks)
     nearest[landmarks] = 0.0
-    for _ in range(ROUNDS):
+    for _ in range(limits.rounds):
         if not nearest.any():  # all items are copies of landmarks
             break
-        new = _next(points, nearest, rng)
+        new = _next(points, nearest, limits.landmarks_per_round, rng)
         place, distance = points.nearest(new)
         closer = distance < nearest
         owner[closer], nearest[closer] = place[closer] + len(landmarks), distance[closer]
         owner[new], nearest[new] = np.arange(len(landmarks), len(landmarks) + len(new)), 0.0
         landmarks = np.concatenate([landmarks, new])
-    return Cover(landmarks, min(UNIFORM, n), owner, nearest)
+    return Cover(landmarks, drawn, owner, nearest)
 
 
-def _next(points: Points, nearest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Returns up to `PER_ROUND` different positions that are no landmarks."""
-    half = PER_ROUND // 2
+def _next(points: Points, nearest: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns up to `count` different positions that are no landmarks."""
+    half = -(-count // 2)
     open_ = min(CROWD * half, int(np.count_nonzero(nearest)))
     crowd = np.argpartition(nearest, len(nearest) - open_)[-open_:]
     far = crowd[_spread(points.among(crowd), nearest[crowd], half)]

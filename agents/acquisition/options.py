@@ -16,6 +16,33 @@ from metaal_env.errors import InputError, InputTypeError
 Seed = int | np.random.RandomState | np.random.Generator | None
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a query's cost.
+
+    Attributes:
+        scored: unlabelled items that are scored; this many stand for a larger pool, see `scored_items`.
+        cells: items times classes that are scored by strategies whose cost grows with both.
+        least_scored: items that these score in any case.
+        labelled: labelled items that the view holds; of more, this many are drawn. A classifier sees them all.
+        exact_batches: up to this many scored items every pick of a batch is followed by a new evaluation.
+        evaluations: per batch beyond that; between them near-copies of the picks so far are penalised.
+        drawn_landmarks: landmarks of a larger pool that are drawn uniformly, see `cover`.
+        rounds: rounds in which further landmarks are found where these leave gaps.
+        landmarks_per_round: landmarks that are found in each.
+    """
+
+    scored: int = 4096
+    cells: int = 2**20
+    least_scored: int = 256
+    labelled: int = 1024
+    exact_batches: int = 1024
+    evaluations: int = 20
+    drawn_landmarks: int = 512
+    rounds: int = 8
+    landmarks_per_round: int = 64
+
+
 @dataclass(frozen=True, eq=False)
 class QueryOptions:
     """Options of `agents.acquisition.query`, which documents each of them.
@@ -33,6 +60,7 @@ class QueryOptions:
     missing_label: Any = np.nan
     random_state: Seed = None
     policy: PolicySpec = None
+    limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         if not isinstance(self.fit_clf, (bool, np.bool_)):

@@ -38,10 +38,10 @@ def query(
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Chooses the items of a pool to label next. Nothing that is passed in is changed.
 
-    Pools of up to `user_pool.MAX_SCORED` unlabelled items are scored exactly. That many items stand for a larger one
+    Pools of up to `options.Limits.scored` unlabelled items are scored exactly. That many items stand for a larger one
     (see `scored_items`) and are picked from. Asked for utilities or for given candidates, the others take the utility
     of the scored item nearest to them. Strategies whose cost grows with items times classes score at most
-    `user_pool.MAX_CELLS` of these.
+    `options.Limits.cells` of these.
 
     Args:
         X: (N, D) vectors or (N, H, W[, C]) images of any numeric type, possibly memory-mapped; also a data frame, a
@@ -131,6 +131,7 @@ def select(
         strategy,
         everything=candidates is None,
         with_utilities=bool(return_utilities),
+        limits=options.limits,
     )
     if not chosen.direct:
         return selection

@@ -8,13 +8,14 @@ import numpy as np
 
 from agents.acquisition.arrays import Features
 from agents.acquisition.cover import Cover, cover
+from agents.acquisition.options import Limits
 
 Doubt = Callable[[np.ndarray], "np.ndarray | None"]
 """Maps (M,) positions that stand for the pool to (N,) doubts about every item; None where nothing is known."""
 
 
 def scored_items(
-    x: Features, known: np.ndarray, *, most: int, support: int, seed: int, draw: int, doubt: Doubt
+    x: Features, known: np.ndarray, *, most: int, limits: Limits, seed: int, draw: int, doubt: Doubt
 ) -> np.ndarray:
     """Returns (M,) ascending positions of the items to score: labelled and unlabelled ones, each up to their bound.
 
@@ -23,16 +24,16 @@ def scored_items(
 
     Args:
         known: (N,) bool, items with a label.
-        support: bound of the labelled items.
+        limits: bound of the labelled items, and numbers of landmarks.
         seed: of the landmarks, which stay the same during a session.
         draw: seed of what is drawn anew for every query.
     """
     rng = np.random.default_rng([draw, x.shape[0]])
     labelled, unlabelled = np.flatnonzero(known), np.flatnonzero(~known)
-    if len(labelled) > support:
-        labelled = rng.choice(labelled, support, replace=False)
+    if len(labelled) > limits.labelled:
+        labelled = rng.choice(labelled, limits.labelled, replace=False)
     if len(unlabelled) > most:
-        unlabelled = _chosen(cover(x, seed), labelled, ~known, most, rng, doubt)
+        unlabelled = _chosen(cover(x, seed, limits), labelled, ~known, most, rng, doubt)
     return np.sort(np.concatenate([labelled, unlabelled]))
 
 

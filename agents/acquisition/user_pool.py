@@ -20,13 +20,6 @@ from agents.strategies.base import Strategy
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.view import PoolView
 
-MAX_SCORED = 4096
-"""Unlabelled items that are scored; this many stand for a larger pool, see `scored_items`."""
-MAX_CELLS = 2**20
-"""Items times classes that are scored by strategies whose cost grows with both; at least `MIN_SCORED` items are."""
-MIN_SCORED = 256
-MAX_SUPPORT = 1024
-"""Labelled items that the view holds; of more, this many are drawn. A classifier sees them all."""
 HORIZON = 20
 """Labels still to buy where the caller does not say."""
 
@@ -68,11 +61,12 @@ def build_pool(
     if not closed:
         warn_of_targets(labels)
     heavy = strategy.grows_with_classes or strategy.needs_learner
-    most = max(MIN_SCORED, MAX_CELLS // max(1, len(names))) if heavy else MAX_SCORED
+    limits = options.limits
+    scored = limits.scored
+    if heavy:
+        scored = min(scored, max(limits.least_scored, limits.cells // max(1, len(names))))
     n = len(items)
-    asked: list[
-        Predictions | None
-    ] = []  # where the pool is so large that all of it is asked what is doubtful
+    asked: list[Predictions | None] = []  # of a large pool, which is asked as a whole what is doubtful
 
     def ask(rows: np.ndarray) -> Predictions | None:
         return predictions(items, labels, rows, options, names, closed)
@@ -84,8 +78,8 @@ def build_pool(
     rows = scored_items(
         items.vectors,
         labels.known,
-        most=min(most, MAX_SCORED),
-        support=MAX_SUPPORT,
+        most=scored,
+        limits=limits,
         seed=options.seed,
         draw=seed,
         doubt=doubt,

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -18,12 +19,19 @@ from agents.evaluation.protocol.cells import Cell, run_cell
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
+def worker_processes(workers: int) -> Executor:
+    """Returns a pool of fresh processes that compute on one thread each and end with this one."""
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+
+
 def run_cells(
     cells: list[Cell],
     *,
     workers: int = 1,
     done: Callable[[Cell], None] = lambda cell: None,
     executor: Executor | None = None,
+    pool: Callable[[int], Executor] = worker_processes,
+    play: Callable[[Cell], Any] = run_cell,
 ) -> None:
     """Plays cells, in this process or in a pool.
 
@@ -31,7 +39,9 @@ def run_cells(
         workers: local processes; 1 plays here.
         done: called after each cell.
         executor: any `concurrent.futures` executor instead of the local pool; ``submitit.AutoExecutor`` fits,
-            since all it is asked for is ``submit(run_cell, cell)`` and a future.
+            since all it is asked for is ``submit(play, cell)`` and a future.
+        pool: makes the local pool of so many workers.
+        play: plays one cell; another process must be able to import it.
 
     The first Ctrl-C lets local processes finish their cells, a second one kills them.
 
@@ -41,17 +51,13 @@ def run_cells(
     if executor is None and workers <= 1:
         with _one_thread():
             for cell in cells:
-                run_cell(cell)
+                play(cell)
                 done(cell)
         return
     with _single_threaded_children(), _killed_at_a_second_interrupt():
-        pool = executor or ProcessPoolExecutor(
-            min(workers, len(cells)),
-            multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-        )
+        used = executor or pool(min(workers, len(cells)))
         try:
-            futures = {pool.submit(run_cell, cell): cell for cell in cells}
+            futures = {used.submit(play, cell): cell for cell in cells}
             for future in as_completed(futures) if executor is None else futures:
                 future.result()
                 done(futures[future])
@@ -60,7 +66,7 @@ def run_cells(
             raise
         finally:
             if executor is None:
-                pool.shutdown(wait=True, cancel_futures=True)
+                used.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker() -> None:

@@ -16,7 +16,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
 from torch.distributions import Categorical
 
-from agents.policy.network import AcquisitionNetwork, Output
+from agents.policy.network import AcquisitionNetwork, Output, action_logits
 from agents.strategies.base import Strategy
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames, extract
@@ -76,7 +76,7 @@ class SetPolicy(ActorCriticPolicy):
     def run(self, obs: Observation) -> tuple[Categorical, Output]:
         """Returns the distribution over items, and the network's output."""
         output = self.network(*self.inputs(obs), self.valid(obs))
-        return self.distribution(output.logits, obs), output
+        return self.distribution(output, obs), output
 
     def inputs(self, obs: Observation) -> tuple[Tensor, Tensor]:
         """Returns the network's item and pool features, (B, N, F) and (B, P)."""
@@ -90,12 +90,17 @@ class SetPolicy(ActorCriticPolicy):
         """Returns which items are no padding, (B, N) bool."""
         return obs["labels"] != PADDING
 
-    def distribution(self, logits: Tensor, obs: Observation) -> Categorical:
-        """Returns the distribution over what may be picked by (B, N) logits."""
-        mask = obs["action_mask"].bool()
+    def distribution(self, output: Output, obs: Observation) -> Categorical:
+        """Returns the distribution over the actions that are allowed."""
+        mask = obs["action_mask"][:, : output.logits.shape[1]].bool()
         # An episode without a selectable item never occurs; its row must be finite all the same.
         mask = mask | ~mask.any(1, keepdim=True)
-        return Categorical(logits=logits.masked_fill(~mask, -torch.inf), validate_args=False)
+        logits = action_logits(output.logits, mask, self.stop_logits(output, obs))
+        return Categorical(logits=logits, validate_args=False)
+
+    def stop_logits(self, output: Output, obs: Observation) -> Tensor | None:
+        """Returns the (B,) logits to stop; None where the network or the environment has no such action."""
+        return output.stop if obs["action_mask"].shape[1] > output.logits.shape[1] else None
 
     def bonus(self, obs: Observation, distribution: Categorical) -> Tensor:
         """Returns the (B,) number that ``ent_coef`` weighs in the update: the entropy in nats."""
@@ -103,7 +108,10 @@ class SetPolicy(ActorCriticPolicy):
 
     def forward(self, obs: Observation, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         distribution, output = self.run(obs)
-        actions = distribution.probs.argmax(1) if deterministic else distribution.sample()
+        actions = distribution.sample()
+        if deterministic:
+            stop = self.stop_logits(output, obs)
+            actions = best_actions(output.logits, obs["action_mask"].bool(), stop)
         return actions, output.value, distribution.log_prob(actions)
 
     def evaluate_actions(  # type: ignore[override]
@@ -169,6 +177,18 @@ def _refuse_former_keys(space: spaces.Space[Any]) -> None:
             f"{', '.join(map(repr, former.values()))}; its weights still fit: load it with "
             "custom_objects={'observation_space': env.observation_space}."
         )
+
+
+def best_actions(items: Tensor, allowed: Tensor, stop: Tensor | None) -> Tensor:
+    """Returns the (B,) best actions: N, to stop, where that is more probable than not, else the best item.
+
+    Args:
+        items: (B, N) logits.
+        allowed: (B, A) bool.
+        stop: (B,) logits, None for a network that never stops.
+    """
+    best = items.masked_fill(~allowed[:, : items.shape[1]], -torch.inf).argmax(1)
+    return best if stop is None else torch.where(stop > 0, items.shape[1], best)
 
 
 def entropy(distribution: Categorical) -> Tensor:

@@ -35,7 +35,8 @@ from metaal_env.rewards import REWARDS
 from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic
 from metaal_env.runtime.locks import lock_folder
-from metaal_env.sampler import TaskSampler, fit_task
+from metaal_env.sampler import TaskSampler
+from metaal_env.supply import fit_task
 from metaal_env.tasks import TaskConfig
 
 Families = list[list[Core]]

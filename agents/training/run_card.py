@@ -39,8 +39,12 @@ CHARTS = (
     (
         "policy/*",
         LABELS,
-        "entropy, divergence from the prior rule and from the start, in nats; share of the variance of the starting "
-        "policy's returns that the critic explains",
+        "entropy, and divergence from the prior rule and from the start, in nats",
+    ),
+    (
+        "critic/variance_explained",
+        LABELS,
+        "share of the variance of the starting policy's returns that the critic explains",
     ),
     ("train/*, time/*", LABELS, "stable-baselines3's own"),
     (

@@ -25,7 +25,7 @@ from metaal_env.core import Core
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.make import make_core
 from metaal_env.runtime.command_line import run_command
-from metaal_env.sampler import fit_task
+from metaal_env.supply import fit_task
 from metaal_env.tasks import TaskConfig
 
 

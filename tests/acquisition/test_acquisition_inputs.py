@@ -20,8 +20,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from agents.acquisition import InputTypeError, query
-from agents.acquisition import user_pool as pool_module
 from agents.acquisition.cover import Points
+from agents.acquisition.options import Limits
+from agents.acquisition.query import select
 from metaal_env.errors import InputError
 
 pd = pytest.importorskip("pandas")
@@ -282,7 +283,7 @@ def test_generators_seed_and_are_not_advanced(kind: type) -> None:
 
 
 @pytest.mark.parametrize("words", [40, 4000], ids=["exact", "SVD"])
-def test_wide_sparse_pools_stay_sparse(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wide_sparse_pools_stay_sparse(words: int) -> None:
     """As a matrix of numbers this one would take 8 GB."""
     rng = np.random.default_rng(0)
     n, d, length = 1000, 1_000_000, 12
@@ -295,9 +296,8 @@ def test_wide_sparse_pools_stay_sparse(words: int, monkeypatch: pytest.MonkeyPat
         picks = query(x, y, policy="uherding")
         y[picks] = truth[picks]
     assert sorted(y[~np.isnan(y)]) == [0, 1, 2, 3]
-    monkeypatch.setattr(pool_module, "MAX_SCORED", 300)
-    _, utilities = ask(x, y, policy="uherding")
-    assert np.isfinite(utilities[0, np.isnan(y)]).all()
+    utilities = select(x, y, policy="uherding", limits=Limits(scored=300), return_utilities=True).utilities
+    assert utilities is not None and np.isfinite(utilities[0, np.isnan(y)]).all()
 
 
 def test_nearest_references_are_the_same_for_sparse_and_dense() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from helpers.hostile import EXAMPLES, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
@@ -196,7 +197,7 @@ def test_data_that_commands_read_stay_as_they_are(
     Path("mine.labels.csv").write_text("item,label\nr7,a\nr8,b\n")
     Path("link.csv").symlink_to("items.csv")
     before = {name: Path(name).read_bytes() for name in INPUTS}
-    monkeypatch.setattr(text_encoders, "MINILM_MODULE", "no_such_module")  # the fuzz is about files
+    monkeypatch.setitem(sys.modules, text_encoders.MINILM_MODULE, None)  # the fuzz is about files
     monkeypatch.setattr("builtins.input", lambda *_: (_ for _ in ()).throw(EOFError))
     codes: list[int] = []
 
@@ -234,7 +235,7 @@ def test_a_folder_without_permission_is_named(
     def refuse(*_: object, **__: object) -> None:  # root may write anywhere, so a read-only folder is no test
         raise PermissionError(13, "Permission denied", "items.csv.labels.csv.lock")
 
-    monkeypatch.setattr("agents.acquisition.tool.session.FileLock.acquire", refuse)
+    monkeypatch.setattr(FileLock, "acquire", refuse)
     assert main(["label", "items.csv"]) == 2
     message = "labels='items.csv.labels.csv' cannot be written (Permission denied); give another place"
     assert message in capsys.readouterr().err

@@ -15,7 +15,8 @@ from agents.training.run import check
 from metaal_env.datasets.base import ClassDataset, Split
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
-from metaal_env.sampler import TaskSampler, fit_task
+from metaal_env.sampler import TaskSampler
+from metaal_env.supply import fit_task
 from metaal_env.tasks import TaskConfig
 
 

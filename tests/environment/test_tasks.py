@@ -9,7 +9,8 @@ from helpers.clusters import cluster_dataset
 from helpers.environments import generators
 
 from metaal_env.errors import InputError
-from metaal_env.sampler import TaskSampler
+from metaal_env.random_parts import class_shares
+from metaal_env.sampler import SORTED, TaskSampler
 from metaal_env.tasks import TaskConfig
 
 
@@ -64,8 +65,42 @@ def test_shares_follow_the_configuration() -> None:
     assert all(torch.bincount(row).tolist() == [10] * 5 for row in labels)
 
 
-def test_a_batch_is_its_members_drawn_alone() -> None:
-    sampler = TaskSampler(cluster_dataset(), TaskConfig(way=(2, 5), pool_size=(8, 30), budget=(2, 6)))
+@pytest.mark.parametrize("per_class", [40, SORTED + 1])
+def test_every_item_and_class_is_as_likely_as_any_other(per_class: int) -> None:
+    data = cluster_dataset(6, per_class)
+    config = TaskConfig(way=3, pool_size=20, budget=5, reward_per_class=2, test_per_class=3, distractors=0.2)
+    tasks = TaskSampler(data, config).sample(generators(4000))
+    drawn = np.bincount(
+        torch.cat([tasks.pool, tasks.reward, tasks.test], 1).flatten(), minlength=6 * per_class
+    )
+    expected = 4000 * 35 / (6 * per_class)
+    # A draw without replacement has less variance than a Poisson one, up to the variance of class shares.
+    assert abs(drawn.mean() - expected) < 1e-9 and drawn.var() < 1.3 * expected
+    first = torch.bincount(data.labels[tasks.pool[:, 0]], minlength=6).double() / 4000
+    assert (first - 1 / 6).abs().max() < 0.03
+
+
+@pytest.mark.parametrize("concentration", [0.01, 0.5, 1.0, 20.0])
+def test_class_shares_are_dirichlet(concentration: float) -> None:
+    """Against NumPy's own Dirichlet distribution: moments of the largest and the smallest share."""
+    rngs = generators(3000)
+    uniform = np.random.default_rng(1).random((3000, 4))
+    shares = class_shares(rngs, uniform, np.ones((3000, 4), dtype=bool), concentration)
+    theirs = np.random.default_rng(2).dirichlet(np.full(4, concentration), size=3000)
+    assert np.allclose(shares.sum(1), 1)
+    for statistic in (np.max, np.min):
+        ours, expected = statistic(shares, axis=1), statistic(theirs, axis=1)
+        error = 5 * np.sqrt((ours.var() + expected.var()) / 3000) + 1e-12
+        assert abs(ours.mean() - expected.mean()) < error
+    part = class_shares(rngs, uniform, np.arange(4) < np.full((3000, 1), 2), concentration)
+    assert np.allclose(part[:, :2].sum(1), 1) and not part[:, 2:].any()
+
+
+@pytest.mark.parametrize("per_class", [40, SORTED + 1])
+def test_a_batch_is_its_members_drawn_alone(per_class: int) -> None:
+    data = cluster_dataset(items=per_class)
+    config = TaskConfig(way=(2, 5), pool_size=(8, 30), budget=(2, 6), label_noise=0.3, distractors=0.1)
+    sampler = TaskSampler(data, config)
     batch = sampler.sample(generators(7))
     for i in range(7):
         alone = sampler.sample([np.random.default_rng(i)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
@@ -16,7 +15,6 @@ import numpy as np
 import pytest
 import tyro
 
-from agents.evaluation import workers as workers_module
 from agents.evaluation.cluster import cluster_executor
 from agents.evaluation.paired import Paired
 from agents.evaluation.protocol.cells import cells_of, pending
@@ -28,7 +26,8 @@ from agents.evaluation.workers import _killed_at_a_second_interrupt, run_cells
 from agents.training.config import TrainConfig
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
-from metaal_env.sampler import TaskSampler, fit_task
+from metaal_env.sampler import TaskSampler
+from metaal_env.supply import fit_task
 from metaal_env.tasks import TaskConfig
 
 PLAN = Plan(
@@ -159,32 +158,21 @@ def test_a_second_interrupt_kills_the_workers_of_this_call_alone() -> None:
         foreign.kill()
 
 
+def slow(cell: Any) -> None:
+    """In place of playing a cell: leaves a file after a while."""
+    time.sleep(0.2)
+    cell.touch()
+
+
 def test_the_first_interrupt_lets_cells_finish_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pools: list[Any] = []
-
-    class Pool(ThreadPoolExecutor):
-        def __init__(self, workers: int, *further: Any, initializer: Any) -> None:
-            super().__init__(workers)
-            pools.append(self)
-
-    finished: list[Any] = []
-    started = threading.Event()
-
-    def play(cell: Any) -> None:
-        started.set()
-        time.sleep(0.2)
-        finished.append(cell)
-
-    def interrupt(futures: Any) -> Any:
-        started.wait(60)
+    def interrupt(cell: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workers_module, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(workers_module, "run_cell", play)
-    monkeypatch.setattr(workers_module, "as_completed", interrupt)
+    cells: Any = [tmp_path / str(i) for i in range(50)]
     with pytest.raises(KeyboardInterrupt):
-        workers_module.run_cells([object() for _ in range(50)], workers=2)  # type: ignore[misc]
-    assert 1 <= len(finished) <= 4, "cells in progress are finished, no others are begun"
+        run_cells(cells, workers=2, done=interrupt, pool=ThreadPoolExecutor, play=slow)
+    finished = len(list(tmp_path.iterdir()))
+    assert 1 <= finished <= 4, "cells in progress are finished, no others are begun"
     assert "press once more to stop at once" in capsys.readouterr().err

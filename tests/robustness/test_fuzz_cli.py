@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import os
+import socketserver
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import command_line
-from agents.acquisition.integrations.label_studio import serve
 from agents.evaluation import run as evaluation
 from agents.training import run as train_policy
 from agents.training.config import TrainConfig
@@ -200,21 +200,9 @@ METAAL = {
 }  # fmt: skip
 
 
-class Idle:
-    """In place of a server that would listen for ever."""
-
-    server_port = 0
-
-    def serve_forever(self) -> None:
-        return None
-
-    def server_close(self) -> None:
-        return None
-
-
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_metaal(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "make_server", lambda *_: Idle())
+    monkeypatch.setattr(socketserver.BaseServer, "serve_forever", lambda *_: None)
     monkeypatch.setattr("builtins.input", lambda *_: (_ for _ in ()).throw(EOFError))
     start = st.tuples(
         st.sampled_from(["suggest", "suggest", "import", "label", "status", "report", "serve", "sugest", ""]),

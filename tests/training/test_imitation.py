@@ -13,7 +13,7 @@ from helpers.clusters import cluster_dataset
 
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
-from agents.training.imitation.examples import Examples, collect_examples, one_step_advantages
+from agents.training.imitation.examples import Examples, centred, collect_examples, one_step_gains
 from agents.training.imitation.imitate import ImitationConfig, fit, fit_mean, imitate
 from agents.training.task_mixture import TaskMixture
 from agents.training.validation import validate
@@ -56,7 +56,7 @@ def test_gains_are_what_a_step_would_pay() -> None:
     places = torch.arange(1, 20).expand(8, -1)
     real = torch.ones_like(places, dtype=torch.bool)
     paid = torch.stack([env.step(deepcopy(state), places[:, place]).reward for place in range(19)], 1)
-    gain = one_step_advantages(env.oracle(state), places, real)
+    gain = centred(one_step_gains(None, env.oracle(state), places, real), real)[0]
     torch.testing.assert_close(gain, paid - paid.mean(1, keepdim=True), atol=1e-5, rtol=0)
     assert paid.std() > 0.01
 

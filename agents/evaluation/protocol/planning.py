@@ -28,7 +28,8 @@ from agents.loading import load_strategy, runs_code
 from agents.strategies import STRATEGIES
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
-from metaal_env.sampler import TaskSampler, fit_task
+from metaal_env.sampler import TaskSampler
+from metaal_env.supply import fit_task
 from metaal_env.tasks import TaskConfig
 
 DEFAULT_RULES = (

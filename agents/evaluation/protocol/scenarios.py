@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 from agents.evaluation.protocol.loading import learner_digest, load_parts
 from agents.evaluation.protocol.protocol import Scenario
-from metaal_env.sampler import TaskSampler, fit_task
+from metaal_env.sampler import TaskSampler
+from metaal_env.supply import fit_task
 from metaal_env.tasks import TaskConfig
 
 

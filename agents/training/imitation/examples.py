@@ -46,6 +46,7 @@ class Examples(NamedTuple):
     episode: Tensor  # (M, P)
     gain: Tensor  # (M, C) reward or return if the item were labelled, less the mean over the candidates
     candidates: Tensor  # (M, C) bool
+    stop: Tensor  # (M,) worth of stopping, 0, less the same mean; of no use where labels have no price
 
     @staticmethod
     def joined(parts: list[Examples]) -> Examples:
@@ -155,11 +156,9 @@ def collect_examples(
                 order = vine.near_and_far(scores, view.selectable, order)
             places, real = _candidates(best, view.selectable, order, vine.CANDIDATES if few else CANDIDATES)
             items = torch.take_along_dim(features.items, places.unsqueeze(-1), 1) * real.unsqueeze(-1)
-            if gain == "return":
-                worth = centred(vine.returns_to_go(network, oracle, places, real), real)
-            else:
-                worth = one_step_advantages(oracle, places, real)
-            found.append(Examples(items.half(), features.episode, worth, real))
+            teach = vine.returns_to_go if gain == "return" else one_step_gains
+            worth, mean = centred(teach(network, oracle, places, real), real)
+            found.append(Examples(items.half(), features.episode, worth, real, -mean))
         if rng.random() >= EXPLORATION:
             return best
         spread = masked_deviation(scores.masked_fill(~view.selectable, 0), view.selectable)
@@ -180,10 +179,11 @@ def _candidates(pick: Tensor, selectable: Tensor, order: Tensor, most: int) -> t
     return pad(places, (0, missing)), pad(real, (0, missing))
 
 
-def one_step_advantages(oracle: LabelOracle, places: Tensor, real: Tensor) -> Tensor:
-    """Returns (B, C) rewards of labelling each candidate, less their mean; 0 where there is none.
+def one_step_gains(network: object, oracle: LabelOracle, places: Tensor, real: Tensor) -> Tensor:
+    """Returns (B, C) rewards of labelling each candidate.
 
     Args:
+        network: of no use here; as for `vine.returns_to_go`.
         places: (B, C) pool positions; those that are `real` come first.
         real: (B, C) bool.
     """
@@ -193,10 +193,10 @@ def one_step_advantages(oracle: LabelOracle, places: Tensor, real: Tensor) -> Te
     before = Metrics(*(metric.unsqueeze(1) for metric in state.metrics))
     after = oracle.look_ahead(places[:, :width])
     gain = core.reward(before, after, used, budget, used >= budget)
-    return centred(pad(gain, (0, places.shape[1] - width)), real)
+    return pad(gain, (0, places.shape[1] - width))
 
 
-def centred(gain: Tensor, real: Tensor) -> Tensor:
-    """Returns the (B, C) gains of the `real` candidates less their mean, and 0 elsewhere."""
+def centred(gain: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the (B, C) gains of the `real` candidates less their mean, 0 elsewhere; and the (B,) mean."""
     mean = (gain * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
-    return (gain - mean) * real
+    return (gain - mean) * real, mean.squeeze(1)

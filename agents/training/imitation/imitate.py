@@ -199,6 +199,7 @@ def fit(network: AcquisitionNetwork, examples: Examples, config: ImitationConfig
     if config.parts == "all":
         layers = (network.items, network.context, network.embed, network.correction)
         trained += [weight for layer in layers for weight in layer.parameters()]
+        trained += [] if network.stop is None else network.stop.parameters()
     else:
         network.drop_correction()
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -206,8 +207,11 @@ def fit(network: AcquisitionNetwork, examples: Examples, config: ImitationConfig
         optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - 0.95 * epoch / config.epochs)
         total = 0.0
         for batch in _batches(examples, network.gate.device):
-            logits = _logits(network, batch, config.parts)
-            loss = -(logits.softmax(1) * batch.gain).sum(1).mean() / scale
+            logits, stop = _logits(network, batch, config.parts)
+            expected = (logits.softmax(1) * batch.gain).sum(1)
+            if stop is not None:
+                expected = torch.lerp(expected, batch.stop, stop.sigmoid())
+            loss = -expected.mean() / scale
             if not bool(loss.isfinite()):
                 raise InputError(
                     f"learning_rate={config.learning_rate}: imitation diverged; choose a lower one."
@@ -225,7 +229,7 @@ def _scale_logits(network: AcquisitionNetwork, examples: Examples, config: Imita
     """Gives the logits the deviation `config.logit_scale`, which says how much sampling explores."""
     spread = [
         masked_deviation(
-            _logits(network, batch, config.parts).masked_fill(~batch.candidates, 0), batch.candidates
+            _logits(network, batch, config.parts)[0].masked_fill(~batch.candidates, 0), batch.candidates
         )
         for batch in _batches(examples, network.gate.device)
     ]
@@ -237,10 +241,12 @@ def _batches(examples: Examples, device: torch.device) -> Iterator[Examples]:
         yield Examples(*(column[index].to(device) for column in examples))
 
 
-def _logits(network: AcquisitionNetwork, batch: Examples, parts: Parts) -> Tensor:
-    items = batch.items.float()
+def _logits(network: AcquisitionNetwork, batch: Examples, parts: Parts) -> tuple[Tensor, Tensor | None]:
+    """(B, C) logits of the candidates, and (B,) logits to stop; the latter only of all parts."""
+    items, stop = batch.items.float(), None
     if parts == "all":
-        logits = network(items, batch.episode, batch.candidates).logits
+        output = network(items, batch.episode, batch.candidates)
+        logits, stop = output.logits, output.stop
     else:
         logits = network.prior(items, batch.episode)  # in a fifth of the time
-    return logits.masked_fill(~batch.candidates, -torch.inf)
+    return logits.masked_fill(~batch.candidates, -torch.inf), stop

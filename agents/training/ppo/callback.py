@@ -12,7 +12,6 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure as LoggedFigure
 from stable_baselines3.common.logger import TensorBoardOutputFormat
-from torch.distributions import Categorical
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -185,11 +184,9 @@ class Trainer(BaseCallback):
             steps = buffer.parts[0].steps
             sample = steps[len(steps) // 2]
             distribution, output = policy.run(sample)
-            prior = Categorical(logits=output.prior.masked_fill(~sample["action_mask"].bool(), -torch.inf))
+            prior = policy.distribution(output._replace(logits=output.prior), sample)
             self.logger.record("policy/kl_to_prior", float(divergence(distribution, prior).mean()))
-            start = policy.distribution(
-                policy.anchor(*policy.inputs(sample), policy.valid(sample)).logits, sample
-            )
+            start = policy.distribution(policy.anchor(*policy.inputs(sample), policy.valid(sample)), sample)
             self.logger.record("policy/kl_to_start", float(divergence(distribution, start).mean()))
             self.logger.record("policy/anchor_weight", policy.anchor_weight)
             self.logger.record("policy/entropy", float(entropy(distribution).mean()))

@@ -101,6 +101,7 @@ class EpisodePPO(PPO):
         steps = bounds(envs.core.config.budget)[1]
         part = buffer.open(envs, steps)
         observation = envs.reset_tensors()
+        running = np.ones(envs.num_envs, dtype=bool)
         for step in range(steps):
             if self.policy.critic is not None:
                 observation[PRIVILEGED] = hidden_features(envs.core.oracle(envs.state))
@@ -117,7 +118,12 @@ class EpisodePPO(PPO):
                 np.full(envs.num_envs, step == 0),
                 output.value,
                 distribution.log_prob(actions),
+                running,
             )
+            running = running & ~result.terminated.cpu().numpy()
+            if not running.any():
+                part.close()
+                break
             if step + 1 < steps:
                 observation = envs.observe()
         part.compute_returns_and_advantage(torch.zeros(envs.num_envs), np.ones(envs.num_envs, dtype=bool))

@@ -82,6 +82,21 @@ class TensorRolloutBuffer(DictRolloutBuffer):
         self.pos += 1
         self.full = self.pos == self.buffer_size
 
+    def close(self) -> None:
+        """Ends the roll-out before its last step, as every episode has ended."""
+        self.buffer_size, self.full = self.pos, True
+        for name in (
+            "actions",
+            "rewards",
+            "returns",
+            "values",
+            "log_probs",
+            "advantages",
+            "episode_starts",
+            "running",
+        ):
+            setattr(self, name, getattr(self, name)[: self.pos])
+
     def compute_returns_and_advantage(self, last_values: Tensor, dones: np.ndarray) -> None:
         super().compute_returns_and_advantage(last_values, dones)
         if self.paired > 1:

@@ -115,7 +115,7 @@ def train_ppo(
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
     if trainer.continue_from_checkpoint(model) is None:
         explained = model.begin(config.critic_rollouts)
-        logger.record("policy/variance_explained_at_start", explained)
+        logger.record("critic/variance_explained", explained)
     with closing(trainer), deferred_interrupts() as trainer.stopping:
         while model.iteration < config.iterations and not model.ending:
             try:

@@ -69,7 +69,7 @@ class TrainingPolicy(SetPolicy):
         if self.anchor_weight:
             with torch.no_grad():
                 items, pool = self.inputs(obs)
-                start = self.distribution(self.anchor(items, pool, self.valid(obs)).logits, obs)
+                start = self.distribution(self.anchor(items, pool, self.valid(obs)), obs)
             found = found - self.anchor_weight * divergence(distribution, start)
         return found
 

@@ -1,0 +1,71 @@
+"""Random parts of many tasks at once: orders, class shares and counts, wrong labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def random_order(keys: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Returns the first `size` (…) positions in the order of (…, W) random `keys`, then the rest."""
+    return np.argsort(np.where(np.arange(keys.shape[-1]) < size[..., None], keys, 1.0), axis=-1)
+
+
+def class_shares(
+    rngs: Sequence[np.random.Generator], uniform: np.ndarray, class_mask: np.ndarray, concentration: float
+) -> np.ndarray:
+    """Draws (B, K) class shares from a symmetric Dirichlet distribution; 0 outside of (B, K) `class_mask`.
+
+    A gamma variable of shape a is one of shape a + 1 times U^(1/a), here in logarithms (Marsaglia & Tsang 2000, §6):
+    small concentrations would leave nothing but zeros otherwise.
+    """
+    concentration = float(concentration)  # NumPy cannot hold a whole number as large as 10**30
+    logs = np.zeros(class_mask.shape)
+    if not np.isinf(concentration):
+        for row, rng in zip(logs, rngs, strict=True):
+            rng.standard_gamma(concentration + 1, out=row)
+        logs = np.log(logs) + np.log(1 - uniform) / concentration  # 1 − U is never 0
+    logs = np.where(class_mask, logs, -np.inf)
+    shares = np.exp(logs - logs.max(1, keepdims=True))
+    return shares / shares.sum(1, keepdims=True)
+
+
+def with_noise(
+    rngs: Sequence[np.random.Generator], labels: np.ndarray, way: np.ndarray, noise: float
+) -> np.ndarray:
+    """Returns what labelling reveals: (B, N) `labels`, or with probability `noise` any other class of the task.
+
+    Distractors are always recognised as such.
+    """
+    if not noise:
+        return labels.copy()
+    uniform = np.stack([rng.random((2, labels.shape[1])) for rng in rngs])
+    shift = 1 + (uniform[:, 0] * (way - 1)[:, None]).astype(np.int64)
+    wrong = (uniform[:, 1] < noise) & (labels >= 0)
+    return np.where(wrong, (labels + shift) % way[:, None], labels)
+
+
+def class_counts(shares: np.ndarray, size: np.ndarray, available: np.ndarray) -> np.ndarray:
+    """Computes the number of pool items of each class: by its share, at least one, at most all available.
+
+    Args:
+        shares: (B, K) of each class.
+        size: (B,) items in all.
+        available: (B, K) items of each class, 0 outside of the task.
+    """
+    counts = (available > 0).astype(np.int64)
+    size = np.minimum(size, available.sum(1))
+    while len(rows := np.flatnonzero((left := size - counts.sum(1)) > 0)):
+        left, room = left[rows], available[rows] - counts[rows]
+        weights = np.where(room > 0, shares[rows] + 1e-9, 0)
+        exact = left[:, None] * weights / weights.sum(1, keepdims=True)
+        extra = np.minimum(np.floor(exact).astype(np.int64), room)
+        # The rest from rounding goes one by one to the largest remaining shares.
+        rest = extra.sum(1) == 0
+        if rest.any():
+            rank = np.argsort(np.argsort(-weights[rest], axis=1), axis=1)
+            most = np.minimum(left[rest], (room[rest] > 0).sum(1))
+            extra[rest] = rank < most[:, None]
+        counts[rows] += np.minimum(extra, room)
+    return counts

@@ -11,6 +11,7 @@ import numpy as np
 
 from agents.acquisition.arrays import as_numpy
 from agents.acquisition.policies import PolicySpec
+from agents.acquisition.prior import Prior
 from metaal_env.errors import InputError, InputTypeError
 
 Seed = int | np.random.RandomState | np.random.Generator | None
@@ -55,6 +56,7 @@ class QueryOptions:
     clf: Any = None
     fit_clf: bool = True
     sample_weight: Any = None
+    prior: Any = None
     classes: Any = None
     budget: int | None = None
     missing_label: Any = np.nan
@@ -89,6 +91,16 @@ class QueryOptions:
         if weight.shape != (n,):
             raise InputError(f"sample_weight has shape {weight.shape}; give one weight per item: ({n},).")
         return weight
+
+    def start(self, n: int) -> Prior | None:
+        """Returns what is known of the N items before any label.
+
+        Raises:
+            InputTypeError, InputError: see `Prior.read`.
+        """
+        if self.prior is None or isinstance(self.prior, Prior):
+            return self.prior
+        return Prior.read(self.prior, self.classes, n)
 
     @property
     def seed(self) -> int:

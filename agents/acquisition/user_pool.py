@@ -30,7 +30,7 @@ class Pool:
 
     Attributes:
         rows: (M,) ascending positions in the caller's X of the items in the view.
-        classes: the caller's name of each of the K classes; the last of the K may be «not seen yet».
+        classes: the caller's names of the first of the K classes; the others have not been seen yet.
     """
 
     view: PoolView
@@ -56,7 +56,9 @@ def build_pool(
     Raises:
         InputError, InputTypeError: see `agents.acquisition.query`.
     """
-    known = [options.classes, *known_classes(options.clf, options.fit_clf)]
+    n = len(items)
+    start = options.start(n)
+    known = [options.classes, *known_classes(options.clf, options.fit_clf), start and start.classes]
     names, closed = class_list(labels.seen, *known, missing_label=options.missing_label)
     if not closed:
         warn_of_targets(labels)
@@ -65,7 +67,7 @@ def build_pool(
     scored = limits.scored
     if heavy:
         scored = min(scored, max(limits.least_scored, limits.cells // max(1, len(names))))
-    n = len(items)
+    n_labels = int(labels.known.sum())
     asked: list[Predictions | None] = []  # of a large pool, which is asked as a whole what is doubtful
 
     def ask(rows: np.ndarray) -> Predictions | None:
@@ -73,7 +75,11 @@ def build_pool(
 
     def doubt(rows: np.ndarray) -> np.ndarray | None:
         asked.append(ask(rows))
-        return own_doubt(items.vectors, rows, labels) if asked[0] is None else asked[0].doubt(n)
+        found = own_doubt(items.vectors, rows, labels) if asked[0] is None else asked[0].doubt(n)
+        if start is None:
+            return found
+        share = 1.0 if found is None else start.weight(n_labels)
+        return share * start.doubt() + (0.0 if found is None else (1 - share) * found)
 
     rows = scored_items(
         items.vectors,
@@ -96,7 +102,11 @@ def build_pool(
     y[labels.known] = [code[value] for value in labels.values.tolist()]
     probs = None if predicted is None else _in_order(predicted.probs, predicted.classes, code, k)
     view = _view(z, y[rows], k, seed, probs, strategy.needs_learner)
-    n_labels = int(labels.known.sum())
+    if start is not None:
+        trust = start.trust(np.flatnonzero(labels.known), labels.values.tolist())
+        columns = [code[name] for name in start.classes]
+        logits = start.combined(view.logits, rows, columns, start.weight(n_labels), trust)
+        view = replace(view, logits=logits)
     budget = None if options.budget is None else int(options.budget)
     left = max(batch_size, HORIZON if budget is None else budget - n_labels)
     total = view.seed.new_tensor([left + n_labels if budget is None else max(budget, left)])

@@ -67,6 +67,7 @@ class Scenario:
             "budget": _text(t.budget),
             "initial": _text(t.initial_labels),
             "concentration" if self.schema > 2 else "imbalance": _text(t.class_concentration),
+            "rare": _text(t.rare_share),
             "noise": _text(t.label_noise),
             "distractors": _text(t.distractors),
             "learner": learner_name(self.learner),
@@ -75,13 +76,16 @@ class Scenario:
     @property
     def key(self) -> str:
         """Returns the scenario's name in row files, readable and unique."""
-        readable = " ".join(f"{name}={value}" for name, value in self.axes.items())
+        shown = {name: value for name, value in self.axes.items() if name != "rare" or self.task.rare_share}
+        readable = " ".join(f"{name}={value}" for name, value in shown.items())
         return f"{readable} #{_digest(self.identity)[:6]}"
 
     @property
     def identity(self) -> dict[str, Any]:
         """What the rows depend on: names and content of data and learner, but not the folders in which they lie."""
         found = {name: value for name, value in asdict(self).items() if name != "schema"}
+        if not self.task.rare_share:  # as in results from before there was such a class
+            found["task"] = {name: value for name, value in found["task"].items() if name != "rare_share"}
         if self.schema < 3:
             former = {new: old for old, new in FORMER_NAMES.items()}
             found["task"] = {former.get(name, name): value for name, value in found["task"].items()}

@@ -16,6 +16,7 @@ from agents.strategies import (  # noqa: F401
     partition_rules,
     privileged,
     progressive_filtering,
+    terms,
     uncertainty,
     walk_coverage,
 )

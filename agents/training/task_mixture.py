@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -85,6 +86,12 @@ class TaskMixture:
             seed=self.seed,
             names=self.names,
         )
+
+    def on(self, families: Sequence[Sequence[Core]]) -> TaskMixture:
+        """The same mixture of other sources; of none, it is small enough to be sent to workers that have them."""
+        other = copy(self)
+        other.families = families
+        return other
 
     def draw(self, number: int) -> list[MetaALVectorEnv]:
         """The environments of roll-out `number`, ready to be reset."""

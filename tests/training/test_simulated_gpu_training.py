@@ -19,7 +19,8 @@ from agents.evaluation.play import play
 from agents.loading import load_strategy
 from agents.policy.network import AcquisitionNetwork
 from agents.training.imitation.examples import collect_examples
-from agents.training.imitation.imitate import ImitationConfig, imitate
+from agents.training.imitation.imitate import ImitationConfig
+from agents.training.imitation.rounds import imitate
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import train_ppo
 from agents.training.task_mixture import TaskMixture

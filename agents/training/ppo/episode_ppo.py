@@ -17,12 +17,16 @@ from agents.training.ppo.critic import PRIVILEGED, hidden_features
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer, TensorVecEnv
 from agents.training.ppo.training_policy import TrainingPolicy, fit_critic
 from agents.training.task_mixture import TaskMixture
+from metaal_env.episode import EpisodeState
+from metaal_env.observation import observe
 from metaal_env.sb3 import episode_infos
-from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv
 
 CRITIC_FIRST = 2 * 10**6
 """Number of the first roll-out of the critic: other tasks than those of the updates."""
+
+SHRINK = 0.8
+"""Ended episodes leave the batch once no more than this share of it is running."""
 
 BACK_OFF = 0.5
 """Factor of the learning rate after every recovery from a divergence."""
@@ -88,29 +92,36 @@ class EpisodePPO(PPO):
         rollout_buffer.reset()
         self.iteration += 1
         for envs in self.mixture.draw(self.iteration - 1):
-            self._play(envs, rollout_buffer)
+            outcome = self._play(envs, rollout_buffer)
             self.num_timesteps += int(rollout_buffer.parts[-1].running.sum())
-            self._update_info_buffer(episode_infos(envs.outcome(torch.arange(envs.num_envs))))
+            self._update_info_buffer(episode_infos(outcome))
         rollout_buffer.scale_advantages()
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
 
     @torch.no_grad()
-    def _play(self, envs: MetaALVectorEnv, buffer: MixedRolloutBuffer) -> None:
-        steps = bounds(envs.core.config.budget)[1]
-        part = buffer.open(envs, steps)
-        observation = envs.reset_tensors()
-        running = np.ones(envs.num_envs, dtype=bool)
-        for step in range(steps):
+    def _play(self, envs: MetaALVectorEnv, buffer: MixedRolloutBuffer) -> dict[str, torch.Tensor]:
+        """Plays one episode in every environment into `buffer`; returns their outcomes."""
+        core = envs.core
+        part = buffer.open(envs, core.config.max_actions)
+        envs.begin()
+        state, rows = envs.state, torch.arange(envs.num_envs, device=core.device)
+        left: list[
+            tuple[EpisodeState, torch.Tensor]
+        ] = []  # larger states, and where the smaller one stands in them
+        for step in range(core.config.max_actions):
+            observation = observe(core.view(state), envs.shown)
             if self.policy.critic is not None:
-                observation[PRIVILEGED] = hidden_features(envs.core.oracle(envs.state))
+                observation[PRIVILEGED] = hidden_features(core.oracle(state), self.policy.critic_kind)
             distribution, output = self.policy.run(observation)
             # Before anything is drawn: that would end in an error of torch's, on a GPU in a broken one.
             _require_finite("scores", output.logits)
             actions = distribution.sample()
-            result = envs.advance(actions)
+            ended = state.ended
+            result = core.step(state, actions)
             _require_finite("rewards", result.reward)
+            place = rows.cpu().numpy()
             part.add(
                 observation,
                 actions.cpu().numpy(),
@@ -118,15 +129,22 @@ class EpisodePPO(PPO):
                 np.full(envs.num_envs, step == 0),
                 output.value,
                 distribution.log_prob(actions),
-                running,
+                place,
+                ~ended.cpu().numpy(),
             )
-            running = running & ~result.terminated.cpu().numpy()
-            if not running.any():
+            running = torch.nonzero(~state.ended).squeeze(1)
+            if not len(running):
                 part.close()
                 break
-            if step + 1 < steps:
-                observation = envs.observe()
+            if len(running) < SHRINK * len(rows):
+                left.append((state, running))
+                state, rows = state.rows(running), rows[running]
+        for larger, running in reversed(left):
+            larger.replace_rows(running, state)
+            state = larger
         part.compute_returns_and_advantage(torch.zeros(envs.num_envs), np.ones(envs.num_envs, dtype=bool))
+        returns = torch.from_numpy(part.rewards.sum(0))
+        return envs.outcome(torch.arange(envs.num_envs)) | {"return": returns}
 
     def train(self) -> None:
         """One update of stable-baselines3's. Raises: `FloatingPointError`."""

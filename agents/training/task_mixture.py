@@ -12,6 +12,7 @@ import torch
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset, Split
+from metaal_env.datasets.sources.synthetic import log_uniform
 from metaal_env.datasets.unseen_classes import learner_and_policy_parts
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames
@@ -142,17 +143,14 @@ def random_task_shape(base: TaskConfig, data: ClassDataset, rng: np.random.Gener
     """
     n_classes, sizes = data.n_classes, np.bincount(data.labels.numpy())
 
-    def log_uniform(low: float, high: float) -> float:
-        return float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
-
-    way = round(log_uniform(min(3, n_classes), min(20, n_classes)))
-    budget = round(log_uniform(max(5, way), max(20, 4 * way)))
+    way = round(log_uniform(rng, min(3, n_classes), min(20, n_classes)))
+    budget = round(log_uniform(rng, max(5, way), max(20, 4 * way)))
     initial = int(rng.integers(1, way, endpoint=True)) if rng.random() < ODD else 0
     return replace(
         base,
         way=way,
         budget=budget,
-        pool_size=round(log_uniform(max(30, 2 * (budget + initial)), 300)),
+        pool_size=round(log_uniform(rng, max(30, 2 * (budget + initial)), 300)),
         class_concentration=float(rng.choice([0.3, 1.0, np.inf, np.inf])),
         label_noise=0.1 if rng.random() < ODD else 0.0,
         distractors=0.2 if rng.random() < ODD and n_classes > way else 0.0,

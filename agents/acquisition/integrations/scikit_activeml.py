@@ -65,9 +65,5 @@ class MetaALQuery(Base):
             candidates=candidates,
             batch_size=batch_size,
             return_utilities=return_utilities,
-            policy=self.policy,
-            random_state=self.random_state,
-            classes=self.classes,
-            missing_label=self.missing_label,
-            budget=self.budget,
+            **self.get_params(deep=False),
         )

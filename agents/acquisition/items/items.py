@@ -27,6 +27,7 @@ class Items:
         ids: What names each item: an id column, a file name, else a hash of its content. Unique.
         labels: Class name of each item, None where unknown.
         shown: What a person who labels sees.
+        columns: Column of a table → cell of each item, as a person reads them; without labels and texts.
         scale: Whether the columns of `vectors` are still to be standardised.
         used: Columns of a table that are inputs.
         left_out: Column of a table that is no input → why.
@@ -42,6 +43,7 @@ class Items:
     vectors: np.ndarray | None = None  # (N, D) or (N, H, W, C)
     texts: list[str] | None = None
     images: list[Path] | None = None
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     scale: bool = False
     used: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)

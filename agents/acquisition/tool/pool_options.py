@@ -25,8 +25,8 @@ from metaal_env.errors import InputError
 from metaal_env.runtime.command_line import say
 
 
-@dataclass(frozen=True)
-class PoolOptions:
+@dataclass(frozen=True, kw_only=True)
+class PoolOptions(ReadOptions):
     """Options that every command about a pool takes."""
 
     data: tyro.conf.Positional[Path]
@@ -38,26 +38,6 @@ class PoolOptions:
     embeddings: Path | None = None
     """Your own vectors instead of an encoder's: .npy with a row per item in the data's order (files by name), or
     .npz with X and ids."""
-    skip_unreadable: bool = False
-    """Leave out damaged images of a folder, and list them."""
-    id_column: str | None = None
-    """Column of a table that names each item."""
-    label_column: str | None = None
-    """Column of a table that holds labels, empty where unknown."""
-    text_column: str | None = None
-    """Column of a table that holds the text to label."""
-    no_label: bool = False
-    """No column of the data holds labels."""
-    ignore: tuple[str, ...] = ()
-    """Columns of a table that are no inputs."""
-    missing_label: str | None = None
-    """What stands for unlabelled in the data beside an empty cell, e.g. NA or -1."""
-    encoding: str | None = None
-    """Encoding of a text file, e.g. cp1251; recognised by default."""
-    delimiter: str | None = None
-    """Character between the cells of a table; recognised by default."""
-    header: bool | None = None
-    """Whether the first row of a table holds the columns' names; recognised by default."""
     classes: str | None = None
     """Classes that are known in advance, e.g. ham,spam."""
     same_ids: bool = False
@@ -104,19 +84,7 @@ class PoolOptions:
 
     def read(self) -> Session:
         """Reads data and answers, and prints one line about each."""
-        options = ReadOptions(
-            id_column=self.id_column,
-            label_column=self.label_column,
-            text_column=self.text_column,
-            no_label=self.no_label,
-            ignore=self.ignore,
-            missing_label=self.missing_label,
-            encoding=self.encoding,
-            delimiter=self.delimiter,
-            header=self.header,
-            skip_unreadable=self.skip_unreadable,
-        )
-        items = read_items(self.data, options)
+        items = read_items(self.data, self)
         file = self.labels_file()
         session = Session.open(file, items, classes=self.class_names(), same_ids=self.same_ids)
         say(items.understood)

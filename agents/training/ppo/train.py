@@ -57,13 +57,16 @@ def rollout_mixture(
     )
 
 
-def make_ppo(mixture: TaskMixture, config: PPOConfig, logger: Logger | None = None) -> EpisodePPO:
+def make_ppo(
+    mixture: TaskMixture, config: PPOConfig, logger: Logger | None = None, executor: Executor | None = None
+) -> EpisodePPO:
     """PPO on `mixture`, without discount: the return is the area under the learning curve."""
     first = initial_network(config)
     model = EpisodePPO(
         mixture,
         config.iterations,
         anchor=config.anchor,
+        executor=executor,
         policy=TrainingPolicy,
         learning_rate=lambda remaining: config.learning_rate * (0.1 + 0.9 * remaining),
         batch_size=config.batch_size,
@@ -109,7 +112,7 @@ def train_ppo(
             `trainer.RECOVERIES` recoveries.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the iteration and its checkpoint.
     """
-    model = make_ppo(training, config, logger)
+    model = make_ppo(training, config, logger, executor)
     trainer = Trainer(config, validation, baselines, folder / CHECKPOINT, folder / "policy", executor)
     network = model.policy.network
     if imitation is not None and imitation.iterations and config.start is None:

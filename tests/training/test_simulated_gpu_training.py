@@ -33,7 +33,7 @@ META = MetaTrainConfig(
     validate_every=2, validation_tasks=4,
 )  # fmt: skip
 SHORT = {"pool_size": 12, "budget": 2}
-IMITATION = ImitationConfig(iterations=1, rounds=1, n_envs=4, shapes_per_rollout=1, epochs=1)
+IMITATION = ImitationConfig(seed=1, iterations=1, rounds=1, n_envs=4, shapes_per_rollout=1, epochs=1)
 FEW: dict[str, dict[str, Any]] = {
     **{key: {"iterations": 8, "unrolled": 3} for key in ("svm", "metaoptnet")},
     **{key: {"iterations": 8} for key in ("logistic", "metaoptnet_logistic")},

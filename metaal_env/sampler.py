@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from metaal_env.datasets.base import ClassDataset
-from metaal_env.random_parts import class_counts, class_shares, random_order, with_noise
+from metaal_env.random_parts import class_counts, class_shares, draw_terms, random_order, with_noise
 from metaal_env.supply import check_supply
 from metaal_env.tasks import TaskBatch, TaskConfig, bounds
 
@@ -97,6 +97,7 @@ class TaskSampler:
             "budget": budget,
             "seed": (numbers[:, 4] * 2**53).astype(np.int64),
         }
+        arrays |= draw_terms(rngs, c, n)
         test = members[:, :, c.reward_per_class : self._held]
         for name, items in (("reward", members[:, :, : c.reward_per_class]), ("test", test)):
             each = items.shape[2]

@@ -27,8 +27,9 @@ from rich.console import Console
 
 from agents.evaluation.measures import MEASURES
 from agents.evaluation.play_protocol import PROTOCOL, Missing, find_missing, play_missing
-from agents.evaluation.protocol.planning import Plan, Planned, make_protocol, replay
+from agents.evaluation.protocol.planning import Plan, Planned, make_protocol
 from agents.evaluation.protocol.protocol import Protocol
+from agents.evaluation.protocol.replay import replay
 from agents.evaluation.protocol.rows import read_results, to_csv
 from agents.evaluation.report.example_pools import example_pools, read_examples
 from agents.evaluation.report.outcome import outcome, write_figures

@@ -34,7 +34,7 @@ from metaal_env.make import check_device
 from metaal_env.rewards import REWARDS
 from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.executor import Executor, in_this_process, open_executor
-from metaal_env.runtime.files import write_atomic
+from metaal_env.runtime.files import refuse_unwritable, write_atomic
 from metaal_env.runtime.locks import lock_folder
 from metaal_env.sampler import TaskSampler
 from metaal_env.supply import fit_task
@@ -79,6 +79,7 @@ def check(config: TrainConfig) -> Inputs:
         raise InputError(f"verdict_tasks={config.verdict_tasks} must be at least 2 to give an interval.")
     if config.name is not None and (not config.name or Path(config.name).name != config.name):
         raise InputError(f"name={config.name!r} must be a plain folder name, without separators.")
+    refuse_unwritable(config.out, f"out={str(config.out)!r}")
     data = load_dataset(config.dataset)
     parts = data.split("train"), data.split("validation"), data.split("test")
     sources = load_sources(config.extra_sources, config.task, config.reward, config.device)

@@ -25,8 +25,9 @@ from agents.evaluation.hindsight.table import HEADER, line, summary, to_json
 from agents.evaluation.play_protocol import play_protocol
 from agents.evaluation.protocol.cells import core_of
 from agents.evaluation.protocol.loading import load_parts, strategy_digest
-from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
-from agents.evaluation.protocol.scenarios import fitted_scenario
+from agents.evaluation.protocol.planning import fitted_scenario
+from agents.evaluation.protocol.protocol import Contestant, Protocol
+from agents.evaluation.protocol.scenario import Scenario
 from agents.evaluation.statistics.comparisons import LOOKAHEAD
 from agents.training.general.sources import IMAGE_LEARNER, tables
 from metaal_env.datasets import load_dataset

@@ -23,8 +23,8 @@ from agents.evaluation.measures import aulc, coverage
 from agents.evaluation.paired import pair
 from agents.evaluation.play_protocol import play_protocol
 from agents.evaluation.protocol.loading import strategy_digest
+from agents.evaluation.protocol.planning import fitted_scenario
 from agents.evaluation.protocol.protocol import Contestant, Protocol
-from agents.evaluation.protocol.scenarios import fitted_scenario
 from agents.evaluation.report.formats import number, show
 from agents.evaluation.statistics.comparisons import mean_of
 from agents.evaluation.statistics.intervals import bootstrap, difference

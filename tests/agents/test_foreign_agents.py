@@ -203,6 +203,8 @@ def test_what_the_adapter_cannot_serve_is_refused() -> None:
     with pytest.raises(InputError, match="autoreset_mode='NextStep'"):
         SB3VecEnv(MetaALVectorEnv(2, autoreset_mode="NextStep", **options))
     envs = batch("MetaAL-Iris-v0", 2)
+    with pytest.raises(NotImplementedError, match="draws no images"):
+        envs.get_images()
     envs.set_options({"difficulty": 3})
     with pytest.raises(InputError, match="difficulty"):
         envs.reset()

@@ -12,7 +12,8 @@ import tyro
 from agents.evaluation.paired import Paired
 from agents.evaluation.play_protocol import run_cells
 from agents.evaluation.protocol.cells import cells_of, pending
-from agents.evaluation.protocol.planning import Plan, make_protocol, replay
+from agents.evaluation.protocol.planning import Plan, make_protocol
+from agents.evaluation.protocol.replay import replay
 from agents.evaluation.protocol.rows import read_results
 from agents.evaluation.protocol.task_grid import TaskGrid, grid_tasks
 from agents.evaluation.statistics.comparisons import pooled_difference

@@ -25,7 +25,7 @@ from helpers.tiny_training import CONFIG, EXAMPLES, JOINED, TASK, WARM, assert_e
 from helpers.train_command import TINY, command
 
 from agents.training.config import TrainConfig
-from agents.training.ppo.callback import RECOVERIES
+from agents.training.ppo.checkpoint import RECOVERIES
 from agents.training.ppo.train import make_ppo
 from agents.training.run import begin_run
 from agents.training.task_mixture import TaskMixture

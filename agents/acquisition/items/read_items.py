@@ -10,14 +10,16 @@ from agents.acquisition.items.image_items import read_image_items
 from agents.acquisition.items.items import Items as Items
 from agents.acquisition.items.items import text_ids
 from agents.acquisition.items.options import ReadOptions
+from agents.acquisition.items.sound_items import read_sound_items, sound_files
 from agents.acquisition.items.table_items import no_columns, table_items
 from metaal_env.datasets.readers.decode import read_decoded
+from metaal_env.datasets.readers.image_files import image_files
 from metaal_env.datasets.readers.table import MAX_BYTES, PACKED, is_table
 from metaal_env.errors import InputError, brief
 
 
 def read_items(path: Path, options: ReadOptions | None = None) -> Items:
-    """Reads ``*.npz``, ``*.npy``, ``*.csv``, ``*.tsv``, ``*.txt`` (one text a line) or a folder of images.
+    """Reads ``*.npz``, ``*.npy``, ``*.csv``, ``*.tsv``, ``*.txt`` (one text a line) or a folder of images or sounds.
 
     Tables and texts may be compressed (``.csv.gz``, also bz2 and xz). `Items.understood` says what was recognised.
 
@@ -44,6 +46,9 @@ def read_items(path: Path, options: ReadOptions | None = None) -> Items:
         return _lines(path, options)
     no_columns(path, options)
     if is_folder:
+        sounds = sound_files(path)
+        if sounds and not image_files(path).paths:
+            return read_sound_items(path, sounds)
         return read_image_items(path, options.skip_unreadable)
     if suffix == ".npz":
         return npz_items(path, options)

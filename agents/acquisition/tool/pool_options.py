@@ -30,7 +30,7 @@ class PoolOptions(ReadOptions):
     """Options that every command about a pool takes."""
 
     data: tyro.conf.Positional[Path]
-    """Your items: .npz (X, optional y), .npy, .csv, .tsv, .txt with one text a line, or a folder of images."""
+    """Your items: .npz (X, optional y), .npy, .csv, .tsv, .txt with a text a line, or a folder of images or sounds."""
     labels: Path | None = None
     """CSV of answers; by default <data>.labels.csv beside the data. Labels in the data itself count too."""
     encoder: EncoderName = "auto"

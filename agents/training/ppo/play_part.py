@@ -14,8 +14,12 @@ from agents.training.ppo.tensor_rollout import MixedRolloutBuffer, TensorRollout
 from agents.training.ppo.training_policy import TrainingPolicy
 from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core
+from metaal_env.episode import EpisodeState
+from metaal_env.observation import observe
 from metaal_env.sb3 import episode_infos
-from metaal_env.tasks import bounds
+
+SHRINK = 0.8
+"""Ended episodes leave the batch once no more than this share of it is running."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +53,22 @@ def play_part(families: Sequence[Sequence[Core]], job: Rollout, place: int) -> P
     seed = np.random.SeedSequence([job.seed, job.number, place]).generate_state(1, np.uint64)
     torch.manual_seed(int(seed[0]) >> 1)
     policy, envs = job.policy, job.mixture.on(families).draw(job.number)[place]
-    steps = bounds(envs.core.config.budget)[1]
-    part = MixedRolloutBuffer(**job.options).open(envs, steps)
-    observation = envs.reset_tensors()
-    running = np.ones(envs.num_envs, dtype=bool)
-    for step in range(steps):
+    core = envs.core
+    part = MixedRolloutBuffer(**job.options).open(envs, core.config.max_actions)
+    envs.begin()
+    state, rows = envs.state, torch.arange(envs.num_envs, device=core.device)
+    # Larger states, and where the smaller one stands in them.
+    left: list[tuple[EpisodeState, torch.Tensor]] = []
+    for step in range(core.config.max_actions):
+        observation = observe(core.view(state), envs.shown)
         if policy.critic is not None:
-            observation[PRIVILEGED] = hidden_features(envs.core.oracle(envs.state))
+            observation[PRIVILEGED] = hidden_features(core.oracle(state), policy.critic_kind)
         distribution, output = policy.run(observation)
         # Before anything is drawn: that would end in an error of torch's, on a GPU in a broken one.
         require_finite("scores", output.logits)
         actions = distribution.sample()
-        result = envs.advance(actions)
+        ended = state.ended
+        result = core.step(state, actions)
         require_finite("rewards", result.reward)
         part.add(
             observation,
@@ -69,16 +77,23 @@ def play_part(families: Sequence[Sequence[Core]], job: Rollout, place: int) -> P
             np.full(envs.num_envs, step == 0),
             output.value,
             distribution.log_prob(actions),
-            running,
+            rows.cpu().numpy(),
+            ~ended.cpu().numpy(),
         )
-        running = running & ~result.terminated.cpu().numpy()
-        if not running.any():
+        running = torch.nonzero(~state.ended).squeeze(1)
+        if not len(running):
             part.close()
             break
-        if step + 1 < steps:
-            observation = envs.observe()
+        if len(running) < SHRINK * len(rows):
+            left.append((state, running))
+            state, rows = state.rows(running), rows[running]
+    for larger, running in reversed(left):
+        larger.replace_rows(running, state)
+        state = larger
     part.compute_returns_and_advantage(torch.zeros(envs.num_envs), np.ones(envs.num_envs, dtype=bool))
-    return PlayedPart(part, episode_infos(envs.outcome(torch.arange(envs.num_envs))))
+    returns = torch.from_numpy(part.rewards.sum(0))
+    outcome = envs.outcome(torch.arange(envs.num_envs)) | {"return": returns}
+    return PlayedPart(part, episode_infos(outcome))
 
 
 def require_finite(name: str, values: torch.Tensor) -> None:

@@ -21,6 +21,7 @@ from agents.training.imitation.examples import delete_examples
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.imitation.rounds import imitate
 from agents.training.ppo.callback import Trainer
+from agents.training.ppo.checkpoint import PPOCheckpoint
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import EpisodePPO
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
@@ -29,17 +30,19 @@ from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core
 from metaal_env.runtime.executor import Executor
 from metaal_env.runtime.interrupts import deferred_interrupts
+from metaal_env.tasks import TaskConfig
 
 CHECKPOINT = Path("checkpoints") / "ppo.pt"
 """Where a training's state lies in its folder."""
 
 
-def initial_network(config: PPOConfig) -> AcquisitionNetwork:
-    """Returns the network with which a training begins, and seeds torch."""
+def initial_network(config: PPOConfig, task: TaskConfig | None = None) -> AcquisitionNetwork:
+    """Returns the network with which a training on such tasks begins, and seeds torch."""
     torch.manual_seed(config.seed)
     if config.start is not None:
         return LearnedStrategy.load(config.start).network
-    return AcquisitionNetwork(config.prior, config.prior_weight, config.width, config.names)
+    stop = task is not None and task.can_stop
+    return AcquisitionNetwork(config.prior, config.prior_weight, config.width, config.names(task), stop)
 
 
 def rollout_mixture(
@@ -53,7 +56,7 @@ def rollout_mixture(
         shapes_per_rollout=config.shapes_per_rollout,
         random_task_shapes=random_task_shapes,
         seed=config.seed,
-        names=LearnedStrategy.load(config.start).network.names if config.start else config.names,
+        names=initial_network(config, families[0][0].config).names,
     )
 
 
@@ -61,7 +64,7 @@ def make_ppo(
     mixture: TaskMixture, config: PPOConfig, logger: Logger | None = None, executor: Executor | None = None
 ) -> EpisodePPO:
     """PPO on `mixture`, without discount: the return is the area under the learning curve."""
-    first = initial_network(config)
+    first = initial_network(config, mixture.families[0][0].config)
     model = EpisodePPO(
         mixture,
         config.iterations,
@@ -109,11 +112,12 @@ def train_ppo(
 
     Raises:
         InputError: a checkpoint is damaged or belongs to other settings; training still diverges after
-            `trainer.RECOVERIES` recoveries.
+            `checkpoint.RECOVERIES` recoveries.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the iteration and its checkpoint.
     """
     model = make_ppo(training, config, logger, executor)
-    trainer = Trainer(config, validation, baselines, folder / CHECKPOINT, folder / "policy", executor)
+    checkpoint = PPOCheckpoint(config, folder / CHECKPOINT)
+    trainer = Trainer(config, validation, baselines, checkpoint, folder / "policy", executor)
     network = model.policy.network
     if imitation is not None and imitation.iterations and config.start is None:
         tasks = training.resized(imitation.n_envs, imitation.shapes_per_rollout)
@@ -122,7 +126,10 @@ def train_ppo(
             imitate(network, tasks, imitation, folder / "checkpoints", writer, executor)
         delete_examples(folder / "checkpoints")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
-    if trainer.continue_from_checkpoint(model) is None:
+    if not config.iterations:
+        LearnedStrategy(network).save(folder / "policy", {"iteration": 0})
+        return LearnedStrategy.load(folder)
+    if checkpoint.restore(model) is None:
         explained = model.begin(config.critic_rollouts)
         logger.record("critic/variance_explained", explained)
     with closing(trainer), deferred_interrupts() as trainer.stopping:
@@ -130,5 +137,5 @@ def train_ppo(
             try:
                 model.learn(sys.maxsize, callback=trainer, reset_num_timesteps=False)
             except FloatingPointError as error:
-                trainer.recover(error)
+                trainer.bar.write(checkpoint.recover(model, error))
     return LearnedStrategy.load(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from agents.acquisition.items.sound_items import MEDIA
 from agents.acquisition.tool.web.desk import MAX_NAME, Desk
 from agents.acquisition.tool.web.guard import Guard
 from agents.acquisition.tool.web.pictures import LARGE, SIZE, Pictures
@@ -37,6 +39,7 @@ def make_app(desk: Desk, reports: Reports, token: str, hosts: Sequence[str], *, 
     """
     items = desk.session.items
     pictures = Pictures(items)
+    places = [os.path.realpath(path) for path in items.sounds or []]
     pages = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True)
     name = title or Path(items.source).name
 
@@ -70,8 +73,8 @@ def make_app(desk: Desk, reports: Reports, token: str, hosts: Sequence[str], *, 
 
     def undo(body: Body) -> Body:
         tab, annotator = _who(body)
-        claim = desk.undo(tab, annotator)
-        return {**state(tab, annotator), "undone": claim is not None}
+        undone = desk.undo(tab, annotator)
+        return {**state(tab, annotator), "undone": undone}
 
     def settle(body: Body) -> Body:
         desk.settle(_position(body.get("position")), str(body.get("label", "")))
@@ -85,9 +88,9 @@ def make_app(desk: Desk, reports: Reports, token: str, hosts: Sequence[str], *, 
         return state(*_who(body))
 
     def item(request: Request) -> Body:
+        position = _known(request)
         who = _who(request.query_params)
         claim = desk.claims.of_tab.get(who[0])
-        position = _known(request)
         return reports.item(position, claim if claim and claim.position == position else None, who[1])
 
     def picture(request: Request) -> Response:
@@ -98,6 +101,12 @@ def make_app(desk: Desk, reports: Reports, token: str, hosts: Sequence[str], *, 
         except InputError as error:
             raise HTTPException(404, str(error)) from error
         return Response(data, media_type=media, headers={"Cache-Control": "private, max-age=3600"})
+
+    def sound(request: Request) -> Response:
+        position = _known(request)
+        if items.sounds is None or os.path.realpath(items.sounds[position]) != places[position]:
+            raise HTTPException(404, "There is no such sound.")
+        return FileResponse(items.sounds[position], media_type=MEDIA[items.sounds[position].suffix.lower()])
 
     def _known(request: Request) -> int:
         position = request.path_params["position"]
@@ -139,6 +148,7 @@ def make_app(desk: Desk, reports: Reports, token: str, hosts: Sequence[str], *, 
         change("/api/restore", restore),
         change("/api/measure", measure),
         Route("/picture/{position:int}", picture),
+        Route("/sound/{position:int}", sound),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
     guard = Middleware(Guard, token=token, hosts=hosts)  # type: ignore[arg-type]

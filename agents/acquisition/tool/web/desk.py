@@ -149,29 +149,30 @@ class Desk:
             self._write(position, mark.annotator, self.class_name(label), mark)
             self.ahead.refresh()
 
-    def undo(self, tab: str, annotator: str = "") -> Claim | None:
-        """Takes the annotator's last answer back and returns its item, which the page shows again.
+    def undo(self, tab: str, annotator: str = "") -> int | None:
+        """Takes the annotator's last answer back; the position of its item, or None where there is none.
 
-        After a restart it is the last of the annotator's answers in the file. None where there is none.
+        The page shows the item again if it is without an answer now. After a restart the last answer is that of the
+        annotator's which stands last in the file.
         """
         with self.lock:
             steps = self._steps.get(annotator, [])
             step = steps[-1] if steps else self._last_in_file(annotator)
             if step is None:
                 return None
-            with self._restored_on_error(step.position):
+            with self._restored_on_error():
                 if step.before is None:
                     self.session.answers.pop(step.position, None)
                 else:
                     self.session.answers[step.position] = step.before
                 self.session.save()
             del steps[-1:]
-            self.claims.of_tab.pop(tab, None)
-            second = step.before is not None and step.before.label is not None
-            self.claims.of_tab[tab] = claim = Claim(step.position, annotator, second)
-            self.claims.write(self.ahead.queue)
+            claim = Claim(step.position, annotator, second=step.before is not None)
+            if self._fits(claim):
+                self.claims.of_tab[tab] = claim
+                self.claims.write(self.ahead.queue)
             self.ahead.refresh()
-            return claim
+            return step.position
 
     def restore_skipped(self) -> int:
         """Makes skipped items unanswered again; their number."""
@@ -224,14 +225,14 @@ class Desk:
     def _write(self, position: int, annotator: str, label: str | None, mark: Mark) -> None:
         session, before = self.session, self.session.answers.get(position)
         drawn = RANDOM if before is None and position in self._drawn_now() else CHOSEN
-        with self._restored_on_error(position):
+        with self._restored_on_error():
             session.set(position, label, drawn)
             session.answers[position] = marked(session, session.answers[position], mark)
             session.save()
         self._steps.setdefault(annotator, []).append(Step(position, before))
 
     @contextmanager
-    def _restored_on_error(self, position: int) -> Iterator[None]:
+    def _restored_on_error(self) -> Iterator[None]:
         """Leaves the answers as they were where the file cannot be written."""
         before = dict(self.session.answers)
         try:
@@ -257,7 +258,8 @@ class Desk:
         if not claim.second:
             return answer is None and self.session.items.labels[claim.position] is None
         mark = Mark() if answer is None else mark_of(self.session, answer)
-        return answer is not None and claim.annotator not in {mark.annotator, *mark.opinions}
+        answered = answer is not None and answer.label is not None and mark.annotator != ""
+        return answered and claim.annotator not in {mark.annotator, *mark.opinions}
 
     def _claim(self, tab: str, annotator: str) -> Claim | None:
         claim = self.claims.of_tab.get(tab)

@@ -40,15 +40,19 @@ def item_view(items: Items, position: int) -> dict[str, Any]:
 
 def short(items: Items, position: int) -> str:
     """Returns the item on one line, for lists."""
-    if items.images is not None:
+    if items.images is not None or items.sounds is not None:
         return one_line(str(items.ids[position]), SHORT)
+    if items.kind == "table" and items.columns:
+        return one_line(" · ".join(cell for _, cell in _cells(items, position) if cell), SHORT)
     return one_line(items.shown[position], SHORT)
 
 
 def shown_as(items: Items) -> str:
-    """Returns ``"image"``, ``"text"``, ``"row"`` or ``"numbers"``."""
+    """Returns ``"image"``, ``"sound"``, ``"text"``, ``"row"`` or ``"numbers"``."""
     if items.images is not None:
         return "image"
+    if items.sounds is not None:
+        return "sound"
     if items.kind == "texts":
         return "text"
     if items.kind == "table":

@@ -23,7 +23,8 @@ def pool_map(x: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     if flat.shape[1] < 2:
         flat = np.c_[flat, np.zeros(len(flat))]
     fitted = flat if len(flat) <= MAX_FITTED else flat[rng.choice(len(flat), MAX_FITTED, replace=False)]
-    places = PCA(2, random_state=seed).fit(fitted).transform(flat) if len(fitted) > 1 else flat[:, :2] * 0
+    varies = len(fitted) > 1 and np.ptp(fitted, axis=0).any()
+    places = PCA(2, random_state=seed).fit(fitted).transform(flat) if varies else flat[:, :2] * 0
     places *= np.where(np.abs(places.min(0)) > places.max(0), -1, 1)
     low, high = np.quantile(places, [0.002, 0.998], axis=0)  # a few outliers must not press the rest together
     return drawn, np.clip((places - low) / np.where(high > low, high - low, 1.0), 0, 1)

@@ -4,7 +4,7 @@ import { colourOf, dot, el, showItem } from "./item.js";
 
 const base = document.body.dataset.base;
 const $ = (id) => document.getElementById(id);
-const address = (position, large) => `${base}/picture/${position}${large ? "?large" : ""}`;
+const address = (position, kind = "picture") => (kind === "large" ? `${base}/picture/${position}?large` : `${base}/${kind}/${position}`);
 
 const tab = (sessionStorage.tab ??= crypto.randomUUID().replaceAll("-", ""));
 let annotator = new URLSearchParams(location.search).get("as") ?? sessionStorage.annotator ?? "";
@@ -72,8 +72,16 @@ function answer(label) {
 const undo = () => once(async () => {
   const found = await change("undo");
   take(found);
-  if (found.undone) map.colour(found.item.position, 0);
-  toast(found.undone ? "Took the last answer back" : "There is no answer of yours to take back");
+  const position = found.undone;
+  toast(position === null ? "There is no answer of yours to take back" : "Took the last answer back");
+  if (position === null) return;
+  const item = await ask(`item/${position}?${who()}`);
+  map.colour(position, numberOf(item.answer?.label));
+  map.draw();
+  if (position !== found.item?.position) {
+    visiting = true;
+    show(item);
+  }
 });
 
 /** Shows what the server sent. */
@@ -87,7 +95,7 @@ function take(found) {
   drawTrail();
   clearTimeout(later);
   later = setTimeout(refresh, 250);
-  for (const position of found.ahead) if (found.item?.kind === "image") new Image().src = address(position, false);
+  for (const position of found.ahead) if (found.item?.kind === "image") new Image().src = address(position);
 }
 
 function show(item) {
@@ -140,7 +148,7 @@ async function why(position) {
   $("near-title").hidden = !found.nearest.length;
   $("near").replaceChildren(...found.nearest.map((item) =>
     el("button", { type: "button", class: "card", onclick: () => visit(item.position), title: "Open this item" },
-      item.kind === "image" ? el("img", { src: address(item.position, false), alt: "", loading: "lazy" }) : el("span", { class: "snippet", dir: "auto" }, item.short),
+      item.kind === "image" ? el("img", { src: address(item.position), alt: "", loading: "lazy" }) : el("span", { class: "snippet", dir: "auto" }, item.short),
       el("span", { class: "class" }, dot(numberOf(item.label)), item.label))));
 }
 

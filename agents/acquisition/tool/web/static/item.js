@@ -26,7 +26,7 @@ export function dot(number) {
 /**
  * Builds the view of an item.
  * @param view what the server tells of it, see item_view.py
- * @param address (position, large) → where its picture or sound is
+ * @param address (position, "picture" | "large" | "sound") → where that is
  */
 export function showItem(view, address) {
   if (view.kind === "image") return showPicture(view, address);
@@ -76,17 +76,19 @@ function showNumbers(view) {
 }
 
 function showPicture(view, address) {
-  const image = el("img", { src: address(view.position, false), alt: view.name, draggable: "false" });
+  const image = el("img", { src: address(view.position), alt: view.name, draggable: "false" });
   const frame = el("div", { class: "frame" }, image);
   const figure = el("figure", { class: "shown picture" }, frame, el("figcaption", {}, view.name));
   image.addEventListener("load", () => {
     frame.classList.toggle("tiny", Math.max(image.naturalWidth, image.naturalHeight) <= 128);
+    image.style.maxWidth = `min(100%, ${2 * image.naturalWidth}px)`; // enlarged, but never to mud
+    image.style.maxHeight = `min(100%, ${2 * image.naturalHeight}px)`;
     frame.classList.add("ready");
   });
   image.addEventListener("error", () => {
     frame.replaceChildren(el("p", { class: "missing" }, "This picture cannot be read. Skip it, or look at the file."));
   });
-  figure.append(...zoomable(frame, image, () => address(view.position, true)));
+  figure.append(...zoomable(frame, image, () => address(view.position, "large")));
   return figure;
 }
 
@@ -141,10 +143,22 @@ function zoomable(frame, image, large) {
 }
 
 function showSound(view, address) {
-  const player = el("audio", { src: address(view.position, false), preload: "auto", controls: true });
+  const player = el("audio", { src: address(view.position, "sound"), preload: "auto" });
   const canvas = el("canvas", { class: "wave", "aria-hidden": "true" });
-  const figure = el("figure", { class: "shown sound" }, canvas, player, el("figcaption", {}, view.name));
-  drawWave(canvas, player, address(view.position, false));
+  const time = el("output", {}, "0:00");
+  const button = el("button", { type: "button", class: "play", "aria-label": "Play or pause" });
+  const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+  button.addEventListener("click", () => (player.paused ? player.play() : player.pause()));
+  for (const name of ["play", "pause", "ended"]) player.addEventListener(name, () => button.classList.toggle("on", !player.paused));
+  for (const name of ["timeupdate", "loadedmetadata"]) {
+    player.addEventListener(name, () => {
+      time.textContent = `${clock(player.currentTime)} / ${Number.isFinite(player.duration) ? clock(player.duration) : "–"}`;
+    });
+  }
+  const controls = el("div", { class: "controls" }, button, time, el("span", { class: "hint" }, view.name));
+  player.addEventListener("error", () => controls.replaceChildren(el("p", { class: "missing" }, `${view.name} cannot be played. Skip it, or look at the file.`)));
+  const figure = el("figure", { class: "shown sound" }, canvas, player, controls);
+  drawWave(canvas, player, address(view.position, "sound"));
   return figure;
 }
 

@@ -99,7 +99,7 @@ async function why(position) {
   $("near-title").hidden = !found.nearest.length;
   $("near").replaceChildren(...found.nearest.map((item) =>
     el("button", { type: "button", class: "card", onclick: () => visit(item.position), title: "Open this item" },
-      item.kind === "image" ? el("img", { src: address(item.position), alt: "", loading: "lazy" }) : el("span", { class: `snippet ${item.kind}`, dir: "auto" }, item.short),
+      item.kind === "image" ? el("img", { src: address(item.position), alt: "", loading: "lazy" }) : el("span", { class: `snippet as-${item.kind}`, dir: "auto" }, item.short),
       el("span", { class: "class" }, dot(numberOf(item.label)), item.label))));
 }
 

@@ -9,15 +9,40 @@ import torch
 from torch import Tensor
 
 from metaal_env.errors import InputError
+from metaal_env.observation import SHARED
 
 
 def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """Returns an observation as new arrays: Gymnasium forbids handing out memory twice, for users keep observations."""
-    return {key: value.cpu().numpy().copy() for key, value in tensors.items()}
+    """Returns an observation of `observe` as arrays of their own memory, so that users may keep and change them."""
+    return {key: _array(value, copy=key in SHARED) for key, value in tensors.items()}
 
 
-def check_actions(actions: Any, n_envs: int, n_items: int) -> Tensor:
-    """(B,) int64 tensor of pool positions. Raises: `InputError` for wrong shape, type or range."""
+class SharedArrays:
+    """Converts observations and shares what does not change, read-only, instead of copying it at every step."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Tensor, np.ndarray]] = {}
+
+    def to_numpy(self, tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+        """Returns an observation of `observe` as arrays; those of `SHARED` are read-only and keep their values."""
+        return {key: self._shared(key, v) if key in SHARED else _array(v) for key, v in tensors.items()}
+
+    def _shared(self, key: str, tensor: Tensor) -> np.ndarray:
+        known = self._known.get(key)
+        if known is None or known[0] is not tensor:
+            array = _array(tensor)
+            array.flags.writeable = False
+            known = self._known[key] = (tensor, array)
+        return known[1].view()
+
+
+def _array(tensor: Tensor, copy: bool = False) -> np.ndarray:
+    array: np.ndarray = tensor.cpu().numpy()
+    return array.copy() if copy else array
+
+
+def check_actions(actions: Any, n_envs: int, n_actions: int) -> Tensor:
+    """(B,) int64 tensor of actions. Raises: `InputError` for wrong shape, type or range."""
     try:
         array = np.asarray(actions)
     except ValueError:  # a ragged list
@@ -26,6 +51,6 @@ def check_actions(actions: Any, n_envs: int, n_items: int) -> Tensor:
         raise InputError(
             f"action={actions!r} of shape {array.shape} and type {array.dtype} must be ({n_envs},) integers."
         )
-    if array.size and (array.min() < 0 or array.max() >= n_items):
-        raise InputError(f"action={array.tolist()} must lie in [0, {n_items - 1}], the pool's positions.")
+    if array.size and (array.min() < 0 or array.max() >= n_actions):
+        raise InputError(f"action={array.tolist()} must lie in [0, {n_actions - 1}].")
     return torch.from_numpy(array.astype(np.int64))

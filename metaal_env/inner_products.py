@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metaal_env.batched import empty, take_rows
-from metaal_env.learners.base import Labelled
+from metaal_env.learners.base import ONES, SQUARES, Labelled
 
 UPFRONT = 8
 """Pools of at most this many times the labels have all their products computed at once, in one fast multiplication;
@@ -17,6 +17,10 @@ in larger ones only those of the labelled items, one by one."""
 
 CHUNK = 2**20
 """Numbers of the items whose products are computed together: about what a core's cache holds."""
+
+
+PER_EPISODE = ("evaluated", "table", "own", "own_squares", "gram")
+"""Tensors of `InnerProducts` with a row for each episode."""
 
 
 class ItemProducts:
@@ -58,21 +62,31 @@ class InnerProducts:
         evaluated: (B, E) indices of the pool's N items, then of the reward set's.
         pool_size: N.
         most_labels: T.
+
+    Attributes:
+        table: (B, 2 + T + 1, E) squared norms of the evaluated items, ones, then their products with each label.
+        own: (B, T + 1, T + 1) products of the labelled items with each other.
+        own_squares: (B, T + 1) squared norms of the labelled items.
+        gram: (B, N, E) products of the pool's items, less the data set's mean; None where they are not all known.
     """
 
     def __init__(self, items: ItemProducts, evaluated: Tensor, pool_size: int, most_labels: int):
         self.items, self.evaluated, self.pool_size = items, evaluated, pool_size
-        self.squares = items.learner_squares[evaluated]  # (B, E)
-        self.rows = items.squares.new_zeros(len(evaluated), most_labels, evaluated.shape[1])
-        self.gram: Tensor | None = None  # (B, N, E), less the mean
+        squares = items.learner_squares[evaluated]  # (B, E)
+        # One slot more than there are labels, for actions that label nothing.
+        self.table = items.squares.new_zeros(len(evaluated), 2 + most_labels + 1, evaluated.shape[1])
+        self.table[:, SQUARES], self.table[:, ONES] = squares, 1.0
+        self.own = squares.new_zeros(len(evaluated), most_labels + 1, most_labels + 1)
+        self.own_squares = squares.new_zeros(len(evaluated), most_labels + 1)
+        self.gram: Tensor | None = None
         if pool_size <= UPFRONT * most_labels:
             self.gram = self._all()
 
     def _all(self) -> Tensor:
         (b, e), d = self.evaluated.shape, self.items.prepared.shape[1]
-        gram = empty(b, self.pool_size, e, like=self.squares)
+        gram = empty(b, self.pool_size, e, like=self.table)
         step = min(b, max(1, CHUNK // (e * d)))
-        memory = self.squares.new_empty(step * e, d)  # once: fresh memory costs more than the copy
+        memory = self.table.new_empty(step * e, d)  # once: fresh memory costs more than the copy
         for first in range(0, b, step or 1):
             rows = slice(first, first + step)
             x = self.items.take(self.evaluated[rows], memory)
@@ -84,8 +98,12 @@ class InnerProducts:
         """(B, N, N) products of the pool's items, less the data set's mean; None where they are not all known."""
         return None if self.gram is None else self.gram[:, :, : self.pool_size]
 
-    def add(self, place: Tensor, positions: Tensor, valid: Tensor) -> None:
-        """Takes in the label number (B, 1) `place` of the items at (B, 1) `positions` where (B, 1) `valid`."""
+    def add(self, place: Tensor, positions: Tensor, valid: Tensor, order: Tensor) -> None:
+        """Takes in the label number (B, 1) `place` of the items at (B, 1) `positions` where (B, 1) `valid`.
+
+        Args:
+            order: (B, T) pool positions of all labels, these included; −1 at padding.
+        """
         if self.gram is None:
             x = self.items.take(torch.take_along_dim(self.evaluated, positions, 1))
             row = torch.cat(
@@ -99,32 +117,38 @@ class InnerProducts:
         if self.items.shift is not None:
             shift = self.items.shift[self.evaluated]
             row = row + shift.unsqueeze(1) + torch.take_along_dim(shift, positions, 1).unsqueeze(2)
-        row = torch.where(valid.unsqueeze(2), row, take_rows(self.rows, place))
-        self.rows[torch.arange(len(row), device=row.device).unsqueeze(1), place] = row
+        row, place = row.squeeze(1), torch.where(valid, place, self.own.shape[1] - 1).squeeze(1)
+        batch = torch.arange(len(row), device=row.device)
+        self.table[batch, 2 + place] = row
+        own = row.gather(1, order.clamp(min=0))
+        self.own[batch, place, :-1] = own
+        self.own[batch, :-1, place] = own
+        self.own_squares[batch, place] = self.table[:, SQUARES].gather(1, positions).squeeze(1)
 
     def labelled(self, order: Tensor, labels: Tensor, longest: int, class_mask: Tensor) -> Labelled:
         """What a learner is given: the first `longest` labels of (B, T) `order`, and the pool's (B, N) `labels`."""
         order = order[:, :longest]
-        place = order.clamp(min=0)
-        known = torch.take_along_dim(labels, place, 1)
-        mask = (order >= 0) & (known >= 0)
-        rows = self.rows[:, :longest]
-        gram = torch.take_along_dim(rows, place.unsqueeze(1), 2)
-        squares = torch.take_along_dim(self.squares, place, 1)
-        return Labelled(rows, gram, self.squares, squares, known, mask, class_mask)
+        known = labels.gather(1, order.clamp(min=0))
+        return Labelled(
+            table=self.table[:, : 2 + longest],
+            gram=self.own[:, :longest, :longest],
+            own_squares=self.own_squares[:, :longest],
+            labels=known,
+            mask=(order >= 0) & (known >= 0),
+            class_mask=class_mask,
+        )
 
     def take(self, index: Tensor) -> InnerProducts:
         """Returns those of the episodes at `index`."""
         other = object.__new__(InnerProducts)
         other.items, other.pool_size = self.items, self.pool_size
-        other.evaluated, other.squares, other.rows = (
-            x[index] for x in (self.evaluated, self.squares, self.rows)
-        )
-        other.gram = None if self.gram is None else self.gram[index]
+        for name in PER_EPISODE:
+            value = getattr(self, name)
+            setattr(other, name, None if value is None else value[index])
         return other
 
     def put(self, index: Tensor, other: InnerProducts) -> None:
         """Overwrites those of the episodes at `index`."""
-        for name in ("evaluated", "squares", "rows", "gram"):
+        for name in PER_EPISODE:
             if getattr(self, name) is not None:
                 getattr(self, name)[index] = getattr(other, name)

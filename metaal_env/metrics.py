@@ -29,13 +29,13 @@ def score_class_first(logits: Tensor, labels: Tensor) -> Metrics:
     """Computes the same of (B, K, n) logits."""
     mask = labels >= 0
     count = mask.sum(1).clamp(min=1)
-    true = torch.take_along_dim(logits, labels.clamp(min=0).unsqueeze(1), 1).squeeze(1)
-    top = logits.amax(1, keepdim=True)
+    index = labels.clamp(min=0).unsqueeze(1)
+    apart = logits - logits.amax(1, keepdim=True)
     # The first of the largest, as argmax, which is slow over a dimension that is not the last.
     rank = torch.arange(logits.shape[1], 0, -1, device=logits.device, dtype=logits.dtype).view(-1, 1)
-    first = logits.shape[1] - ((logits == top) * rank).amax(1)
+    first = logits.shape[1] - torch.add(rank, apart, alpha=1e30).amax(1)
     hit = (first == labels) & mask
-    losses = (logits - top).exp_().sum(1).log_() + top.squeeze(1) - true
+    losses = -torch.log_softmax(apart, 1).gather(1, index).squeeze(1)
     return Metrics(
         accuracy=hit.sum(1) / count,
         likelihood=(torch.exp(-losses) * mask).sum(1) / count,

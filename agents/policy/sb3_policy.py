@@ -18,6 +18,7 @@ from torch.distributions import Categorical
 
 from agents.policy.network import AcquisitionNetwork, Output, action_logits
 from agents.strategies.base import Strategy
+from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames, extract
 from metaal_env.observation import PADDING
@@ -206,6 +207,8 @@ class LearnedStrategy(Strategy):
     def __init__(self, network: AcquisitionNetwork, *, seed: int = 0):
         super().__init__(seed=seed)
         self.network = network.eval()
+        # A policy that sees the open batch has learned to spread its picks.
+        self.diversifies = "near_batch" in network.names.items
 
     @torch.no_grad()
     def score(self, view: PoolView) -> Tensor:
@@ -213,6 +216,15 @@ class LearnedStrategy(Strategy):
             self.network.to(view.device)
         features = extract(view, self.network.names)
         return self.network(features.items, features.episode, view.valid).logits
+
+    @torch.no_grad()
+    def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
+        """Returns (B,) int64 pool positions to label next, or N where the policy stops."""
+        if self.network.stop is None or view.terms is None or not bool((view.terms.price > 0).any()):
+            return super().select(view, oracle)
+        features = extract(view, self.network.names)
+        output = self.network(features.items, features.episode, view.valid)
+        return best_actions(output.logits, view.selectable, output.stop)
 
     def save(self, stem: Path, summary: dict[str, Any]) -> None:
         """Writes ``<stem>.safetensors`` and ``<stem>.json``; `summary` tells how the policy was trained."""

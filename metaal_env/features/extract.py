@@ -36,10 +36,16 @@ def extract(view: PoolView, names: FeatureNames | None = None) -> Features:
         InputError: a registered function returns another shape than it must.
     """
     names = names or FeatureNames.registered()
-    scores = standardised_scores(view, names)
-    items = torch.cat([scores, _columns(view, ITEM_FEATURES, names.item_features, view.valid.shape)], -1)
-    pool = _columns(view, POOL_FEATURES, names.pool_features, view.valid.shape[:1])
-    return Features(items * view.valid.unsqueeze(-1), pool)
+    # Items last while they are computed, because operations over a few features are slow.
+    parts = [_columns(view, ITEM_FEATURES, names.item_features, view.valid.shape)]  # (B, F, N)
+    if names.item_scores:
+        parts.insert(0, standardised_scores(view, names).transpose(1, 2))
+    items = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+    if not (view.geometry.exact and view.geometry.all_landmarks_real):  # there is padding
+        items = items * view.valid.unsqueeze(1)
+    return Features(
+        items.transpose(1, 2), _columns(view, POOL_FEATURES, names.pool_features, view.valid.shape[:1])
+    )
 
 
 def standardised_scores(view: PoolView, names: FeatureNames | None = None) -> Tensor:
@@ -49,7 +55,7 @@ def standardised_scores(view: PoolView, names: FeatureNames | None = None) -> Te
     lonely point) would dominate a weighted sum.
     """
     names = names or FeatureNames.registered()
-    scores = _columns(view, ITEM_SCORES, names.item_scores, view.valid.shape)
+    scores = _columns(view, ITEM_SCORES, names.item_scores, view.valid.shape).transpose(1, 2)
     return arsinh(standardise(scores, view.selectable))
 
 
@@ -59,7 +65,7 @@ def _columns(
     names: Iterable[str],
     shape: torch.Size,
 ) -> Tensor:
-    """Returns the values of some features as the last dimension behind `shape`."""
+    """Returns the values of some features, (B, F) or (B, F, N) by `shape`."""
     columns = []
     for name in names:
         value = registry[name].function(view)
@@ -68,4 +74,4 @@ def _columns(
                 f"{registry.kind} {name!r} returned shape {tuple(value.shape)}; it must return {tuple(shape)}."
             )
         columns.append(value.to(view.embeddings))
-    return torch.stack(columns, -1) if columns else view.embeddings.new_zeros(*shape, 0)
+    return torch.stack(columns, 1) if columns else view.embeddings.new_zeros(shape[0], 0, *shape[1:])

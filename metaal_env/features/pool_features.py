@@ -165,7 +165,8 @@ pool_feature("partition_agreement", "how much sampled clusterings agree on which
 
 @pool_feature("budget_left", "share of the budget that is left", budget=True)
 def budget_left(view: PoolView) -> Tensor:
-    return view.budget_left / view.budget
+    left = view.budget_left if view.terms is None else view.terms.money_left
+    return left / view.budget
 
 
 @pool_feature("planned_labels", "log(1 + budget per class)", budget=True)

@@ -72,7 +72,7 @@ def entropy_of(probs: Tensor) -> Tensor:
 )
 def novelty(view: PoolView) -> Tensor:
     """Probability that the item belongs to a class without a label, in [0, 1]."""
-    return (view.probs_by_class * ~view.seen.unsqueeze(2)).sum(1)
+    return ((~view.seen).to(view.probs_by_class).unsqueeze(1) @ view.probs_by_class).squeeze(1)
 
 
 @item_score(

@@ -24,16 +24,24 @@ EXCLUDED_LOGIT = -1e4
 """Logit of a class that the task does not have; finite so that gradients and entropies stay finite."""
 
 
+SQUARES, ONES = 0, 1
+"""Rows of `Labelled.table` before those of the labels."""
+
+
 class Labelled(NamedTuple):
     """Holds the labelled items of B episodes by their inner products with each other and with E items to predict."""
 
-    rows: Tensor  # (B, S, E) products with the evaluated items
-    gram: Tensor  # (B, S, S) products with each other
-    squares: Tensor  # (B, E) squared norms of the evaluated items
-    own_squares: Tensor  # (B, S) of the labelled ones
+    table: Tensor  # (B, 2 + S, E) squared norms of the evaluated items, ones, then products with each labelled item
+    gram: Tensor  # (B, S, S) products of the labelled items with each other
+    own_squares: Tensor  # (B, S) squared norms of the labelled items
     labels: Tensor  # (B, S) int64; ignored where `mask` is False
     mask: Tensor  # (B, S) bool, True at real labels; elsewhere products are finite and mean nothing
     class_mask: Tensor  # (B, K) bool
+
+    @property
+    def rows(self) -> Tensor:
+        """(B, S, E) products of the labelled with the evaluated items."""
+        return self.table[:, 2:]
 
 
 class InnerLearner(nn.Module, ABC):
@@ -123,10 +131,26 @@ class InnerLearner(nn.Module, ABC):
         return torch.cat([self.prepare(part.to(device)) for part in inputs.split(chunk)])
 
 
-def class_first(logits: Tensor, seen: Tensor, class_mask: Tensor, unseen_logit: Tensor) -> Tensor:
-    """Returns (B, K, n) logits with (B, K) label-less classes at their constant and foreign classes excluded."""
-    constant = torch.where(class_mask, unseen_logit, EXCLUDED_LOGIT)
-    return torch.where(seen.unsqueeze(2), logits, constant.unsqueeze(2))
+def outside_logits(class_mask: Tensor, unseen_logit: Tensor) -> Tensor:
+    """Returns the (B, K, 1) logits of classes without a label: `unseen_logit`, or `EXCLUDED_LOGIT` outside the task."""
+    return torch.where(class_mask, unseen_logit, EXCLUDED_LOGIT).unsqueeze(2)
+
+
+def linear_logits(
+    labelled: Labelled, seen: Tensor, outside: Tensor, *, weights: Tensor, constant: Tensor, squares: Tensor
+) -> Tensor:
+    """Returns the (B, K, E) logits of heads that are linear in `Labelled.table`, in one product.
+
+    Args:
+        seen: (B, K, 1) bool.
+        outside: (B, K, 1) logits of the other classes.
+        weights: (B, K, S) of the products with the labelled items.
+        constant: (B, K, 1) to add.
+        squares: (B, K, 1) weights of the squared norms.
+    """
+    parts = torch.cat([squares, torch.where(seen, constant, 0.0), weights], 2) * seen
+    parts[:, :, ONES : ONES + 1] += outside.masked_fill(seen, 0.0)
+    return parts @ labelled.table
 
 
 def products(h: Tensor, p: Tensor) -> Tensor:
@@ -178,7 +202,7 @@ def class_first_support(labelled: Labelled) -> Tensor:
     """Returns (B, K, S) float, 1 at the label of each item, all zero where there is none."""
     classes = torch.arange(labelled.class_mask.shape[1], device=labelled.labels.device).view(-1, 1)
     hot = (labelled.labels.unsqueeze(1) == classes) & labelled.mask.unsqueeze(1)
-    return hot.to(labelled.rows)
+    return hot.to(labelled.table)
 
 
 LEARNERS: Registry[Callable[..., InnerLearner]] = Registry("learner")

@@ -19,8 +19,9 @@ from metaal_env.learners.base import (
     Adapted,
     BodyLearner,
     Labelled,
-    class_first,
+    linear_logits,
     one_hot_support,
+    outside_logits,
     products,
 )
 from metaal_env.learners.bodies import Kind
@@ -97,8 +98,15 @@ class LinearHead(BodyLearner):
         gram = labelled.gram + float(self.intercept)
         gram = gram * (labelled.mask.unsqueeze(1) & labelled.mask.unsqueeze(2))
         dual = self.solve(gram, hot, seen) * labelled.mask.unsqueeze(-1) if hot.shape[1] else hot
-        scores = dual.transpose(1, 2) @ labelled.rows + dual.sum(1).unsqueeze(2) * float(self.intercept)
-        return class_first(self.log_scale.exp() * scores, seen, labelled.class_mask, self.unseen_logit)
+        weights = self.log_scale.exp() * dual.transpose(1, 2)  # (B, K, S)
+        return linear_logits(
+            labelled,
+            seen.unsqueeze(2),
+            outside_logits(labelled.class_mask, self.unseen_logit),
+            weights=weights,
+            constant=weights.sum(2, keepdim=True) * float(self.intercept),
+            squares=weights.new_zeros(*seen.shape, 1),
+        )
 
     def predict(self, adapted: Adapted, prepared: Tensor) -> Tensor:
         scores = products(prepared, adapted["weight"]) + adapted["bias"].unsqueeze(1)

@@ -8,7 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metaal_env.learners.base import LEARNERS, Adapted, Labelled, class_first, class_first_support, products
+from metaal_env.learners.base import (
+    LEARNERS,
+    Adapted,
+    Labelled,
+    class_first_support,
+    linear_logits,
+    outside_logits,
+    products,
+)
 from metaal_env.learners.columns import Columns, HeadScalars
 from metaal_env.learners.gradient import GradientLearner
 
@@ -83,28 +91,33 @@ class MAML(GradientLearner):
 
         With g the gradient of the loss in the logits, a prototype p moves along 2 · precision · Σ_i gᵢ (hᵢ − p).
         """
-        mask, class_mask = labelled.mask, labelled.class_mask
+        gram, outside = labelled.gram, outside_logits(labelled.class_mask, self.unseen_logit)
         hot = class_first_support(labelled)  # (B, K, S)
         counts = hot.sum(2, keepdim=True)  # (B, K, 1)
-        seen, some = counts.squeeze(2) > 0, counts.clamp(min=1)
+        seen, some = counts > 0, counts.clamp(min=1)
         weights, bias = hot / some, self.count_weight * some.log()
         precision = self.log_scale.exp() / (1 + self.log_shrink.exp() / some)
-
-        def logits(products: Tensor, squares: Tensor) -> Tensor:  # (B, S, n), (B, n) → (B, K, n)
-            dots = weights @ products
-            norms = ((weights @ labelled.gram) * weights).sum(2, keepdim=True)
-            distance = dots.mul_(-2).add_(squares.unsqueeze(1)).add_(norms)
-            return class_first(distance.mul_(-precision).add_(bias), seen, class_mask, self.unseen_logit)
-
-        count = mask.sum(1).clamp(min=1).view(-1, 1, 1)
+        # The mean over an episode's labels, and nothing for classes without any.
+        share = labelled.mask / labelled.mask.sum(1, keepdim=True).clamp(min=1)
+        share = share.unsqueeze(1) * seen
         for step in range(self.steps if hot.shape[2] else 0):
-            own = torch.softmax(logits(labelled.gram, labelled.own_squares), 1)
-            gradient = (own - hot) * mask.unsqueeze(1) * seen.unsqueeze(2) / count  # (B, K, S)
+            dots = weights @ gram  # (B, K, S) prototypes with labelled items
+            constant = bias - precision * (dots * weights).sum(2, keepdim=True)
+            own = constant + precision * torch.sub(2 * dots, labelled.own_squares.unsqueeze(1))
+            gradient = (torch.softmax(torch.where(seen, own, outside), 1) - hot) * share
             total = gradient.sum(2, keepdim=True)
             move = self.log_lr["prototypes"][step].exp() * 2 * precision
             weights = weights - move * (gradient - total * weights)
             bias = bias - self.log_lr["bias"][step].exp() * total
-        return logits(labelled.rows, labelled.squares)
+        norms = ((weights @ gram) * weights).sum(2, keepdim=True)
+        return linear_logits(
+            labelled,
+            seen,
+            outside,
+            weights=2 * precision * weights,
+            constant=bias - precision * norms,
+            squares=-precision,
+        )
 
     def columns(self, adapted: Adapted, candidates: Tensor, evaluated: Tensor) -> Columns | None:
         if self.steps:  # gradient steps move every prototype

@@ -127,7 +127,15 @@ class Geometry:
 
     @cached_property
     def mean_sq_dist(self) -> Tensor:
-        """Returns (B,) mean squared distance between two items: twice the total variance, in O(N·D)."""
+        """Returns (B,) mean squared distance between two items: twice the total variance.
+
+        Cost O(N·D), or O(N²) where products are known.
+        """
+        if self.products is not None:
+            share = self._share.unsqueeze(1)  # (B, 1, N)
+            norms = share @ self.products.diagonal(dim1=1, dim2=2).unsqueeze(2)
+            between = (share @ self.products) @ share.transpose(1, 2)
+            return (2 * (norms - between)).flatten().clamp(min=1e-12)
         count = self.valid.sum(1).clamp(min=1)
         return (2 * (self.centre_sq_dist * self.valid).sum(1) / count).clamp(min=1e-12)
 

@@ -68,6 +68,18 @@ def expected_accuracy(view: PoolView) -> Tensor:
     return _expected(view, found, model.counts, rival / model.factor.unsqueeze(-1), right, None)
 
 
+@remembered("moment")
+def present_accuracy(view: PoolView) -> Tensor:
+    """Returns the (B,) expected accuracy on the pool without a further label; see `expected_accuracy`."""
+    found = partitions(view)
+    scores = _classifier(view, found).now.masked_fill(~view.seen.unsqueeze(-1), NONE)  # (B, K, E)
+    numbers = torch.arange(scores.shape[1], device=scores.device).view(1, -1, 1)
+    guessed = (scores.argmax(1, keepdim=True) == numbers) & view.seen.unsqueeze(-1)
+    member = found.member[:, ::EVERY]  # (B, M, K, E)
+    share = member / (member.sum(-1, keepdim=True).clamp(min=1) * view.way.view(-1, 1, 1, 1))
+    return (share * guessed.unsqueeze(1)).sum((2, 3)).mean(1)
+
+
 def expected_likelihood(view: PoolView) -> Tensor:
     """Returns the (B, N) expected mean probability of the true class once the item is labelled.
 

@@ -51,7 +51,7 @@ def test_code_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     guide = (ROOT / "docs" / "own_pool.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", guide, re.S)
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     optional = {
         "agents.acquisition import MetaALQuery": "skactiveml",
         "small_text": "small_text",

@@ -79,8 +79,9 @@ def test_an_unusable_cache_never_stops_encoding(damage: str) -> None:
         values = cached("a", "xyz", counting)
         assert cached("a", "xyz", counting) is not None and counting.asked == [0, 1, 2]
     else:
-        with pytest.warns(UserWarning, match="encodings are not kept"):
+        with pytest.warns(UserWarning, match="encodings are not kept") as warned:
             values = cached("a", "xyz", counting)
+        assert len(warned) == 1
     assert values[:, 0].tolist() == [0, 1, 2]
 
 

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from helpers.hostile import EXAMPLES, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from agents.acquisition.items import text_encoders
 from agents.acquisition.tool.commands import main
@@ -118,12 +120,15 @@ def test_nobody_reads_the_output(work: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(Path("suggestions.csv").read_text().splitlines()) == 7
 
 
-def test_other_commands_end_quietly_when_nobody_reads_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("show", [print, lambda line: Console().print(line)], ids=["print", "rich"])
+def test_other_commands_end_quietly_when_nobody_reads_the_output(
+    show: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as closed:
         monkeypatch.setattr(sys, "stdout", closed)
-        assert run_cli(lambda: print("a line")) == 141
+        assert run_cli(lambda: show("a line")) == 141
 
 
 def test_a_label_typed_in_latin_1(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Gymnasium's and stable-baselines3's contracts, over every registered id."""
 
+import itertools
 from typing import Any
 
 import gymnasium as gym
@@ -46,7 +47,7 @@ def test_every_id_passes_both_checkers_alone_and_in_batches(env_id: Any) -> None
 CHOSEN = ["herding_wide", "margin_absolute", "classes_seen", "class_probabilities"]
 
 
-@pytest.mark.parametrize("observation", ["raw", "standard", "full", CHOSEN, ["mean_margin"]])
+@pytest.mark.parametrize("observation", ["raw", "compact", "standard", "full", CHOSEN, ["mean_margin"]])
 def test_every_observation_passes_both_checkers_and_shows_what_was_asked_for(observation: Any) -> None:
     whole = gym.make("MetaAL-v0", observation="full", **small())
     env = gym.make("MetaAL-v0", observation=observation, **small())
@@ -120,9 +121,10 @@ def test_vector_env_equals_single_envs_through_autoreset(learner: str) -> None:
     assert endings >= 6
 
 
+@pytest.mark.parametrize("copy", [True, False])
 @pytest.mark.parametrize("learner", ["prototype", "matching"])
-def test_observations_keep_their_values_when_episodes_start_anew(learner: str) -> None:
-    envs = gym.make_vec("MetaAL-v0", num_envs=3, **small(budget=(2, 4), learner=learner))
+def test_observations_keep_their_values_when_episodes_start_anew(learner: str, copy: bool) -> None:
+    envs = gym.make_vec("MetaAL-v0", num_envs=3, **small(budget=(2, 4), learner=learner, copy=copy))
     observation, _ = envs.reset(seed=2)
     shown, before, rng = [], [], np.random.default_rng(0)
     for _ in range(9):
@@ -135,6 +137,12 @@ def test_observations_keep_their_values_when_episodes_start_anew(learner: str) -
     assert len(shown) > 12  # some ended
     for now, then in zip(shown, before, strict=True):
         assert all(np.array_equal(now[key], then[key]) for key in then)
+        assert all(now[key].flags.writeable for key in then if copy or key != "embeddings")
+    alike = [np.shares_memory(a["embeddings"], b["embeddings"]) for a, b in itertools.pairwise(shown)]
+    assert any(alike) != copy
+    if not copy:
+        with pytest.raises(ValueError, match="read-only"):
+            shown[-1]["embeddings"][:] = 0
 
 
 def test_masks_repicks_and_budget_end() -> None:

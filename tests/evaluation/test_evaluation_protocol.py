@@ -14,8 +14,9 @@ from helpers.evaluation_stubs import PROTOCOL, RandomStub, core
 from agents.evaluation.episodes import concatenate
 from agents.evaluation.measures import aulc
 from agents.evaluation.play import play
-from agents.evaluation.protocol.protocol import Protocol, short_names, task_config
+from agents.evaluation.protocol.protocol import Protocol
 from agents.evaluation.protocol.rows import check_header, read_results, read_rows, write_rows
+from agents.evaluation.protocol.scenario import short_names, task_config
 from metaal_env.errors import InputError
 
 

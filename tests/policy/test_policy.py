@@ -19,6 +19,7 @@ from stable_baselines3.common.logger import configure
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy, SetPolicy
 from agents.training.ppo.callback import Trainer
+from agents.training.ppo.checkpoint import PPOCheckpoint
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.tensor_rollout import TensorRolloutBuffer, TensorVecEnv
 from agents.training.ppo.train import make_ppo, train_ppo
@@ -112,8 +113,9 @@ def test_ppo_reaches_a_known_optimum(tmp_path: Path) -> None:
                        prior_weight=0.0, width=8, validate_every=40, validation_tasks=4)  # fmt: skip
     mixture = TaskMixture([[core]], n_envs=config.n_envs, paired=config.paired)
     model = make_ppo(mixture, config, configure(None, []))
-    trainer = Trainer(config, [[core]], {}, tmp_path / "ppo.pt", tmp_path / "policy")
-    trainer.continue_from_checkpoint(model)
+    checkpoint = PPOCheckpoint(config, tmp_path / "ppo.pt")
+    trainer = Trainer(config, [[core]], {}, checkpoint, tmp_path / "policy")
+    checkpoint.restore(model)
     model.learn(sys.maxsize, callback=trainer)
     envs = mixture.draw(999)[0]
     observation, total = envs.reset_tensors(), 0.0
@@ -180,7 +182,7 @@ def test_saved_policies_play_the_same_and_bad_files_are_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "options", [{"iterations": 0}, {"paired": 3}, {"n_envs": 0}, {"batch_size": 0}, {"validate_every": 0}]
+    "options", [{"iterations": -1}, {"paired": 3}, {"n_envs": 0}, {"batch_size": 0}, {"validate_every": 0}]
 )
 def test_impossible_settings_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(options))):

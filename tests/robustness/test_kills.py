@@ -21,11 +21,11 @@ import tqdm.std
 from helpers.clusters import cluster_dataset
 from helpers.faults import Action, AtUpdate, at_write, killed
 from helpers.paths import ROOT
-from helpers.tiny_training import CONFIG, EXAMPLES, TASK, WARM, assert_equal, saved, train
+from helpers.tiny_training import CONFIG, EXAMPLES, JOINED, TASK, WARM, assert_equal, saved, train
 from helpers.train_command import TINY, command
 
 from agents.training.config import TrainConfig
-from agents.training.ppo.callback import RECOVERIES
+from agents.training.ppo.checkpoint import RECOVERIES
 from agents.training.ppo.train import make_ppo
 from agents.training.run import begin_run
 from agents.training.task_mixture import TaskMixture
@@ -57,6 +57,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 MOMENTS = [
     pytest.param(EXAMPLES[1], 1, id="examples"),
     pytest.param(EXAMPLES[2], 1, id="examples of the second round"),
+    pytest.param(JOINED[1], 1, id="a roll-out whose parts are joined"),
     pytest.param("imitation.pt", 1, id="imitation's first round"),
     pytest.param("imitation.pt", 2, id="imitation's last round"),
     pytest.param("ppo.pt", 1, id="the warm start is over, PPO has not begun"),
@@ -90,7 +91,7 @@ def test_killed_between_two_checkpoints_it_repeats_what_it_lost(
 @pytest.mark.parametrize(
     ("stage", "left"),
     [
-        ("imitation", {"imitation.pt", *EXAMPLES[:3]}),
+        ("imitation", {"imitation.pt", *JOINED[:2], EXAMPLES[2]}),
         ("ppo", {"imitation.pt", "ppo.pt"}),
     ],
 )

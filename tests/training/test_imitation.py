@@ -14,7 +14,8 @@ from helpers.clusters import cluster_dataset
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.training.imitation.examples import Examples, centred, collect_examples, one_step_gains
-from agents.training.imitation.imitate import ImitationConfig, fit, fit_mean, imitate
+from agents.training.imitation.imitate import ImitationConfig, fit, fit_mean
+from agents.training.imitation.rounds import imitate
 from agents.training.task_mixture import TaskMixture
 from agents.training.validation import validate
 from metaal_env.batched import masked_deviation

@@ -10,7 +10,7 @@ from typing import cast
 
 import torch
 
-from agents.evaluation.protocol.protocol import task_config
+from agents.evaluation.protocol.scenario import task_config
 from agents.loading import runs_code
 from agents.pretrained import shipped_policies
 from agents.strategies.fitted.base import FILE as FITTED_FILE

@@ -9,7 +9,8 @@ from agents.policy.sb3_policy import LearnedStrategy
 from agents.training.config import TrainConfig
 from agents.training.general.sources import Kinds, sources
 from agents.training.imitation.examples import Examples, load_all_examples
-from agents.training.imitation.imitate import ImitationConfig, fit_mean, imitate
+from agents.training.imitation.imitate import ImitationConfig, fit_mean
+from agents.training.imitation.rounds import imitate
 from agents.training.learner import make_learner
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import initial_network, rollout_mixture

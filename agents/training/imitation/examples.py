@@ -19,8 +19,8 @@ from metaal_env.features import FeatureNames, extract
 from metaal_env.metrics import Metrics
 from metaal_env.play_out import play_out
 from metaal_env.pool.view import PoolView
+from metaal_env.rewards import REWARDS
 from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
-from metaal_env.tasks import bounds
 from metaal_env.vector_env import MetaALVectorEnv
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ Gain = Literal["one_step", "return"]
 
 PER_EPISODE = 12
 """Examples of an episode that become examples, at most half of them (two, if there are no more than three)."""
+
+AREA = REWARDS["aulc"]
+"""What a label earns on the way to a target."""
 
 EXPLORATION = 0.3
 """Share of the steps at which picks are disturbed, so that states are more varied than the policy makes them."""
@@ -133,7 +136,7 @@ def collect_examples(
     """
     few = gain == "return" if played_out is None else played_out
     core = envs.core
-    horizon = bounds(core.config.budget)[1]
+    horizon = core.config.max_actions
     count = min(horizon, PER_EPISODE, max(2, horizon // 2))
     remembered = rng.choice(horizon, count, replace=False)
     envs.begin()
@@ -180,7 +183,10 @@ def _candidates(pick: Tensor, selectable: Tensor, order: Tensor, most: int) -> t
 
 
 def one_step_gains(network: object, oracle: LabelOracle, places: Tensor, real: Tensor) -> Tensor:
-    """Returns (B, C) rewards of labelling each candidate.
+    """Returns (B, C) rewards of labelling each candidate, less its price and for a unit of cost.
+
+    A label to a target is rewarded by its gain in accuracy: that it cost 1 says nothing. The labels of an open batch
+    count as revealed.
 
     Args:
         network: of no use here; as for `vine.returns_to_go`.
@@ -189,11 +195,19 @@ def one_step_gains(network: object, oracle: LabelOracle, places: Tensor, real: T
     """
     core, state = oracle.core, oracle.state
     width = int(real.sum(1).max())
-    used, budget = (state.used + 1).unsqueeze(1), state.task.budget.unsqueeze(1)
+    missing = places.shape[1] - width
+    places, terms, budget = places[:, :width], state.terms, state.task.budget.unsqueeze(1)
     before = Metrics(*(metric.unsqueeze(1) for metric in state.metrics))
-    after = oracle.look_ahead(places[:, :width])
-    gain = core.reward(before, after, used, budget, used >= budget)
-    return pad(gain, (0, places.shape[1] - width))
+    after = oracle.look_ahead(places)
+    cost = torch.take_along_dim(terms.cost, places, 1)
+    used = (
+        budget - terms.money_left.unsqueeze(1) + cost
+        if core.config.item_costs
+        else state.used.unsqueeze(1) + 1
+    )
+    reward = AREA if "target" in core.config.terms else core.reward
+    gain = reward(before, after, used, budget, used >= budget) - terms.price.unsqueeze(1) * cost
+    return pad(gain / cost, (0, missing))
 
 
 def centred(gain: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:

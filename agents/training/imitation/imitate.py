@@ -12,32 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from agents.policy.network import AcquisitionNetwork
 from agents.training.imitation.examples import (
     Examples,
     Gain,
-    collect_examples,
-    examples_file,
-    load_examples,
-    save_examples,
 )
-from agents.training.task_mixture import TaskMixture
 from metaal_env.batched import masked_deviation
 from metaal_env.errors import InputError
-from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
-from metaal_env.runtime.interrupts import deferred_interrupts
-
-FIRST = 10**6
-"""Number of the first roll-out: other tasks than those of PPO."""
 
 BATCH = 256
 """Examples per update of a fit."""
@@ -92,77 +78,6 @@ class ImitationConfig:
                 raise InputError(f"{name}={getattr(self, name)} must be positive.")
         if not 0 <= self.weight_decay < float("inf"):
             raise InputError(f"weight_decay={self.weight_decay} must be at least 0.")
-
-
-def imitate(
-    network: AcquisitionNetwork,
-    mixture: TaskMixture,
-    config: ImitationConfig,
-    folder: Path,
-    writer: SummaryWriter | None = None,
-) -> None:
-    """Trains `network` in place on `mixture`.
-
-    Continues from what lies in `folder`: ``imitation.pt``, the network after each round, and ``examples-*.pt``, one
-    file for each roll-out.
-
-    Raises:
-        InputError: a checkpoint belongs to other settings or is damaged; a reward or a loss is NaN or infinite.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after the roll-out.
-    """
-    checkpoint = folder / "imitation.pt"
-    done = 0
-    if (saved := read_checkpoint(checkpoint, config)) is not None:
-        network.names.check_same(saved.get("features"), f"checkpoint={str(checkpoint)!r}")
-        with as_input_error(checkpoint):
-            network.load_state_dict(saved["network"])
-            done = int(saved["iteration"])
-    if done >= config.iterations:
-        return
-    ends = {round(config.iterations * (number + 1) / config.rounds) for number in range(config.rounds)}
-    # One-step gains are of another scale than returns: with the latter, the former serve the first round alone.
-    first = min(ends) if config.gain == "return" else 0
-    examples: list[Examples] = []
-    bar = tqdm(range(config.iterations), desc="imitation", unit="roll-out")
-    with bar, deferred_interrupts() as stopping:
-        for iteration in bar:
-            gain: Gain = config.gain if iteration >= first else "one_step"
-            examples.append(_visited(network, mixture, config, iteration, folder, gain))
-            if iteration + 1 in ends and iteration >= done:
-                last = iteration + 1 == config.iterations
-                used = examples if iteration < first else examples[first:]
-                expected = (fit_mean if last else fit)(network, Examples.joined(used), config)
-                if writer is not None:
-                    writer.add_scalar("imitation_by_rollout/expected_gain", expected, iteration + 1)
-                state = {"network": network.state_dict(), "iteration": iteration + 1}
-                state["features"] = network.names.to_json()
-                write_checkpoint(checkpoint, config, state)
-            if stopping:
-                break
-
-
-def _visited(
-    network: AcquisitionNetwork,
-    mixture: TaskMixture,
-    config: ImitationConfig,
-    iteration: int,
-    folder: Path,
-    gain: Gain,
-) -> Examples:
-    file = examples_file(folder, iteration)
-    if (saved := load_examples(file, config, network.names)) is not None:
-        return saved
-    # Seeded by the iteration alone, so that a continued run needs no random state.
-    rng = np.random.default_rng([config.seed, iteration])
-    found = Examples.joined(
-        [collect_examples(network, envs, rng, gain) for envs in mixture.draw(FIRST + iteration)]
-    )
-    if not bool(found.gain.isfinite().all()):
-        raise InputError(
-            f"reward: imitation met a NaN or infinite gain at roll-out {iteration}; mend the reward or choose another."
-        )
-    save_examples(file, config, network.names, found)
-    return found
 
 
 def fit_mean(network: AcquisitionNetwork, examples: Examples, config: ImitationConfig) -> float:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from agents.policy.network import AcquisitionNetwork
+from agents.policy.sb3_policy import best_actions
 from metaal_env.core import Core, LabelOracle
 from metaal_env.episode import EpisodeState
 from metaal_env.features import extract
-from metaal_env.play_out import play_out
 from metaal_env.pool.view import PoolView
 
 CANDIDATES = 12
@@ -25,10 +25,10 @@ ROWS = 1024
 
 
 def greedy(network: AcquisitionNetwork, view: PoolView) -> Tensor:
-    """Returns the (B,) picks of `network` without exploration."""
+    """Returns the (B,) actions of `network` without exploration."""
     features = extract(view, network.names)
-    logits = network(features.items, features.episode, view.valid).logits
-    return logits.masked_fill(~view.selectable, -torch.inf).argmax(1)
+    output = network(features.items, features.episode, view.valid)
+    return best_actions(output.logits, view.selectable, output.stop)
 
 
 @torch.no_grad()
@@ -54,8 +54,12 @@ def play_from(network: AcquisitionNetwork, core: Core, state: EpisodeState, firs
         state: of R episodes; changed.
     """
     total = core.step(state, first).reward.clone()
-    for moment in play_out(core, state, lambda view, _: greedy(network, view)):
-        total[moment.running] += moment.result.reward
+    rows = torch.arange(len(state), device=core.device)
+    while not bool(state.ended.all()):
+        running = torch.nonzero(~state.ended).squeeze(1)
+        if len(running) < len(rows):
+            rows, state = rows[running], state.rows(running)
+        total[rows] += core.step(state, greedy(network, core.view(state))).reward
     return total
 
 

@@ -8,26 +8,27 @@ from agents.training.ppo.critic import CriticKind
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.features import ITEM_SCORES, FeatureNames
 from metaal_env.observation import parse_observation
+from metaal_env.tasks import TaskConfig
 
 
 @dataclass(frozen=True)
 class PPOConfig:
     """How the acquisition policy is trained on whole episodes."""
 
-    iterations: int = 20
-    """Roll-outs, each of one whole episode per environment. A continued training may raise the
-    number, not lower it."""
-    n_envs: int = 128
+    iterations: int = 10
+    """Roll-outs, each of one whole episode per environment; with 0, imitation is all. A continued training may raise
+    the number, not lower it."""
+    n_envs: int = 256
     """Episodes per roll-out."""
     shapes_per_rollout: int = 4
     """Parts of a roll-out. Each part has one data set and one task shape."""
     paired: int = 16
     """Episodes that share a task. They serve each other as baseline."""
-    batch_size: int = 512
+    batch_size: int = 1024
     """Samples per gradient step."""
-    epochs: int = 3
+    epochs: int = 2
     """Passes over a roll-out."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 7e-4
     """Step size of Adam. It falls linearly over the iterations, towards a tenth."""
     clip: float = 0.2
     """Clipping range of the probability ratio (clip_range of stable-baselines3)."""
@@ -38,11 +39,11 @@ class PPOConfig:
     gae_lambda: float = 1.0
     """λ of generalised advantage estimation. With 1, advantages are exact returns less a baseline."""
     critic: CriticKind = "privileged"
-    """Baseline of the returns: the network's own value head, or a privileged critic that sees hidden labels; the latter
-    is left out of the saved policy."""
+    """Baseline of the returns: the network's own value head; or a critic that sees hidden labels and is left out of the
+    saved policy, privileged or, at several times the cost of a roll-out, look_ahead, which sees true gains as well."""
     critic_rollouts: int = 2
     """Roll-outs of the starting policy to whose returns the critic is fitted before the first update."""
-    anchor: float = 0.2
+    anchor: float = 0.02
     """Cost of each nat by which the policy diverges from the starting one. It falls linearly to 0 over the
     iterations."""
     features: tuple[str, ...] = ("full",)
@@ -64,8 +65,9 @@ class PPOConfig:
     """Seed of weights and roll-outs. Validation tasks are always the same."""
 
     def __post_init__(self) -> None:
+        if self.iterations < 0:
+            raise InputError(f"iterations={self.iterations} must be at least 0.")
         for name in (
-            "iterations",
             "n_envs",
             "shapes_per_rollout",
             "batch_size",
@@ -78,7 +80,7 @@ class PPOConfig:
         if self.critic_rollouts < 0 or not 0 <= self.anchor < float("inf"):
             name = "critic_rollouts" if self.critic_rollouts < 0 else "anchor"
             raise InputError(f"{name}={getattr(self, name)} must be at least 0.")
-        if self.prior not in self.names.item_scores and self.prior in ITEM_SCORES:
+        if self.prior not in self.names().item_scores and self.prior in ITEM_SCORES:
             raise InputError(
                 f"features={' '.join(self.features)} lacks prior={self.prior!r}, from which the policy starts; add it."
             )
@@ -90,8 +92,8 @@ class PPOConfig:
         if self.prior not in ITEM_SCORES:
             raise unknown_name("prior", self.prior, ITEM_SCORES)
 
-    @property
-    def names(self) -> FeatureNames:
-        """The features that a new policy takes. Raises: `InputError` if one is unknown."""
+    def names(self, task: TaskConfig | None = None) -> FeatureNames:
+        """Returns the features that a new policy for such tasks takes. Raises: `InputError` if one is unknown."""
         whole = self.features[0] if len(self.features) == 1 else ""
-        return parse_observation(whole if whole in ("full", "standard", "raw") else self.features).names
+        wanted = whole if whole in ("full", "standard", "raw") else self.features
+        return parse_observation(wanted, task).names

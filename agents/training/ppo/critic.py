@@ -1,8 +1,8 @@
 """The privileged critic: it judges states by what is hidden from the policy, and is never part of an artifact.
 
-A baseline may depend on anything but the action (asymmetric actor-critic, Pinto et al. 2018). Hidden class coverage
-and the true gains of a few items tell most of why one state is worth more than another; what remains of the
-advantages is the policy's doing.
+A baseline may depend on anything but the action (asymmetric actor-critic, Pinto et al. 2018). The learner's true
+quality, hidden class coverage and, at several times the cost, the true gains of a few items tell most of why one state
+is worth more than another; what remains of the advantages is the policy's doing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from metaal_env.core import LabelOracle
 from metaal_env.metrics import Metrics
 
-CriticKind = Literal["own", "privileged"]
+CriticKind = Literal["own", "privileged", "look_ahead"]
 
 PRIVILEGED = "privileged"
 """Key of the hidden features among the observations of a roll-out."""
@@ -23,13 +23,13 @@ PRIVILEGED = "privileged"
 LOOKED_AT = 16
 """Items of a pool whose true gains are looked at."""
 
-N_HIDDEN = 12
-"""Number of hidden features."""
+N_HIDDEN = {"privileged": 8, "look_ahead": 12}
+"""Number of hidden features by kind of critic."""
 
 
 @torch.no_grad()
-def hidden_features(oracle: LabelOracle) -> Tensor:
-    """Returns the (B, `N_HIDDEN`) hidden features of running episodes: quality, coverage, true gains, labels left."""
+def hidden_features(oracle: LabelOracle, kind: CriticKind) -> Tensor:
+    """Returns the (B, `N_HIDDEN`) hidden features of running episodes: quality, coverage, budget left, true gains."""
     core, state = oracle.core, oracle.state
     task, metrics = state.task, state.metrics
     classes = torch.arange(task.class_mask.shape[1], device=core.device)
@@ -38,8 +38,8 @@ def hidden_features(oracle: LabelOracle) -> Tensor:
     there = member.any(1)
     real = task.pool_mask.sum(1).clamp(min=1)
     missing = (member & ~found.unsqueeze(1)).any(2)  # (B, N) items of classes without a label
-    left = (task.budget - state.used).clamp(min=0)
-    gains = _gains(oracle)
+    left = state.terms.money_left
+    gains = _gains(oracle) if kind == "look_ahead" else ()
     parts = [
         metrics.accuracy,
         metrics.likelihood,
@@ -48,7 +48,7 @@ def hidden_features(oracle: LabelOracle) -> Tensor:
         (there & ~found).sum(1) / task.class_mask.sum(1),
         missing.sum(1) / real,
         left / task.budget,
-        left.float().log1p(),
+        left.log1p(),
         *gains,
     ]
     return torch.stack([part.float() for part in parts], 1)
@@ -59,9 +59,7 @@ def _gains(oracle: LabelOracle) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     state = oracle.state
     # By the hash of the position, so that the items differ from state to state but not between runs.
     order = ((torch.arange(state.labelled.shape[1], device=oracle.core.device) + 1) * 0.6180339887) % 1
-    keys = ((order + state.used.unsqueeze(1) * 0.7548776662) % 1).masked_fill(
-        state.labelled | ~state.task.pool_mask, -1.0
-    )
+    keys = ((order + state.used.unsqueeze(1) * 0.7548776662) % 1).masked_fill(~state.selectable, -1.0)
     values, places = keys.topk(min(LOOKED_AT, keys.shape[1]), 1)
     real = values >= 0
     after = oracle.look_ahead(places)
@@ -78,17 +76,19 @@ class PrivilegedCritic(nn.Module):
 
     Args:
         n_pool: number of pool features.
+        kind: which hidden features.
         width: hidden units.
     """
 
-    def __init__(self, n_pool: int, width: int = 64):
+    def __init__(self, n_pool: int, kind: CriticKind = "privileged", width: int = 64):
         super().__init__()
+        n_inputs = n_pool + N_HIDDEN[kind]
         self.mean: Tensor
         self.deviation: Tensor
-        self.register_buffer("mean", torch.zeros(n_pool + N_HIDDEN))
-        self.register_buffer("deviation", torch.ones(n_pool + N_HIDDEN))
+        self.register_buffer("mean", torch.zeros(n_inputs))
+        self.register_buffer("deviation", torch.ones(n_inputs))
         self.layers = nn.Sequential(
-            nn.Linear(n_pool + N_HIDDEN, width),
+            nn.Linear(n_inputs, width),
             nn.ReLU(),
             nn.Linear(width, width),
             nn.ReLU(),

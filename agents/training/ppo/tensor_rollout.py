@@ -69,18 +69,30 @@ class TensorRolloutBuffer(DictRolloutBuffer):
         episode_start: np.ndarray,
         value: Tensor,
         log_prob: Tensor,
+        rows: np.ndarray | None = None,
         running: np.ndarray | None = None,
     ) -> None:
-        running = np.ones(self.n_envs, dtype=bool) if running is None else running
-        self.steps.append({key: value for key, value in obs.items() if key not in UNUSED})
-        self.actions[self.pos] = action.reshape(self.n_envs, self.action_dim)
-        self.running[self.pos] = running
-        self.rewards[self.pos] = np.where(running, reward, 0)
+        """Adds a step of the environments at `rows`, by default of all; those not `running` are no samples."""
+        rows = np.arange(self.n_envs) if rows is None else rows
+        running = np.ones(len(rows), dtype=bool) if running is None else running
+        self.steps.append({key: self._of_all(value, rows) for key, value in obs.items() if key not in UNUSED})
+        self.actions[self.pos, rows] = action.reshape(-1, self.action_dim)
+        self.running[self.pos] = False
+        self.running[self.pos, rows] = running
+        self.rewards[self.pos, rows] = np.where(running, reward, 0)
         self.episode_starts[self.pos] = episode_start
-        self.values[self.pos] = np.where(running, value.cpu().numpy().flatten(), 0)
-        self.log_probs[self.pos] = log_prob.cpu().numpy()
+        self.values[self.pos, rows] = np.where(running, value.cpu().numpy().flatten(), 0)
+        self.log_probs[self.pos, rows] = log_prob.cpu().numpy()
         self.pos += 1
         self.full = self.pos == self.buffer_size
+
+    def _of_all(self, value: Tensor, rows: np.ndarray) -> Tensor:
+        """Returns values of the environments at `rows` as those of all, with zeros for the others."""
+        if len(rows) == self.n_envs:
+            return value
+        whole = value.new_zeros(self.n_envs, *value.shape[1:])
+        whole[torch.as_tensor(rows, device=value.device)] = value
+        return whole
 
     def close(self) -> None:
         """Ends the roll-out before its last step, as every episode has ended."""
@@ -145,7 +157,7 @@ class MixedRolloutBuffer:
     """
 
     def __init__(self, *args: Any, most_steps: int = 20, **options: Any):
-        self._options, self.most_steps = options, most_steps
+        self.options, self.most_steps = options, most_steps
         self.parts: list[TensorRolloutBuffer] = []
 
     def reset(self) -> None:
@@ -153,7 +165,7 @@ class MixedRolloutBuffer:
 
     def open(self, envs: MetaALVectorEnv, steps: int) -> TensorRolloutBuffer:
         """A new, empty part for `steps` steps of `envs`."""
-        options = self._options | {"n_envs": envs.num_envs, "paired": envs.paired}
+        options = self.options | {"n_envs": envs.num_envs, "paired": envs.paired}
         part = TensorRolloutBuffer(steps, envs.single_observation_space, envs.single_action_space, **options)
         self.parts.append(part)
         return part

@@ -30,27 +30,27 @@ class TrainingPolicy(SetPolicy):
     `anchor_weight` (Jaques et al. 2017).
 
     Args:
-        critic: ``"own"``, the network's value head, whose loss does not reach the policy's layers, or
-            ``"privileged"``; see `PrivilegedCritic`.
+        critic: ``"own"``, the network's value head, whose loss does not reach the policy's layers, or a kind of
+            `PrivilegedCritic`.
     """
 
     critic: PrivilegedCritic | None
 
     def __init__(self, *args: Any, critic: CriticKind = "own", **options: Any):
-        self._critic_kind = critic
+        self.critic_kind = critic
         self.entropy_weight = self.anchor_weight = 0.0
         super().__init__(*args, **options)
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
         self.critic = None
-        if self._critic_kind == "privileged":
-            self.critic = PrivilegedCritic(len(self.network.names.pool_features))
+        if self.critic_kind != "own":
+            self.critic = PrivilegedCritic(len(self.network.names.pool_features), self.critic_kind)
             self.optimizer.add_param_group({"params": list(self.critic.parameters())})
         self.anchor = deepcopy(self.network).requires_grad_(False)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | {"critic": self._critic_kind}
+        return super()._get_constructor_parameters() | {"critic": self.critic_kind}
 
     def set_anchor(self) -> None:
         """Makes the present network the anchor."""
@@ -78,16 +78,16 @@ def fit_critic(policy: TrainingPolicy, buffer: MixedRolloutBuffer, batch_size: i
     """Fits the critic of `policy` to the returns in `buffer`, and returns the share of their variance explained."""
     trained = policy.network.value if policy.critic is None else policy.critic
     if policy.critic is not None:
-        seen = [step for part in buffer.parts for step in part.steps]
-        pool = torch.cat([policy.inputs(step)[1] for step in seen])
-        policy.critic.fit_scale(pool, torch.cat([step[PRIVILEGED] for step in seen]))
+        groups: Any = [group for samples in buffer.get(batch_size) for group in samples.observations]
+        pool = torch.cat([policy.inputs(group)[1] for group in groups])
+        policy.critic.fit_scale(pool, torch.cat([group[PRIVILEGED] for group in groups]))
     optimizer = torch.optim.Adam(trained.parameters(), lr=RATE)
     for epoch in range(epochs):
         optimizer.param_groups[0]["lr"] = RATE * (1 - epoch / epochs)
         left = total = 0.0
         for samples in buffer.get(batch_size):
-            groups: Any = samples.observations
-            values = torch.cat([policy.run(group)[1].value for group in groups])
+            observations: Any = samples.observations
+            values = torch.cat([policy.run(group)[1].value for group in observations])
             loss = (values - samples.returns).square().mean()
             optimizer.zero_grad()
             loss.backward()

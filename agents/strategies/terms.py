@@ -41,6 +41,7 @@ class OfRule(Strategy):
         self.rule = STRATEGIES[rule](seed=seed)
         self.stochastic, self.diversifies = self.rule.stochastic, self.rule.diversifies
         self.needs_learner, self.grows_with_classes = self.rule.needs_learner, self.rule.grows_with_classes
+        self.counts_classes = self.rule.counts_classes
 
     def score(self, view: PoolView) -> Tensor:
         return self.rule.score(view)

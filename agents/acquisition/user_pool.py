@@ -114,10 +114,7 @@ def build_pool(
     left = max(batch_size, HORIZON if budget is None else budget - n_labels)
     total = view.seed.new_tensor([left + n_labels if budget is None else max(budget, left)])
     view = replace(
-        view,
-        budget=total,
-        budget_left=view.seed.new_tensor([left]),
-        geometry=_remembered(view.geometry),
+        view, budget=total, budget_left=view.seed.new_tensor([left]), geometry=_remembered(view.geometry)
     )
     return Pool(view, rows, names)
 

@@ -1,12 +1,12 @@
 """Rules for labels that cost money: greedy per cost, and when to stop; and the greedy reference under any terms.
 
-Where labels cost nothing in particular, they are the rule that they are made of. Their constants were chosen on tasks
-of validation classes by `benchmarks/strategies/terms_choices.py`.
+Where labels cost nothing in particular, they are the rule that they are made of. `benchmarks/policy/hand_made.py` tunes
+them on validation tasks; the constants here are those of the registered ids.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,30 +15,29 @@ from agents.strategies.base import STRATEGIES, PrivilegedStrategy, Strategy, mas
 from agents.strategies.privileged import accuracy_first
 from metaal_env.batched import unit_range
 from metaal_env.core import LabelOracle
-from metaal_env.pool.expected_gain import expected_accuracy, present_accuracy
+from metaal_env.features import POOL_FEATURES
 from metaal_env.pool.terms import terms_of
 from metaal_env.pool.view import PoolView
 
-EXPONENT = 0.5
+COST_POWER = 1.0
 """Power of the cost by which a score is divided."""
 
-HEIGHT, HALF = 0.43, 1.0
-"""Gain in accuracy that labels tend to, and labels per class that bring half of it."""
+UNIT = 0.01
+"""Price at which the constants of the rules for stopping are given."""
 
-PATIENCE = 1.0
-"""Factor of the closed-form gain of one label that is weighed against its price."""
+Condition = Literal["count", "mean_confidence", "best_gain"]
 
 
-class OfRule(Strategy):
+class OnTerms(Strategy):
     """Scores as another rule.
 
     Args:
-        rule: name of a registered strategy that is not privileged.
+        rule: a strategy, or the name of a registered one, that is not privileged.
     """
 
-    def __init__(self, *, rule: str = "uherding", seed: int = 0):
+    def __init__(self, rule: Strategy | str = "uherding", *, seed: int = 0):
         super().__init__(seed=seed)
-        self.rule = STRATEGIES[rule](seed=seed)
+        self.rule = STRATEGIES[rule](seed=seed) if isinstance(rule, str) else rule
         self.stochastic, self.diversifies = self.rule.stochastic, self.rule.diversifies
         self.needs_learner, self.grows_with_classes = self.rule.needs_learner, self.rule.grows_with_classes
         self.counts_classes = self.rule.counts_classes
@@ -48,86 +47,87 @@ class OfRule(Strategy):
 
 
 @STRATEGIES.register("per_cost")
-class PerCost(OfRule):
-    """Scores by a rule's score over a power of the item's cost (cost-benefit greedy, Leskovec et al. 2007, alg. 1).
+class PerCost(OnTerms):
+    """Divides a rule's score, scaled to [.05, 1] within what may be picked, by a power of the item's cost.
 
-    Scores are scaled to [0, 1] within what may be picked. With exponent 0 it is the rule alone, with 1 a score per
-    cost.
+    With power 0 it is the rule alone; with 1, cost-benefit greedy (Leskovec et al. 2007, alg. 1).
 
     Args:
-        rule: name of a registered strategy that is not privileged.
-        exponent: power of the cost.
+        rule: a strategy, or the name of a registered one, that is not privileged.
+        power: of the cost.
     """
 
-    def __init__(self, *, rule: str = "uherding", exponent: float = EXPONENT, seed: int = 0):
-        super().__init__(rule=rule, seed=seed)
-        self.exponent = exponent
+    def __init__(self, rule: Strategy | str = "uherding", power: float = COST_POWER, *, seed: int = 0):
+        super().__init__(rule, seed=seed)
+        self.power = power
 
     def score(self, view: PoolView) -> Tensor:
-        scores = self.rule.score(view)
+        score = self.rule.score(view)
         if view.terms is None:
-            return scores
-        # Above zero, so that the cheaper of two items without a score comes first.
-        return (1e-3 + unit_range(scores, view.selectable)) / view.terms.cost**self.exponent
+            return score
+        return (0.05 + 0.95 * unit_range(score, view.selectable)) / view.terms.cost**self.power
 
 
-class StopRule(OfRule):
-    """Labels by a rule, and stops where the next label is expected to gain less than it costs."""
+class Stopping(OnTerms):
+    """Labels by a rule and stops by a condition; see `stops`.
 
-    @abstractmethod
-    def gain(self, view: PoolView) -> Tensor:
-        """Returns the (B,) gain in accuracy that a further label is expected to bring."""
+    Args:
+        rule: a strategy, or the name of a registered one, that is not privileged.
+        condition, factor, power: see `stops`.
+    """
+
+    def __init__(
+        self, rule: Strategy | str, condition: Condition, factor: float, power: float, *, seed: int = 0
+    ):
+        super().__init__(rule, seed=seed)
+        self.condition, self.factor, self.power = condition, factor, power
 
     def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
         picks = super().select(view, oracle)
-        return picks if view.terms is None else stop_if(self.gain(view) < view.terms.price, picks, view)
+        if view.terms is None or not bool((view.terms.price > 0).any()):
+            return picks
+        values: dict[str, Tensor] = {}
+        if self.condition != "count":
+            values[self.condition] = POOL_FEATURES[self.condition].function(view)
+        labels = view.labelled.sum(1).float()
+        stop = stops(self.condition, self.factor, self.power, labels, view.terms.price, values)
+        return stop_if(stop, picks, view)
 
 
-@STRATEGIES.register("stop_by_curve")
-class StopByCurve(StopRule):
-    """Stops where the mean learning curve rises by less than the price.
-
-    After n labels in a task of K classes the curve is taken to be `height` · m / (m + `half`) with m = n / K, which
-    is fitted to curves of validation tasks.
+def stops(
+    condition: Condition, factor: float, power: float, labels: Any, price: Any, values: dict[str, Any]
+) -> Any:
+    """Returns whether to stop: after so many labels, or once a measure of what may still be gained is below the price.
 
     Args:
-        rule: name of a registered strategy that is not privileged.
-        height: gain in accuracy that many labels tend to.
-        half: labels per class that bring half of it.
+        condition: ``"count"``, ``"mean_confidence"`` (the gain is the share of doubt) or ``"best_gain"`` (expected
+            over partitions).
+        factor: labels at a price of `UNIT`, or factor of the measure.
+        power: of the price; a power below 1 counts prices as nearer to `UNIT` than they are.
+        labels, price: arrays or tensors that can be broadcast, as the measures.
+        values: the measures by name.
     """
+    threshold = UNIT * (price / UNIT) ** power
+    if condition == "count":
+        return labels * threshold >= UNIT * factor
+    doubt = 1 - values[condition] if condition == "mean_confidence" else values[condition]
+    return doubt * factor < threshold
 
-    def __init__(self, *, rule: str = "uherding", height: float = HEIGHT, half: float = HALF, seed: int = 0):
-        super().__init__(rule=rule, seed=seed)
-        self.height, self.half = height, half
 
-    def gain(self, view: PoolView) -> Tensor:
-        n, way = view.labelled.sum(1), view.way
+@STRATEGIES.register("stop_by_count")
+class StopByCount(Stopping):
+    """Labels by UHerding and stops after a number of labels that falls with a power of the price."""
 
-        def curve(labels: Tensor) -> Tensor:
-            return self.height * labels / (labels + self.half * way)
-
-        return curve(n + 1) - curve(n)
+    def __init__(self, *, seed: int = 0):
+        super().__init__("uherding", "count", 9.0, 0.75, seed=seed)
 
 
 @STRATEGIES.register("stop_by_gain")
-class StopByGain(StopRule):
-    """Stops where the best label gains less than the price in closed form, averaged over plausible partitions.
+class StopByGain(Stopping):
+    """Labels by UHerding and stops once the closed-form gain of the best label, times a factor, is below the price."""
 
-    The gain is the rise of `metaal_env.pool.expected_gain.expected_accuracy` by the best single label, times
-    `patience`.
-
-    Args:
-        rule: name of a registered strategy that is not privileged.
-        patience: factor of the gain; larger values buy more labels.
-    """
-
-    def __init__(self, *, rule: str = "uherding", patience: float = PATIENCE, seed: int = 0):
-        super().__init__(rule=rule, seed=seed)
-        self.patience = patience
-
-    def gain(self, view: PoolView) -> Tensor:
-        best = masked_scores(expected_accuracy(view), view).amax(1)
-        return self.patience * (best - present_accuracy(view))
+    def __init__(self, *, seed: int = 0):
+        super().__init__("uherding", "best_gain", 1.0, 1.0, seed=seed)
 
 
 @STRATEGIES.register("greedy_on_terms")

@@ -13,8 +13,8 @@ import torch
 from stable_baselines3 import PPO
 
 import metaal_env
-from agents.evaluation.returns import play_returns
 from agents.loading import load_strategy
+from agents.training.validation import play_returns
 from metaal_env.datasets.sources import toy
 from metaal_env.make import make_core
 from metaal_env.sb3 import SB3VecEnv
@@ -82,7 +82,7 @@ def test_the_description_states_these_returns() -> None:
 
 def test_the_environment_pays_what_was_computed() -> None:
     core = core_of_toy()
-    assert play_returns(core, load_strategy("greedy_on_terms"), range(8)).value.mean() == GREEDY
+    assert play_returns(core, load_strategy("greedy_on_terms"), range(8))["return"].mean() == GREEDY
     env = gym.make(ID)
     rng, total = np.random.default_rng(0), []
     for seed in range(300):

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from metaal_env.batched import take_rows
 from metaal_env.datasets.base import ClassDataset
-from metaal_env.episode import EpisodeState, Shared
-from metaal_env.episode_terms import item_costs, targets
 from metaal_env.episode import EpisodeState, Shared, used_columns
+from metaal_env.episode_terms import item_costs, targets
 from metaal_env.inner_products import InnerProducts
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.look_ahead import look_ahead

@@ -22,7 +22,6 @@ from agents.training.config import TrainConfig
 from agents.training.imitation.examples import collect_examples
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.imitation.rounds import imitate
-from agents.training.imitation.imitate import ImitationConfig, imitate
 from agents.training.learner import learner_options
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import train_ppo

@@ -1,4 +1,4 @@
-"""``metaal suggest | import | label | status | compare | report | serve``: choose which of your items to label next."""
+"""``metaal``'s commands about one's own items: choose which to label next, and know what labels bring."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agents.acquisition.tool.compare import Compare
 from agents.acquisition.tool.label import label_loop
 from agents.acquisition.tool.outputs import as_csv
 from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
-from agents.acquisition.tool.progress import progress, status_lines
+from agents.acquisition.tool.status import Status
 from agents.acquisition.tool.suggest_commands import Import, Suggest
 from agents.acquisition.tool.web.serve import check_installed, label_page
 from agents.acquisition.why.figures import report_figure, save_figure
@@ -63,28 +63,6 @@ class Label(ChoiceOptions):
             raise InputError(f"count={self.count} is for the terminal; --budget ends a session on the page.")
         if not 0 <= self.port < 2**16:
             raise InputError(f"port={self.port} must lie in 0…65535.")
-
-
-@dataclass(frozen=True)
-class Status(PoolOptions):
-    """Show the labels so far, the accuracy that they allow to state, and whether to stop."""
-
-    def run(self) -> None:
-        self.check()
-        session = self.read()
-        if self.dry_run:
-            return
-        y = session.labels()
-        state = progress(
-            self.encoded(session.items), y, drawn=session.yardstick(), order=list(session.answers)
-        )
-        skipped = sum(answer.label is None for answer in session.answers.values())
-        n = sum(state.counts.values())
-        say(f"{n} of {len(y)} items labelled, {skipped} skipped, {len(state.counts)} classes")
-        for name, count in sorted(state.counts.items(), key=lambda pair: -pair[1]):
-            say(f"  {count:5d}  {name}")
-        for line in status_lines(state):
-            say(line)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import tyro
 from agents.acquisition.integrations.label_studio.serve import Serve
 from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.compare import Compare
+from agents.acquisition.tool.forecast_command import ForecastCommand
 from agents.acquisition.tool.label import label_loop
 from agents.acquisition.tool.outputs import as_csv
 from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
@@ -105,6 +106,7 @@ Command = (
     | Annotated[Label, tyro.conf.subcommand("label")]
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[ForecastCommand, tyro.conf.subcommand("forecast")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Serve, tyro.conf.subcommand("serve")]
 )

@@ -41,11 +41,11 @@ AGAINST = {
 
 MEASURED = (
     ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations")),
-    ("Own pools", ("own_digits", "own_intents", "own_time", "own_scale", "own_utilities", "status")),
     (
-        "Learners and the environment",
-        ("learners_untrained", "learners_supports", "learners_speed", "vector_env"),
+        "Own pools",
+        ("own_digits", "own_intents", "own_time", "own_scale", "own_utilities", "label_page", "status"),
     ),
+    ("Learners", ("learners_untrained", "learners_supports", "learners_speed")),
 )
 """Heading → tables below it, each a file of docs/measured."""
 

@@ -41,8 +41,8 @@ def _array(tensor: Tensor, copy: bool = False) -> np.ndarray:
     return array.copy() if copy else array
 
 
-def check_actions(actions: Any, n_envs: int, n_items: int) -> Tensor:
-    """(B,) int64 tensor of pool positions. Raises: `InputError` for wrong shape, type or range."""
+def check_actions(actions: Any, n_envs: int, n_actions: int) -> Tensor:
+    """(B,) int64 tensor of actions. Raises: `InputError` for wrong shape, type or range."""
     try:
         array = np.asarray(actions)
     except ValueError:  # a ragged list
@@ -51,6 +51,6 @@ def check_actions(actions: Any, n_envs: int, n_items: int) -> Tensor:
         raise InputError(
             f"action={actions!r} of shape {array.shape} and type {array.dtype} must be ({n_envs},) integers."
         )
-    if array.size and (array.min() < 0 or array.max() >= n_items):
-        raise InputError(f"action={array.tolist()} must lie in [0, {n_items - 1}], the pool's positions.")
+    if array.size and (array.min() < 0 or array.max() >= n_actions):
+        raise InputError(f"action={array.tolist()} must lie in [0, {n_actions - 1}].")
     return torch.from_numpy(array.astype(np.int64))

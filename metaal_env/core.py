@@ -13,11 +13,13 @@ from torch import Tensor
 from metaal_env.batched import take_rows
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.episode import EpisodeState, Shared, used_columns
+from metaal_env.episode_terms import item_costs, targets
 from metaal_env.inner_products import InnerProducts
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.look_ahead import look_ahead
 from metaal_env.metrics import Metrics, score_class_first, score_logits
 from metaal_env.pool.distances import Geometry
+from metaal_env.pool.terms import AFFORDABLE, Terms, plain_terms
 from metaal_env.pool.view import PoolView
 from metaal_env.rewards import Reward
 from metaal_env.runtime.forks import use_one_thread_after_fork
@@ -50,13 +52,20 @@ class LabelOracle:
     def look_ahead(self, positions: Tensor | None = None, *, exact: bool = True) -> Metrics:
         """Returns reward-set metrics after labelling one further item, (B, C) each; see `Core.look_ahead`.
 
+        The labels of an open batch count as revealed.
+
         Args:
             positions: (B, C) candidates; the whole pool when left out.
         """
         if positions is None:
             b, n = self.state.labelled.shape
             positions = torch.arange(n, device=self.core.device).expand(b, n)
-        return self.core.look_ahead(self.state, positions, self.reveal(positions), exact=exact)
+        state, pending = self.state, self.state.terms.pending
+        if self.core.config.max_batch > 1 and bool(pending.any()):
+            state = state.rows(torch.arange(len(state), device=self.core.device))
+            state.labels = torch.where(pending, state.task.oracle_labels, state.labels)
+            state.forget_moment()
+        return self.core.look_ahead(state, positions, self.reveal(positions), exact=exact)
 
 
 class Core:
@@ -131,44 +140,99 @@ class Core:
             logits=torch.empty(0),
             metrics=Metrics(*torch.empty(3, 0)),
             accuracy_sum=torch.zeros(b, device=self.device),
+            terms=plain_terms(task.pool_mask, task.budget),
+            ended=torch.zeros(b, dtype=torch.bool, device=self.device),
+            stopped=torch.zeros(b, dtype=torch.bool, device=self.device),
             products=products,
         )
         state.metrics = self._adapt(state)
+        state.terms = self._terms(state)
         return state
+
+    def _terms(self, state: EpisodeState) -> Terms:
+        """Returns the terms of new episodes."""
+        config, task, terms = self.config, state.task, state.terms
+        if self.target_accuracy is not None:
+            terms = terms._replace(target=torch.full_like(terms.target, self.target_accuracy))
+        if not config.terms:
+            return terms
+        terms = terms._replace(price=task.price, batch_size=task.batch_size)
+        if config.item_costs:
+            terms = terms._replace(cost=item_costs(task, state.prepared, config.item_costs))
+        if "target" in config.terms:
+            start = state.metrics.accuracy
+            reachable = targets(self.learner, task, state.prepared, state.prepared_reward, start)
+            terms = terms._replace(target=torch.minimum(terms.target, reachable))
+        return terms
 
     @torch.no_grad()
     def step(self, state: EpisodeState, actions: Tensor) -> StepResult:
         """Labels one item per episode and re-adapts, updating `state` in place.
 
-        A labelled item or padding changes nothing, costs budget and gives reward 0.
+        A labelled item, padding or an item that cannot be paid for changes nothing and costs budget: 1, or what is
+        left. In batches, labels are revealed once the batch is full, or at the episode's end. An ended episode changes
+        no more and pays 0.
 
         Args:
-            actions: (B,) int64 pool positions in [0, N).
+            actions: (B,) int64 pool positions in [0, N), or N to stop where labels have a price.
         """
         use_one_thread_after_fork()
-        task, place = state.task, actions.to(self.device).unsqueeze(1)  # (B, 1)
+        task, terms, actions = state.task, state.terms, actions.to(self.device)
+        stop, running, place = torch.zeros_like(state.ended), ~state.ended, actions.unsqueeze(1)  # (B, 1)
+        if self.config.can_stop:
+            stop = running & (actions == task.pool.shape[1])
+            running, place = running & ~stop, place.clamp(max=task.pool.shape[1] - 1)
         known = state.labelled.gather(1, place)
-        valid = task.pool_mask.gather(1, place) & ~known
-        label = torch.where(valid, task.oracle_labels.gather(1, place), state.labels.gather(1, place))
+        may = task.pool_mask.gather(1, place) & ~known & running.unsqueeze(1)
+        cost = terms.cost.gather(1, place)
+        valid = may & (cost <= terms.money_left.unsqueeze(1) + AFFORDABLE)
         number = state.count.clamp(max=state.order.shape[1] - 1).unsqueeze(1)
         # Views of earlier moments share these tensors: they are replaced, never written to.
         state.order = state.order.scatter(1, number, torch.where(valid, place, state.order.gather(1, number)))
         state.labelled = state.labelled.scatter(1, place, known | valid)
-        state.labels = state.labels.scatter(1, place, label)
+        pending = terms.pending.scatter(1, place, valid | terms.pending.gather(1, place))
         if state.products is not None:
             state.products.add(number, place, valid, state.order)
         valid = valid.squeeze(1)
-        state.count, state.used = state.count + valid, state.used + 1
+        spent = torch.where(valid, cost.squeeze(1), 1.0) * running
+        spent = torch.minimum(spent, terms.money_left)
+        state.count, state.used = state.count + valid, state.used + running
+        state.stopped = state.stopped | stop
+        state.terms = terms._replace(money_left=terms.money_left - spent, pending=pending)
+        state.ended = state.ended | stop | ~state.selectable.any(1)
 
         before = state.metrics
-        after = self._adapt(state)
-        state.metrics = Metrics(*(torch.where(valid, a, b) for a, b in zip(after, before, strict=True)))
-        state.accuracy_sum = state.accuracy_sum + state.metrics.accuracy
-        terminated = (state.used >= task.budget) | ~(task.pool_mask & ~state.labelled).any(1)
-        if self.target_accuracy is not None:
-            terminated |= state.metrics.accuracy >= self.target_accuracy
-        reward = self.reward(before, state.metrics, state.used, task.budget, terminated)
-        return StepResult(torch.where(valid, reward, 0.0), terminated, valid)
+        self._reveal(state)
+        state.accuracy_sum = state.accuracy_sum + self._area(before, state.metrics, spent, running)
+        state.ended = state.ended | (state.metrics.accuracy >= state.terms.target)
+        used = task.budget - state.terms.money_left if self.config.item_costs else state.used
+        reward = self.reward(before, state.metrics, used, task.budget, state.ended)
+        reward = torch.where(running | stop, reward, 0.0) - terms.price * spent
+        # A copy, for rows of the state are overwritten when episodes start anew.
+        return StepResult(reward, state.ended.clone(), valid | stop | ~running)
+
+    def _reveal(self, state: EpisodeState) -> None:
+        """Reveals the labels of full batches, and of ended episodes' open ones, and adapts the learner to them."""
+        terms = state.terms
+        full = terms.pending & (state.ended | (terms.pending.sum(1) >= terms.batch_size)).unsqueeze(1)
+        revealed = full.any(1)
+        if self.config.max_batch > 1 and not bool(revealed.any()):
+            return
+        state.labels = torch.where(full, state.task.oracle_labels, state.labels)
+        state.terms = terms._replace(pending=terms.pending & ~full)
+        before, after = state.metrics, self._adapt(state)
+        state.metrics = Metrics(*(torch.where(revealed, a, b) for a, b in zip(after, before, strict=True)))
+
+    def _area(self, before: Metrics, after: Metrics, spent: Tensor, running: Tensor) -> Tensor:
+        """Returns what an action adds to the sum of accuracies: the one after it, or the one that its money bought."""
+        return before.accuracy * spent if self.config.item_costs else after.accuracy * running
+
+    def aulc(self, state: EpisodeState) -> Tensor:
+        """Returns the (B,) area under the learning curve: the mean accuracy over labels so far, or over all money."""
+        if self.config.item_costs:
+            return (state.accuracy_sum + state.metrics.accuracy * state.terms.money_left) / state.task.budget
+        mean = state.accuracy_sum / state.used.clamp(min=1)
+        return torch.where(state.used > 0, mean, state.metrics.accuracy)
 
     def view(self, state: EpisodeState) -> PoolView:
         """What a strategy may know now."""
@@ -191,12 +255,13 @@ class Core:
             order=state.order,
             class_mask=state.task.class_mask,
             budget=state.task.budget,
-            budget_left=state.task.budget - state.used,
+            budget_left=state.terms.money_left.ceil().long(),
             seed=state.task.seed + state.used,
             geometry=geometry,
             learner=self.learner,
             prepared=state.prepared,
             adapt=_later(state),
+            terms=state.terms if self.config.terms else None,
         )
 
     def pool_images(self, state: EpisodeState, row: int = 0) -> Tensor | None:

@@ -14,6 +14,7 @@ from metaal_env.inner_products import InnerProducts, ItemProducts
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.metrics import Metrics
 from metaal_env.pool.distances import Geometry
+from metaal_env.pool.terms import Terms
 from metaal_env.tasks import TaskBatch
 
 
@@ -47,10 +48,15 @@ class EpisodeState:
     labels: Tensor  # (B, N) int64 revealed class; −1 if unknown or a distractor
     order: Tensor  # (B, T) int64 pool positions in the order of labelling; −1 at padding
     count: Tensor  # (B,) int64 labels in `order`
-    used: Tensor  # (B,) int64 actions taken
+    used: Tensor  # (B,) int64 actions taken, but for the one that stops
     logits: Tensor  # (B, N, K)
     metrics: Metrics
-    accuracy_sum: Tensor  # (B,) sum of the reward-set accuracy after each action, for the running AULC
+    accuracy_sum: (
+        Tensor  # (B,) sum of the reward-set accuracy after each action, or over the money, for the AULC
+    )
+    terms: Terms
+    ended: Tensor  # (B,) bool; nothing changes an ended episode
+    stopped: Tensor  # (B,) bool, True where the agent ended it itself
     products: InnerProducts | None
     kept: dict[str, Any] = field(default_factory=dict)
     """What was asked for: (B, N, *F) ``"prepared"`` and (B, R, *F) ``"prepared_reward"``, for as long as the tasks
@@ -92,6 +98,11 @@ class EpisodeState:
         if "embeddings" not in self.kept:
             self.kept["embeddings"] = self.shared.learner.embed(self.adapted, self.prepared)
         return self.kept["embeddings"]
+
+    @property
+    def selectable(self) -> Tensor:
+        """(B, N) mask of what may be labelled next."""
+        return self.task.pool_mask & ~self.labelled & self.terms.affordable
 
     @property
     def longest(self) -> int:

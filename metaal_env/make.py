@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import warnings
 from dataclasses import fields, replace
+from inspect import signature
 from typing import Any
 
 import torch
@@ -49,9 +50,10 @@ def make_core(
     use_one_thread_after_fork()
     known = {f.name for f in fields(TaskConfig)}
     if unknown := sorted(set(task_options) - known):
+        options = known | set(signature(make_core).parameters) - {"task_options"}
         raise OptionError(
             f"{unknown[0]}={task_options[unknown[0]]!r} is an unexpected keyword argument {unknown[0]!r}; "
-            f"tasks have the options {', '.join(sorted(known))}."
+            f"beside the environment's own there are {', '.join(sorted(options))}."
         )
     config = replace(task or TaskConfig(), **task_options)
     if target_accuracy is not None and not (

@@ -16,7 +16,7 @@ from metaal_env.features import ITEM_FEATURES, ITEM_SCORES, POOL_FEATURES, Featu
 from metaal_env.pool.view import PoolView
 from metaal_env.tasks import TaskConfig
 
-PADDING, UNKNOWN = -2, -1
+PENDING, PADDING, UNKNOWN = -3, -2, -1
 """Entries of ``labels``; a revealed distractor reads K, one more than the last class."""
 
 WIDE = ("embeddings", "class_probabilities")
@@ -36,6 +36,10 @@ GEOMETRY = (
 """Features of distances, kernels and counts, without clusters, walks or look-ahead."""
 
 
+COSTLY = ("present_accuracy", "best_gain")
+"""Features of a task's terms that only ``"full"`` shows, for they need partitions."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """What an observation shows.
@@ -43,29 +47,39 @@ class Shown:
     Attributes:
         names: features of items and pools; only these are computed.
         wide: which of `WIDE` it has.
+        stop: whether an extra action ends the episode.
     """
 
     names: FeatureNames
     wide: tuple[str, ...] = WIDE
+    stop: bool = False
 
 
-def parse_observation(observation: str | Iterable[str]) -> Shown:
+def parse_observation(observation: str | Iterable[str], config: TaskConfig | None = None) -> Shown:
     """Returns what an environment's option ``observation`` asks for.
 
     Args:
-        observation: ``"raw"``, ``"standard"``, ``"full"``, or names of features and of entries of `WIDE`.
+        observation: ``"raw"``, ``"compact"``, ``"standard"``, ``"full"``, or names of features and entries of `WIDE`.
+        config: of the tasks. All choices but a list of names also show the features that its terms call for.
 
     Raises:
         InputError: an unknown choice or name; it says what there is.
     """
+    terms = () if config is None else config.terms
+    stop = "price" in terms
     if isinstance(observation, str):
+        every = FeatureNames.registered(terms)
         if observation == "full":
-            return Shown(FeatureNames.registered())
-        if observation not in ("raw", "standard"):
+            return Shown(every, stop=stop)
+        if observation not in ("raw", "standard", "compact"):
             raise InputError(
-                f"observation={observation!r} is unknown; choose 'raw', 'standard', 'full' or a list of feature names."
+                f"observation={observation!r} is unknown; choose 'raw', 'compact', 'standard', 'full' or a list of "
+                "feature names."
             )
-        return Shown(_in_order(RAW if observation == "raw" else RAW + GEOMETRY))
+        of_terms = set(every.all) - set(FeatureNames.registered().all) - set(COSTLY)
+        chosen = RAW if observation == "raw" else RAW + GEOMETRY
+        wide = () if observation == "compact" else WIDE
+        return Shown(_in_order([*chosen, *of_terms]), wide, stop)
     try:
         wanted = list(observation)
     except TypeError:
@@ -74,11 +88,12 @@ def parse_observation(observation: str | Iterable[str]) -> Shown:
     for name in wanted:
         if not isinstance(name, str):
             raise InputError(
-                f"observation={observation!r} must be 'raw', 'standard', 'full' or a list of feature names."
+                f"observation={observation!r} must be a choice of 'raw', 'compact', 'standard', 'full', "
+                "or a list of names."
             )
         if name not in known:
             raise unknown_name("feature of the observation", name, known)
-    return Shown(_in_order(wanted), tuple(name for name in WIDE if name in wanted))
+    return Shown(_in_order(wanted), tuple(name for name in WIDE if name in wanted), stop)
 
 
 def _in_order(wanted: Iterable[str]) -> FeatureNames:
@@ -115,8 +130,8 @@ def observation_space(config: TaskConfig, embedding_dim: int, shown: Shown) -> s
         "pool_features": FeatureBox(pool, (len(pool),)),
         "class_probabilities": spaces.Box(0, 1, (n, k), np.float32),
         "embeddings": spaces.Box(-np.inf, np.inf, (n, embedding_dim), np.float32),
-        "labels": spaces.Box(PADDING, k, (n,), np.int64),
-        "action_mask": spaces.Box(0, 1, (n,), np.int8),
+        "labels": spaces.Box(PENDING if config.max_batch > 1 else PADDING, k, (n,), np.int64),
+        "action_mask": spaces.Box(0, 1, (config.n_actions,), np.int8),
     }
     absent = set(WIDE) - set(shown.wide)
     return spaces.Dict(
@@ -138,8 +153,9 @@ def observe(view: PoolView, shown: Shown) -> dict[str, Tensor]:
         class_probabilities: (B, N, K) of the adapted inner learner; 0 outside the task's classes and at padding.
         embeddings: (B, N, D), scaled to a mean squared distance of 1 between items; 0 at padding. Never written to
             again, so that observations of one episode share them where the learner leaves them as they are.
-        labels: (B, N) int64: `PADDING`, `UNKNOWN`, a class in 0…K − 1, or K for a revealed distractor.
-        action_mask: (B, N) int8, 1 where an item may be labelled.
+        labels: (B, N) int64: `PADDING`, `UNKNOWN`, a class in 0…K − 1, K for a revealed distractor, or `PENDING` in an
+            open batch.
+        action_mask: (B, A) int8; see `mask_actions`.
     """
     found: dict[str, Tensor] = {}
     features = extract(view, shown.names)
@@ -155,6 +171,17 @@ def observe(view: PoolView, shown: Shown) -> dict[str, Tensor]:
     if "embeddings" in shown.wide:
         found["embeddings"] = view.geometry.scaled
     labels = torch.where(view.labelled & (view.labels < 0), view.class_mask.shape[1], view.labels)
+    if view.terms is not None:
+        labels = torch.where(view.terms.pending, PENDING, labels)
     found["labels"] = torch.where(view.valid, labels, PADDING)
-    found["action_mask"] = view.selectable.to(torch.int8)
+    found["action_mask"] = mask_actions(view.selectable, view.valid, shown.stop).to(torch.int8)
     return found
+
+
+def mask_actions(selectable: Tensor, valid: Tensor, stop: bool) -> Tensor:
+    """Returns (B, A) bool, True at items that may be labelled, and where `stop` at the last action, which ends.
+
+    A mask is never empty: where nothing may be labelled, as after the end of an episode, all real items are marked.
+    """
+    mask = torch.where(selectable.any(1, keepdim=True), selectable, valid)
+    return torch.cat([mask, torch.ones_like(mask[:, :1])], 1) if stop else mask

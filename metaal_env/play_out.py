@@ -30,16 +30,17 @@ class Moment(NamedTuple):
 def play_out(core: Core, state: EpisodeState, pick: Pick) -> Iterator[Moment]:
     """Plays B episodes to their ends and yields after every label.
 
-    Episodes leave the batch when their budget is spent or their pool is empty. `core.target_accuracy` ends none.
+    Episodes leave the batch when their budget is spent or their pool is empty. No target ends one.
 
     Args:
         state: start of the episodes; it is stepped in place until an episode leaves.
         pick: chooses the items.
     """
     running = torch.arange(len(state), device=core.device)
+    state.terms = state.terms._replace(target=torch.full_like(state.terms.target, torch.inf))
     while True:
         view = core.view(state)
-        alive = (state.used < state.task.budget) & view.selectable.any(1)
+        alive = ~state.ended
         if not bool(alive.all()):
             running, state = running[alive], state.rows(torch.nonzero(alive).squeeze(1))
             view = core.view(state)

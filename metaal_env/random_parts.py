@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from metaal_env.tasks import TaskConfig, bounds, float_bounds
+
 
 def random_order(keys: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Returns the first `size` (…) positions in the order of (…, W) random `keys`, then the rest."""
@@ -29,6 +31,20 @@ def class_shares(
     logs = np.where(class_mask, logs, -np.inf)
     shares = np.exp(logs - logs.max(1, keepdims=True))
     return shares / shares.sum(1, keepdims=True)
+
+
+def with_rare_class(
+    shares: np.ndarray, uniform: np.ndarray, class_mask: np.ndarray, share: float
+) -> np.ndarray:
+    """Returns (B, K) shares in which the class of the lowest random number has `share`, and the others the rest."""
+    if not share:
+        return shares
+    rare = np.where(class_mask, uniform, 2.0).argmin(1)[:, None]
+    others = shares.copy()
+    np.put_along_axis(others, rare, 0.0, 1)
+    others *= (1 - share) / others.sum(1, keepdims=True)
+    np.put_along_axis(others, rare, share, 1)
+    return others
 
 
 def with_noise(
@@ -69,3 +85,34 @@ def class_counts(shares: np.ndarray, size: np.ndarray, available: np.ndarray) ->
             extra[rest] = rank < most[:, None]
         counts[rows] += np.minimum(extra, room)
     return counts
+
+
+def draw_terms(rngs: Sequence[np.random.Generator], config: TaskConfig, n: int) -> dict[str, np.ndarray]:
+    """Draws price, share of the target, correlation of cost and hardness, (B,) each, batch size and noise of costs.
+
+    They are drawn after all else, so that tasks of the same seed hold the same items whatever the terms.
+    """
+    uniform = np.zeros((len(rngs), 4))
+    noise = np.zeros((len(rngs), n), dtype=np.float32)
+    if config.terms:
+        for row, rng in enumerate(rngs):
+            rng.random(out=uniform[row])
+            if config.item_costs:
+                noise[row] = rng.standard_normal(n)
+    price, share, hardness = (
+        low + of * (high - low)
+        for of, (low, high) in zip(
+            uniform.T, map(float_bounds, (config.price, config.target, config.cost_hardness)), strict=False
+        )
+    )
+    low, high = float_bounds(config.price)
+    if low < high:  # log-uniform
+        price = low * (high / low) ** uniform[:, 0]
+    least, most = bounds(config.batch_size)
+    return {
+        "price": price.astype(np.float32),
+        "target_share": share.astype(np.float32),
+        "cost_hardness": hardness.astype(np.float32),
+        "cost_noise": noise,
+        "batch_size": (least + uniform[:, 3] * (most - least + 1)).astype(np.int64),
+    }

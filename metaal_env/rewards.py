@@ -11,7 +11,10 @@ from metaal_env.metrics import Metrics
 from metaal_env.registry import Registry
 
 Reward = Callable[[Metrics, Metrics, Tensor, Tensor, Tensor], Tensor]
-"""``(before, after, used, budget, terminated) -> (B,)``; `used` counts the action being rewarded, from 1."""
+"""``(before, after, used, budget, terminated) -> (B,)``; `used` counts the action being rewarded, from 1.
+
+Where items cost differently, `used` and `budget` are money. A price of labels is subtracted by the core.
+"""
 
 REWARDS: Registry[Reward] = Registry("reward")
 
@@ -29,6 +32,17 @@ def aulc(before: Metrics, after: Metrics, used: Tensor, budget: Tensor, terminat
     under the learning curve above the start, which all strategies share. Credit goes to the action that earned it.
     """
     return (after.accuracy - before.accuracy) * _remaining(used, budget)
+
+
+@REWARDS.register("aulc_over_money")
+def aulc_over_money(
+    before: Metrics, after: Metrics, used: Tensor, budget: Tensor, terminated: Tensor
+) -> Tensor:
+    """Computes the gain in accuracy, weighted by the share of the money that is left after its cost.
+
+    With a(m) the accuracy once m of the money M has been spent, the undiscounted return is (1/M) ∫ a(m) dm − a(0).
+    """
+    return (after.accuracy - before.accuracy) * (budget - used) / budget
 
 
 @REWARDS.register("likelihood_aulc")

@@ -5,7 +5,7 @@ stable-baselines3 declares NumPy arrays where subclasses may pass tensors: hence
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -102,7 +102,7 @@ class SB3VecEnv(VecEnv):
         return observation
 
     def step_async(self, actions: np.ndarray) -> None:
-        self.actions = check_actions(actions, self.num_envs, self.envs.core.config.max_pool)
+        self.actions = check_actions(actions, self.num_envs, self.envs.core.config.n_actions)
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:  # type: ignore[override]
         tensors, result, final = self.envs.step_tensors(self.actions)
@@ -127,6 +127,11 @@ class SB3VecEnv(VecEnv):
     ) -> list[Any]:
         return [getattr(self.rows[i], method_name)(*args, **kwargs) for i in self._get_indices(indices)]
 
+    def get_images(self) -> NoReturn:
+        raise NotImplementedError(
+            "an SB3VecEnv draws no images; make single environments with a render_mode."
+        )
+
     def env_is_wrapped(self, wrapper_class: Any, indices: VecEnvIndices = None) -> list[bool]:
         return [False for _ in self._get_indices(indices)]
 
@@ -140,6 +145,11 @@ def episode_infos(outcome: dict[str, Tensor]) -> list[dict[str, Any]]:
     rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
     return [
         row
-        | {"episode": {"r": row["return"], "l": row["labels"], "t": 0.0, **row}, "TimeLimit.truncated": False}
+        | {"episode": {"r": row["return"], "l": length(row), "t": 0.0, **row}, "TimeLimit.truncated": False}
         for row in rows
     ]
+
+
+def length(outcome: dict[str, Any]) -> int:
+    """Returns the number of an episode's actions: labels asked for, and the one that stopped it."""
+    return int(outcome["labels"]) + bool(outcome.get("stopped", False))

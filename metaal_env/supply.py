@@ -45,10 +45,11 @@ def check_supply(dataset: ClassDataset, config: TaskConfig, sizes: np.ndarray, u
             f"has only {len(usable)} usable classes for way={config.way!r}; lower way."
         )
     smallest = np.sort(sizes[usable] - held)[: bounds(config.way)[0]].sum()
-    if smallest < bounds(config.pool_size)[1] and smallest < config.max_labels + 1:
+    planned = bounds(config.budget)[1] + bounds(config.initial_labels)[1]
+    if smallest < bounds(config.pool_size)[1] and smallest < planned + 1:
         raise InputError(
             f"pool_size={config.pool_size!r}: some tasks of dataset={dataset.name!r} have only {smallest} "
-            f"pool items, too few for {config.max_labels} labels; lower the budget or the held-out items."
+            f"pool items, too few for {planned} labels; lower the budget or the held-out items."
         )
 
 
@@ -85,7 +86,8 @@ def fit_task(task: TaskConfig, data: ClassDataset, fixed: set[str]) -> tuple[Tas
     held = task.reward_per_class + task.test_per_class
     usable = np.sort(sizes[sizes > held] - held)[:way_low]
     initial, room = bounds(task.initial_labels)[1], int(usable.sum()) - 1
-    if room < bounds(task.pool_size)[1] and room < task.max_labels and room > initial:
+    planned = bounds(task.budget)[1] + initial
+    if room < bounds(task.pool_size)[1] and room < planned and room > initial:
         low, high = bounds(task.budget)
         change("budget", (min(low, room - initial), room - initial) if low < high else room - initial)
     changed = [n for n in TaskConfig.__dataclass_fields__ if getattr(task, n) != getattr(wanted, n)]

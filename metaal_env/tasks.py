@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from dataclasses import dataclass, fields
 
@@ -11,6 +12,9 @@ from torch import Tensor
 from metaal_env.errors import InputError
 
 Range = int | tuple[int, int]
+FloatRange = float | tuple[float, float]
+COST_DEVIATIONS = 2
+"""Deviations around the middle at which the logarithm of an item's cost is cut."""
 MAX_POOL = 1_000_000
 """Largest pool: arrays of this length are made for every task before a single item is drawn."""
 
@@ -34,6 +38,9 @@ class TaskConfig:
     class_concentration: float = 1.0
     """Concentration of the Dirichlet distribution that draws the class shares of a pool: small values make pools
     unbalanced, inf makes them balanced."""
+    rare_share: float = 0.0
+    """Share of the pool of one class, drawn at random, as of fraud among payments; the others share the rest as above.
+    At 0 no class is singled out."""
     label_noise: float = 0.0
     """Probability that labelling an item reveals a wrong class."""
     distractors: float = 0.0
@@ -42,9 +49,23 @@ class TaskConfig:
     """Items per class of the balanced reward set."""
     test_per_class: int = 10
     """Items per class of the balanced test set."""
+    price: FloatRange = 0.0
+    """Return that a label costs, one number or a range as two, drawn log-uniformly per episode. Above 0 an extra action
+    ends the episode."""
+    batch_size: Range = 1
+    """Picks before their labels are revealed together: one number, or a range as two."""
+    item_costs: float = 0.0
+    """Standard deviation of the logarithm of an item's cost, which is cut at two deviations around 1. The budget is
+    then money; 0 = every label costs 1."""
+    cost_hardness: FloatRange = 0.0
+    """Correlation of an item's cost with its hardness, one number or a range as two, drawn per episode."""
+    target: FloatRange = 0.0
+    """Target that ends an episode, as a share of the accuracy that labelling the whole pool would gain: one number, or
+    a range as two, drawn per episode; 0 = no target."""
 
     def __post_init__(self) -> None:
-        for name, least in (("way", 2), ("pool_size", 2), ("budget", 1), ("initial_labels", 0)):
+        for name, least in (("way", 2), ("pool_size", 2), ("budget", 1), ("initial_labels", 0),
+                            ("batch_size", 1)):  # fmt: skip
             value = getattr(self, name)
             pair = value if isinstance(value, (tuple, list)) else (value, value)
             if len(pair) != 2 or not all(map(_is_whole, pair)):
@@ -55,16 +76,17 @@ class TaskConfig:
             value = getattr(self, name)
             if not _is_whole(value) or not 1 <= value <= MAX_POOL:
                 raise InputError(f"{name}={value!r} must be a whole number, at least 1.")
-        for name in ("class_concentration", "label_noise", "distractors"):
+        for name in ("class_concentration", "rare_share", "label_noise", "distractors"):
             value = getattr(self, name)
             real = isinstance(value, numbers.Real) and not isinstance(value, bool)
             if not real or 1e300 < float(value) < float("inf"):
                 raise InputError(f"{name}={value!r} must be a number.")
+        check_term_options(self)
         if not self.class_concentration > 0:
             raise InputError(
                 f"class_concentration={self.class_concentration} must be positive (inf for balanced pools)."
             )
-        for name in ("label_noise", "distractors"):
+        for name in ("rare_share", "label_noise", "distractors"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must lie in [0, 1).")
         smallest = bounds(self.pool_size)[0]
@@ -91,12 +113,85 @@ class TaskConfig:
 
     @property
     def max_labels(self) -> int:
-        """Returns the most labels an episode can hold: initial ones and the budget."""
-        return bounds(self.budget)[1] + bounds(self.initial_labels)[1]
+        """Returns the most labels an episode can hold: initial ones and those that the budget may buy."""
+        return min(self.max_actions + bounds(self.initial_labels)[1], self.max_pool)
+
+    @property
+    def max_actions(self) -> int:
+        """Returns the most actions of an episode: the budget, or what it buys of the cheapest items."""
+        return math.floor(bounds(self.budget)[1] * self.cost_ratio + 1e-6)
+
+    @property
+    def cost_ratio(self) -> float:
+        """Returns the cost of the dearest possible item, one over that of the cheapest."""
+        return math.exp(COST_DEVIATIONS * self.item_costs)
+
+    @property
+    def can_stop(self) -> bool:
+        """Returns whether an extra action ends the episode."""
+        return float_bounds(self.price)[1] > 0
+
+    @property
+    def n_actions(self) -> int:
+        """Returns the number of actions: items of the largest pool, and where labels have a price one to stop."""
+        return self.max_pool + self.can_stop
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Returns the fields among `price`, `batch_size`, `item_costs` and `target` that are in force.
+
+        Without any, every label costs one of the budget, is revealed at once, and nothing else ends an episode.
+        """
+        force = {
+            "price": self.can_stop,
+            "batch_size": self.max_batch > 1,
+            "item_costs": self.item_costs > 0,
+            "target": float_bounds(self.target)[1] > 0,
+        }
+        return tuple(name for name, there in force.items() if there)
+
+    @property
+    def max_batch(self) -> int:
+        """Returns the most picks before labels are revealed."""
+        return bounds(self.batch_size)[1]
+
+
+def check_term_options(config: TaskConfig) -> None:
+    """Checks the options of price, batch, costs and target. Raises: `InputError`."""
+    for name, least, most in (
+        ("price", 0, 1),
+        ("cost_hardness", -1, 1),
+        ("target", 0, 1),
+        ("item_costs", 0, 1),
+    ):
+        value = getattr(config, name)
+        pair = value if isinstance(value, (tuple, list)) else (value, value)
+        if len(pair) != 2 or not all(map(_is_real, pair)) or (name == "item_costs" and pair is value):
+            two = "" if name == "item_costs" else ", or two: (low, high)"
+            raise InputError(f"{name}={value!r} must be a number{two}.")
+        if not least <= pair[0] <= pair[1] <= most:
+            raise InputError(f"{name}={value!r} must be {least} ≤ low ≤ high ≤ {most}.")
+        if name in ("price", "target") and pair[0] == 0 < pair[1]:
+            raise InputError(f"{name}={value!r} must begin above 0; leave {name} at 0 for none.")
+    if config.item_costs and config.cost_ratio > bounds(config.budget)[0]:
+        raise InputError(
+            f"item_costs={config.item_costs} makes items cost up to {config.cost_ratio:.2f}, more than "
+            f"budget={config.budget!r}; raise the budget or lower item_costs."
+        )
 
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def float_bounds(value: FloatRange) -> tuple[float, float]:
+    """Returns ``(low, high)`` of a range given as one number or two."""
+    low, high = value if isinstance(value, (tuple, list)) else (value, value)
+    return float(low), float(high)
 
 
 def bounds(value: Range) -> tuple[int, int]:
@@ -126,6 +221,11 @@ class TaskBatch:
     classes: Tensor  # (B, K) int64 class of the data set; −1 at padding
     budget: Tensor  # (B,) int64
     seed: Tensor  # (B,) int64, from which stochastic strategies derive their randomness
+    price: Tensor  # (B,) return that a label costs
+    batch_size: Tensor  # (B,) int64
+    target_share: Tensor  # (B,) of what labelling the whole pool would gain; 0 without a target
+    cost_noise: Tensor  # (B, N) standard normal: the part of the costs that does not depend on hardness
+    cost_hardness: Tensor  # (B,) correlation of cost and hardness
 
     def __len__(self) -> int:
         return len(self.pool)

@@ -17,7 +17,7 @@ from metaal_env.core import Core, StepResult
 from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
-from metaal_env.observation import observe, parse_observation
+from metaal_env.observation import mask_actions, observe, parse_observation
 from metaal_env.pool.view import PoolView
 
 MAX_ENVS = 2**16
@@ -50,8 +50,8 @@ class TensorEnv:
                 f"num_envs={num_envs!r} must be a multiple of paired={paired!r}, at least 1, at most {MAX_ENVS:,}."
             )
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
-        self.shown = parse_observation(observation)
         self.core = core or make_core(**options)
+        self.shown = parse_observation(observation, self.core.config)
         self.num_envs, self.paired = num_envs, paired
         self.generators: list[np.random.Generator] = []
         self._returns = torch.zeros(num_envs, device=self.core.device)
@@ -119,11 +119,9 @@ class TensorEnv:
         if self._ended.all():
             zeros = torch.zeros(self.num_envs, device=self.core.device)
             result = StepResult(zeros, zeros.bool(), ~zeros.bool())
-        else:  # ended episodes repeat an action of theirs, which changes nothing, until they are replaced
-            taken = (self.state.labelled | ~self.state.task.pool_mask).to(torch.int8).argmax(1)
-            result = self.advance(torch.where(ended, taken, actions.to(self.core.device)))
-            reward = torch.where(ended, 0.0, result.reward)
-            result = StepResult(reward, result.terminated & ~ended, result.valid | ended)
+        else:  # no action changes an ended episode
+            result = self.advance(actions)
+            result = result._replace(terminated=result.terminated & ~ended)
         self._restart(torch.nonzero(self._ended).squeeze(1))
         return result
 
@@ -144,8 +142,8 @@ class TensorEnv:
         leaders = rows[rows % self.paired == 0]
         if not torch.equal(leaders.repeat_interleave(self.paired), rows - rows % self.paired):
             raise InputError(
-                f"paired={self.paired} needs episodes of one task to start and end together; leave target_accuracy "
-                "unset, and reset them together."
+                f"paired={self.paired} needs episodes of one task to start and end together; leave price, "
+                "item_costs and targets unset, and reset them together."
             )
         tasks = self.core.sampler.sample([self.generators[i] for i in leaders.tolist()])
         return self.core.reset(tasks.rows(torch.arange(len(leaders)).repeat_interleave(self.paired)))
@@ -163,12 +161,18 @@ class TensorEnv:
     def outcome(self, rows: Tensor) -> dict[str, Tensor]:
         """What `final_info` says of ended episodes, (len(rows),) each; on the reward set, never on the test set."""
         state = self.state
-        return {
-            "aulc": (state.accuracy_sum / state.used)[rows],
-            "accuracy": state.metrics.accuracy[rows],
-            "classes_seen": self._classes_seen(rows),
-            "labels": state.used[rows],
-            "return": self._returns[rows],
+        found = {
+            "aulc": self.core.aulc(state),
+            "accuracy": state.metrics.accuracy,
+            "labels": state.used,
+            "return": self._returns,
+        }
+        if self.core.config.can_stop:
+            found["stopped"] = state.stopped
+        if self.core.config.item_costs:
+            found["spent"] = state.task.budget - state.terms.money_left
+        return {key: values[rows] for key, values in found.items()} | {
+            "classes_seen": self._classes_seen(rows)
         }
 
     def view(self) -> PoolView:
@@ -186,13 +190,14 @@ class TensorEnv:
         return found.scatter_(1, labels + 1, True)[:, 1:].sum(1) / mask.sum(1)
 
     def action_masks(self) -> np.ndarray:
-        """Returns which items can be labelled now, (B, N) bool; False at padding.
+        """Returns which actions are of use now, (B, A) bool; see `metaal_env.observation.mask_actions`.
 
         Raises:
             gymnasium.error.ResetNeeded: no episode has been started.
         """
         self._require_episodes("action_masks()")
-        return (self.state.task.pool_mask & ~self.state.labelled).cpu().numpy()
+        mask = mask_actions(self.state.selectable, self.state.task.pool_mask, self.core.config.can_stop)
+        return mask.cpu().numpy()
 
     def _require_episodes(self, call: str) -> None:
         if not hasattr(self, "state"):

@@ -73,7 +73,7 @@ class MetaALVectorEnv(TensorEnv, gym.vector.VectorEnv):
         config = self.core.config
         probe = self.core.reset(self.core.sampler.sample([np.random.default_rng(0)]))
         self.single_observation_space = observation_space(config, probe.embeddings.shape[2], self.shown)
-        self.single_action_space = gym.spaces.Discrete(config.max_pool)
+        self.single_action_space = gym.spaces.Discrete(config.n_actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
@@ -104,7 +104,7 @@ class MetaALVectorEnv(TensorEnv, gym.vector.VectorEnv):
         self, actions: np.ndarray
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         self._require_episodes("step()")
-        positions = check_actions(actions, self.num_envs, self.core.config.max_pool)
+        positions = check_actions(actions, self.num_envs, self.core.config.n_actions)
         tensors, result, final = self.step_tensors(positions)
         observation = self._to_numpy(tensors)
         info = self._info(observation, result.valid.cpu().numpy())

@@ -11,16 +11,12 @@ import numpy as np
 import torch
 
 from agents.acquisition.arrays import Features
+from agents.acquisition.options import Limits
 from agents.acquisition.representatives import Representatives
 from agents.acquisition.user_pool import Pool
 from agents.strategies.base import Strategy, similarity_to
 from metaal_env.batched import unit_range
 from metaal_env.pool.view import PoolView
-
-EXACT_BATCHES = 1024
-"""Up to this many scored items every pick of a batch is followed by a new evaluation of the policy."""
-MAX_EVALUATIONS = 20
-"""Evaluations per batch beyond that; between them near-copies of the picks so far are penalised."""
 
 
 class Selection(NamedTuple):
@@ -43,6 +39,7 @@ def choose(
     strategy: Strategy,
     everything: bool,
     with_utilities: bool,
+    limits: Limits,
 ) -> Selection:
     """Picks `size` items among `positions`, which count in the pool."""
     enough = size <= int(pool.view.selectable.sum())
@@ -50,7 +47,7 @@ def choose(
     plan = None
     if size > 1 and representatives.covers_all and _plans_batches(strategy):
         plan = strategy.select_batch(pool.view, size)[0].tolist()
-    rounds = score_rounds(strategy, pool.view, _rescore_every(strategy, pool, size))
+    rounds = score_rounds(strategy, pool.view, _rescore_every(strategy, pool, size, limits))
     picks: list[int] = []
     rows: list[np.ndarray] = []
     places, values, views = [], [], []
@@ -115,11 +112,11 @@ def _tidy(scores: torch.Tensor, view: PoolView) -> np.ndarray:
     return utilities
 
 
-def _rescore_every(strategy: Strategy, pool: Pool, size: int) -> int:
+def _rescore_every(strategy: Strategy, pool: Pool, size: int, limits: Limits) -> int:
     """1, but for large batches from large pools by rules that look at single items, the learned ones included."""
-    if strategy.diversifies or len(pool.rows) <= EXACT_BATCHES:
+    if strategy.diversifies or len(pool.rows) <= limits.exact_batches:
         return 1
-    return -(-size // MAX_EVALUATIONS)
+    return -(-size // limits.evaluations)
 
 
 def _plans_batches(strategy: Strategy) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
 from agents.evaluation.episodes import Episodes
-from agents.evaluation.protocol.cells import Cell, cells_of, pending
+from agents.evaluation.protocol.cells import Cell, cells_of, pending, run_cell
 from agents.evaluation.protocol.protocol import Protocol
 from agents.evaluation.protocol.rows import read_results
-from agents.evaluation.workers import run_cells
+from metaal_env.runtime.executor import Executor, Part, in_this_process
 
 PROTOCOL = "protocol.json"
 """File of a folder of results that holds its protocol."""
@@ -39,14 +39,28 @@ def find_missing(protocol: Protocol, folder: Path, device: str = "cpu") -> Missi
     return Missing(protocol.joined_to(folder / PROTOCOL), pending(cells, protocol), len(cells))
 
 
-def play_missing(
-    missing: Missing, *, workers: int = 1, executor: Executor | None = None, title: str = "playing"
+def run_cells(
+    cells: Sequence[Cell], executor: Executor | None = None, done: Callable[[Cell], None] = lambda cell: None
 ) -> None:
+    """Plays cells.
+
+    Args:
+        executor: computes them; this process by default.
+        done: called after each cell.
+
+    Raises:
+        InputError: names the cells that failed; all others have their rows.
+    """
+    of = {cell.stem: cell for cell in cells}
+    parts = [Part(stem, run_cell, (cell,), kind=cell.contestant.name) for stem, cell in of.items()]
+    (executor or in_this_process()).run(parts, done=lambda part, _: done(of[part.name]))
+
+
+def play_missing(missing: Missing, executor: Executor | None = None, title: str = "playing") -> None:
     """Plays the cells that are missing, under a progress bar.
 
     Args:
-        workers: local processes.
-        executor: plays the cells instead of local processes.
+        executor: computes them; this process by default.
         title: of the progress bar.
     """
     todo, total = missing.todo, missing.total
@@ -57,16 +71,16 @@ def play_missing(
             bar.update()
 
         if todo:
-            run_cells(todo, workers=workers, done=done, executor=executor)
+            run_cells(todo, executor, done)
 
 
 def play_protocol(
-    protocol: Protocol, folder: Path, *, workers: int = 1, title: str = "playing"
+    protocol: Protocol, folder: Path, *, executor: Executor | None = None, title: str = "playing"
 ) -> dict[str, Episodes]:
     """Plays what `folder` lacks of `protocol`; returns the episodes of every strategy of `protocol`.
 
     Args:
-        workers: local processes.
+        executor: plays the cells; this process by default.
         title: of the progress bar.
 
     Raises:
@@ -74,7 +88,7 @@ def play_protocol(
     """
     missing = find_missing(protocol, folder)
     missing.everything.save(folder / PROTOCOL)
-    play_missing(missing, workers=workers, title=title)
+    play_missing(missing, executor, title)
     names = {contestant.name for contestant in protocol.contestants}
     results = read_results(folder, missing.everything)
     return {name: episodes for name, episodes in results.items() if name in names}

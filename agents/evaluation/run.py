@@ -16,21 +16,20 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
 
-from agents.evaluation.cluster import cluster_executor
 from agents.evaluation.measures import MEASURES
 from agents.evaluation.play_protocol import PROTOCOL, Missing, find_missing, play_missing
-from agents.evaluation.protocol.planning import Plan, Planned, make_protocol, replay
+from agents.evaluation.protocol.planning import Plan, Planned, make_protocol
 from agents.evaluation.protocol.protocol import Protocol
+from agents.evaluation.protocol.replay import replay
 from agents.evaluation.protocol.rows import read_results, to_csv
 from agents.evaluation.report.example_pools import example_pools, read_examples
 from agents.evaluation.report.outcome import outcome, write_figures
@@ -39,6 +38,7 @@ from agents.evaluation.report.tensorboard import write_tensorboard
 from metaal_env.errors import InputError
 from metaal_env.make import check_device
 from metaal_env.runtime.command_line import run_command
+from metaal_env.runtime.executor import WorkerOptions, open_executor
 from metaal_env.runtime.files import read_json, write_atomic
 from metaal_env.runtime.locks import lock_folder
 
@@ -52,15 +52,13 @@ class Options:
     plan: Annotated[Plan, tyro.conf.arg(name="")]
     out: Path | None = None
     """Folder of the results; results/<data>-<digest> when left out."""
-    workers: int = 0
-    """Local processes; 0 = one per core, at most 8, and 1 on a GPU."""
-    cluster: str | None = None
-    """Play cells as jobs instead: slurm, local or debug (extra cluster)."""
+    spread: tyro.conf.OmitArgPrefixes[WorkerOptions] = field(default_factory=lambda: WorkerOptions(workers=0))
+    """Where cells are played, and how many at a time; one at a time on a GPU."""
     device: str = "auto"
     """auto, cpu or cuda. auto takes the GPU if there is one."""
     measure: str = "aulc"
     """What tables compare: one of agents.evaluation.MEASURES, e.g. aulc or final_accuracy."""
-    target: float | None = None
+    target_accuracy: float | None = None
     """Accuracy for "labels to target"; what random reaches at its budget when left out."""
     report: bool = True
     """Write report.html."""
@@ -126,14 +124,13 @@ def default_folder(protocol: Protocol) -> Path:
 
 
 def play(missing: Missing, options: Options) -> None:
-    """Plays the missing cells in local processes, or as jobs of a cluster."""
-    workers = options.workers or min(os.cpu_count() or 1, 8)
-    if options.device != "cpu":
-        workers = 1  # processes would share one GPU and its memory
-    executor = None
-    if options.cluster and missing.todo:
-        executor = cluster_executor(options.cluster, missing.todo[0].folder)
-    play_missing(missing, workers=workers, executor=executor)
+    """Plays the missing cells on the workers that `options` describe."""
+    if not missing.todo:
+        return
+    # Processes would share one GPU and its memory.
+    spread = options.spread if options.device == "cpu" else WorkerOptions()
+    with open_executor(spread.for_parts(len(missing.todo)), missing.todo[0].folder) as executor:
+        play_missing(missing, executor)
 
 
 def show(folder: Path, protocol: Protocol, options: Options, command: str, console: Console) -> None:
@@ -144,7 +141,7 @@ def show(folder: Path, protocol: Protocol, options: Options, command: str, conso
         protocol,
         results,
         measure=options.measure,
-        target=options.target,
+        target=options.target_accuracy,
         examples=read_examples(folder / EXAMPLES),
     )
     write_atomic(folder / "rows.csv.gz", gzip.compress(to_csv(list(results.values())).encode(), mtime=0))

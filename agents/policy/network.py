@@ -14,6 +14,9 @@ from metaal_env.features import FeatureNames
 CONTEXT_LIMIT = 2.0
 """Bound on every entry of a context, in deviations, because gates are fitted where most episodes are."""
 
+STOP_AT_FIRST = -3.0
+"""Logit with which an untrained network stops."""
+
 CONTEXT_SCALE = 2.0
 """Factor of a gate's effect on a score's weight, relative to a base weight of the same size."""
 
@@ -22,6 +25,18 @@ class Output(NamedTuple):
     logits: Tensor  # (B, N); finite everywhere, masking is the caller's
     value: Tensor  # (B,) expected return
     prior: Tensor  # (B, N) logits of the hand-written part alone
+    stop: Tensor | None = None  # (B,) logit of the probability to stop, where the network may
+
+
+def action_logits(items: Tensor, selectable: Tensor, stop: Tensor | None) -> Tensor:
+    """Returns (B, A) logits of all actions: (B, N) of the `items`, −inf where not `selectable`, and of `stop`, if any.
+
+    The probability to stop is the sigmoid of (B,) `stop`, whatever the scale of the items' logits.
+    """
+    items = items.masked_fill(~selectable, -torch.inf)
+    if stop is None:
+        return items
+    return torch.cat([items.log_softmax(1), stop.unsqueeze(1)], 1)
 
 
 class AcquisitionNetwork(nn.Module):
@@ -38,6 +53,8 @@ class AcquisitionNetwork(nn.Module):
         prior_weight: initial weight of that rule's score; larger values are closer to greedy.
         width: hidden units.
         names: features in the order of the inputs; by default all that are registered.
+        stop: whether it also says when to stop, for tasks in which labels have a price. Whether to stop is decided
+            before the item: the probability is the sigmoid of a logit of its own.
 
     Raises:
         InputError: `prior` is not among the item scores.
@@ -49,12 +66,15 @@ class AcquisitionNetwork(nn.Module):
         prior_weight: float = 1.5,
         width: int = 64,
         names: FeatureNames | None = None,
+        stop: bool = False,
     ):
         super().__init__()
         self.names = names = names or FeatureNames.registered()
         if prior not in names.item_scores:
             raise unknown_name("prior", prior, names.item_scores)
         self.options: dict[str, Any] = {"prior": prior, "prior_weight": prior_weight, "width": width}
+        if stop:  # not written otherwise, so that older versions read the artifact
+            self.options["stop"] = True
         start = torch.tensor([prior_weight if name == prior else 0.0 for name in names.item_scores])
         self.centre: Tensor
         self.whitening: Tensor
@@ -81,6 +101,12 @@ class AcquisitionNetwork(nn.Module):
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)
         self.value = nn.Sequential(nn.Linear(2 * width + n_pool, width), nn.ReLU(), nn.Linear(width, 1))
+        self.stop = None
+        if stop:
+            last = nn.Linear(2 * width, 1)
+            nn.init.zeros_(last.weight)
+            nn.init.constant_(last.bias, STOP_AT_FIRST)
+            self.stop = nn.Sequential(nn.Linear(n_pool, 2 * width), nn.ReLU(), last)
 
     def fit_context(self, episode: Tensor) -> None:
         """Fits range, mean and correlations of episode features to (M, P) examples; see `context_of`."""
@@ -131,7 +157,11 @@ class AcquisitionNetwork(nn.Module):
         mean = (h * mask).sum(1) / mask.sum(1).clamp(min=1)
         budget = episode[:, self.budget_columns]
         summary = torch.cat([mean, h.masked_fill(~mask, -1e4).amax(1), context, budget], -1)
-        return Output(prior + self.correction(h).squeeze(-1), self.value(summary).squeeze(-1), prior)
+        # Detached: the loss of the value must not move what the logits depend on.
+        value = self.value(summary.detach()).squeeze(-1)
+        # Of the pool's features alone: examples of imitation hold some of its items.
+        stop = None if self.stop is None else self.stop(torch.cat([context, budget], -1)).squeeze(-1)
+        return Output(prior + self.correction(h).squeeze(-1), value, prior, stop)
 
     @staticmethod
     def feature_counts(tensors: Mapping[str, Tensor]) -> dict[str, int]:

@@ -16,8 +16,9 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
 from torch.distributions import Categorical
 
-from agents.policy.network import AcquisitionNetwork, Output
+from agents.policy.network import AcquisitionNetwork, Output, action_logits
 from agents.strategies.base import Strategy
+from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames, extract
 from metaal_env.observation import PADDING
@@ -75,34 +76,59 @@ class SetPolicy(ActorCriticPolicy):
 
     def run(self, obs: Observation) -> tuple[Categorical, Output]:
         """Returns the distribution over items, and the network's output."""
+        output = self.network(*self.inputs(obs), self.valid(obs))
+        return self.distribution(output, obs), output
+
+    def inputs(self, obs: Observation) -> tuple[Tensor, Tensor]:
+        """Returns the network's item and pool features, (B, N, F) and (B, P)."""
         items, pool = (
             _take(obs, key, columns)
             for key, columns in zip(("item_features", "pool_features"), self._columns, strict=True)
         )
-        output = self.network(items, pool, obs["labels"] != PADDING)
-        mask = obs["action_mask"].bool()
+        return items, pool
+
+    def valid(self, obs: Observation) -> Tensor:
+        """Returns which items are no padding, (B, N) bool."""
+        return obs["labels"] != PADDING
+
+    def distribution(self, output: Output, obs: Observation) -> Categorical:
+        """Returns the distribution over the actions that are allowed."""
+        mask = obs["action_mask"][:, : output.logits.shape[1]].bool()
         # An episode without a selectable item never occurs; its row must be finite all the same.
         mask = mask | ~mask.any(1, keepdim=True)
-        return Categorical(logits=output.logits.masked_fill(~mask, -torch.inf), validate_args=False), output
+        logits = action_logits(output.logits, mask, self.stop_logits(output, obs))
+        return Categorical(logits=logits, validate_args=False)
+
+    def stop_logits(self, output: Output, obs: Observation) -> Tensor | None:
+        """Returns the (B,) logits to stop; None where the network or the environment has no such action."""
+        return output.stop if obs["action_mask"].shape[1] > output.logits.shape[1] else None
+
+    def bonus(self, obs: Observation, distribution: Categorical) -> Tensor:
+        """Returns the (B,) number that ``ent_coef`` weighs in the update: the entropy in nats."""
+        return entropy(distribution)
 
     def forward(self, obs: Observation, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         distribution, output = self.run(obs)
-        actions = distribution.probs.argmax(1) if deterministic else distribution.sample()
+        actions = distribution.sample()
+        if deterministic:
+            stop = self.stop_logits(output, obs)
+            actions = best_actions(output.logits, obs["action_mask"].bool(), stop)
         return actions, output.value, distribution.log_prob(actions)
 
     def evaluate_actions(  # type: ignore[override]
         self, obs: Observation | list[Observation], actions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns value, log-probability and entropy, (B,) each; a list holds observations of several shapes."""
+        """Returns value, log-probability and `bonus`, (B,) each; a list holds observations of several shapes."""
         groups = obs if isinstance(obs, list) else [obs]
         parts, start = [], 0
         for group in groups:
             distribution, output = self.run(group)
             stop = start + len(output.value)
-            parts.append((output.value, distribution.log_prob(actions[start:stop]), entropy(distribution)))
+            log_prob = distribution.log_prob(actions[start:stop])
+            parts.append((output.value, log_prob, self.bonus(group, distribution)))
             start = stop
-        value, log_prob, randomness = (torch.cat(column) for column in zip(*parts, strict=True))
-        return value, log_prob, randomness
+        value, log_prob, bonus = (torch.cat(column) for column in zip(*parts, strict=True))
+        return value, log_prob, bonus
 
     def predict_values(self, obs: Observation) -> Tensor:  # type: ignore[override]
         return self.run(obs)[1].value
@@ -154,6 +180,18 @@ def _refuse_former_keys(space: spaces.Space[Any]) -> None:
         )
 
 
+def best_actions(items: Tensor, allowed: Tensor, stop: Tensor | None) -> Tensor:
+    """Returns the (B,) best actions: N, to stop, where that is more probable than not, else the best item.
+
+    Args:
+        items: (B, N) logits.
+        allowed: (B, A) bool.
+        stop: (B,) logits, None for a network that never stops.
+    """
+    best = items.masked_fill(~allowed[:, : items.shape[1]], -torch.inf).argmax(1)
+    return best if stop is None else torch.where(stop > 0, items.shape[1], best)
+
+
 def entropy(distribution: Categorical) -> Tensor:
     """Returns the (B,) entropy in nats; torch's own clamps 0 · −inf at masked items, which has a gradient."""
     probs = distribution.probs
@@ -165,10 +203,13 @@ class LearnedStrategy(Strategy):
     """Scores by a trained acquisition network; its selection is greedy."""
 
     grows_with_classes = True
+    counts_classes = True
 
     def __init__(self, network: AcquisitionNetwork, *, seed: int = 0):
         super().__init__(seed=seed)
         self.network = network.eval()
+        # A policy that sees the open batch has learned to spread its picks.
+        self.diversifies = "near_batch" in network.names.items
 
     @torch.no_grad()
     def score(self, view: PoolView) -> Tensor:
@@ -176,6 +217,15 @@ class LearnedStrategy(Strategy):
             self.network.to(view.device)
         features = extract(view, self.network.names)
         return self.network(features.items, features.episode, view.valid).logits
+
+    @torch.no_grad()
+    def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
+        """Returns (B,) int64 pool positions to label next, or N where the policy stops."""
+        if self.network.stop is None or view.terms is None or not bool((view.terms.price > 0).any()):
+            return super().select(view, oracle)
+        features = extract(view, self.network.names)
+        output = self.network(features.items, features.episode, view.valid)
+        return best_actions(output.logits, view.selectable, output.stop)
 
     def save(self, stem: Path, summary: dict[str, Any]) -> None:
         """Writes ``<stem>.safetensors`` and ``<stem>.json``; `summary` tells how the policy was trained."""

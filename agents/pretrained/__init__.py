@@ -8,7 +8,7 @@ SHIPPED = Path(__file__).parent
 """Folder of the shipped policies; each has a folder of its name."""
 
 
-def shipped_policies() -> dict[str, Path]:
-    """Returns name → folder of every policy that ships with the package."""
-    folders = (file.parent for file in sorted(SHIPPED.glob("*/policy.json")))
+def shipped_policies(root: Path = SHIPPED) -> dict[str, Path]:
+    """Returns name → folder of every whole policy in a folder, by default those that ship with the package."""
+    folders = (file.parent for file in sorted(root.glob("*/policy.json")))
     return {folder.name: folder for folder in folders if (folder / "policy.safetensors").is_file()}

@@ -11,6 +11,7 @@ import tyro
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.ppo.config import PPOConfig
 from metaal_env.meta_training.config import MetaTrainConfig
+from metaal_env.runtime.executor import WorkerOptions
 from metaal_env.tasks import TaskConfig
 
 
@@ -45,6 +46,8 @@ class TrainConfig:
     """Training of the policy by whole episodes."""
     verdict_tasks: int = 256
     """Paired tasks of unseen classes on which the verdict is given."""
+    spread: tyro.conf.OmitArgPrefixes[WorkerOptions] = field(default_factory=WorkerOptions)
+    """Where roll-outs, fits and validation tasks are computed, and how many at a time; one at a time on a GPU."""
     device: str = "auto"
     """auto, cpu or cuda. auto takes the GPU if there is one."""
 

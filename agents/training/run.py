@@ -1,7 +1,8 @@
 """Trains an acquisition policy: inner learner → environment → imitation → PPO → verdict on classes it has never seen.
 
 It needs no download and no GPU. Run the command again to continue after an interruption, also with more
---ppo.iterations or other --verdict-tasks, and ``tensorboard --logdir runs`` to watch it.
+--ppo.iterations or other --verdict-tasks, and ``tensorboard --logdir runs`` to watch it. Two other forms have options
+of their own: --recipe general carries out a recipe (--recipe general --help lists them), --status RUN looks at a run.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from metaal_env.errors import InputError
 from metaal_env.make import check_device
 from metaal_env.rewards import REWARDS
 from metaal_env.runtime.command_line import run_command
-from metaal_env.runtime.files import write_atomic
+from metaal_env.runtime.executor import Executor, in_this_process, open_executor
+from metaal_env.runtime.files import refuse_unwritable, write_atomic
 from metaal_env.runtime.locks import lock_folder
 from metaal_env.sampler import TaskSampler
 from metaal_env.supply import fit_task
@@ -61,7 +63,8 @@ def run(config: TrainConfig) -> None:
     inputs = check(config)
     with begin_run(config, inputs.parts):
         write_run_card(config.folder, asdict(config))
-        policy, unseen = train(config, inputs)
+        with workers_of(config) as executor:
+            policy, unseen = train(config, inputs, executor)
         give_verdict(config, unseen, policy)
 
 
@@ -77,6 +80,7 @@ def check(config: TrainConfig) -> Inputs:
         raise InputError(f"verdict_tasks={config.verdict_tasks} must be at least 2 to give an interval.")
     if config.name is not None and (not config.name or Path(config.name).name != config.name):
         raise InputError(f"name={config.name!r} must be a plain folder name, without separators.")
+    refuse_unwritable(config.out, f"out={str(config.out)!r}")
     data = load_dataset(config.dataset)
     parts = data.split("train"), data.split("validation"), data.split("test")
     sources = load_sources(config.extra_sources, config.task, config.reward, config.device)
@@ -130,8 +134,21 @@ def begin_run(config: TrainConfig, parts: Sequence[ClassDataset] = ()) -> FileLo
     return lock
 
 
-def train(config: TrainConfig, inputs: Inputs) -> tuple[LearnedStrategy, Core]:
-    """Returns the trained policy, and the environment of unseen classes with its learner."""
+def workers_of(config: TrainConfig) -> Executor:
+    """Returns the executor of a run: what it asks for, or this process on a GPU, which processes would share."""
+    if check_device(config.device).type != "cpu":
+        return in_this_process()
+    return open_executor(config.spread, config.folder)
+
+
+def train(
+    config: TrainConfig, inputs: Inputs, executor: Executor | None = None
+) -> tuple[LearnedStrategy, Core]:
+    """Returns the trained policy, and the environment of unseen classes with its learner.
+
+    Args:
+        executor: plays roll-outs and validation tasks; this process by default.
+    """
     train, validation, test = inputs.parts
     learner_part, policy_part = learner_and_policy_parts(train)
     learner = make_learner(config, learner_part, validation)
@@ -143,7 +160,8 @@ def train(config: TrainConfig, inputs: Inputs) -> tuple[LearnedStrategy, Core]:
     validating = [[core(validation)], *inputs.validating]
     if config.random_task_shapes:
         validating += balanced(validating)
-    return make_policy(config, [[core(policy_part)], *inputs.training], validating), core(test)
+    policy = make_policy(config, [[core(policy_part)], *inputs.training], validating, executor)
+    return policy, core(test)
 
 
 def balanced(families: Families) -> Families:
@@ -155,7 +173,9 @@ def balanced(families: Families) -> Families:
     ]
 
 
-def make_policy(config: TrainConfig, families: Families, validating: Families) -> LearnedStrategy:
+def make_policy(
+    config: TrainConfig, families: Families, validating: Families, executor: Executor | None = None
+) -> LearnedStrategy:
     """Trains the policy by imitation and PPO, or loads it when its training is finished."""
     done = config.folder / FINISHED
     if done.is_file():
@@ -163,12 +183,14 @@ def make_policy(config: TrainConfig, families: Families, validating: Families) -
     # With extra sources, look-ahead would take as long as a good part of the training.
     rules = [name for name in BASELINES if name != LOOKAHEAD or not config.extra_sources]
     baselines = {
-        name: validate(validating, load_strategy(name), config.ppo.validation_tasks)[0]
+        name: validate(validating, load_strategy(name), config.ppo.validation_tasks, executor)[0]
         for name in tqdm(rules, desc="rules on validation tasks", unit="rule")
     }
     mixture = rollout_mixture(config.ppo, families, config.random_task_shapes)
     logger = configure(str(config.folder / "tensorboard"), ["tensorboard"])
-    policy = train_ppo(mixture, validating, config.ppo, baselines, config.folder, logger, config.imitation)
+    policy = train_ppo(
+        mixture, validating, config.ppo, baselines, config.folder, logger, config.imitation, executor
+    )
     logger.close()
     write_atomic(done, b"")
     return policy

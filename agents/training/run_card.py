@@ -36,7 +36,16 @@ CHARTS = (
     ("validation/share_of_gap_closed", LABELS, "(policy − random) / (greedy look-ahead − random)"),
     ("validation/share_of_classes_found", LABELS, "classes with a label when the budget is spent"),
     ("rollout/*", LABELS, "the sampling policy on training tasks"),
-    ("policy/*", LABELS, "entropy, and divergence from the prior rule, in nats"),
+    (
+        "policy/*",
+        LABELS,
+        "entropy, and divergence from the prior rule and from the start, in nats",
+    ),
+    (
+        "critic/variance_explained",
+        LABELS,
+        "share of the variance of the starting policy's returns that the critic explains",
+    ),
     ("train/*, time/*", LABELS, "stable-baselines3's own"),
     (
         "verdict/aulc",

@@ -23,7 +23,9 @@ FILE = "config.json"
 FINISHED = "training_finished"
 """Empty file: nothing of the training is left to do."""
 
-CHANGEABLE = ("name", "out", "verdict_tasks", "device")
+CHANGEABLE = (
+    "name", "out", "verdict_tasks", "device", "spread.workers", "spread.cluster", "spread.cluster_options",
+)  # fmt: skip
 """Settings on which no weight depends. Another device rounds differently, so there the weights of a continued run
 are not those of an uninterrupted one, bit for bit; but a run must be able to leave a machine with its only GPU."""
 

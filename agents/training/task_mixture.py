@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset, Split
+from metaal_env.datasets.sources.synthetic import log_uniform
 from metaal_env.datasets.unseen_classes import learner_and_policy_parts
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames
@@ -30,6 +32,12 @@ ATTEMPTS = 20
 ODD = 1 / 6
 """Share of the drawn task shapes with wrong labels, with distractors, and with initial labels."""
 
+TWO_CLASSES = 1 / 4
+"""Share of the drawn task shapes that have two classes, which are most people's tasks."""
+
+RARE_SHARES = (0.01, 0.1)
+"""In every second of these one class is rare; its share is drawn log-uniformly from this range."""
+
 
 class TaskMixture:
     """Draws the parts of a roll-out: each part has one data set, one learner and one task shape.
@@ -45,6 +53,7 @@ class TaskMixture:
         random_task_shapes: draws classes, pool, budget, class shares, noise, distractors and initial labels widely
             (`random_task_shape`) instead of from the core's own settings.
         seed: of all draws.
+        names: features of the observation; by default all that are registered.
     """
 
     def __init__(
@@ -56,7 +65,9 @@ class TaskMixture:
         shapes_per_rollout: int = 1,
         random_task_shapes: bool = False,
         seed: int = 0,
+        names: FeatureNames | None = None,
     ):
+        self.names = names or FeatureNames.registered()
         self.families, self.random_task_shapes, self.seed = families, random_task_shapes, seed
         self.paired, self.shapes_per_rollout, self.size = (
             paired,
@@ -73,7 +84,14 @@ class TaskMixture:
             shapes_per_rollout=shapes_per_rollout,
             random_task_shapes=self.random_task_shapes,
             seed=self.seed,
+            names=self.names,
         )
+
+    def on(self, families: Sequence[Sequence[Core]]) -> TaskMixture:
+        """The same mixture of other sources; of none, it is small enough to be sent to workers that have them."""
+        other = copy(self)
+        other.families = families
+        return other
 
     def draw(self, number: int) -> list[MetaALVectorEnv]:
         """The environments of roll-out `number`, ready to be reset."""
@@ -87,12 +105,12 @@ class TaskMixture:
 
     def _part(self, family: Sequence[Core], rng: np.random.Generator) -> MetaALVectorEnv:
         core = family[int(rng.integers(len(family)))]
-        names = FeatureNames.registered()  # and nothing else: the network reads no embeddings
         envs = MetaALVectorEnv(
             self.size,
             paired=self.paired,
             core=self._shaped(core, rng),
-            observation=names.items + names.pool_features,
+            # And nothing else: the network reads no embeddings.
+            observation=self.names.items + self.names.pool_features,
         )
         envs.seed_episodes(rng.integers(2**62, size=self.size).tolist())
         return envs
@@ -123,26 +141,26 @@ def one_shape(config: TaskConfig, rng: np.random.Generator) -> TaskConfig:
 def random_task_shape(base: TaskConfig, data: ClassDataset, rng: np.random.Generator) -> TaskConfig:
     """A task shape drawn as widely as a general policy must cope with.
 
-    Log-uniform: classes 3–20 (2 where there are no more), labels from one per class (5 at least) to four per class
-    (20 at least), pools of 30–300. Class shares are equal in half of the draws, else from Dirichlet(.3) or
-    Dirichlet(1). In one draw of six each: wrong labels (10 %), distractors (20 %), initial labels (up to one per
-    class). Training has no use for a test set: the reward set takes its items, up to 30 per class, for a
-    reward with less noise.
+    A quarter has two classes, the others 3–20 (2 where there are no more), log-uniformly. Also log-uniform: labels from
+    one per class (5 at least) to four per class (20 at least), pools of 30–300. Class shares are equal in half of the
+    draws, else from Dirichlet(.3) or Dirichlet(1). In half of the tasks with two classes one has a share of 1–10 %; as
+    the reward set holds equally many items of both, the reward is balanced accuracy. In one draw of six each: wrong
+    labels (10 %), distractors (20 %), initial labels (up to one per class). Training has no use for a test set: the
+    reward set takes its items, up to 30 per class, for a reward with less noise.
     """
     n_classes, sizes = data.n_classes, np.bincount(data.labels.numpy())
 
-    def log_uniform(low: float, high: float) -> float:
-        return float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
-
-    way = round(log_uniform(min(3, n_classes), min(20, n_classes)))
-    budget = round(log_uniform(max(5, way), max(20, 4 * way)))
+    two = rng.random() < TWO_CLASSES
+    way = 2 if two else round(log_uniform(rng, min(3, n_classes), min(20, n_classes)))
+    budget = round(log_uniform(rng, max(5, way), max(20, 4 * way)))
     initial = int(rng.integers(1, way, endpoint=True)) if rng.random() < ODD else 0
     return replace(
         base,
         way=way,
         budget=budget,
-        pool_size=round(log_uniform(max(30, 2 * (budget + initial)), 300)),
+        pool_size=round(log_uniform(rng, max(30, 2 * (budget + initial)), 300)),
         class_concentration=float(rng.choice([0.3, 1.0, np.inf, np.inf])),
+        rare_share=log_uniform(rng, *RARE_SHARES) if two and rng.random() < 0.5 else 0.0,
         label_noise=0.1 if rng.random() < ODD else 0.0,
         distractors=0.2 if rng.random() < ODD and n_classes > way else 0.0,
         initial_labels=initial,

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from agents.evaluation.measures import aulc
 from agents.evaluation.play import play
 from agents.strategies.base import Strategy
 from metaal_env.core import Core
+from metaal_env.episode import EpisodeState
+from metaal_env.runtime.executor import Executor, in_this_process
+
+BLOCK = 32
+"""Tasks that are played at once, and the least that a worker is given."""
 
 
 def validation_seeds(n: int) -> range:
@@ -17,15 +24,87 @@ def validation_seeds(n: int) -> range:
     return range(10**6, 10**6 + n)
 
 
-def validate(families: Sequence[Sequence[Core]], strategy: Strategy, n_tasks: int) -> tuple[float, float]:
+def validate(
+    families: Sequence[Sequence[Core]], strategy: Strategy, n_tasks: int, executor: Executor | None = None
+) -> tuple[float, float]:
     """Mean area under the learning curve on the reward sets, and share of classes found.
 
-    Every family counts alike; about `n_tasks` tasks are shared out evenly.
+    Where labels have a price, come in batches or cost differently, or episodes end at a target, the mean return stands
+    for the area. Every family counts alike; about `n_tasks` tasks are shared out evenly.
+
+    Args:
+        executor: plays the tasks; this process by default. The figures do not depend on it.
     """
-    areas, found = [], []
-    for family in families:
+    blocks, names = [], []
+    for number, family in enumerate(families):
         seeds = validation_seeds(max(1, n_tasks // len(families) // len(family)))
-        played = [play(core, strategy, seeds, measure_on="reward") for core in family]
-        areas.append(np.mean([np.mean(aulc(episodes)) for episodes in played]))
-        found.append(np.mean([np.nanmean(episodes.curves["coverage"][:, -1]) for episodes in played]))
+        for place in range(len(family)):
+            # The blocks in which `play` plays them: batches of other sizes round otherwise.
+            for begin in range(0, len(seeds), BLOCK):
+                blocks.append((strategy, number, place, seeds[begin : begin + BLOCK]))
+                names.append(f"validation {number}.{place}.{begin}")
+    # Signals are the caller's: a training goes on to its checkpoint.
+    played = (executor or in_this_process()).map(
+        play_block, blocks, shared=families, names=names, stopping=[]
+    )
+    areas, found = [], []
+    for number, family in enumerate(families):
+        of_core = [
+            [p for p, b in zip(played, blocks, strict=True) if b[1:3] == (number, place)]
+            for place in range(len(family))
+        ]
+        areas.append(np.mean([np.mean(np.concatenate([area for area, _ in parts])) for parts in of_core]))
+        found.append(
+            np.mean([np.nanmean(np.concatenate([classes for _, classes in parts])) for parts in of_core])
+        )
     return float(np.mean(areas)), float(np.mean(found))
+
+
+def play_block(
+    families: Sequence[Sequence[Core]], strategy: Strategy, family: int, place: int, seeds: range
+) -> tuple[np.ndarray, np.ndarray]:
+    """Plays some tasks of one core; returns their areas or returns, and the shares of classes found."""
+    core = families[family][place]
+    if core.config.terms:
+        ends = play_returns(core, strategy, seeds)
+        return ends["return"], ends["classes_seen"]
+    episodes = play(core, strategy, seeds, measure_on="reward", batch_size=BLOCK)
+    return aulc(episodes), episodes.curves["coverage"][:, -1]
+
+
+@torch.no_grad()
+def play_returns(
+    core: Core, strategy: Strategy, seeds: Sequence[int], batch_size: int = 128
+) -> dict[str, np.ndarray]:
+    """Plays one episode per seed by the environment's own rules, and returns ``return``, ``labels`` and the like.
+
+    Unlike `agents.evaluation.play`, it lets targets and the strategy itself end an episode.
+    """
+    parts: list[dict[str, np.ndarray]] = []
+    for start in range(0, len(seeds), batch_size):
+        task = core.sampler.sample(
+            [np.random.default_rng(int(seed)) for seed in seeds[start : start + batch_size]]
+        )
+        state = core.reset(task)
+        rows = torch.arange(len(task), device=core.device)
+        names = ("return", "labels", "accuracy", "classes_seen")
+        ends = {name: torch.zeros(len(task), device=core.device) for name in names}
+        while len(rows):
+            view = core.view(state)
+            actions = strategy.select(view, core.oracle(state) if strategy.privileged else None)
+            ends["return"][rows] += core.step(state, actions).reward
+            ends["labels"][rows] = state.count.float()
+            ends["accuracy"][rows] = state.metrics.accuracy
+            ends["classes_seen"][rows] = _coverage(state)
+            running = torch.nonzero(~state.ended).squeeze(1)
+            if len(running) < len(rows):
+                rows, state = rows[running], state.rows(running)
+        parts.append({name: values.double().cpu().numpy() for name, values in ends.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _coverage(state: EpisodeState) -> Tensor:
+    """(B,) share of the tasks' classes with a revealed label."""
+    classes = torch.arange(state.task.class_mask.shape[1], device=state.labels.device)
+    seen = (state.labels.unsqueeze(2) == classes).any(1) & state.task.class_mask
+    return seen.sum(1) / state.task.class_mask.sum(1)

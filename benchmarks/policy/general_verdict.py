@@ -1,6 +1,6 @@
 """Judges general policies on classes and domains that they have not seen, against the best rule of every cell.
 
-    python -m benchmarks.policy.general_verdict --data DATA --policies runs/general-all-*
+    python -m benchmarks.policy.general_verdict --data DATA --policies runs/general/seed-*
 
 A cell is a data set × number of classes × labels per class × class shares. The rival is the rule with the highest
 mean *in that cell, in hindsight*; intervals are paired, over tasks and policy seeds together. Rows are kept in
@@ -11,26 +11,29 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import tyro
 
 from agents.evaluation.episodes import Episodes
-from agents.evaluation.hindsight.cell import COMPARED, OWN_RULE, RULES, Cell, judge
+from agents.evaluation.hindsight.cell import COMPARED, OWN_RULE, RANDOM, RULES, Cell, judge
 from agents.evaluation.hindsight.full_pool import full_pool_accuracy
 from agents.evaluation.hindsight.table import HEADER, line, summary, to_json
 from agents.evaluation.play_protocol import play_protocol
 from agents.evaluation.protocol.cells import core_of
 from agents.evaluation.protocol.loading import load_parts, strategy_digest
-from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
-from agents.evaluation.protocol.scenarios import fitted_scenario
+from agents.evaluation.protocol.planning import fitted_scenario
+from agents.evaluation.protocol.protocol import Contestant, Protocol
+from agents.evaluation.protocol.scenario import Scenario
 from agents.evaluation.statistics.comparisons import LOOKAHEAD
 from agents.training.general.sources import IMAGE_LEARNER, tables
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
 from metaal_env.runtime.command_line import run_command
+from metaal_env.runtime.executor import WorkerOptions, open_executor
 from metaal_env.runtime.files import write_atomic
 from metaal_env.tasks import TaskConfig
 
@@ -65,8 +68,8 @@ class Options:
     """Of these, how many the policies play; all by default, fewer where there are many policies."""
     oracle_tasks: int = 64
     """Of these, how many the costly greedy look-ahead plays, for the share of the gap."""
-    workers: int = 1
-    """Local processes."""
+    spread: tyro.conf.OmitArgPrefixes[WorkerOptions] = field(default_factory=WorkerOptions)
+    """Where cells are played, and how many at a time."""
     out: Path = Path("results/general")
     """Folder of rows and tables."""
 
@@ -177,9 +180,10 @@ def judge_setting(
         folder = options.out / kind / f"{title} {found[0].task.budget}".replace(" ", "-")
         contestants = tuple(Contestant(name, spec, strategy_digest(spec)) for name, spec in specs.items())
         protocol = Protocol(tuple(found), contestants, n_tasks)
-        return play_protocol(protocol, folder, workers=options.workers, title=folder.name)
+        with open_executor(options.spread, folder) as executor:
+            return play_protocol(protocol, folder, executor=executor, title=folder.name)
 
-    rules = plays("rules", {name: name for name in (*options.rivals, OWN_RULE)}, options.n_tasks)
+    rules = plays("rules", {name: name for name in (*options.rivals, RANDOM, OWN_RULE)}, options.n_tasks)
     oracle = plays("oracle", {LOOKAHEAD: LOOKAHEAD}, options.oracle_tasks)[LOOKAHEAD]
     policies = plays("policies", {Path(p).name: p for p in options.policies}, options.played)
     full = float(np.mean([full_pool_accuracy(core_of(s), options.n_tasks) for s in found]))

@@ -16,14 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import tyro
 
 from agents.evaluation.episodes import Episodes
 from agents.evaluation.measures import aulc, coverage
 from agents.evaluation.paired import pair
 from agents.evaluation.play_protocol import play_protocol
 from agents.evaluation.protocol.loading import strategy_digest
+from agents.evaluation.protocol.planning import fitted_scenario
 from agents.evaluation.protocol.protocol import Contestant, Protocol
-from agents.evaluation.protocol.scenarios import fitted_scenario
 from agents.evaluation.report.formats import number, show
 from agents.evaluation.statistics.comparisons import mean_of
 from agents.evaluation.statistics.intervals import bootstrap, difference
@@ -31,6 +32,7 @@ from agents.strategies import STRATEGIES
 from benchmarks.sections import replace_section
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.runtime.command_line import run_command
+from metaal_env.runtime.executor import WorkerOptions, open_executor
 from metaal_env.tasks import TaskConfig
 
 
@@ -165,8 +167,8 @@ class Options:
     """Folders of fitted strategies to play as well."""
     out: Path = Path("results/strategy_table")
     """Folder of the rows."""
-    workers: int = 1
-    """Local processes."""
+    spread: tyro.conf.OmitArgPrefixes[WorkerOptions] = field(default_factory=WorkerOptions)
+    """Where cells are played, and how many at a time."""
     write: Path | None = None
     """Markdown file whose section is replaced."""
 
@@ -190,7 +192,8 @@ def main(options: Options) -> None:
         notes += missing
         if protocol is not None:
             folder = options.out / title.lower().replace(" + ", "-")
-            found[title] = play_protocol(protocol, folder, workers=options.workers, title=title)
+            with open_executor(options.spread, folder) as executor:
+                found[title] = play_protocol(protocol, folder, executor=executor, title=title)
     for note in notes:
         print(f"left out: {note}", file=sys.stderr)
     if not found:

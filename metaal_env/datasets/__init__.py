@@ -11,12 +11,20 @@ from pathlib import Path
 from metaal_env.datasets.base import DATASETS, ClassDataset
 from metaal_env.datasets.readers.load_file import READERS, load_file
 from metaal_env.datasets.readers.table import is_table
-from metaal_env.datasets.sources import bundled, glyphs, languages, r_tables, synthetic, torchvision_images
+from metaal_env.datasets.sources import (
+    bundled,
+    glyphs,
+    languages,
+    r_tables,
+    synthetic,
+    torchvision_images,
+    toy,
+)
 from metaal_env.errors import InputError, brief, unknown_name
 
 __all__ = ["DATASETS", "ClassDataset", "data_fingerprint", "joint_fingerprint", "load_dataset"]
 
-_SOURCES = (bundled, glyphs, languages, torchvision_images)  # Importing them registers their names.
+_SOURCES = (bundled, glyphs, languages, torchvision_images, toy)  # Importing them registers their names.
 _KEPT = 8
 
 

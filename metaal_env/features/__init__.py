@@ -1,7 +1,7 @@
 """What a policy sees of a pool: item features and pool features, registered by name."""
 
 # Imported for their registrations.
-from metaal_env.features import item_features, item_scores, pool_features, rules  # noqa: F401
+from metaal_env.features import item_features, item_scores, pool_features, rules, terms  # noqa: F401
 from metaal_env.features.catalogue import (
     ITEM_FEATURES,
     ITEM_SCORES,

@@ -8,7 +8,7 @@ The order of registration is the order of the observation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from torch import Tensor
@@ -28,6 +28,8 @@ class Feature:
         name: unique among all features.
         function: view → (B, N) for an item feature, (B,) for a pool feature; bool and integers are converted.
         meaning: the value in words, e.g. "largest class probability".
+        terms: fields of `TaskConfig` without which the value is constant. Where there are any, only tasks with one of
+            these terms show the feature; see `TaskConfig.terms`.
 
     Raises:
         InputError: an empty name or meaning.
@@ -36,6 +38,7 @@ class Feature:
     name: str
     function: Callable[[PoolView], Tensor]
     meaning: str
+    terms: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -90,31 +93,43 @@ ITEM_FEATURES: Registry[ItemFeature] = Registry("item feature")
 POOL_FEATURES: Registry[PoolFeature] = Registry("pool feature")
 
 
-def item_score(name: str, meaning: str, *, high: str, low: str) -> Callable[[Function], Function]:
+def item_score(
+    name: str, meaning: str, *, high: str, low: str, terms: tuple[str, ...] = ()
+) -> Callable[[Function], Function]:
     """Registers a function view → (B, N) whose values are compared within the pool; see `ItemFeature`.
 
     Raises:
         ValueError: the name is taken.
     """
-    return _registering(ITEM_SCORES, name, lambda function: ItemFeature(name, function, meaning, high, low))
+    return _registering(
+        ITEM_SCORES, name, lambda function: ItemFeature(name, function, meaning, high, low, terms=terms)
+    )
 
 
-def item_feature(name: str, meaning: str, *, high: str, low: str) -> Callable[[Function], Function]:
+def item_feature(
+    name: str, meaning: str, *, high: str, low: str, terms: tuple[str, ...] = ()
+) -> Callable[[Function], Function]:
     """Registers a function view → (B, N) whose values mean the same in every pool; see `ItemFeature`.
 
     Raises:
         ValueError: the name is taken.
     """
-    return _registering(ITEM_FEATURES, name, lambda function: ItemFeature(name, function, meaning, high, low))
+    return _registering(
+        ITEM_FEATURES, name, lambda function: ItemFeature(name, function, meaning, high, low, terms=terms)
+    )
 
 
-def pool_feature(name: str, meaning: str, *, budget: bool = False) -> Callable[[Function], Function]:
+def pool_feature(
+    name: str, meaning: str, *, budget: bool = False, terms: tuple[str, ...] = ()
+) -> Callable[[Function], Function]:
     """Registers a function view → (B,); see `PoolFeature`.
 
     Raises:
         ValueError: the name is taken.
     """
-    return _registering(POOL_FEATURES, name, lambda function: PoolFeature(name, function, meaning, budget))
+    return _registering(
+        POOL_FEATURES, name, lambda function: PoolFeature(name, function, meaning, budget, terms=terms)
+    )
 
 
 AnyFeature = TypeVar("AnyFeature", bound=Feature)

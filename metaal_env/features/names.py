@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 
 from metaal_env.errors import InputError, unknown_name
-from metaal_env.features.catalogue import ITEM_FEATURES, ITEM_SCORES, POOL_FEATURES
+from metaal_env.features.catalogue import ITEM_FEATURES, ITEM_SCORES, POOL_FEATURES, Feature
 from metaal_env.registry import Registry
 
 REGISTRIES: dict[str, Registry] = {
@@ -38,9 +38,18 @@ class FeatureNames:
                 raise InputError(f"{kind}: {problem}; choose registered names in their order.")
 
     @classmethod
-    def registered(cls) -> FeatureNames:
-        """Returns the names of all features that are registered now."""
-        return cls(*(tuple(registry) for registry in REGISTRIES.values()))
+    def registered(cls, terms: Collection[str] = ()) -> FeatureNames:
+        """Returns the names of all features that are registered now and that vary in such tasks.
+
+        Args:
+            terms: of the tasks, `TaskConfig.terms`.
+        """
+        return cls(
+            *(
+                tuple(name for name, known in registry.items() if varies(known, terms))
+                for registry in REGISTRIES.values()
+            )
+        )
 
     @classmethod
     def read(cls, stored: object, what: str) -> FeatureNames:
@@ -79,6 +88,11 @@ class FeatureNames:
     def items(self) -> tuple[str, ...]:
         """Columns of the items' features: the scores, then the others."""
         return self.item_scores + self.item_features
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Names of all kinds."""
+        return self.items + self.pool_features
 
     @property
     def context(self) -> tuple[str, ...]:
@@ -131,6 +145,11 @@ class FeatureNames:
                 f"{what} was made with other features ({difference}); choose another run name or delete it to start "
                 "afresh."
             )
+
+
+def varies(feature: Feature, terms: Collection[str]) -> bool:
+    """Returns whether a feature is more than a constant in tasks with these `terms`."""
+    return not feature.terms or any(term in terms for term in feature.terms)
 
 
 def _first_difference(theirs: Mapping[str, object], own: Mapping[str, list[str]]) -> str:

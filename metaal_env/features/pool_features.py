@@ -10,8 +10,7 @@ from metaal_env.features import rules, shared
 from metaal_env.features.catalogue import pool_feature
 from metaal_env.features.shared import evenness
 from metaal_env.pool.ball_cover import pure_radius
-from metaal_env.pool.partitions import partition_novelty, partitions
-from metaal_env.pool.sampled_clusterings import agreement
+from metaal_env.pool.partitions import agreement, class_sizes, partition_novelty, variance_within
 from metaal_env.pool.view import PoolView
 
 
@@ -142,14 +141,14 @@ def density_spread(view: PoolView) -> Tensor:
     return variance.sqrt() / density
 
 
-@pool_feature("variance_within", "share of the pool's variance within the clusters of sampled clusterings")
-def variance_within(view: PoolView) -> Tensor:
-    return partitions(view).clusterings.within.mean(1)
+pool_feature("variance_within", "share of the pool's variance within the clusters of sampled clusterings")(
+    variance_within
+)
 
 
 @pool_feature("partition_evenness", "entropy of the class sizes in partitions, 1 if they are equal")
 def partition_evenness(view: PoolView) -> Tensor:
-    sizes = partitions(view).member.sum(-1)  # (B, M, K)
+    sizes = class_sizes(view)
     sizes = sizes / sizes.sum(-1, keepdim=True).clamp(min=1)
     return rules.entropy_of(sizes).mean(1) / view.way.log()
 
@@ -166,7 +165,8 @@ pool_feature("partition_agreement", "how much sampled clusterings agree on which
 
 @pool_feature("budget_left", "share of the budget that is left", budget=True)
 def budget_left(view: PoolView) -> Tensor:
-    return view.budget_left / view.budget
+    left = view.budget_left if view.terms is None else view.terms.money_left
+    return left / view.budget
 
 
 @pool_feature("planned_labels", "log(1 + budget per class)", budget=True)

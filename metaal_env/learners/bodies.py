@@ -82,7 +82,7 @@ class _EqualFilters(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
-        # Under autocast the products, and with them their gradients, have another type than what goes in.
+        # Under autocast the product was computed in lower precision than its operands are kept.
         x, weight = (saved.to(gradient.dtype) for saved in ctx.saved_tensors)
         b, to_x, to_weight = len(x), None, None
         if ctx.needs_input_grad[0]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from metaal_env.pool import compiled
 from metaal_env.pool.partitions import Partitions, partitions
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.sampled_clusterings import clusterings, coordinates
@@ -50,6 +51,8 @@ def expected_accuracy(view: PoolView) -> Tensor:
     Classes count equally. The mean is taken over `partitions`. Only classes with a label are ever predicted.
     Cost O(M·N·E).
     """
+    if fast := compiled.loops(view):
+        return fast.gains(view, SOFTNESS, EVERY)[0]  # type: ignore[no-any-return]
     found = partitions(view)
     model = _classifier(view, found)
     scores = model.now.masked_fill(~view.seen.unsqueeze(-1), NONE)
@@ -65,12 +68,26 @@ def expected_accuracy(view: PoolView) -> Tensor:
     return _expected(view, found, model.counts, rival / model.factor.unsqueeze(-1), right, None)
 
 
+@remembered("moment")
+def present_accuracy(view: PoolView) -> Tensor:
+    """Returns the (B,) expected accuracy on the pool without a further label; see `expected_accuracy`."""
+    found = partitions(view)
+    scores = _classifier(view, found).now.masked_fill(~view.seen.unsqueeze(-1), NONE)  # (B, K, E)
+    numbers = torch.arange(scores.shape[1], device=scores.device).view(1, -1, 1)
+    guessed = (scores.argmax(1, keepdim=True) == numbers) & view.seen.unsqueeze(-1)
+    member = found.member[:, ::EVERY]  # (B, M, K, E)
+    share = member / (member.sum(-1, keepdim=True).clamp(min=1) * view.way.view(-1, 1, 1, 1))
+    return (share * guessed.unsqueeze(1)).sum((2, 3)).mean(1)
+
+
 def expected_likelihood(view: PoolView) -> Tensor:
     """Returns the (B, N) expected mean probability of the true class once the item is labelled.
 
     As in `expected_accuracy`, but classes without a label are predicted with the density of the whole pool. So it
     also ranks items that only later labels can classify correctly.
     """
+    if fast := compiled.loops(view):
+        return fast.gains(view, SOFTNESS, EVERY)[1]  # type: ignore[no-any-return]
     found = partitions(view)
     model = _classifier(view, found)
     within = found.clusterings.within.mean(1)

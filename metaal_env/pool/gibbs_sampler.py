@@ -10,6 +10,9 @@ from torch import Tensor
 BLOCKS = 4
 """Parts of the items that are drawn anew together, each given the others."""
 
+ROUNDS = 1
+"""Sweeps in which items settle once labels have named some of the classes."""
+
 ALPHA = 1.0
 """Concentration of the Dirichlet prior of class sizes."""
 

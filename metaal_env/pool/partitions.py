@@ -12,13 +12,17 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from metaal_env.batched import take_rows
-from metaal_env.pool.gibbs_sampler import Chains
+from metaal_env.pool import compiled
+from metaal_env.pool.gibbs_sampler import ROUNDS, Chains
 from metaal_env.pool.remembered import remembered
-from metaal_env.pool.sampled_clusterings import Clusterings, clusterings, coordinates, pool_items
+from metaal_env.pool.sampled_clusterings import (
+    N_CLUSTERINGS,
+    Clusterings,
+    clusterings,
+    coordinates,
+    pool_items,
+)
 from metaal_env.pool.view import PoolView
-
-ROUNDS = 1
-"""Sweeps in which the items settle once labels have named some of the classes."""
 
 
 class Partitions(NamedTuple):
@@ -99,8 +103,38 @@ def _class_of_clusters(view: PoolView, before: Clusterings, items: Tensor, named
     return one_hot(name, k + 1)[..., :k].to(items)
 
 
+def class_sizes(view: PoolView) -> Tensor:
+    """Returns the (B, M, K) numbers of clustered items in the classes of each partition."""
+    if fast := compiled.loops(view):
+        return fast.covers(view).sizes  # type: ignore[no-any-return]
+    return partitions(view).member.sum(-1)
+
+
+def variance_within(view: PoolView) -> Tensor:
+    """Returns the (B,) share of the variance within clusters, over clusterings."""
+    if fast := compiled.loops(view):
+        return fast.drawn(view).within.mean(1).float()  # type: ignore[no-any-return]
+    return clusterings(view).within.mean(1)
+
+
+@remembered("pool")
+def agreement(view: PoolView) -> Tensor:
+    """Returns the (B,) agreement of the clusterings, Σ P² / Σ P over pairs of items.
+
+    P is the share of clusterings that put the two items together. The agreement is 1 when all clusterings are equal.
+    """
+    if fast := compiled.loops(view):
+        return fast.drawn(view).agreement  # type: ignore[no-any-return]
+    member = clusterings(view).member.flatten(1, 2)
+    together = member.transpose(1, 2) @ member / N_CLUSTERINGS  # (B, E, E)
+    together.diagonal(dim1=1, dim2=2).zero_()
+    return together.square().sum((1, 2)) / together.sum((1, 2)).clamp(min=1e-6)
+
+
 def partition_novelty(view: PoolView) -> Tensor:
     """Returns the (B, N) share of partitions in which the item's class has no label."""
+    if fast := compiled.loops(view):
+        return fast.covers(view).novelty  # type: ignore[no-any-return]
     member = partitions(view).everyone
     unseen = (~view.seen).to(member).repeat(1, member.shape[1]).unsqueeze(1)  # (B, 1, M·K)
     return (unseen @ member.flatten(1, 2)).squeeze(1) / member.shape[1]
@@ -108,7 +142,8 @@ def partition_novelty(view: PoolView) -> Tensor:
 
 def typicality_within(view: PoolView) -> Tensor:
     """Returns (B, N) closeness of the item to the centre of its class, in units of the pool's variance; at most 1."""
-    return 1 - partitions(view).own_sq_dist
+    fast = compiled.loops(view)
+    return 1 - (fast.settled(view) if fast else partitions(view)).own_sq_dist
 
 
 def partition_cover(view: PoolView) -> Tensor:
@@ -119,6 +154,8 @@ def partition_cover(view: PoolView) -> Tensor:
     items: d² is the mean squared distance to the items of the own class, in units of the pool's variance.
     Cost O(N·E·M·K).
     """
+    if fast := compiled.loops(view):
+        return fast.covers(view).cover  # type: ignore[no-any-return]
     found = partitions(view)
     m = found.member.shape[1]
     together = found.everyone.flatten(1, 2).transpose(1, 2) @ (found.member / m).flatten(1, 2)  # (B, N, E)

@@ -87,7 +87,7 @@ def clusterings(view: PoolView) -> Clusterings:
 
 
 def _draw(everyone: Tensor, valid: Tensor, clusters: Tensor, count: int) -> Clusterings:
-    positions = _by_distance(everyone, valid)
+    positions = positions_by_distance(everyone, valid)
     x, real = take_rows(everyone, positions), take_rows(valid, positions)
     covariance = x @ x.transpose(1, 2) if x.shape[1] < x.shape[2] else x.transpose(1, 2) @ x
     # The participation ratio: (Σ λ)² / Σ λ² for the eigenvalues λ of the covariance.
@@ -107,7 +107,7 @@ def _draw(everyone: Tensor, valid: Tensor, clusters: Tensor, count: int) -> Clus
     )
 
 
-def _by_distance(x: Tensor, valid: Tensor) -> Tensor:
+def positions_by_distance(x: Tensor, valid: Tensor) -> Tensor:
     """Returns (B, E) positions in the order of their distance to the pool's mean, which is 0."""
     if x.shape[1] > MAX_ITEMS:
         return evenly_spaced(x, valid, MAX_ITEMS)
@@ -150,15 +150,3 @@ def gumbel(
     """Returns (M, `clusters`, `items`) Gumbel noise; every cluster starts at another row of the table."""
     row = torch.arange(items).unsqueeze(1) + 37 * torch.arange(clusters)  # (E, C)
     return _table(number, stream)[row % MAX_ITEMS].permute(2, 1, 0).contiguous().to(device, dtype)
-
-
-@remembered("pool")
-def agreement(view: PoolView) -> Tensor:
-    """Returns the (B,) agreement of the clusterings, Σ P² / Σ P over pairs of items.
-
-    P is the share of clusterings that put the two items together. The agreement is 1 when all clusterings are equal.
-    """
-    member = clusterings(view).member.flatten(1, 2)
-    together = member.transpose(1, 2) @ member / N_CLUSTERINGS  # (B, E, E)
-    together.diagonal(dim1=1, dim2=2).zero_()
-    return together.square().sum((1, 2)) / together.sum((1, 2)).clamp(min=1e-6)

@@ -17,6 +17,7 @@ from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.pool.distances import LOG2_E, Geometry
 from metaal_env.pool.from_arrays import check_embeddings, check_labels, check_probs, labelling_order
 from metaal_env.pool.remembered import remembered
+from metaal_env.pool.terms import Terms
 
 FEW = 4096
 """Items of a batch below which one call costs more than the arithmetic in it."""
@@ -44,6 +45,7 @@ class PoolView:
     learner: InnerLearner | None = None  # the adapted learner, for strategies that look ahead
     prepared: Tensor | None = None  # (B, N, *F) prepared items of the pool
     adapt: Callable[[], Adapted] | None = None  # the learner's adaptation to the labels
+    terms: Terms | None = None  # None where every label costs one of the budget and is revealed at once
 
     @classmethod
     @torch.no_grad()
@@ -130,6 +132,7 @@ class PoolView:
             order=torch.cat([self.order, pick.unsqueeze(1)], 1),
             budget_left=(self.budget_left - (pick >= 0).long()).clamp(min=0),
             seed=self.seed + 1,  # stochastic rules draw anew for every pick
+            terms=None if self.terms is None else self.terms.picked(pick),
         )
         if "probs" in self.__dict__:
             new.__dict__["probs"] = self.probs
@@ -149,7 +152,8 @@ class PoolView:
         """Returns the view of the pools at `index` (int64), without the learner."""
         names = ("embeddings", "logits", "valid", "labelled", "labels", "order", "class_mask", "budget")
         taken = {name: getattr(self, name)[index] for name in (*names, "budget_left", "seed")}
-        return PoolView(**taken, geometry=self.geometry.rows(index))
+        terms = None if self.terms is None else self.terms.rows(index)
+        return PoolView(**taken, geometry=self.geometry.rows(index), terms=terms)
 
     def __len__(self) -> int:
         return len(self.valid)
@@ -160,8 +164,9 @@ class PoolView:
 
     @cached_property
     def selectable(self) -> Tensor:
-        """Returns the (B, N) action mask, True at real items without a label."""
-        return self.valid & ~self.labelled
+        """Returns the (B, N) mask of what may be labelled next: real items without a label that can be paid for."""
+        free = self.valid & ~self.labelled
+        return free if self.terms is None else free & self.terms.affordable
 
     @cached_property
     def order_mask(self) -> Tensor:

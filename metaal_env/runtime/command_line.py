@@ -71,6 +71,10 @@ def run_cli(main: Callable[[], object]) -> int:
     except BrokenPipeError:  # e.g. ``| head``
         discard_output()
         return 128 + PIPE
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # rich exits with code 1
+            return 128 + PIPE
+        raise
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

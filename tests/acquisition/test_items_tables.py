@@ -276,6 +276,16 @@ def test_answers_under_another_name_are_asked_about(beside: str, tmp_path: Path)
     assert unlabelled.labels.count(None) == N and ("species" in unlabelled.used) == (beside == "numbers")
 
 
+def test_numbers_of_classes_under_a_header_of_numbers_are_asked_about(tmp_path: Path) -> None:
+    answers = [str(i % 3) if i < 9 else "" for i in range(N)]
+    content = table(["0", "1", "2"], A, A[::-1], answers)
+    with pytest.raises(InputError, match="'2' is filled in 9 of 60 rows; say --label-column 2"):
+        read(tmp_path, content)
+    assert read(tmp_path, content, label_column="2").labels[:4] == ("0", "1", "2", "0")
+    measured = [str(i * 7 % 60) if i < 9 else "" for i in range(N)]  # no number twice
+    assert "2" in read(tmp_path, table(["0", "1", "2"], A, A[::-1], measured)).used
+
+
 def test_gaps_in_a_category_or_beside_labels_ask_nothing(tmp_path: Path) -> None:
     kind = ["" if i % 3 else "new" for i in range(N)]
     assert "kind" in read(tmp_path, table(["a", "kind", "label"], A, kind, LABEL)).used

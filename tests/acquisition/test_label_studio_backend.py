@@ -29,7 +29,7 @@ def ask(backend: AcquisitionBackend, tasks: list[dict[str, Any]]) -> dict[int, t
 
 def labels(backend: AcquisitionBackend) -> dict[int, Any]:
     """What the backend holds of each task that somebody has done."""
-    answers = backend._snapshot(2).answers
+    answers = backend.pools.snapshot(2).answers
     return {i: answer.label for i, answer in answers.items() if answer.done}
 
 

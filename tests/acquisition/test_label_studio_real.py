@@ -55,7 +55,7 @@ def started(command: list[str], url: str, **environment: str) -> Iterator[None]:
 class Client:
     """Calls Label Studio's API for one project."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str) -> None:
         self.url, self.project = url, 0
 
     def __call__(self, method: str, path: str, body: Any = None) -> Any:

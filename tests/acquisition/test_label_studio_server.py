@@ -71,7 +71,7 @@ def test_the_protocol(capsys: pytest.CaptureFixture[str]) -> None:
         assert call(f"{url}/validate", {"config": "<View>"})[0] == 400
         assert call(f"{url}/metrics") == (200, {})
         old = {"annotations": [task(5, "fox 5", annotation(8, 5, "fox"))], "project": "2.1795883112"}
-        assert call(f"{url}/train", old)[0] == 201 and backend._snapshot(2).answers[5].label == "fox"
+        assert call(f"{url}/train", old)[0] == 201 and backend.pools.snapshot(2).answers[5].label == "fox"
         capsys.readouterr()
         assert call(f"{url}/predict", {"tasks": [{"id": 99}]})[0] == 400
         assert "POST /predict refused: every task needs an id" in capsys.readouterr().err
@@ -122,7 +122,7 @@ def png(shade: int) -> bytes:
 class LabelStudio(ThreadingHTTPServer):
     """Hands out files and one project, to those who have the token, and redirects to a storage."""
 
-    def __init__(self, tasks: list[dict[str, Any]], token: str = "Token secret"):
+    def __init__(self, tasks: list[dict[str, Any]], token: str = "Token secret") -> None:
         self.seen: list[tuple[str, str | None]] = []
         storage = self
 

@@ -7,13 +7,16 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from helpers.hostile import EXAMPLES, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from agents.acquisition.items import text_encoders
 from agents.acquisition.tool.commands import main
@@ -117,12 +120,15 @@ def test_nobody_reads_the_output(work: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(Path("suggestions.csv").read_text().splitlines()) == 7
 
 
-def test_other_commands_end_quietly_when_nobody_reads_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("show", [print, lambda line: Console().print(line)], ids=["print", "rich"])
+def test_other_commands_end_quietly_when_nobody_reads_the_output(
+    show: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as closed:
         monkeypatch.setattr(sys, "stdout", closed)
-        assert run_cli(lambda: print("a line")) == 141
+        assert run_cli(lambda: show("a line")) == 141
 
 
 def test_a_label_typed_in_latin_1(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +202,7 @@ def test_data_that_commands_read_stay_as_they_are(
     Path("mine.labels.csv").write_text("item,label\nr7,a\nr8,b\n")
     Path("link.csv").symlink_to("items.csv")
     before = {name: Path(name).read_bytes() for name in INPUTS}
-    monkeypatch.setattr(text_encoders, "MINILM_MODULE", "no_such_module")  # the fuzz is about files
+    monkeypatch.setitem(sys.modules, text_encoders.MINILM_MODULE, None)  # the fuzz is about files
     monkeypatch.setattr("builtins.input", lambda *_: (_ for _ in ()).throw(EOFError))
     codes: list[int] = []
 
@@ -234,7 +240,7 @@ def test_a_folder_without_permission_is_named(
     def refuse(*_: object, **__: object) -> None:  # root may write anywhere, so a read-only folder is no test
         raise PermissionError(13, "Permission denied", "items.csv.labels.csv.lock")
 
-    monkeypatch.setattr("agents.acquisition.tool.session.FileLock.acquire", refuse)
+    monkeypatch.setattr(FileLock, "acquire", refuse)
     assert main(["label", "items.csv"]) == 2
     message = "labels='items.csv.labels.csv' cannot be written (Permission denied); give another place"
     assert message in capsys.readouterr().err

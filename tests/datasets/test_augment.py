@@ -5,10 +5,11 @@ from dataclasses import replace
 import torch
 from helpers.clusters import cluster_dataset
 
+from metaal_env.datasets.base import ClassDataset
 from metaal_env.datasets.unseen_classes import ORIENTATIONS, ROTATIONS, learner_and_policy_parts, turned
 
 
-def images(classes=3, items=4):
+def images(classes: int = 3, items: int = 4) -> ClassDataset:
     data = cluster_dataset(classes=classes, items=items, dim=9)
     pixels = torch.randint(0, 256, (classes * items, 1, 3, 3), dtype=torch.uint8)
     return replace(data, inputs=pixels, modality="image")

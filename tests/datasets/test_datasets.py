@@ -116,7 +116,7 @@ def test_languages_have_texts_and_unit_vectors() -> None:
 
 
 def test_glyphs_wide_says_what_to_install_when_its_fonts_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(glyphs, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "rendercv_fonts", None)
     with pytest.raises(InputError, match=r"rendercv-fonts.*pip install rendercv-fonts"):
         glyphs.glyphs_wide()
 

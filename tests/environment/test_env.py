@@ -22,7 +22,7 @@ from metaal_env.vector_env import MetaALVectorEnv
 SMALL = {"way": 4, "pool_size": 24, "budget": 6, "reward_per_class": 5, "test_per_class": 5}
 
 
-def small(**options):
+def small(**options: Any) -> dict[str, Any]:
     return {"dataset": cluster_dataset()} | SMALL | options
 
 
@@ -47,7 +47,7 @@ def test_every_id_passes_both_checkers_alone_and_in_batches(env_id: Any) -> None
 CHOSEN = ["herding_wide", "margin_absolute", "classes_seen", "class_probabilities"]
 
 
-@pytest.mark.parametrize("observation", ["raw", "standard", "full", CHOSEN, ["mean_margin"]])
+@pytest.mark.parametrize("observation", ["raw", "compact", "standard", "full", CHOSEN, ["mean_margin"]])
 def test_every_observation_passes_both_checkers_and_shows_what_was_asked_for(observation: Any) -> None:
     whole = gym.make("MetaAL-v0", observation="full", **small())
     env = gym.make("MetaAL-v0", observation=observation, **small())
@@ -76,7 +76,7 @@ def test_every_observation_passes_both_checkers_and_shows_what_was_asked_for(obs
 def test_same_seed_same_episode_and_other_seed_another() -> None:
     env = gym.make("MetaAL-v0", **small())
 
-    def play(seed):
+    def play(seed: int) -> list[dict[str, np.ndarray]]:
         observation, _ = env.reset(seed=seed)
         trace = [observation]
         for action in range(SMALL["budget"]):

@@ -19,7 +19,9 @@ from filelock import FileLock
 from helpers.evaluation_stubs import evaluated_clusters
 from helpers.paths import ROOT
 
+from agents.evaluation.protocol.loading import newest_run
 from agents.evaluation.run import main
+from metaal_env.errors import InputError
 
 TINY = ["--split", "all", "--way", "3", "--pool-size", "20", "--budget", "4", "--workers", "1", "--no-report"]
 
@@ -117,7 +119,9 @@ def test_redraw_needs_rows_alone(small: Path) -> None:
     before = rows(small / "results" / "a")
     drawn = small / "results" / "a" / "figures" / "learning_curves.svg"
     drawn.unlink()
-    out, _ = evaluate(["--redraw", "results/a", "--measure", "final_accuracy", "--target", "0.5"], small)
+    out, _ = evaluate(
+        ["--redraw", "results/a", "--measure", "final_accuracy", "--target-accuracy", "0.5"], small
+    )
     assert drawn.is_file() and "accuracy 0.5" in out
     assert "evaluate.py --dataset" in (small / "results" / "a" / "report.html").read_text()
     assert rows(small / "results" / "a") == before
@@ -186,12 +190,9 @@ def test_bad_input_is_one_sentence(
     assert sorted(tmp_path.rglob("*")) == before, out
 
 
-def test_nothing_to_evaluate_names_the_command_that_trains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("agents.pretrained.SHIPPED", tmp_path / "nothing ships")
-    _, err = evaluate([], tmp_path, code=2)
-    assert "metaal train" in err and err.count("\n") == 1
+def test_nothing_to_evaluate_names_the_command_that_trains(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run `metaal train` first"):
+        newest_run(tmp_path, shipped={})
 
 
 def test_a_failing_strategy_keeps_the_others_rows(data: Path, tmp_path: Path) -> None:

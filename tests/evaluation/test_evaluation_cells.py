@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-import sys
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tyro
 
-from agents.evaluation import workers as workers_module
-from agents.evaluation.cluster import cluster_executor
 from agents.evaluation.paired import Paired
+from agents.evaluation.play_protocol import run_cells
 from agents.evaluation.protocol.cells import cells_of, pending
-from agents.evaluation.protocol.planning import Plan, make_protocol, replay
+from agents.evaluation.protocol.planning import Plan, make_protocol
+from agents.evaluation.protocol.replay import replay
 from agents.evaluation.protocol.rows import read_results
 from agents.evaluation.protocol.task_grid import TaskGrid, grid_tasks
 from agents.evaluation.statistics.comparisons import pooled_difference
-from agents.evaluation.workers import _killed_at_a_second_interrupt, run_cells
 from agents.training.config import TrainConfig
 from metaal_env.datasets import load_dataset
 from metaal_env.errors import InputError
+from metaal_env.runtime.executor import WorkerOptions, open_executor
 from metaal_env.sampler import TaskSampler
 from metaal_env.supply import fit_task
 from metaal_env.tasks import TaskConfig
@@ -53,8 +46,8 @@ def test_any_executor_plays_the_same_cells(tmp_path: Path) -> None:
     finished: list[str] = []
     run_cells(here, done=lambda cell: finished.append(cell.stem))
     assert finished == [cell.stem for cell in here]
-    with ThreadPoolExecutor(1) as executor:
-        run_cells(elsewhere, executor=executor)
+    with open_executor(WorkerOptions(workers=2)) as executor:
+        run_cells(elsewhere, executor)
     assert rows(tmp_path / "here") == rows(tmp_path / "elsewhere")
     here[3].path.unlink()
     assert pending(here, planned.protocol) == [here[3]]
@@ -67,16 +60,9 @@ def test_cluster_jobs_play_the_same_cells(tmp_path: Path) -> None:
     planned = make_protocol(replace(PLAN, n_tasks=5, strategies=("random",)))  # two jobs, each a process
     here, elsewhere = (cells_of(planned.protocol, tmp_path / name) for name in ("here", "elsewhere"))
     run_cells(here)
-    run_cells(elsewhere, executor=cluster_executor("local", tmp_path / "elsewhere"))
+    with open_executor(WorkerOptions(workers=2, cluster="slurm-here"), tmp_path / "elsewhere") as executor:
+        run_cells(elsewhere, executor)
     assert rows(tmp_path / "here") == rows(tmp_path / "elsewhere")
-
-
-def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="slurm, local, debug"):
-        cluster_executor("moon", tmp_path)
-    monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(InputError, match=r"pip install submitit"):
-        cluster_executor("local", tmp_path)
 
 
 def test_a_saved_protocol_is_played_again_with_the_same_rows(tmp_path: Path) -> None:
@@ -144,48 +130,3 @@ def test_several_policies_count_as_one_method() -> None:
     assert (got.high - got.low) / (2 * 1.96) == pytest.approx(effects.std() / np.sqrt(5), rel=0.15)
     paired.values[0, 0] = np.nan
     assert pooled_difference(paired, names, "rival").missing == 1
-
-
-def test_a_second_interrupt_kills_the_workers_of_this_call_alone() -> None:
-    spawn = multiprocessing.get_context("fork")
-    own, foreign = (spawn.Process(target=time.sleep, args=(600,), daemon=True) for _ in range(2))
-    foreign.start()
-    try:
-        with pytest.raises(KeyboardInterrupt), _killed_at_a_second_interrupt():
-            own.start()
-            raise KeyboardInterrupt  # while it waits for the workers
-        own.join(60)
-        assert own.exitcode == -signal.SIGKILL and foreign.is_alive()
-    finally:
-        foreign.kill()
-
-
-def test_the_first_interrupt_lets_cells_finish_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pools: list[Any] = []
-
-    class Pool(ThreadPoolExecutor):
-        def __init__(self, workers: int, *further: Any, initializer: Any) -> None:
-            super().__init__(workers)
-            pools.append(self)
-
-    finished: list[Any] = []
-    started = threading.Event()
-
-    def play(cell: Any) -> None:
-        started.set()
-        time.sleep(0.2)
-        finished.append(cell)
-
-    def interrupt(futures: Any) -> Any:
-        started.wait(60)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(workers_module, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(workers_module, "run_cell", play)
-    monkeypatch.setattr(workers_module, "as_completed", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        workers_module.run_cells([object() for _ in range(50)], workers=2)  # type: ignore[misc]
-    assert 1 <= len(finished) <= 4, "cells in progress are finished, no others are begun"
-    assert "press once more to stop at once" in capsys.readouterr().err

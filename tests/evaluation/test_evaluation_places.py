@@ -12,9 +12,11 @@ import pytest
 from helpers.evaluation_stubs import PROTOCOL, evaluated_clusters
 
 from agents.evaluation.protocol.cells import cells_of, pending, run_cell
-from agents.evaluation.protocol.planning import Plan, make_protocol, replay
-from agents.evaluation.protocol.protocol import SCHEMA, Protocol
+from agents.evaluation.protocol.planning import Plan, make_protocol
+from agents.evaluation.protocol.protocol import Protocol
+from agents.evaluation.protocol.replay import replay
 from agents.evaluation.protocol.rows import read_results
+from agents.evaluation.protocol.scenario import SCHEMA
 from agents.evaluation.protocol.task_grid import TaskGrid
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy

@@ -20,7 +20,8 @@ from rich.console import Console
 from agents.evaluation.episodes import Episodes
 from agents.evaluation.measures import aulc
 from agents.evaluation.paired import pair
-from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario, short_names
+from agents.evaluation.protocol.protocol import Contestant, Protocol
+from agents.evaluation.protocol.scenario import Scenario, short_names
 from agents.evaluation.report.diagrams import _cliques
 from agents.evaluation.report.example_pools import ExamplePool, example_pools, read_examples
 from agents.evaluation.report.formats import difference_entry, number, show_target

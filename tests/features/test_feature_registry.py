@@ -24,7 +24,8 @@ from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies.fitted.base import load_fitted
 from agents.strategies.fitted.gain_models import LAL
 from agents.training.imitation.examples import examples_file, load_all_examples, save_examples
-from agents.training.imitation.imitate import ImitationConfig, imitate
+from agents.training.imitation.imitate import ImitationConfig
+from agents.training.imitation.rounds import imitate
 from agents.training.ppo.train import PPOConfig, make_ppo
 from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core
@@ -89,7 +90,11 @@ def test_every_feature_has_one_name_and_a_meaning() -> None:
     assert names == [name for registry in REGISTRIES for name in registry]
     assert all(len(feature.meaning.split()) >= 3 for feature in ALL)
     assert all(feature.high != feature.low for registry in REGISTRIES[:2] for feature in registry.values())
-    assert [name for name in POOL_FEATURES if POOL_FEATURES[name].budget] == ["budget_left", "planned_labels"]
+    assert [name for name in POOL_FEATURES if POOL_FEATURES[name].budget] == [
+        "budget_left",
+        "planned_labels",
+        "price_of_rest",
+    ]
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.parent.name)

@@ -11,12 +11,13 @@ from agents.loading import load_strategy
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
 from metaal_env.batched import standardise
-from metaal_env.features import ITEM_SCORES, extract, standardised_scores
+from metaal_env.features import ITEM_SCORES, FeatureNames, extract, standardised_scores
 from metaal_env.make import make_core
+from metaal_env.pool.view import PoolView
 
 
 @pytest.fixture()
-def network():
+def network() -> AcquisitionNetwork:
     torch.manual_seed(0)
     network = AcquisitionNetwork(width=16)
     torch.nn.init.normal_(network.correction.weight)  # a trained one: nothing is zero any more
@@ -24,7 +25,7 @@ def network():
     return network
 
 
-def play(network, view):
+def play(network: AcquisitionNetwork, view: PoolView) -> torch.Tensor:
     return LearnedStrategy(network).score(view)
 
 
@@ -132,7 +133,7 @@ def test_features_are_finite_in_degenerate_pools() -> None:
     view = build(same, torch.zeros(2, 6, 2), torch.full((2, 6), -1), torch.zeros(2, 0, dtype=torch.long))
     features = extract(view)
     assert torch.isfinite(features.items).all() and torch.isfinite(features.episode).all()
-    relative = features.items[..., : len(ITEM_SCORES)]
+    relative = features.items[..., : len(FeatureNames.registered().item_scores)]
     assert (relative.abs() < 1e-3).all(), "identical items are told apart by nothing"
 
 

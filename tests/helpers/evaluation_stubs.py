@@ -9,7 +9,8 @@ import torch
 from helpers.clusters import cluster_dataset
 
 from agents.evaluation.episodes import CURVES, Episodes
-from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
+from agents.evaluation.protocol.protocol import Contestant, Protocol
+from agents.evaluation.protocol.scenario import Scenario
 from agents.strategies.base import Strategy
 from metaal_env.core import Core
 from metaal_env.datasets.base import ClassDataset

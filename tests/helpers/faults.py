@@ -39,7 +39,7 @@ class AtReport(KVWriter):
         steps: in one roll-out.
     """
 
-    def __init__(self, actions: dict[int, Action], steps: int):
+    def __init__(self, actions: dict[int, Action], steps: int) -> None:
         self.actions, self.steps = actions, steps
         self.learning_rates: list[float] = []
         """Of the updates that were reported."""
@@ -55,7 +55,7 @@ class AtReport(KVWriter):
 class AtUpdate(SummaryWriter):
     """A writer of meta-training's figures that writes none and lets `action` happen after update `number`."""
 
-    def __init__(self, number: int, action: Action):
+    def __init__(self, number: int, action: Action) -> None:
         self.number, self.action = number, action
 
     def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None, *_: Any) -> None:  # type: ignore[override]

@@ -30,7 +30,7 @@ EXAMPLES = [200, pytest.param(10_000, marks=pytest.mark.slow)]
 class Payload:
     """Makes a folder where it is unpickled."""
 
-    def __init__(self, witness: Path):
+    def __init__(self, witness: Path) -> None:
         self.witness = witness
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:

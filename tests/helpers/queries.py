@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import numpy as np
+import pytest
 from helpers.clusters import clusters
 
 from agents.acquisition import query
+from agents.acquisition.items.text_encoders import MINILM_MODULE
 
 N = 40
 
@@ -23,3 +27,11 @@ def both(*args: Any, **options: Any) -> tuple[np.ndarray, np.ndarray]:
     found = query(*args, **(options | {"return_utilities": True}))
     assert isinstance(found, tuple)
     return found
+
+
+def minilm_of(monkeypatch: pytest.MonkeyPatch, load: object) -> None:
+    """Puts a stand-in for the package with MiniLM's weights in place; `load` makes its model."""
+    module = type(sys)(MINILM_MODULE)
+    module.__spec__ = ModuleSpec(MINILM_MODULE, None)
+    module.load_model = load  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, MINILM_MODULE, module)

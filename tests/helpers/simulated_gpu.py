@@ -77,7 +77,7 @@ class SimulatedTensor(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, host: Tensor) -> SimulatedTensor:
+    def __new__(cls: type[SimulatedTensor], host: Tensor) -> SimulatedTensor:
         layout = {"strides": host.stride(), "storage_offset": host.storage_offset(), "dtype": host.dtype}
         made = Tensor._make_wrapper_subclass(cls, host.size(), device=f"{DEVICE}:0", **layout)
         made._host = host

@@ -16,12 +16,16 @@ from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import train_ppo
 from agents.training.task_mixture import TaskMixture
 from metaal_env.make import make_core
+from metaal_env.runtime.executor import Executor
 
 TASK: dict[str, Any] = {"way": 2, "pool_size": 12, "budget": 3, "reward_per_class": 3, "test_per_class": 3}
 CONFIG = PPOConfig(iterations=5, n_envs=4, shapes_per_rollout=1, paired=2, batch_size=8, epochs=1, width=8,
                    validate_every=2, validation_tasks=2)  # fmt: skip
 WARM = ImitationConfig(iterations=4, rounds=2, n_envs=4, shapes_per_rollout=1, epochs=2)
-EXAMPLES = [f"examples-{number:03d}.pt" for number in range(WARM.iterations)]
+JOINED = [f"examples-{number:03d}.pt" for number in range(WARM.iterations)]
+"""Files of the roll-outs of a round that is fitted."""
+EXAMPLES = [f"examples-{number:03d}-00.pt" for number in range(WARM.iterations)]
+"""Files of the roll-outs' only parts, until their round is fitted."""
 
 
 def train(
@@ -32,6 +36,7 @@ def train(
     formats: Sequence[str] = (),
     actions: dict[int, Action] | None = None,
     rates: list[float] | None = None,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Trains in `folder` or goes on there; returns the last checkpoint.
 
@@ -39,6 +44,7 @@ def train(
         formats: of the logger.
         actions: what happens when an update is reported, by its number.
         rates: the learning rate of every update is added to it.
+        executor: plays roll-outs and validation tasks.
     """
     core = make_core(cluster_dataset(items=12), reward=reward, **TASK)
     mixture = TaskMixture([[core]], n_envs=config.n_envs, paired=config.paired)
@@ -46,7 +52,7 @@ def train(
     report = AtReport(actions or {}, config.n_envs * TASK["budget"])
     logger.output_formats.append(report)
     try:
-        train_ppo(mixture, [[core]], config, {}, folder, logger, warm)
+        train_ppo(mixture, [[core]], config, {}, folder, logger, warm, executor)
     finally:
         if rates is not None:
             rates += report.learning_rates

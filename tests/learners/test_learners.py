@@ -45,7 +45,9 @@ VARIANTS = [
 VARIANTS += [(name, IMAGE, {}) for name in LEARNERS if name not in {variant[0] for variant in VARIANTS}]
 
 
-def episodes(shape, batch=3, support=6, items=5, classes=4, seed=0):
+def episodes(
+    shape: tuple[int, ...], batch: int = 3, support: int = 6, items: int = 5, classes: int = 4, seed: int = 0
+) -> tuple[torch.Tensor, ...]:
     torch.manual_seed(seed)
     draw = (lambda *s: torch.randint(0, 256, s, dtype=torch.uint8)) if len(shape) == 3 else torch.randn
     inputs = draw(batch * (support + items), *shape)
@@ -56,7 +58,13 @@ def episodes(shape, batch=3, support=6, items=5, classes=4, seed=0):
     return inputs, labels, mask, class_mask
 
 
-def run(learner: InnerLearner, inputs, labels, mask, class_mask):
+def run(
+    learner: InnerLearner,
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    mask: torch.Tensor,
+    class_mask: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
     batch, support = labels.shape
     features = learner.prepare_all(inputs).unflatten(0, (batch, -1))
     with torch.no_grad():
@@ -166,20 +174,22 @@ def test_unknown_names_and_options_are_refused() -> None:
 def test_a_new_learner_is_one_class_and_one_line() -> None:
     @LEARNERS.register("constant_for_this_test")
     class Constant(InnerLearner):
-        def __init__(self, input_shape):
+        def __init__(self, input_shape: tuple[int, ...]) -> None:
             super().__init__()
 
-        def prepare(self, inputs):
+        def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
             return inputs.float().flatten(1)
 
-        def adapt(self, support, labels, mask, class_mask):
+        def adapt(
+            self, support: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor, class_mask: torch.Tensor
+        ) -> dict[str, torch.Tensor]:
             return {"class_mask": class_mask}
 
-        def predict(self, adapted, features):
+        def predict(self, adapted: dict[str, torch.Tensor], features: torch.Tensor) -> torch.Tensor:
             mask = adapted["class_mask"].unsqueeze(1).expand(-1, features.shape[1], -1)
             return torch.where(mask, 0.0, EXCLUDED_LOGIT)
 
-        def embed(self, adapted, features):
+        def embed(self, adapted: dict[str, torch.Tensor], features: torch.Tensor) -> torch.Tensor:
             return features
 
     try:

@@ -15,7 +15,7 @@ from metaal_env.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def characters(tmp_path_factory) -> str:
+def characters(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Two alphabets to learn from and one to test on: patterns of blocks with noise."""
     rng = np.random.default_rng(0)
     classes, items = 48, 20
@@ -72,7 +72,7 @@ def test_the_effect_of_supports_is_a_paired_difference() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.random(50), rng.random(50)
 
-    def record(values):
+    def record(values: np.ndarray) -> dict[str, Any]:
         return {"figures": {key: {"per_task": values.tolist()} for key in ("random 10", "unbalanced 10")}}
 
     half = 100 * 1.96 * (a - b).std(ddof=1) / 50**0.5

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 from torch.func import grad
 
 from metaal_env.learners import MAML, build_learner
 
 VECTOR = (8,)
+Params = dict[str, Tensor]
 
 
 @pytest.fixture()
-def float64():
+def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -31,19 +35,19 @@ def test_meta_gradient_agrees_with_torch_func(depth: str, float64: None) -> None
     blocks = ["head", "last_block", "all"].index(depth)
     inner = [n for n in names if n.startswith("body.") and int(n.split(".")[2]) >= 2 - blocks]
 
-    def embed(params, data):
+    def embed(params: Params, data: Tensor) -> Tensor:
         data = torch.nn.functional.normalize(data, dim=1)
         for i in range(2):
             data = data @ params[f"body.blocks.{i}.weight"].T + params[f"body.blocks.{i}.bias"]
             data = torch.relu(torch.nn.functional.layer_norm(data, (6,)))
         return data
 
-    def logits(params, fast, data):
+    def logits(params: Params, fast: Params, data: Tensor) -> Tensor:
         distance = (embed(params | fast, data).unsqueeze(1) - fast["prototypes"]).square().sum(-1)
         counts = torch.tensor([2.0, 2.0, 1.0]).double()
         return fast["bias"] - params["log_scale"].exp() * distance / (1 + params["log_shrink"].exp() / counts)
 
-    def reference(params):
+    def reference(params: Params) -> Tensor:
         h = embed(params, x)
         fast = {n: params[n] for n in inner}
         fast["prototypes"] = torch.stack([h[y == c].mean(0) for c in range(3)])

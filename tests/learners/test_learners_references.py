@@ -1,5 +1,6 @@
 """Inner learners that learn their updates or solve a convex problem, and what meta-training offers them."""
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from helpers.clusters import cluster_dataset
 from scipy.optimize import LinearConstraint, minimize
+from torch import Tensor
 from torch.func import grad
 from torch.nn.functional import cross_entropy
 
@@ -21,22 +23,23 @@ from metaal_env.meta_training.loss import path_loss
 from metaal_env.meta_training.train import meta_train
 
 VECTOR = (8,)
+Params = dict[str, Tensor]
 
 
 @pytest.fixture()
-def float64():
+def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
 
 
-def task():
+def task() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Five labels of three classes, four queries; float64."""
     x, query = torch.randn(5, 8), torch.randn(4, 8)
     return x, torch.tensor([0, 0, 1, 2, 1]), query, torch.tensor([0, 1, 2, 2])
 
 
-def meta_gradients(learner, x, y, query, target):
+def meta_gradients(learner: MAML, x: Tensor, y: Tensor, query: Tensor, target: Tensor) -> Params:
     features = learner.prepare(torch.cat([x, query])).unsqueeze(0)
     path = learner.adapt_path(
         features[:, :5], y[None], torch.ones(1, 5, dtype=torch.bool), torch.ones(1, 3, dtype=torch.bool)
@@ -49,7 +52,7 @@ def meta_gradients(learner, x, y, query, target):
     }
 
 
-def embed(params, data):
+def embed(params: Params, data: Tensor) -> Tensor:
     data = torch.nn.functional.normalize(data, dim=1)
     for i in range(2):
         data = data @ params[f"body.blocks.{i}.weight"].T + params[f"body.blocks.{i}.bias"]
@@ -57,10 +60,21 @@ def embed(params, data):
     return data
 
 
-def reference_gradients(learner, start, logits, rate, weights, x, y, query, target, first_order=False):
+def reference_gradients(
+    learner: MAML,
+    start: Callable[[Params], Params],
+    logits: Callable[[Params, Params, Tensor], Tensor],
+    rate: Callable[[Params, str, int], Tensor],
+    weights: Sequence[float],
+    x: Tensor,
+    y: Tensor,
+    query: Tensor,
+    target: Tensor,
+    first_order: bool = False,
+) -> Params:
     """Meta-gradient of the weighted path loss of one task, written with `torch.func`."""
 
-    def loss_of(params):
+    def loss_of(params: Params) -> Tensor:
         fast, total = start(params), 0.0
         for step, weight in enumerate(weights):
             inner = grad(lambda f, p=params: cross_entropy(logits(p, f, x), y))(fast)
@@ -78,8 +92,8 @@ def reference_gradients(learner, start, logits, rate, weights, x, y, query, targ
     }
 
 
-def prototype_start(x, y):
-    def start(params):
+def prototype_start(x: Tensor, y: Tensor) -> Callable[[Params], Params]:
+    def start(params: Params) -> Params:
         h = embed(params, x)
         fast = {n: p.view_as(p) for n, p in params.items() if n.startswith("body.")}
         fast["prototypes"] = torch.stack([h[y == c].mean(0) for c in range(3)])
@@ -89,13 +103,13 @@ def prototype_start(x, y):
     return start
 
 
-def prototype_logits(params, fast, data):
+def prototype_logits(params: Params, fast: Params, data: Tensor) -> Tensor:
     distance = (embed(params | fast, data).unsqueeze(1) - fast["prototypes"]).square().sum(-1)
     shrunk = 1 + params["log_shrink"].exp() / torch.tensor([2.0, 2.0, 1.0])
     return fast["bias"] - params["log_scale"].exp() * distance / shrunk
 
 
-def key(name):
+def key(name: str) -> str:
     return name.removeprefix("body.blocks.").replace(".", "_")
 
 
@@ -118,7 +132,7 @@ def test_meta_gradients_of_the_variants_agree_with_torch_func(
     learner.start_update(update)
     x, y, query, target = task()
 
-    def rate(params, name, step):
+    def rate(params: Params, name: str, step: int) -> Tensor:
         if "rates" in options:
             return params[f"lr.{key(name)}"]
         return params[f"log_lr.{key(name)}"][step].exp()
@@ -137,7 +151,7 @@ def test_textbook_meta_gradient_agrees_with_torch_func(head: str, float64: None)
     learner = build_learner("finn_maml", VECTOR, width=6, steps=2, head=head).double()
     x, y, query, target = task()
 
-    def start(params):
+    def start(params: Params) -> Params:
         fast = {n: p.view_as(p) for n, p in params.items() if n.startswith("body.")}
         if head == "zero":
             return fast | {"weight": torch.zeros(3, 6), "bias": torch.zeros(3)}
@@ -146,10 +160,10 @@ def test_textbook_meta_gradient_agrees_with_torch_func(head: str, float64: None)
             weight, bias = weight.expand(3, 6), bias.expand(3)
         return fast | {"weight": weight[:3].clone(), "bias": bias[:3].clone()}
 
-    def logits(params, fast, data):
+    def logits(params: Params, fast: Params, data: Tensor) -> Tensor:
         return embed(params | fast, data) @ fast["weight"].T / 6**0.5 + fast["bias"]
 
-    def rate(params, name, step):
+    def rate(params: Params, name: str, step: int) -> Tensor:
         return params[f"log_lr.{key(name)}"][step].exp()
 
     expected = reference_gradients(learner, start, logits, rate, [0.0, 1.0], x, y, query, target)
@@ -195,7 +209,7 @@ def test_svm_agrees_with_a_quadratic_program() -> None:
     x, y, penalty = rng.normal(size=(9, 4)), np.arange(9) % 3, 0.3
     gram, target = x @ x.T, np.eye(3)[y]
 
-    def objective(flat):
+    def objective(flat: np.ndarray) -> float:
         a = target - flat.reshape(9, 3)
         return 0.5 * np.sum(a * (gram @ a)) / penalty + np.sum(flat.reshape(9, 3) * target)
 
@@ -222,7 +236,7 @@ def test_the_meta_gradient_of_the_svm_is_that_of_its_solution(float64: None) -> 
     learner = build_learner("svm", VECTOR, regularisation=0.5, iterations=2000, unrolled=200).double()
     direction = torch.randn(6, 3)
 
-    def value(x):
+    def value(x: Tensor) -> Tensor:
         return (
             learner.solve((x @ x.T)[None], target[None], torch.ones(1, 3, dtype=torch.bool)) * direction
         ).sum()

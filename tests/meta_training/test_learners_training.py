@@ -1,18 +1,21 @@
 """Meta-training that meets trouble or options: divergence, lower precision, distorted images."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from helpers.clusters import cluster_dataset
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
-from metaal_env.learners import build_learner
+from metaal_env.learners import MAML, build_learner
 from metaal_env.learners.bodies import body_dtype
-from metaal_env.meta_training import train as module
 from metaal_env.meta_training.config import MetaTrainConfig
+from metaal_env.meta_training.evaluate import evaluate_learner
 from metaal_env.meta_training.few_shot_tasks import distorted
 from metaal_env.meta_training.train import meta_train
 
@@ -22,49 +25,47 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def fresh(**options):
-    torch.manual_seed(0)
-    return build_learner("maml", (8,), **({"width": 16} | options))
+class Faulty(MAML):
+    """A learner whose meta-loss of every update is multiplied by `factor(number of earlier calls)`."""
+
+    def __init__(self, factor: Callable[[int], float] = lambda call: 1.0, **options: Any):
+        torch.manual_seed(0)
+        super().__init__((8,), **({"width": 16} | options))
+        self.factor, self.calls = factor, 0
+
+    def path_weights(self, length: int) -> list[float]:
+        factor = self.factor(self.calls)
+        self.calls += 1
+        return [weight * factor for weight in super().path_weights(length)]
 
 
-def poison(monkeypatch, at):
-    """Makes the meta-loss of the given calls NaN, as a diverged inner loop does; returns the calls."""
-    calls, original = [], module.path_loss
-
-    def path_loss(learner, features, tasks):
-        calls.append(len(calls))
-        loss, logits = original(learner, features, tasks)
-        return (loss * float("nan") if calls[-1] in at else loss), logits
-
-    monkeypatch.setattr(module, "path_loss", path_loss)
-    return calls
+def diverging(*at: int) -> Callable[[int], float]:
+    """NaN at the given calls, as after a diverged inner loop."""
+    return lambda call: float("nan") if call in at else 1.0
 
 
-def watch_rates(monkeypatch):
+@pytest.fixture
+def rates() -> Iterator[list[float]]:
     """The learning rates of all updates."""
-    rates, original = [], torch.optim.Adam.step
-
-    def step(self, *args, **kwargs):
-        rates.append(self.param_groups[0]["lr"])
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(torch.optim.Adam, "step", step)
-    return rates
+    seen: list[float] = []
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: seen.append(optimizer.param_groups[0]["lr"])
+    )
+    yield seen
+    hook.remove()
 
 
-def cosine(step):
+def cosine(step: int) -> float:
     return 0.01 * (1 + np.cos(np.pi * step / 20)) / 2
 
 
 def test_a_diverged_update_goes_back_and_on_with_half_the_rate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, rates: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, rates = cluster_dataset(), watch_rates(monkeypatch)
-    calls = poison(monkeypatch, at={7, 9})
-    learner = fresh()
+    data, learner = cluster_dataset(), Faulty(diverging(7, 9))
     meta_train(learner, data, data, MetaTrainConfig(**SETTINGS), tmp_path / "learner.pt")
     # 7 updates, back to 5; one update (call 8), back to 5 again; then the remaining 15.
-    assert len(calls) == 7 + 1 + 1 + 1 + 15
+    assert learner.calls == 7 + 1 + 1 + 1 + 15
     expected = [cosine(n) for n in range(7)] + [cosine(5) / 2] + [cosine(n) / 4 for n in range(5, 20)]
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
     assert all(value.isfinite().all() for value in learner.state_dict().values())
@@ -72,50 +73,38 @@ def test_a_diverged_update_goes_back_and_on_with_half_the_rate(
     assert "diverged at update 7" in told and "back to update 5" in told and "recovery 2 of 3" in told
 
 
-def test_the_learning_rate_is_named_when_recoveries_are_used_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    poison(monkeypatch, at=range(2, 100))
+def test_the_learning_rate_is_named_when_recoveries_are_used_up(tmp_path: Path) -> None:
+    learner = Faulty(diverging(*range(2, 100)))
     data, config = cluster_dataset(), MetaTrainConfig(**SETTINGS, recoveries=2)
     with pytest.raises(InputError, match=r"learning_rate=0\.01.* at update 0 "):
-        meta_train(fresh(), data, data, config, tmp_path / "learner.pt")
+        meta_train(learner, data, data, config, tmp_path / "learner.pt")
 
 
 def test_an_inner_loop_that_explodes_is_noticed(tmp_path: Path) -> None:
-    learner = fresh(steps=4, depth="all", inner_lr=1e30)
+    learner = Faulty(steps=4, depth="all", inner_lr=1e30)
     data, config = cluster_dataset(), MetaTrainConfig(**SETTINGS, recoveries=1)
     with pytest.raises(InputError, match=r"diverged at update 0 \("):
         meta_train(learner, data, data, config, tmp_path / "learner.pt")
 
 
-def test_interrupted_after_a_recovery_ends_with_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_after_a_recovery_ends_with_the_same_weights(tmp_path: Path) -> None:
     data, config = cluster_dataset(), MetaTrainConfig(**SETTINGS)
-    original = module.path_loss
-    poison(monkeypatch, at={7})
-    whole, resumed = fresh(), fresh()
+    whole, resumed = Faulty(diverging(7)), Faulty()
     meta_train(whole, data, data, config, tmp_path / "whole.pt")
-    monkeypatch.setattr(module, "path_loss", original)
-    poison(monkeypatch, at={7})
-    poisoned, calls = module.path_loss, []
 
-    def killed(*args):
-        calls.append(1)
-        if len(calls) == 15:  # update 11, after the recovery and a checkpoint
+    def killed(call: int) -> float:
+        if call == 14:  # update 11, after the recovery and a checkpoint
             raise KeyboardInterrupt
-        return poisoned(*args)
+        return diverging(7)(call)
 
-    monkeypatch.setattr(module, "path_loss", killed)
     with pytest.raises(KeyboardInterrupt):
-        meta_train(fresh(), data, data, config, tmp_path / "resumed.pt")
-    monkeypatch.setattr(module, "path_loss", original)
+        meta_train(Faulty(killed), data, data, config, tmp_path / "resumed.pt")
     meta_train(resumed, data, data, config, tmp_path / "resumed.pt")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-def images(classes=6, items=12):
+def images(classes: int = 6, items: int = 12) -> ClassDataset:
     torch.manual_seed(0)
     shapes = torch.randint(0, 2, (classes, 1, 1, 7, 7)).repeat_interleave(2, -1).repeat_interleave(2, -2)
     noise = torch.randint(0, 80, (classes, items, 1, 14, 14))
@@ -139,9 +128,7 @@ def test_bfloat16_learns_like_float32(depth: str, tmp_path: Path) -> None:
         report = meta_train(learner, data, data, config, tmp_path / f"{precision}.pt")
         assert all(p.dtype == torch.float32 for p in learner.parameters())
         losses[precision] = np.mean(report.log_loss)
-    start = np.mean(
-        module.evaluate_learner(build_learner("maml", data.input_shape, width=8), data, config).log_loss
-    )
+    start = np.mean(evaluate_learner(build_learner("maml", data.input_shape, width=8), data, config).log_loss)
     assert losses["bfloat16"] < start and losses["bfloat16"] == pytest.approx(losses["float32"], abs=0.1)
 
 
@@ -178,4 +165,4 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
             MetaTrainConfig(**{field: value})
     data = cluster_dataset()
     with pytest.raises(InputError, match="images"):
-        meta_train(fresh(), data, data, MetaTrainConfig(distortion=0.1), tmp_path / "learner.pt")
+        meta_train(Faulty(), data, data, MetaTrainConfig(distortion=0.1), tmp_path / "learner.pt")

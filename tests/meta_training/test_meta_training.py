@@ -11,6 +11,7 @@ from helpers.clusters import cluster_dataset
 from helpers.faults import AtUpdate, killed
 
 from metaal_env.learners import build_learner
+from metaal_env.learners.base import InnerLearner
 from metaal_env.meta_training.config import MetaTrainConfig
 from metaal_env.meta_training.few_shot_tasks import draw_items, draw_tasks
 from metaal_env.meta_training.loss import task_logits, task_loss
@@ -63,7 +64,7 @@ def test_interrupted_meta_training_ends_with_the_same_weights(tmp_path: Path) ->
     data = cluster_dataset(classes=24)
     train, validation = data.split("train"), data.split("validation")
 
-    def fresh():
+    def fresh() -> InnerLearner:
         torch.manual_seed(0)
         return build_learner("maml", data.input_shape, width=16)
 

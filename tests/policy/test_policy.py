@@ -19,11 +19,13 @@ from stable_baselines3.common.logger import configure
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy, SetPolicy
 from agents.training.ppo.callback import Trainer
+from agents.training.ppo.checkpoint import PPOCheckpoint
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.tensor_rollout import TensorRolloutBuffer, TensorVecEnv
 from agents.training.ppo.train import make_ppo, train_ppo
 from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core, StepResult
+from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
 from metaal_env.sb3 import SB3VecEnv
@@ -32,12 +34,12 @@ from metaal_env.vector_env import MetaALVectorEnv
 TASK = {"way": 3, "pool_size": 16, "budget": 4, "reward_per_class": 5, "test_per_class": 5}
 
 
-def tiny_core(**options) -> Core:
+def tiny_core(**options: Any) -> Core:
     return make_core(cluster_dataset(), **(TASK | options))
 
 
 def test_the_tensor_path_equals_the_numpy_path_bit_for_bit() -> None:
-    def parameters(adapter, buffer):
+    def parameters(adapter: Any, buffer: type[DictRolloutBuffer]) -> torch.Tensor:
         envs = MetaALVectorEnv(4, core=tiny_core(), observation="full")
         envs.seed_episodes(0)
         model = PPO(
@@ -96,7 +98,7 @@ def test_labelled_items_have_probability_zero() -> None:
 class DensestItems(Core):
     """Pays ¼ for each of four picks among the six densest of sixteen items: at best 1, at random ⅜."""
 
-    def step(self, state, actions) -> StepResult:
+    def step(self, state: EpisodeState, actions: torch.Tensor) -> StepResult:
         density = self.view(state).geometry.density(0.2).masked_fill(~state.task.pool_mask, -1)
         best = density.topk(6).indices
         result = super().step(state, actions)
@@ -111,8 +113,9 @@ def test_ppo_reaches_a_known_optimum(tmp_path: Path) -> None:
                        prior_weight=0.0, width=8, validate_every=40, validation_tasks=4)  # fmt: skip
     mixture = TaskMixture([[core]], n_envs=config.n_envs, paired=config.paired)
     model = make_ppo(mixture, config, configure(None, []))
-    trainer = Trainer(config, [[core]], {}, tmp_path / "ppo.pt", tmp_path / "policy")
-    trainer.continue_from_checkpoint(model)
+    checkpoint = PPOCheckpoint(config, tmp_path / "ppo.pt")
+    trainer = Trainer(config, [[core]], {}, checkpoint, tmp_path / "policy")
+    checkpoint.restore(model)
     model.learn(sys.maxsize, callback=trainer)
     envs = mixture.draw(999)[0]
     observation, total = envs.reset_tensors(), 0.0
@@ -179,7 +182,7 @@ def test_saved_policies_play_the_same_and_bad_files_are_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "options", [{"iterations": 0}, {"paired": 3}, {"n_envs": 0}, {"batch_size": 0}, {"validate_every": 0}]
+    "options", [{"iterations": -1}, {"paired": 3}, {"n_envs": 0}, {"batch_size": 0}, {"validate_every": 0}]
 )
 def test_impossible_settings_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(options))):

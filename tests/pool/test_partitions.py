@@ -16,7 +16,9 @@ from metaal_env.pool.gibbs_sampler import ALPHA, Chains, Items
 from metaal_env.pool.view import PoolView
 
 
-def blobs(n=60, d=5, k=4, apart=4.0, labels=0, seed=0) -> tuple[PoolView, torch.Tensor]:
+def blobs(
+    n: int = 60, d: int = 5, k: int = 4, apart: float = 4.0, labels: int = 0, seed: int = 0
+) -> tuple[PoolView, torch.Tensor]:
     """Two pools of `k` clusters, and their true classes."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, k, (2, n))

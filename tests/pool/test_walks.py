@@ -7,11 +7,12 @@ from helpers.views import build, make_view
 
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.random_walks import certainty, walk_ends, walk_gain, walk_visits
+from metaal_env.pool.view import PoolView
 
 TEMPERATURE, STEPS = 0.3, 5
 
 
-def chain(view, row: int) -> np.ndarray:
+def chain(view: PoolView, row: int) -> np.ndarray:
     """Step probabilities of pool `row`, written out."""
     x = view.embeddings[row].double().numpy()
     distance = ((x[:, None] - x[None]) ** 2).sum(-1)

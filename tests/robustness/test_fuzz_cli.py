@@ -6,8 +6,10 @@ import contextlib
 import csv
 import io
 import os
+import socketserver
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import command_line
-from agents.acquisition.integrations.label_studio import serve
 from agents.evaluation import run as evaluation
 from agents.training import run as train_policy
 from agents.training.config import TrainConfig
@@ -101,8 +102,10 @@ EVALUATE = {
     "--budget": ("3", "2"), "--initial-labels": ("1",), "--class-concentration": ("1", "inf"),
     "--label-noise": ("0.1",), "--distractors": ("0.1",), "--test-per-class": ("3",), "--reward-per-class": ("3",),
     "--n-tasks": ("2",),
-    "--seeds": ("0", "3"), "--out": ("results",), "--workers": ("1",), "--cluster": (), "--device": ("cpu",),
-    "--measure": ("aulc", "neg_log_loss"), "--target": ("0.5",), "--protocol": ("results",), "--redraw": ("results",),
+    "--seeds": ("0", "3"), "--out": ("results",), "--workers": ("1",),
+    "--cluster": ("local",), "--cluster-options": ("timeout_min=5",), "--device": ("cpu",),
+    "--measure": ("aulc", "neg_log_loss"), "--target": ("0.5",), "--target-accuracy": ("0.5",),
+    "--protocol": ("results",), "--redraw": ("results",),
     "--no-report": (), "--matrix": (), "--plan.way": (), "--nothing": (),
 }  # fmt: skip
 START = [
@@ -135,7 +138,7 @@ START += [
 def test_evaluate(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but the playing and the drawing, which other tests cover."""
     monkeypatch.setattr(evaluation, "play_missing", lambda *_, **__: None)
-    monkeypatch.setattr(evaluation, "cluster_executor", lambda *_: None)
+    monkeypatch.setattr(evaluation, "open_executor", lambda *_: nullcontext())
     monkeypatch.setattr(evaluation, "show", lambda *_: None)
     monkeypatch.setattr(evaluation, "example_pools", lambda *_: {})
     codes = []
@@ -200,21 +203,9 @@ METAAL = {
 }  # fmt: skip
 
 
-class Idle:
-    """In place of a server that would listen for ever."""
-
-    server_port = 0
-
-    def serve_forever(self) -> None:
-        return None
-
-    def server_close(self) -> None:
-        return None
-
-
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_metaal(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "make_server", lambda *_: Idle())
+    monkeypatch.setattr(socketserver.BaseServer, "serve_forever", lambda *_: None)
     monkeypatch.setattr("builtins.input", lambda *_: (_ for _ in ()).throw(EOFError))
     start = st.tuples(
         st.sampled_from(["suggest", "suggest", "import", "label", "status", "report", "serve", "sugest", ""]),

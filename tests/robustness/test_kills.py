@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +21,11 @@ import tqdm.std
 from helpers.clusters import cluster_dataset
 from helpers.faults import Action, AtUpdate, at_write, killed
 from helpers.paths import ROOT
-from helpers.tiny_training import CONFIG, EXAMPLES, TASK, WARM, assert_equal, saved, train
+from helpers.tiny_training import CONFIG, EXAMPLES, JOINED, TASK, WARM, assert_equal, saved, train
 from helpers.train_command import TINY, command
 
 from agents.training.config import TrainConfig
-from agents.training.ppo.callback import RECOVERIES
+from agents.training.ppo.checkpoint import RECOVERIES
 from agents.training.ppo.train import make_ppo
 from agents.training.run import begin_run
 from agents.training.task_mixture import TaskMixture
@@ -41,7 +41,7 @@ from metaal_env.runtime.interrupts import deferred_interrupts
 
 
 @pytest.fixture(autouse=True)
-def interruptible():
+def interruptible() -> Iterator[None]:
     """Shells start what runs in the background with SIGINT ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
@@ -49,7 +49,7 @@ def interruptible():
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return train(tmp_path_factory.mktemp("whole"), warm=WARM)
 
 
@@ -57,6 +57,7 @@ def whole(tmp_path_factory):
 MOMENTS = [
     pytest.param(EXAMPLES[1], 1, id="examples"),
     pytest.param(EXAMPLES[2], 1, id="examples of the second round"),
+    pytest.param(JOINED[1], 1, id="a roll-out whose parts are joined"),
     pytest.param("imitation.pt", 1, id="imitation's first round"),
     pytest.param("imitation.pt", 2, id="imitation's last round"),
     pytest.param("ppo.pt", 1, id="the warm start is over, PPO has not begun"),
@@ -90,7 +91,7 @@ def test_killed_between_two_checkpoints_it_repeats_what_it_lost(
 @pytest.mark.parametrize(
     ("stage", "left"),
     [
-        ("imitation", {"imitation.pt", *EXAMPLES[:3]}),
+        ("imitation", {"imitation.pt", *JOINED[:2], EXAMPLES[2]}),
         ("ppo", {"imitation.pt", "ppo.pt"}),
     ],
 )
@@ -157,7 +158,7 @@ def test_a_second_signal_acts_at_once_and_ignored_ones_stay_ignored() -> None:
 def test_in_another_thread_signals_are_left_alone() -> None:
     with ThreadPoolExecutor(1) as pool:
 
-        def work():
+        def work() -> tuple[Any, list[int]]:
             with deferred_interrupts() as noted:
                 return signal.getsignal(signal.SIGTERM), noted
 
@@ -232,7 +233,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_to_continue_from(
 ) -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def no_space(descriptor):
+    def no_space(descriptor: int) -> None:
         raise full
 
     with monkeypatch.context() as patched:
@@ -250,7 +251,7 @@ def test_equal_seeds_give_equal_weights_whatever_the_clock_says(
 ) -> None:
     year, ticks, clock = 3.2e7, itertools.count(), time.time
 
-    def jumping():
+    def jumping() -> float:
         return clock() + (-1) ** next(ticks) * year
 
     monkeypatch.setattr(time, "time", jumping)

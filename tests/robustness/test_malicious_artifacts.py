@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -153,10 +154,10 @@ def test_links_out_of_a_policys_folder_are_not_followed(tmp_path: Path) -> None:
     LearnedStrategy.load(tmp_path / "alias")  # a link that the user made to a whole folder is theirs
 
 
-def test_absurd_sizes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absurd_sizes_are_not_read(tmp_path: Path) -> None:
     policy(tmp_path)
-    monkeypatch.setattr(artifacts, "MAX_BYTES", 1000)
-    with pytest.raises(InputError, match="exceeds 1,000 bytes") as caught:
+    os.truncate(tmp_path / "policy.safetensors", artifacts.MAX_BYTES + 1)
+    with pytest.raises(InputError, match="exceeds 268,435,456 bytes") as caught:
         LearnedStrategy.load(tmp_path)
     refused(caught.value, "policy")
 

@@ -14,6 +14,10 @@ from helpers.hostile import refused, snapshot
 from PIL import Image
 
 from metaal_env.datasets import load_dataset
+from metaal_env.datasets.readers.cells import read_grid
+from metaal_env.datasets.readers.columns import as_vectors, columns_of
+from metaal_env.datasets.readers.npz import read_arrays
+from metaal_env.datasets.readers.table import load_csv
 from metaal_env.errors import InputError
 
 VECTORS = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
@@ -36,21 +40,17 @@ def test_names_in_archives_lead_nowhere(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_bombs_are_recognised_before_they_go_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metaal_env.datasets.readers.npz.BOMB_BYTES", 2**20)
+def test_bombs_are_recognised_before_they_go_off(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "bomb.npz", X=np.zeros((2**12, 2**9), np.float32), y=np.arange(2**12) % 9)
-    with pytest.raises(InputError, match="would swell") as caught:
-        load_dataset(str(tmp_path / "bomb.npz"))
-    refused(caught.value, "dataset")
-    monkeypatch.setattr("metaal_env.datasets.readers.npz.MAX_BYTES", 300)
     np.savez(tmp_path / "many.npz", X=VECTORS[:12], y=LABELS)
-    with pytest.raises(InputError, match="declares over 300 bytes") as caught:
-        load_dataset(str(tmp_path / "many.npz"))
-    refused(caught.value, "dataset")
-    monkeypatch.setattr("metaal_env.datasets.readers.npz.MAX_MEMBERS", 1)
-    with pytest.raises(InputError, match="at most 1") as caught:
-        load_dataset(str(tmp_path / "many.npz"))
-    refused(caught.value, "dataset")
+    for file, limit, says in (
+        ("bomb.npz", {"bomb_bytes": 2**20}, "would swell"),
+        ("many.npz", {"max_bytes": 300}, "declares over 300 bytes"),
+        ("many.npz", {"max_members": 1}, "at most 1"),
+    ):
+        with pytest.raises(InputError, match=says) as caught:
+            read_arrays(tmp_path / file, f"dataset={file!r}", lambda _: True, **limit)
+        refused(caught.value, "dataset")
 
 
 def test_a_header_that_claims_gigabytes_is_cut(tmp_path: Path) -> None:
@@ -61,21 +61,18 @@ def test_a_header_that_claims_gigabytes_is_cut(tmp_path: Path) -> None:
     refused(caught.value, "dataset")
 
 
-def test_tables_have_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "wide.csv").write_text("," * 200 + "\n" * 100)
-    monkeypatch.setattr("metaal_env.datasets.readers.cells.MAX_CELLS", 250)
+def test_tables_have_limits(tmp_path: Path) -> None:
+    wide, words = "," * 200 + "\n" * 100, "word\n" + "".join(f"w{i % 40}\n" for i in range(80))
+    subject = "dataset='wide.csv'"
     with pytest.raises(InputError, match="more than 250 cells; convert it") as caught:
-        load_dataset(str(tmp_path / "wide.csv"))
+        read_grid(wide, subject, max_cells=250)
     refused(caught.value, "dataset")
-    monkeypatch.setattr("metaal_env.datasets.readers.table.MAX_BYTES", 99)
+    (tmp_path / "wide.csv").write_text(wide)
     with pytest.raises(InputError, match="exceeds 99 bytes") as caught:
-        load_dataset(str(tmp_path / "wide.csv"))
+        load_csv(tmp_path / "wide.csv", "wide.csv", max_bytes=99)
     refused(caught.value, "dataset")
-    (tmp_path / "words.csv").write_text("word,label\n" + "".join(f"w{i % 40},{i % 2}\n" for i in range(80)))
-    monkeypatch.undo()
-    monkeypatch.setattr("metaal_env.datasets.readers.columns.MAX_CELLS", 1000)
     with pytest.raises(InputError, match="become 3,200 numbers") as caught:
-        load_dataset(str(tmp_path / "words.csv"))
+        as_vectors(columns_of(read_grid(words, subject)), subject, max_numbers=1000)
     refused(caught.value, "dataset")
 
 

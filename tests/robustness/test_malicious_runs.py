@@ -14,8 +14,9 @@ from helpers.hostile import assert_sentence, policy, snapshot
 from torch import nn
 
 from agents.evaluation.protocol.loading import read_run
-from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
+from agents.evaluation.protocol.protocol import Contestant, Protocol
 from agents.evaluation.protocol.rows import write_rows
+from agents.evaluation.protocol.scenario import Scenario
 from agents.evaluation.run import main
 from agents.policy.sb3_policy import LearnedStrategy
 from metaal_env.errors import InputError

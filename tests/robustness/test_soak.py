@@ -1,5 +1,6 @@
 """A small soak: work over and over takes no more files and no more memory."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def test_open_files_do_not_grow(work: str, times: int) -> None:
 def test_a_leak_of_memory_and_of_files_shows() -> None:
     held = []
 
-    def leaking():
+    def leaking() -> Iterator[None]:
         while True:
             file = Path(__file__).open()  # noqa: SIM115
             held.append((np.ones(10**6), file))

@@ -9,13 +9,15 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.hostile import assert_sentence
 
+from agents.training.config import TrainConfig
+from agents.training.run import check
 from metaal_env.errors import FileError, InputError
 from metaal_env.runtime import files
 from metaal_env.runtime.artifacts import load_artifact, save_artifact
@@ -205,3 +207,13 @@ def test_exhausted_memory_is_one_sentence(capsys: pytest.CaptureFixture[str]) ->
         capsys.readouterr().err
         == "error: memory is exhausted (Unable to allocate 8 EiB); ask for less at once.\n"
     )
+
+
+def test_a_folder_that_cannot_be_made_is_named_before_data_are_loaded(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    config = TrainConfig(dataset="no such data", out=tmp_path / "file" / "runs")
+    with pytest.raises(FileError, match=r"out='.*runs' cannot be made"):
+        check(config)
+    with pytest.raises(InputError, match="no such data"):
+        check(replace(config, out=tmp_path / "new" / "runs"))
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "file"], "a refused run leaves no folder"

@@ -197,7 +197,7 @@ def test_bald_and_batch_bald(seed: int) -> None:
 class Parzen(InnerLearner):
     """scikit-activeml's ParzenWindowClassifier as an inner learner."""
 
-    def __init__(self, gamma: float):
+    def __init__(self, gamma: float) -> None:
         super().__init__()
         self.gamma = gamma
 

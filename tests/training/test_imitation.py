@@ -1,5 +1,6 @@
 """Imitation of look-ahead: what is remembered is right, the fit finds what pays, and bad settings are refused."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,13 @@ from helpers.clusters import cluster_dataset
 
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
-from agents.training.imitation.examples import Examples, collect_examples, one_step_advantages
-from agents.training.imitation.imitate import ImitationConfig, fit, fit_mean, imitate
+from agents.training.imitation.examples import Examples, centred, collect_examples, one_step_gains
+from agents.training.imitation.imitate import ImitationConfig, fit, fit_mean
+from agents.training.imitation.rounds import imitate
 from agents.training.task_mixture import TaskMixture
 from agents.training.validation import validate
 from metaal_env.batched import masked_deviation
+from metaal_env.core import Core
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames
 from metaal_env.make import make_core
@@ -26,7 +29,7 @@ TASK = {"way": 3, "pool_size": 20, "budget": 6, "reward_per_class": 4, "test_per
 CONFIG = ImitationConfig(iterations=6, rounds=2, n_envs=32, shapes_per_rollout=2, epochs=40)
 
 
-def core(reward: str = "aulc"):
+def core(reward: str = "aulc") -> Core:
     return make_core(cluster_dataset(items=16), reward=reward, **TASK)
 
 
@@ -54,7 +57,7 @@ def test_gains_are_what_a_step_would_pay() -> None:
     places = torch.arange(1, 20).expand(8, -1)
     real = torch.ones_like(places, dtype=torch.bool)
     paid = torch.stack([env.step(deepcopy(state), places[:, place]).reward for place in range(19)], 1)
-    gain = one_step_advantages(env.oracle(state), places, real)
+    gain = centred(one_step_gains(None, env.oracle(state), places, real), real)[0]
     torch.testing.assert_close(gain, paid - paid.mean(1, keepdim=True), atol=1e-5, rtol=0)
     assert paid.std() > 0.01
 
@@ -119,7 +122,7 @@ def test_only_the_chosen_parts_are_learned(parts: str, moves: Any, tmp_path: Pat
 def test_the_mean_of_two_fits_is_one_network() -> None:
     found = states(worst())
 
-    def logits(fitting, parts="all"):
+    def logits(fitting: Callable[..., Any], parts: str = "all") -> torch.Tensor:
         network = worst()
         fitting(network, found, replace(CONFIG, parts=parts))
         return network(found.items.float(), found.episode, found.candidates).logits.detach()

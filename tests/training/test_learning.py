@@ -15,6 +15,7 @@ from agents.training.ppo.train import train_ppo
 from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
+from metaal_env.datasets.base import ClassDataset
 from metaal_env.datasets.unseen_classes import learner_and_policy_parts
 from metaal_env.learners import load_learner
 from metaal_env.rewards import REWARDS
@@ -30,7 +31,7 @@ def test_a_short_training_beats_its_prior_on_unseen_classes(tmp_path: Path) -> N
     learner = load_learner(SHIPPED, glyphs.input_shape)
     task = TaskConfig(pool_size=60, budget=15)
 
-    def core(part):
+    def core(part: ClassDataset) -> Core:
         return Core(part, learner, task, REWARDS["likelihood_aulc"])
 
     config = PPOConfig(

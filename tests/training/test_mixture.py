@@ -1,18 +1,21 @@
 """Mixtures: what a roll-out is made of, minibatches of several shapes, and sources given as text."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from helpers.clusters import cluster_dataset
+from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
-from agents.policy.sb3_policy import SetPolicy
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import make_ppo
+from agents.training.ppo.training_policy import TrainingPolicy
 from agents.training.task_mixture import TaskMixture, load_sources, one_shape, random_task_shape
+from metaal_env.core import Core
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
 from metaal_env.tasks import TaskConfig
@@ -20,14 +23,14 @@ from metaal_env.tasks import TaskConfig
 TASK = {"way": 3, "pool_size": 16, "budget": 4, "reward_per_class": 5, "test_per_class": 5}
 
 
-def core(learner="prototype", **options):
+def core(learner: str = "prototype", **options: Any) -> Core:
     return make_core(cluster_dataset(), learner=learner, **(TASK | options))
 
 
 def test_a_roll_out_depends_on_its_number_alone() -> None:
     families = [[core()], [core("ridge"), core("logistic")]]
 
-    def pools(mixture, number):
+    def pools(mixture: TaskMixture, number: int) -> list[torch.Tensor]:
         return [envs.reset_tensors()["item_features"] for envs in mixture.draw(number)]
 
     first, second = (
@@ -59,13 +62,16 @@ def test_ranges_become_one_shape_per_group() -> None:
 
 def test_varied_shapes_stay_within_what_is_promised() -> None:
     data, rng = cluster_dataset(), np.random.default_rng(0)
-    for _ in range(200):
-        shape = random_task_shape(TaskConfig(), data, rng)
-        assert 3 <= shape.way <= min(20, data.n_classes) and 5 <= shape.budget <= 80
+    shapes = [random_task_shape(TaskConfig(), data, rng) for _ in range(400)]
+    for shape in shapes:
+        assert 2 <= shape.way <= min(20, data.n_classes) and 5 <= shape.budget <= 80
         assert shape.pool_size >= 2 * (shape.budget + shape.initial_labels)
+        assert shape.rare_share == 0 or (shape.way == 2 and 0.01 <= shape.rare_share <= 0.1)
+    assert 0.18 < np.mean([shape.way == 2 for shape in shapes]) < 0.32
+    assert 0.08 < np.mean([shape.rare_share > 0 for shape in shapes]) < 0.18
 
 
-def ppo(mixture, **options):
+def ppo(mixture: TaskMixture, **options: Any) -> PPO:
     config = PPOConfig(
         n_envs=mixture.size * mixture.shapes_per_rollout,
         shapes_per_rollout=mixture.shapes_per_rollout,
@@ -136,4 +142,4 @@ def test_sources_are_split_by_class_or_by_table(tmp_path: Path) -> None:
 
 def test_the_policy_is_the_one_that_stable_baselines_builds() -> None:
     model = ppo(TaskMixture([[core()]], n_envs=2, paired=1), batch_size=8)
-    assert type(model.policy) is SetPolicy and model.gamma == 1.0
+    assert type(model.policy) is TrainingPolicy and model.gamma == 1.0

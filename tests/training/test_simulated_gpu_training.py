@@ -20,7 +20,8 @@ from agents.loading import load_strategy
 from agents.policy.network import AcquisitionNetwork
 from agents.training.config import TrainConfig
 from agents.training.imitation.examples import collect_examples
-from agents.training.imitation.imitate import ImitationConfig, imitate
+from agents.training.imitation.imitate import ImitationConfig
+from agents.training.imitation.rounds import imitate
 from agents.training.learner import learner_options
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import train_ppo
@@ -34,7 +35,10 @@ META = MetaTrainConfig(
     validate_every=2, validation_tasks=4, precision="float32",
 )  # fmt: skip
 SHORT = {"pool_size": 12, "budget": 2}
-IMITATION = ImitationConfig(iterations=1, rounds=1, n_envs=4, shapes_per_rollout=1, epochs=1)
+# Adam's first steps are as long as the rate, whatever the gradient: where it rounds to nothing, that much differs.
+IMITATION = ImitationConfig(
+    iterations=1, rounds=1, n_envs=64, shapes_per_rollout=1, epochs=1, learning_rate=1e-3
+)
 FEW: dict[str, dict[str, Any]] = {
     **{key: {"iterations": 8, "unrolled": 3} for key in ("svm", "metaoptnet")},
     **{key: {"iterations": 8} for key in ("logistic", "metaoptnet_logistic")},
@@ -108,9 +112,13 @@ def test_imitation(tmp_path: Path) -> None:
         network = AcquisitionNetwork(width=8).to(device)
         found = collect_examples(network, mixture.draw(0)[0], np.random.default_rng(0))
         imitate(network, mixture, IMITATION, tmp_path / device)
-        return found.items.shape, found.gain.isfinite().all(), network.state_dict()
+        # Not the weights: directions of constant features are arbitrary, and each device turns them its way.
+        logits = network(
+            found.items.float().to(device), found.episode.to(device), found.candidates.to(device)
+        ).logits
+        return found.items.shape, found.gain.isfinite().all(), logits.detach()
 
-    on_both_devices(train, tolerance=1e-2)
+    on_both_devices(train, tolerance=0.3)  # a tenth of the deviation of logits
 
 
 def trained(device: str, folder: Path) -> dict[str, Any]:

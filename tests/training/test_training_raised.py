@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers.faults import at_write, killed
 from helpers.hostile import assert_sentence
-from helpers.tiny_training import CONFIG, EXAMPLES, WARM, saved, train
+from helpers.tiny_training import CONFIG, EXAMPLES, JOINED, WARM, saved, train
 from stable_baselines3 import PPO
 
 from metaal_env.errors import InputError
@@ -78,7 +78,7 @@ def foreign_zip(file: Path) -> bytes:
 
 
 @pytest.mark.parametrize("content", [renamed_keys, foreign_zip])
-@pytest.mark.parametrize("name", ["ppo.pt", "imitation.pt", EXAMPLES[1]])
+@pytest.mark.parametrize("name", ["ppo.pt", "imitation.pt", JOINED[1]])
 def test_checkpoints_of_another_observation_are_refused_by_file(
     name: str, content: Callable[[Path], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

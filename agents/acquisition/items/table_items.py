@@ -37,6 +37,8 @@ def table_items(path: Path, decoded: Decoded, options: ReadOptions) -> Items:
     notes = [*([] if decoded.encoding == "utf-8" else [f"encoding {decoded.encoding}"]), *grid.notes]
     notes += labels.notes
     ids, id_source = _ids(columns, roles)
+    hidden = {*options.ignore, *(column.name for column in (roles.label, roles.text) if column is not None)}
+    cells = {column.name: column.cells for column in columns if column.name not in hidden}
     label_source = "" if roles.label is None else f"column {roles.label.name!r}"
     if roles.text is not None:
         texts = list(roles.text.cells)
@@ -45,12 +47,12 @@ def table_items(path: Path, decoded: Decoded, options: ReadOptions) -> Items:
             notes.append(f"{texts.count('')} empty text(s)")
         return Items(
             str(path), ids, labels.values, texts, texts=texts, left_out=roles.left_out,
-            id_source=id_source, label_source=label_source, notes=tuple(notes),
+            columns=cells, id_source=id_source, label_source=label_source, notes=tuple(notes),
         )  # fmt: skip
     vectors = as_vectors(roles.inputs, what)
     return Items(
         str(path), ids, labels.values, list(_shown(roles.inputs)), vectors=vectors, left_out=roles.left_out,
-        used=tuple(column.name for column in roles.inputs), id_source=id_source,
+        used=tuple(column.name for column in roles.inputs), columns=cells, id_source=id_source,
         label_source=label_source, notes=(*notes, *_number_notes(roles.inputs)),
     )  # fmt: skip
 

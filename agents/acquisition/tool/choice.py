@@ -39,12 +39,26 @@ def choose_items(
         x: (N, D) vectors of the items.
         without: Positions of items that are not to be chosen.
     """
-    y = session.choosing_labels()
+    return choose_among(
+        x, session.choosing_labels(), np.setdiff1d(session.open_positions(), without), choice, size
+    )
+
+
+def choose_among(
+    x: np.ndarray, y: np.ndarray, candidates: np.ndarray, choice: Choice, size: int = 1
+) -> Selection:
+    """Returns the `size` most useful candidates, from arrays alone: other threads may go on with the session.
+
+    Args:
+        x: (N, D) vectors of the items.
+        y: (N,) labels that may guide the choice, None where unknown.
+        candidates: Positions of the items that may be chosen.
+    """
     seen = [label for label in y if label is not None]
     return select(
         x,
         y,
-        candidates=np.setdiff1d(session.open_positions(), without),
+        candidates=candidates,
         batch_size=size,
         policy=choice.policy,
         missing_label=None,

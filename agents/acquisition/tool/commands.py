@@ -10,13 +10,13 @@ from typing import Annotated
 import tyro
 
 from agents.acquisition.integrations.label_studio.serve import Serve
-from agents.acquisition.policies import load_policy
 from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.label import label_loop
 from agents.acquisition.tool.outputs import as_csv
-from agents.acquisition.tool.pool_options import PoolOptions, check_budget
+from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
 from agents.acquisition.tool.progress import progress, status_lines
 from agents.acquisition.tool.suggest_commands import Import, Suggest
+from agents.acquisition.tool.web.serve import check_installed, label_page
 from agents.acquisition.why.figures import report_figure, save_figure
 from agents.acquisition.why.likeness import most_alike, policy_report
 from metaal_env.errors import InputError
@@ -25,29 +25,43 @@ from metaal_env.runtime.files import write_atomic
 
 
 @dataclass(frozen=True)
-class Label(PoolOptions):
-    """Label items in the terminal, the most useful first; saved after every answer, resumes where you left."""
+class Label(ChoiceOptions):
+    """Label items in the terminal or the browser, the most useful first; saved after every answer, resumes there."""
 
     count: int | None = None
     """Stop after this many labels."""
-    policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding; try metaal-general on MiniLM's vectors."""
-    budget: int | None = None
-    """Labels you will buy in all, those known included; the session ends there."""
-    yardstick: int = 0
-    """Items to draw at random, before any is chosen; they measure the accuracy and never guide the choice."""
+    web: bool = False
+    """Label on a page in the browser instead; it is reached from this machine alone."""
+    port: int = 0
+    """Port of the page; by default a free one."""
+    browser: bool = True
+    """Open the page in the browser."""
+    overlap: float = 0.1
+    """Share of the page's items of which a second annotator is asked, where several give their names."""
 
     def run(self) -> None:
         self.check(self.policy)
-        if self.yardstick < 0:
-            raise InputError(f"yardstick={self.yardstick} must be at least 0.")
-        check_budget(self.budget)
-        load_policy(self.policy)
+        if not 0 <= self.overlap <= 1:
+            raise InputError(f"overlap={self.overlap} must lie in 0…1.")
+        if self.web:
+            self._check_web()
+        self.check_choice()
         session = self.read()
         if self.dry_run:
             return
         choice = Choice(self.policy, self.budget, self.class_names(), self.yardstick)
-        label_loop(session, self.encoded(session.items), choice, count=self.count)
+        x = self.encoded(session.items)
+        if self.web:
+            label_page(session, x, choice, port=self.port, overlap=self.overlap, browser=self.browser)
+        else:
+            label_loop(session, x, choice, count=self.count)
+
+    def _check_web(self) -> None:
+        check_installed()
+        if self.count is not None:
+            raise InputError(f"count={self.count} is for the terminal; --budget ends a session on the page.")
+        if not 0 <= self.port < 2**16:
+            raise InputError(f"port={self.port} must lie in 0…65535.")
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ class Fingerprints:
         return self._known[position]
 
     def _content(self, i: int) -> bytes:
-        if self.items.images is not None:
-            return self.items.images[i].read_bytes()
+        files = self.items.images or self.items.sounds
+        if files is not None:
+            return files[i].read_bytes()
         if self.items.kind == "vectors":
             assert self.items.vectors is not None
             return next(iter(row_contents(self.items.vectors[i : i + 1])))

@@ -8,16 +8,11 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from agents.acquisition.items.encoders import (
-    ENCODERS,
-    EncoderName,
-    encode,
-    resolve_encoder,
-    with_embeddings,
-)
+from agents.acquisition.items.encoders import ENCODERS, EncoderName, encode, resolve_encoder, with_embeddings
 from agents.acquisition.items.items import Items
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.read_items import read_items
+from agents.acquisition.policies import load_policy
 from agents.acquisition.tool.outputs import check_outputs
 from agents.acquisition.tool.session import Session, labels_path
 from agents.acquisition.why.figures import check_figure_path
@@ -25,12 +20,12 @@ from metaal_env.errors import InputError
 from metaal_env.runtime.command_line import say
 
 
-@dataclass(frozen=True)
-class PoolOptions:
+@dataclass(frozen=True, kw_only=True)
+class PoolOptions(ReadOptions):
     """Options that every command about a pool takes."""
 
     data: tyro.conf.Positional[Path]
-    """Your items: .npz (X, optional y), .npy, .csv, .tsv, .txt with one text a line, or a folder of images."""
+    """Your items: .npz (X, optional y), .npy, .csv, .tsv, .txt with a text a line, or a folder of images or sounds."""
     labels: Path | None = None
     """CSV of answers; by default <data>.labels.csv beside the data. Labels in the data itself count too."""
     encoder: EncoderName = "auto"
@@ -38,26 +33,6 @@ class PoolOptions:
     embeddings: Path | None = None
     """Your own vectors instead of an encoder's: .npy with a row per item in the data's order (files by name), or
     .npz with X and ids."""
-    skip_unreadable: bool = False
-    """Leave out damaged images of a folder, and list them."""
-    id_column: str | None = None
-    """Column of a table that names each item."""
-    label_column: str | None = None
-    """Column of a table that holds labels, empty where unknown."""
-    text_column: str | None = None
-    """Column of a table that holds the text to label."""
-    no_label: bool = False
-    """No column of the data holds labels."""
-    ignore: tuple[str, ...] = ()
-    """Columns of a table that are no inputs."""
-    missing_label: str | None = None
-    """What stands for unlabelled in the data beside an empty cell, e.g. NA or -1."""
-    encoding: str | None = None
-    """Encoding of a text file, e.g. cp1251; recognised by default."""
-    delimiter: str | None = None
-    """Character between the cells of a table; recognised by default."""
-    header: bool | None = None
-    """Whether the first row of a table holds the columns' names; recognised by default."""
     classes: str | None = None
     """Classes that are known in advance, e.g. ham,spam."""
     same_ids: bool = False
@@ -104,19 +79,7 @@ class PoolOptions:
 
     def read(self) -> Session:
         """Reads data and answers, and prints one line about each."""
-        options = ReadOptions(
-            id_column=self.id_column,
-            label_column=self.label_column,
-            text_column=self.text_column,
-            no_label=self.no_label,
-            ignore=self.ignore,
-            missing_label=self.missing_label,
-            encoding=self.encoding,
-            delimiter=self.delimiter,
-            header=self.header,
-            skip_unreadable=self.skip_unreadable,
-        )
-        items = read_items(self.data, options)
+        items = read_items(self.data, self)
         file = self.labels_file()
         session = Session.open(file, items, classes=self.class_names(), same_ids=self.same_ids)
         say(items.understood)
@@ -142,6 +105,26 @@ class PoolOptions:
         return f"{name}, {ENCODERS[name]}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChoiceOptions(PoolOptions):
+    """Options of the commands that choose items."""
+
+    policy: str | None = None
+    """Rule, shipped policy, or run folder; by default uherding; try metaal-general on MiniLM's vectors."""
+    budget: int | None = None
+    """Labels you will buy in all, those known included; choosing ends there."""
+    yardstick: int = 0
+    """Items to draw at random, before any is chosen; they measure the accuracy and never guide the choice."""
+
+    def check_choice(self) -> None:
+        """Refuses numbers out of range, and a policy that cannot be loaded. Raises: `InputError`."""
+        if self.yardstick < 0:
+            raise InputError(f"yardstick={self.yardstick} must be at least 0.")
+        if self.budget is not None and self.budget < 1:
+            raise InputError(f"budget={self.budget} must be at least 1.")
+        load_policy(self.policy)
+
+
 def describe(session: Session) -> str:
     """Returns one line about the answers."""
     answers = session.answers.values()
@@ -152,9 +135,3 @@ def describe(session: Session) -> str:
     parts = [f"{given} labels", f"{len(answers) - given} skipped"]
     parts += [f"{yardstick} of the labels drawn at random"] if yardstick else []
     return f"{session.path}: {', '.join(parts)}, {len(session.counts())} classes."
-
-
-def check_budget(budget: int | None) -> None:
-    """Refuses a budget that allows no label. Raises: `InputError`."""
-    if budget is not None and budget < 1:
-        raise InputError(f"budget={budget} must be at least 1.")

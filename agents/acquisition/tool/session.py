@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -196,9 +197,8 @@ class Session:
 
     def counts(self) -> dict[str, int]:
         """Returns the number of labels of each class, in the order of the menu."""
-        given = [label for label in self.labels() if label is not None]
-        names = sorted(set(given), key=self.menu.add)
-        return {name: given.count(name) for name in names}
+        given = Counter(label for label in self.labels() if label is not None)
+        return {name: given[name] for name in sorted(given, key=self.menu.add)}
 
     def open_positions(self) -> np.ndarray:
         """Positions of items that have no label and were not skipped."""

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from agents.evaluation.play import MeasureOn, play
-from agents.evaluation.protocol.protocol import Contestant, Protocol, Scenario
+from agents.evaluation.protocol.protocol import Contestant, Protocol
 from agents.evaluation.protocol.rows import SUFFIX, check_header, read_rows, write_rows
+from agents.evaluation.protocol.scenario import Scenario
 from agents.loading import load_strategy
 from metaal_env.core import Core
 from metaal_env.datasets.base import Split

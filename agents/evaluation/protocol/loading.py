@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import torch
 
-from agents.evaluation.protocol.protocol import task_config
+from agents.evaluation.protocol.scenario import task_config
 from agents.loading import runs_code
 from agents.pretrained import shipped_policies
 from agents.strategies.fitted.base import FILE as FITTED_FILE
@@ -100,7 +101,7 @@ class Run:
             return False
 
 
-def newest_run(root: Path = Path("runs")) -> Run:
+def newest_run(root: Path = Path("runs"), shipped: Mapping[str, Path] | None = None) -> Run:
     """Returns the run whose policy was written last, else the first policy shipped with the package.
 
     Raises:
@@ -112,14 +113,15 @@ def newest_run(root: Path = Path("runs")) -> Run:
         return replace(
             read_run(finished[-1].parent), reason=f"{of} under {root}/; choose another with --policy"
         )
-    shipped = list(shipped_policies().values())
+    if shipped is None:
+        shipped = shipped_policies()
     if not shipped:
         raise InputError(
             f"policy: no finished run under {str(root)!r} and none shipped; "
             "run `metaal train` first, or name rules with --strategies."
         )
     return replace(
-        read_run(shipped[0]),
+        read_run(next(iter(shipped.values()))),
         reason=f"which ships with the package, as {root}/ holds no finished run; train_policy.py makes one",
     )
 

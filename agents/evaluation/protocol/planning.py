@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,9 +22,10 @@ from agents.evaluation.protocol.loading import (
     read_run,
     strategy_digest,
 )
-from agents.evaluation.protocol.protocol import SCHEMA, Contestant, Protocol, Scenario
+from agents.evaluation.protocol.protocol import Contestant, Protocol
+from agents.evaluation.protocol.scenario import Scenario
 from agents.evaluation.protocol.task_grid import TaskGrid, grid_tasks
-from agents.loading import load_strategy, runs_code
+from agents.loading import load_strategy
 from agents.strategies import STRATEGIES
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError
@@ -166,54 +167,6 @@ def _runs(plan: Plan) -> list[Run]:
         raise
 
 
-def replay(path: Path, trusted: Sequence[str] = ()) -> Planned:
-    """Takes a saved protocol, to be played again here; says where data, learner or strategies differ from then.
-
-    Args:
-        path: file of a protocol, or folder of results.
-        trusted: ``file.py:Name`` strategies that may be imported: a protocol may come from a stranger.
-
-    Raises:
-        InputError: the protocol, or something that it names, is missing or damaged, or names a Python file that
-            is not trusted.
-    """
-    saved = Protocol.load(path / "protocol.json" if path.is_dir() else path)
-    for contestant in saved.contestants:
-        if runs_code(contestant.spec) and contestant.spec not in trusted:
-            raise InputError(
-                f"protocol={str(path)!r} would run the code in {contestant.spec!r}; if you trust it, add: "
-                f"--trust {contestant.spec}"
-            )
-    scenarios, notes = [], []
-    for scenario in saved.scenarios:
-        data, learner = load_parts(scenario.dataset, scenario.split, scenario.learner)
-        TaskSampler(data, scenario.task)
-        now = replace(
-            scenario,
-            data_digest=data.fingerprint,
-            learner_digest=learner_digest(scenario.learner, learner),
-            schema=SCHEMA,
-        )
-        for part in ("data", "learner"):
-            if scenario.schema > 1 and getattr(now, f"{part}_digest") != getattr(scenario, f"{part}_digest"):
-                notes.append(f"{scenario.dataset}: the {part} differ(s) from when the protocol was saved")
-        scenarios.append(now)
-    contestants = []
-    for contestant in saved.contestants:
-        load_strategy(contestant.spec)
-        digest = strategy_digest(contestant.spec)
-        if digest != contestant.digest:
-            notes.append(f"{contestant.name} differs from when the protocol was saved")
-        contestants.append(replace(contestant, digest=digest))
-    if saved.schema == 1:
-        notes.append(
-            f"protocol of version {saved.schema}: whether data and learners differ from then is unknown"
-        )
-    return Planned(
-        replace(saved, schema=SCHEMA, scenarios=tuple(scenarios), contestants=tuple(contestants)), notes
-    )
-
-
 def _contestants(plan: Plan, runs: Sequence[Run]) -> tuple[Contestant, ...]:
     """Returns policies, then rules; each is built once, so that bad ones are refused before anything runs."""
     specs = [(_policy_name(run), run.policy) for run in runs]
@@ -233,3 +186,17 @@ def _short(spec: str) -> str:
     """Returns ``Name`` for ``path/to/file.py:Name``, and the last part of a path."""
     file, _, name = spec.rpartition(":")
     return name if file.endswith(".py") else spec if spec in STRATEGIES else Path(spec).name
+
+
+def fitted_scenario(
+    dataset: str, split: str, learner: str, task: TaskConfig, fixed: Collection[str] = ()
+) -> Scenario:
+    """Returns the scenario with `task` shrunk to what the data set has, but for the settings in `fixed`.
+
+    Raises:
+        InputError: data or learner cannot be loaded or do not fit each other, or the tasks cannot be had.
+    """
+    data, weights = load_parts(dataset, split, learner)
+    fitted, _ = fit_task(task, data, set(fixed))
+    TaskSampler(data, fitted)
+    return Scenario(dataset, split, fitted, learner, data.fingerprint, learner_digest(learner, weights))

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from agents.evaluation.protocol.scenario import SCHEMA, Scenario, digest_of, known_task, plain
 from metaal_env.errors import InputError, brief
 from metaal_env.runtime.files import read_json, write_atomic
-from metaal_env.tasks import TaskConfig
-
-SCHEMA = 3
-"""Version of the protocol and of the row files; raised when either changes its meaning.
-
-In version 1 scenarios were known by the paths of data and learner, so that the same command with other paths did not
-continue them. Before version 3 `TaskConfig.class_concentration` was called ``imbalance``. Such results can be drawn
-and their protocols played again, but nothing is added to them any more.
-"""
-
-FORMER_NAMES = {"imbalance": "class_concentration"}
-"""Task settings that were called otherwise in earlier versions."""
 
 T = TypeVar("T")
 
@@ -34,78 +22,9 @@ SEED_STRIDE = 1_000_000
 MAX_SEED = 2**62 // SEED_STRIDE
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """One setting in which every strategy is tried; a stratum of the statistics.
-
-    Attributes:
-        dataset: name or path.
-        split: which classes tasks are drawn from.
-        task: what tasks look like.
-        learner: registered name, or path of saved weights.
-        data_digest, learner_digest: fingerprints of what was loaded.
-        schema: version of the protocol that it belongs to.
-    """
-
-    dataset: str
-    split: str
-    task: TaskConfig
-    learner: str
-    data_digest: str = ""
-    learner_digest: str = ""
-    schema: int = SCHEMA
-
-    @property
-    def axes(self) -> dict[str, str]:
-        """Returns the settings that may differ between scenarios, as short texts."""
-        t = self.task
-        return {
-            "data": Path(self.dataset).stem,
-            "split": self.split,
-            "way": _text(t.way),
-            "pool": _text(t.pool_size),
-            "budget": _text(t.budget),
-            "initial": _text(t.initial_labels),
-            "concentration" if self.schema > 2 else "imbalance": _text(t.class_concentration),
-            "noise": _text(t.label_noise),
-            "distractors": _text(t.distractors),
-            "learner": learner_name(self.learner),
-        }
-
-    @property
-    def key(self) -> str:
-        """Returns the scenario's name in row files, readable and unique."""
-        readable = " ".join(f"{name}={value}" for name, value in self.axes.items())
-        return f"{readable} #{_digest(self.identity)[:6]}"
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What the rows depend on: names and content of data and learner, but not the folders in which they lie."""
-        found = {name: value for name, value in asdict(self).items() if name != "schema"}
-        if self.schema < 3:
-            former = {new: old for old, new in FORMER_NAMES.items()}
-            found["task"] = {former.get(name, name): value for name, value in found["task"].items()}
-        if self.schema > 1:
-            found |= {"dataset": self.axes["data"]} if self.data_digest else {}
-            found |= {"learner": self.axes["learner"]} if self.learner_digest else {}
-        return found
-
-
 def file_name(name: str) -> str:
     """Returns a safe file name for a strategy: names may come from a stranger's protocol and hold any character."""
     return re.sub(r"[^\w.@+-]+", "_", name).lstrip(".")[:80] or "_"
-
-
-def learner_name(spec: str) -> str:
-    """Returns a learner's short name: ``prototype``, or the run folder of ``runs/<name>/learner``."""
-    path = Path(spec)
-    return path.parent.name if path.stem == "learner" and path.parent.name else path.name
-
-
-def short_names(scenarios: Sequence[Scenario]) -> dict[str, str]:
-    """Returns scenario key → name of the data set and of whatever else differs between the scenarios."""
-    varying = [a for a in scenarios[0].axes if len({s.axes[a] for s in scenarios}) > 1 and a != "data"]
-    return {s.key: " ".join([s.axes["data"], *(f"{a} {s.axes[a]}" for a in varying)]) for s in scenarios}
 
 
 @dataclass(frozen=True)
@@ -166,7 +85,7 @@ class Protocol:
     def digest(self) -> str:
         """Returns the identity of the tasks and of how they are measured."""
         found = {k: v for k, v in asdict(self).items() if k != "contestants"}
-        return _digest(found | {"scenarios": [scenario.identity for scenario in self.scenarios]})[:16]
+        return digest_of(found | {"scenarios": [scenario.identity for scenario in self.scenarios]})[:16]
 
     def joined_to(self, path: Path) -> Protocol:
         """Returns this protocol with the strategies that an earlier run of it left at `path`, if any.
@@ -200,7 +119,7 @@ class Protocol:
 
     def save(self, path: Path) -> None:
         """Writes JSON; infinities as the string ``"inf"``."""
-        write_atomic(path, (json.dumps(_plain(asdict(self)), indent=2) + "\n").encode())
+        write_atomic(path, (json.dumps(plain(asdict(self)), indent=2) + "\n").encode())
 
     @staticmethod
     def load(path: Path) -> Protocol:
@@ -222,7 +141,8 @@ class Protocol:
             )
         try:
             scenarios = tuple(
-                _typed(Scenario, s | {"task": _task(s["task"]), "schema": schema}) for s in raw["scenarios"]
+                _typed(Scenario, s | {"task": known_task(s["task"]), "schema": schema})
+                for s in raw["scenarios"]
             )
             contestants = tuple(_typed(Contestant, c) for c in raw["contestants"])
             lists = {"scenarios": scenarios, "contestants": contestants, "seeds": tuple(raw["seeds"])}
@@ -231,20 +151,6 @@ class Protocol:
             raise InputError(f"{argument}: {error}") from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"{argument} is damaged ({brief(error)}); evaluate again.") from error
-
-
-def task_config(raw: dict[str, Any]) -> TaskConfig:
-    """Returns a `TaskConfig` from JSON: lists become ranges, ``"inf"`` a number; other names are ignored."""
-    known = {f.name for f in fields(TaskConfig)} | FORMER_NAMES.keys()
-    return _task({name: value for name, value in raw.items() if name in known})
-
-
-def _task(raw: dict[str, Any]) -> TaskConfig:
-    values: dict[str, Any] = {
-        FORMER_NAMES.get(k, k): tuple(v) if isinstance(v, list) else float(v) if v == "inf" else v
-        for k, v in raw.items()
-    }
-    return TaskConfig(**values)
 
 
 def _typed(dataclass_type: type[T], values: dict[str, Any]) -> T:
@@ -257,21 +163,3 @@ def _typed(dataclass_type: type[T], values: dict[str, Any]) -> T:
         if not right or (wanted is tuple and not all(type(item) is int for item in items)):
             raise TypeError(f"{f.name}={items!r} is no {f.type}")
     return dataclass_type(**values)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return "inf" if value == float("inf") else value
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(_plain(value), sort_keys=True).encode()).hexdigest()
-
-
-def _text(value: object) -> str:
-    if isinstance(value, (tuple, list)):
-        return "–".join(map(str, value)) if value[0] != value[1] else str(value[0])
-    return f"{value:g}" if isinstance(value, float) else str(value)

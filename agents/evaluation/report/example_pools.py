@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from agents.evaluation.protocol.cells import core_of
-from agents.evaluation.protocol.protocol import Protocol, Scenario
+from agents.evaluation.protocol.protocol import Protocol
+from agents.evaluation.protocol.scenario import Scenario
 from metaal_env import render
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.errors import InputError

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from agents.evaluation.episodes import Episodes, is_policy
 from agents.evaluation.measures import MEASURES, Measure
-from agents.evaluation.protocol.protocol import Protocol, file_name, short_names
+from agents.evaluation.protocol.protocol import Protocol, file_name
+from agents.evaluation.protocol.scenario import short_names
 from agents.evaluation.report import diagrams, plots, tables
 from agents.evaluation.report.example_pools import ExamplePool
 from agents.evaluation.report.glossary import MEASURE_TITLES
@@ -110,10 +111,7 @@ def _tables(
 
 
 def _pictures(
-    results: Mapping[str, Episodes],
-    names: Mapping[str, str],
-    measure: str,
-    matrices: Mapping[str, Matrix],
+    results: Mapping[str, Episodes], names: Mapping[str, str], measure: str, matrices: Mapping[str, Matrix]
 ) -> dict[str, Picture]:
     value, title = MEASURES[measure], MEASURE_TITLES.get(measure, measure)
 

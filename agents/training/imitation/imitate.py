@@ -3,7 +3,8 @@
 At states that the policy visits the oracle tells how much every item would raise the reward. The policy cannot know
 that, but it can make the expectation over its picks, Σᵢ π(i) · gain(i), as large as possible: an all-action policy
 gradient (Sun et al. 2017) with exact one-step gains. A state says something about each of its items, where the
-return of an episode is one number, so that little data goes a long way. What pays only later is left to PPO.
+return of an episode is one number, so that little data goes a long way. What pays only later is left to vine
+roll-outs (``gain="return"``) and to PPO.
 """
 
 from __future__ import annotations
@@ -11,31 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from agents.policy.network import AcquisitionNetwork
 from agents.training.imitation.examples import (
     Examples,
-    collect_examples,
-    examples_file,
-    load_examples,
-    save_examples,
+    Gain,
 )
-from agents.training.task_mixture import TaskMixture
 from metaal_env.batched import masked_deviation
 from metaal_env.errors import InputError
-from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
-from metaal_env.runtime.interrupts import deferred_interrupts
-
-FIRST = 10**6
-"""Number of the first roll-out: other tasks than those of PPO."""
 
 BATCH = 256
 """Examples per update of a fit."""
@@ -53,6 +41,10 @@ class ImitationConfig:
     rounds: int = 3
     """Number of refits. Each uses all examples so far, and the next ones are collected with the refitted policy
     (DAgger)."""
+    gain: Gain = "one_step"
+    """What the teacher tells of an item: one_step, the reward of its label; or return, all rewards until the end if the
+    policy goes on from there (vine roll-outs), once a first round has given it one to go on with. Later rounds are
+    then policy iteration."""
     n_envs: int = 256
     """Episodes per roll-out."""
     shapes_per_rollout: int = 16
@@ -86,68 +78,6 @@ class ImitationConfig:
                 raise InputError(f"{name}={getattr(self, name)} must be positive.")
         if not 0 <= self.weight_decay < float("inf"):
             raise InputError(f"weight_decay={self.weight_decay} must be at least 0.")
-
-
-def imitate(
-    network: AcquisitionNetwork,
-    mixture: TaskMixture,
-    config: ImitationConfig,
-    folder: Path,
-    writer: SummaryWriter | None = None,
-) -> None:
-    """Trains `network` in place on `mixture`.
-
-    Continues from what lies in `folder`: ``imitation.pt``, the network after each round, and ``examples-*.pt``, one
-    file for each roll-out.
-
-    Raises:
-        InputError: a checkpoint belongs to other settings or is damaged; a reward or a loss is NaN or infinite.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after the roll-out.
-    """
-    checkpoint = folder / "imitation.pt"
-    done = 0
-    if (saved := read_checkpoint(checkpoint, config)) is not None:
-        network.names.check_same(saved.get("features"), f"checkpoint={str(checkpoint)!r}")
-        with as_input_error(checkpoint):
-            network.load_state_dict(saved["network"])
-            done = int(saved["iteration"])
-    if done >= config.iterations:
-        return
-    ends = {round(config.iterations * (number + 1) / config.rounds) for number in range(config.rounds)}
-    examples: list[Examples] = []
-    bar = tqdm(range(config.iterations), desc="imitation", unit="roll-out")
-    with bar, deferred_interrupts() as stopping:
-        for iteration in bar:
-            examples.append(_visited(network, mixture, config, iteration, folder))
-            if iteration + 1 in ends and iteration >= done:
-                last = iteration + 1 == config.iterations
-                gain = (fit_mean if last else fit)(network, Examples.joined(examples), config)
-                if writer is not None:
-                    writer.add_scalar("imitation_by_rollout/expected_gain", gain, iteration + 1)
-                state = {"network": network.state_dict(), "iteration": iteration + 1}
-                state["features"] = network.names.to_json()
-                write_checkpoint(checkpoint, config, state)
-            if stopping:
-                break
-
-
-def _visited(
-    network: AcquisitionNetwork, mixture: TaskMixture, config: ImitationConfig, iteration: int, folder: Path
-) -> Examples:
-    file = examples_file(folder, iteration)
-    if (saved := load_examples(file, config, network.names)) is not None:
-        return saved
-    # Seeded by the iteration alone, so that a continued run needs no random state.
-    rng = np.random.default_rng([config.seed, iteration])
-    found = Examples.joined(
-        [collect_examples(network, envs, rng) for envs in mixture.draw(FIRST + iteration)]
-    )
-    if not bool(found.gain.isfinite().all()):
-        raise InputError(
-            f"reward: imitation met a NaN or infinite gain at roll-out {iteration}; mend the reward or choose another."
-        )
-    save_examples(file, config, network.names, found)
-    return found
 
 
 def fit_mean(network: AcquisitionNetwork, examples: Examples, config: ImitationConfig) -> float:
@@ -184,6 +114,7 @@ def fit(network: AcquisitionNetwork, examples: Examples, config: ImitationConfig
     if config.parts == "all":
         layers = (network.items, network.context, network.embed, network.correction)
         trained += [weight for layer in layers for weight in layer.parameters()]
+        trained += [] if network.stop is None else network.stop.parameters()
     else:
         network.drop_correction()
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -191,8 +122,11 @@ def fit(network: AcquisitionNetwork, examples: Examples, config: ImitationConfig
         optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - 0.95 * epoch / config.epochs)
         total = 0.0
         for batch in _batches(examples, network.gate.device):
-            logits = _logits(network, batch, config.parts)
-            loss = -(logits.softmax(1) * batch.gain).sum(1).mean() / scale
+            logits, stop = _logits(network, batch, config.parts)
+            expected = (logits.softmax(1) * batch.gain).sum(1)
+            if stop is not None:
+                expected = torch.lerp(expected, batch.stop, stop.sigmoid())
+            loss = -expected.mean() / scale
             if not bool(loss.isfinite()):
                 raise InputError(
                     f"learning_rate={config.learning_rate}: imitation diverged; choose a lower one."
@@ -210,7 +144,7 @@ def _scale_logits(network: AcquisitionNetwork, examples: Examples, config: Imita
     """Gives the logits the deviation `config.logit_scale`, which says how much sampling explores."""
     spread = [
         masked_deviation(
-            _logits(network, batch, config.parts).masked_fill(~batch.candidates, 0), batch.candidates
+            _logits(network, batch, config.parts)[0].masked_fill(~batch.candidates, 0), batch.candidates
         )
         for batch in _batches(examples, network.gate.device)
     ]
@@ -222,10 +156,12 @@ def _batches(examples: Examples, device: torch.device) -> Iterator[Examples]:
         yield Examples(*(column[index].to(device) for column in examples))
 
 
-def _logits(network: AcquisitionNetwork, batch: Examples, parts: Parts) -> Tensor:
-    items = batch.items.float()
+def _logits(network: AcquisitionNetwork, batch: Examples, parts: Parts) -> tuple[Tensor, Tensor | None]:
+    """(B, C) logits of the candidates, and (B,) logits to stop; the latter only of all parts."""
+    items, stop = batch.items.float(), None
     if parts == "all":
-        logits = network(items, batch.episode, batch.candidates).logits
+        output = network(items, batch.episode, batch.candidates)
+        logits, stop = output.logits, output.stop
     else:
         logits = network.prior(items, batch.episode)  # in a fifth of the time
-    return logits.masked_fill(~batch.candidates, -torch.inf)
+    return logits.masked_fill(~batch.candidates, -torch.inf), stop

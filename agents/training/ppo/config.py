@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agents.training.ppo.critic import CriticKind
 from metaal_env.errors import InputError, unknown_name
-from metaal_env.features import ITEM_SCORES
+from metaal_env.features import ITEM_SCORES, FeatureNames
+from metaal_env.observation import parse_observation
+from metaal_env.tasks import TaskConfig
 
 
 @dataclass(frozen=True)
 class PPOConfig:
     """How the acquisition policy is trained on whole episodes."""
 
-    iterations: int = 20
-    """Roll-outs, each of one whole episode per environment. A continued training may raise the
-    number, not lower it."""
-    n_envs: int = 128
+    iterations: int = 10
+    """Roll-outs, each of one whole episode per environment; with 0, imitation is all. A continued training may raise
+    the number, not lower it."""
+    n_envs: int = 256
     """Episodes per roll-out."""
     shapes_per_rollout: int = 4
     """Parts of a roll-out. Each part has one data set and one task shape."""
-    paired: int = 8
+    paired: int = 16
     """Episodes that share a task. They serve each other as baseline."""
-    batch_size: int = 512
+    batch_size: int = 1024
     """Samples per gradient step."""
-    epochs: int = 3
+    epochs: int = 2
     """Passes over a roll-out."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 7e-4
     """Step size of Adam. It falls linearly over the iterations, towards a tenth."""
     clip: float = 0.2
     """Clipping range of the probability ratio (clip_range of stable-baselines3)."""
@@ -33,8 +36,18 @@ class PPOConfig:
     """Weight of the entropy bonus (ent_coef of stable-baselines3)."""
     value_weight: float = 0.5
     """Weight of the value loss (vf_coef of stable-baselines3)."""
-    gae_lambda: float = 0.95
-    """λ of generalised advantage estimation."""
+    gae_lambda: float = 1.0
+    """λ of generalised advantage estimation. With 1, advantages are exact returns less a baseline."""
+    critic: CriticKind = "privileged"
+    """Baseline of the returns: the network's own value head; or a critic that sees hidden labels and is left out of the
+    saved policy, privileged or, at several times the cost of a roll-out, look_ahead, which sees true gains as well."""
+    critic_rollouts: int = 2
+    """Roll-outs of the starting policy to whose returns the critic is fitted before the first update."""
+    anchor: float = 0.02
+    """Cost of each nat by which the policy diverges from the starting one. It falls linearly to 0 over the
+    iterations."""
+    features: tuple[str, ...] = ("full",)
+    """What the policy sees: full, standard (distances and counts, about ten times as fast), or names of features."""
     prior: str = "uherding"
     """Hand-written rule that the policy starts from."""
     prior_weight: float = 1.5
@@ -52,8 +65,9 @@ class PPOConfig:
     """Seed of weights and roll-outs. Validation tasks are always the same."""
 
     def __post_init__(self) -> None:
+        if self.iterations < 0:
+            raise InputError(f"iterations={self.iterations} must be at least 0.")
         for name in (
-            "iterations",
             "n_envs",
             "shapes_per_rollout",
             "batch_size",
@@ -63,6 +77,13 @@ class PPOConfig:
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must be at least 1.")
+        if self.critic_rollouts < 0 or not 0 <= self.anchor < float("inf"):
+            name = "critic_rollouts" if self.critic_rollouts < 0 else "anchor"
+            raise InputError(f"{name}={getattr(self, name)} must be at least 0.")
+        if self.prior not in self.names().item_scores and self.prior in ITEM_SCORES:
+            raise InputError(
+                f"features={' '.join(self.features)} lacks prior={self.prior!r}, from which the policy starts; add it."
+            )
         if self.paired < 1 or self.n_envs % (self.paired * self.shapes_per_rollout):
             raise InputError(
                 f"paired={self.paired} times shapes_per_rollout={self.shapes_per_rollout} must divide "
@@ -70,3 +91,9 @@ class PPOConfig:
             )
         if self.prior not in ITEM_SCORES:
             raise unknown_name("prior", self.prior, ITEM_SCORES)
+
+    def names(self, task: TaskConfig | None = None) -> FeatureNames:
+        """Returns the features that a new policy for such tasks takes. Raises: `InputError` if one is unknown."""
+        whole = self.features[0] if len(self.features) == 1 else ""
+        wanted = whole if whole in ("full", "standard", "raw") else self.features
+        return parse_observation(wanted, task).names

@@ -41,8 +41,8 @@ class TensorRolloutBuffer(DictRolloutBuffer):
     """Whole episodes of one group of environments: same number of steps, observations kept as tensors.
 
     With `paired` > 1, that many consecutive environments play the same task, and each advantage is reduced
-    by the mean of its companions' at the same step: what the task itself contributes cancels (leave-one-out
-    baseline; Kool et al. 2019).
+    by the mean of its running companions' at the same step: what the task itself contributes cancels (leave-one-out
+    baseline; Kool et al. 2019). Episodes may end before the last step; what follows is no sample.
     """
 
     def __init__(self, *args: Any, paired: int = 1, **kwargs: Any):
@@ -58,6 +58,7 @@ class TensorRolloutBuffer(DictRolloutBuffer):
         self.rewards, self.returns, self.values, self.log_probs, self.advantages, self.episode_starts = (
             np.zeros(shape, dtype=np.float32) for _ in range(6)
         )
+        self.running = np.ones(shape, dtype=bool)
         self.generator_ready, self.full, self.pos = False, False, 0
 
     def add(  # type: ignore[override]
@@ -68,32 +69,64 @@ class TensorRolloutBuffer(DictRolloutBuffer):
         episode_start: np.ndarray,
         value: Tensor,
         log_prob: Tensor,
+        rows: np.ndarray | None = None,
+        running: np.ndarray | None = None,
     ) -> None:
-        self.steps.append({key: value for key, value in obs.items() if key not in UNUSED})
-        self.actions[self.pos] = action.reshape(self.n_envs, self.action_dim)
-        self.rewards[self.pos] = reward
+        """Adds a step of the environments at `rows`, by default of all; those not `running` are no samples."""
+        rows = np.arange(self.n_envs) if rows is None else rows
+        running = np.ones(len(rows), dtype=bool) if running is None else running
+        self.steps.append({key: self._of_all(value, rows) for key, value in obs.items() if key not in UNUSED})
+        self.actions[self.pos, rows] = action.reshape(-1, self.action_dim)
+        self.running[self.pos] = False
+        self.running[self.pos, rows] = running
+        self.rewards[self.pos, rows] = np.where(running, reward, 0)
         self.episode_starts[self.pos] = episode_start
-        self.values[self.pos] = value.cpu().numpy().flatten()
-        self.log_probs[self.pos] = log_prob.cpu().numpy()
+        self.values[self.pos, rows] = np.where(running, value.cpu().numpy().flatten(), 0)
+        self.log_probs[self.pos, rows] = log_prob.cpu().numpy()
         self.pos += 1
         self.full = self.pos == self.buffer_size
+
+    def _of_all(self, value: Tensor, rows: np.ndarray) -> Tensor:
+        """Returns values of the environments at `rows` as those of all, with zeros for the others."""
+        if len(rows) == self.n_envs:
+            return value
+        whole = value.new_zeros(self.n_envs, *value.shape[1:])
+        whole[torch.as_tensor(rows, device=value.device)] = value
+        return whole
+
+    def close(self) -> None:
+        """Ends the roll-out before its last step, as every episode has ended."""
+        self.buffer_size, self.full = self.pos, True
+        for name in (
+            "actions",
+            "rewards",
+            "returns",
+            "values",
+            "log_probs",
+            "advantages",
+            "episode_starts",
+            "running",
+        ):
+            setattr(self, name, getattr(self, name)[: self.pos])
 
     def compute_returns_and_advantage(self, last_values: Tensor, dones: np.ndarray) -> None:
         super().compute_returns_and_advantage(last_values, dones)
         if self.paired > 1:
-            grouped = self.advantages.reshape(self.buffer_size, -1, self.paired)
-            others = (grouped.sum(-1, keepdims=True) - grouped) / (self.paired - 1)
-            self.advantages = (grouped - others).reshape(self.advantages.shape)
+            running = self.running.reshape(self.buffer_size, -1, self.paired)
+            grouped = self.advantages.reshape(running.shape) * running
+            companions = np.maximum(running.sum(-1, keepdims=True) - running, 1)
+            others = (grouped.sum(-1, keepdims=True) - grouped) / companions
+            self.advantages = ((grouped - others) * running).reshape(self.advantages.shape)
 
     def get(self, batch_size: int | None = None) -> Generator[DictRolloutBufferSamples, None, None]:  # type: ignore[override]
-        total = self.buffer_size * self.n_envs
-        count = -(-total // (batch_size or total))
-        yield from (self.samples(index) for index in np.array_split(np.random.permutation(total), count))
+        total = int(self.running.sum())
+        yield from (self.samples(index) for index in self.chunks(-(-total // (batch_size or total)), total))
 
     def chunks(self, count: int, most: int) -> list[np.ndarray]:
         """`count` disjoint random sets of samples, `most` in all."""
-        order = np.random.permutation(self.buffer_size * self.n_envs)[: max(count, most)]
-        return np.array_split(order, count)
+        real = np.flatnonzero(self.running.T)  # environment by environment, as samples are counted
+        order = np.random.permutation(len(real))[: max(count, most)]
+        return np.array_split(real[order], count)
 
     def samples(self, index: np.ndarray) -> DictRolloutBufferSamples:
         """The samples at `index`, counted environment by environment."""
@@ -124,7 +157,7 @@ class MixedRolloutBuffer:
     """
 
     def __init__(self, *args: Any, most_steps: int = 20, **options: Any):
-        self._options, self.most_steps = options, most_steps
+        self.options, self.most_steps = options, most_steps
         self.parts: list[TensorRolloutBuffer] = []
 
     def reset(self) -> None:
@@ -132,7 +165,7 @@ class MixedRolloutBuffer:
 
     def open(self, envs: MetaALVectorEnv, steps: int) -> TensorRolloutBuffer:
         """A new, empty part for `steps` steps of `envs`."""
-        options = self._options | {"n_envs": envs.num_envs, "paired": envs.paired}
+        options = self.options | {"n_envs": envs.num_envs, "paired": envs.paired}
         part = TensorRolloutBuffer(steps, envs.single_observation_space, envs.single_action_space, **options)
         self.parts.append(part)
         return part
@@ -140,19 +173,28 @@ class MixedRolloutBuffer:
     def scale_advantages(self) -> None:
         """Deviation 1 in every part."""
         for part in self.parts:
-            part.advantages = part.advantages / (part.advantages.std() + 1e-8)
+            part.advantages = part.advantages / (part.advantages[part.running].std() + 1e-8)
 
     @property
     def values(self) -> np.ndarray:
-        return np.concatenate([part.values.flatten() for part in self.parts])
+        return self._of_samples("values")
 
     @property
     def returns(self) -> np.ndarray:
-        return np.concatenate([part.returns.flatten() for part in self.parts])
+        return self._of_samples("returns")
+
+    def _of_samples(self, name: str) -> np.ndarray:
+        """The values of all samples, in the order of `TensorRolloutBuffer.samples` or of time if not flattened yet."""
+        found = []
+        for part in self.parts:
+            value = getattr(part, name)
+            flat = value.shape != part.running.shape
+            found.append(value.flatten()[part.running.T.flatten() if flat else part.running.flatten()])
+        return np.concatenate(found)
 
     def get(self, batch_size: int) -> Generator[DictRolloutBufferSamples, None, None]:
         """Minibatches of about `batch_size` samples; their observations are lists with one entry a part."""
-        most = [min(part.buffer_size, self.most_steps) * part.n_envs for part in self.parts]
+        most = [min(int(part.running.sum()), self.most_steps * part.n_envs) for part in self.parts]
         count = max(1, round(sum(most) / batch_size))
         cut = [part.chunks(count, size) for part, size in zip(self.parts, most, strict=True)]
         for places in zip(*cut, strict=True):

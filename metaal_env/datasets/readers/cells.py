@@ -37,7 +37,13 @@ class Grid:
     notes: tuple[str, ...] = ()
 
 
-def read_grid(text: str, subject: str, delimiter: str | None = None, header: bool | None = None) -> Grid:
+def read_grid(
+    text: str,
+    subject: str,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    max_cells: int = MAX_CELLS,
+) -> Grid:
     """Reads a text as a table.
 
     The delimiter is the one of comma, semicolon, tab and bar that gives rows of equal length, or the one in a first
@@ -49,7 +55,7 @@ def read_grid(text: str, subject: str, delimiter: str | None = None, header: boo
         header: whether the first row holds the columns' names, if that is known.
 
     Raises:
-        InputError: there are no rows, rows of unequal length, an open quote, or more than `MAX_CELLS` cells.
+        InputError: there are no rows, rows of unequal length, an open quote, or more than `max_cells` cells.
     """
     if delimiter is not None:
         delimiter = _SPELT.get(delimiter.lower(), delimiter)
@@ -60,8 +66,8 @@ def read_grid(text: str, subject: str, delimiter: str | None = None, header: boo
         delimiter, text = delimiter or first.strip()[4], rest
     comments, text = _without_comments(text)
     delimiter = delimiter or _delimiter(text)
-    if text.count(delimiter) + text.count("\n") >= MAX_CELLS:
-        raise InputError(f"{subject} has more than {MAX_CELLS:,} cells; convert it to npz.")
+    if text.count(delimiter) + text.count("\n") >= max_cells:
+        raise InputError(f"{subject} has more than {max_cells:,} cells; convert it to npz.")
     try:
         lines = numbered_rows(text, delimiter)
     except csv.Error as error:

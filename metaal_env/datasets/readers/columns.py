@@ -135,23 +135,23 @@ def _words(cell: str) -> float:
     return max(len(cell.split()), len(_UNSPACED.findall(cell)) / 2)
 
 
-def as_vectors(columns: Sequence[Column], subject: str) -> np.ndarray:
+def as_vectors(columns: Sequence[Column], subject: str, max_numbers: int = MAX_CELLS) -> np.ndarray:
     """Returns the columns as (M, D) float32: numbers standardised, categories one-hot.
 
     A missing number becomes the mean of its column and sets an extra column to 1. A missing category is a category.
 
     Raises:
-        InputError: there is an infinite number, or more than `MAX_CELLS` numbers in all.
+        InputError: there is an infinite number, or more than `max_numbers` numbers in all.
     """
     parts: list[np.ndarray] = []
     width = 0
     for column in columns:
         parts.append(_standardised(column, subject) if column.kind == "numbers" else _one_hot(column))
         width += parts[-1].shape[1]
-        if width * len(column.cells) > MAX_CELLS:
+        if width * len(column.cells) > max_numbers:
             raise InputError(
                 f"{subject}: texts and numbers up to column {column.name!r} become {width * len(column.cells):,} "
-                f"numbers, at most {MAX_CELLS:,} are allowed; drop columns or convert it to npz."
+                f"numbers, at most {max_numbers:,} are allowed; drop columns or convert it to npz."
             )
     return np.concatenate(parts, axis=1)
 

@@ -129,7 +129,19 @@ def is_grey(image: Image.Image) -> bool:
 
 
 def read_picture(path: Path, subject: str, size: int, grey: bool = False) -> np.ndarray:
-    """Reads an image as (size, size, 3) uint8, or (size, size) where `grey`.
+    """Reads an image as (size, size, 3) uint8, or (size, size) where `grey`, as `upright_image` shows it.
+
+    Raises:
+        InputError: as `open_image`.
+    """
+    from PIL import Image
+
+    image = upright_image(path, subject, grey)
+    return np.asarray(image.resize((size, size), Image.Resampling.BOX))
+
+
+def upright_image(path: Path, subject: str, grey: bool = False) -> Image.Image:
+    """Reads an image in mode RGB, or L where `grey`.
 
     The camera's orientation (EXIF) is applied. Transparent pixels become white. Images of 16 or 32 bits a pixel are
     scaled from their own minimum and maximum to 0 and 255. Of several frames the first is used.
@@ -148,8 +160,7 @@ def read_picture(path: Path, subject: str, size: int, grey: bool = False) -> np.
             opaque = Image.new("RGBA", image.size, "white")
             opaque.alpha_composite(image.convert("RGBA"))
             image = opaque
-        image = image.convert("L" if grey else "RGB")
-        return np.asarray(image.resize((size, size), Image.Resampling.BOX))
+        return image.convert("L" if grey else "RGB")
     except _DAMAGE as error:
         raise InputError(
             f"{subject}: {str(path)!r} is no readable image ({brief(error)}); replace or delete it."

@@ -66,7 +66,15 @@ def named_arrays(path: Path, subject: str) -> tuple[dict[str, np.ndarray], tuple
     return {name: arrays[name] for name in others if name in arrays} | taken, notes
 
 
-def read_arrays(path: Path, subject: str, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: Path,
+    subject: str,
+    wanted: Callable[[str], bool],
+    *,
+    max_bytes: int = MAX_BYTES,
+    max_members: int = MAX_MEMBERS,
+    bomb_bytes: int = BOMB_BYTES,
+) -> dict[str, np.ndarray]:
     """Returns the wanted arrays of an npz file; each header is checked before its memory is taken.
 
     Args:
@@ -80,18 +88,18 @@ def read_arrays(path: Path, subject: str, wanted: Callable[[str], bool]) -> dict
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            if len(members) > MAX_MEMBERS:
+            if len(members) > max_members:
                 raise InputError(
-                    f"{subject} holds {len(members):,} arrays, at most {MAX_MEMBERS:,} are read; save fewer."
+                    f"{subject} holds {len(members):,} arrays, at most {max_members:,} are read; save fewer."
                 )
             for member in members:
                 key = member.filename.removesuffix(".npy")
                 if not wanted(key) or not member.filename.endswith(".npy"):
                     continue
                 with archive.open(member) as stream:
-                    total += _check_header(stream, member, f"{subject}: array {key!r}")
-                if total > MAX_BYTES:
-                    raise InputError(f"{subject} declares over {MAX_BYTES:,} bytes; save fewer items.")
+                    total += _check_header(stream, member, f"{subject}: array {key!r}", bomb_bytes)
+                if total > max_bytes:
+                    raise InputError(f"{subject} declares over {max_bytes:,} bytes; save fewer items.")
                 with archive.open(member) as stream:
                     arrays[key] = npy.read_array(stream, allow_pickle=False)
     except InputError:
@@ -105,7 +113,7 @@ def read_arrays(path: Path, subject: str, wanted: Callable[[str], bool]) -> dict
     return arrays
 
 
-def _check_header(stream: IO[bytes], member: zipfile.ZipInfo, subject: str) -> int:
+def _check_header(stream: IO[bytes], member: zipfile.ZipInfo, subject: str, bomb_bytes: int) -> int:
     """Checks an array's header and returns the bytes that the array will take."""
     version = npy.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
@@ -127,7 +135,7 @@ def _check_header(stream: IO[bytes], member: zipfile.ZipInfo, subject: str) -> i
         raise InputError(f"{subject} declares {elements:,} elements, {size:,} bytes; save fewer items.")
     if size > member.file_size or member.file_size > MAX_RATIO * (member.compress_size + 1):
         raise InputError(f"{subject} declares more data than the file holds; it is damaged, save it again.")
-    if size > BOMB_BYTES and size > BOMB_RATIO * member.compress_size:
+    if size > bomb_bytes and size > BOMB_RATIO * member.compress_size:
         raise InputError(
             f"{subject} would swell from {member.compress_size:,} to {size:,} bytes; if that is meant, save it "
             "uncompressed (numpy.savez)."

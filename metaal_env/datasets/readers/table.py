@@ -21,7 +21,7 @@ TABLES = (".csv", ".tsv", ".tab")
 PACKED = (".gz", ".bz2", ".xz")
 
 
-def load_csv(path: Path, name: str, label: str | None = None) -> ClassDataset:
+def load_csv(path: Path, name: str, label: str | None = None, max_bytes: int = MAX_BYTES) -> ClassDataset:
     """Reads a table as vectors: numeric columns standardised, columns of text one-hot.
 
     The label column is called ``label``, ``class``, ``target`` or ``y``, or it is the only one that can hold classes.
@@ -35,7 +35,7 @@ def load_csv(path: Path, name: str, label: str | None = None) -> ClassDataset:
             ids or many different texts, or no single column that can hold classes.
     """
     subject = f"dataset={name!r}"
-    grid = read_grid(read_decoded(path, subject, MAX_BYTES).text, subject)
+    grid = read_grid(read_decoded(path, subject, max_bytes).text, subject)
     if label is not None and label not in grid.header:
         raise unknown_name(f"{subject}: column", label, grid.header)
     return _dataset(name, grid, None if label is None else grid.header.index(label))

@@ -51,7 +51,7 @@ def space(number: int) -> ClassDataset:
 
 def _hidden(rng: Generator) -> np.ndarray:
     """Returns (CLASSES · PER_CLASS, Q) items in order of their classes."""
-    dims = round(_log_uniform(rng, 2, 24))
+    dims = round(log_uniform(rng, 2, 24))
     stretch = rng.uniform(0, 1.2)  # of axes, in log; of the same for all classes, and a third of it for each
     parts = int(rng.integers(1, 5))
     freedom = rng.choice([2.5, 5.0, np.inf])  # few degrees of freedom: outliers
@@ -59,7 +59,7 @@ def _hidden(rng: Generator) -> np.ndarray:
     if rng.random() < 0.5:
         families = rng.normal(size=(CLASSES // FAMILY, dims)).repeat(FAMILY, 0)
         centres = (families + centres) / 2**0.5
-    centres *= _log_uniform(rng, 0.6, 5) * np.exp(stretch / 2 * rng.normal(size=dims))
+    centres *= log_uniform(rng, 0.6, 5) * np.exp(stretch / 2 * rng.normal(size=dims))
     means = centres[:, None] + rng.uniform(0.3, 1.2) * rng.normal(size=(CLASSES, parts, dims))
     scales = np.exp(
         stretch * rng.normal(size=dims)
@@ -77,7 +77,7 @@ def _hidden(rng: Generator) -> np.ndarray:
 
 def _mapped(rng: Generator, hidden: np.ndarray) -> np.ndarray:
     """Maps (M, Q) hidden variables to (M, D) visible ones."""
-    dims = max(hidden.shape[1], round(_log_uniform(rng, 8, 256)))
+    dims = max(hidden.shape[1], round(log_uniform(rng, 8, 256)))
     bias = rng.normal(size=dims) / 2
     seen = hidden @ rng.normal(size=(hidden.shape[1], dims)) / hidden.shape[1] ** 0.5
     kind = rng.choice(["linear", "saturating", "rectifying"])
@@ -94,5 +94,7 @@ def _mapped(rng: Generator, hidden: np.ndarray) -> np.ndarray:
     return seen / np.sqrt(np.square(seen).mean())
 
 
-def _log_uniform(rng: Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+def log_uniform(rng: Generator, low: float, high: float) -> float:
+    """Draws from the log-uniform distribution between `low` and `high`, or returns `low` where it is the larger."""
+    # scipy.stats.loguniform takes no empty range and is much slower.
+    return float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))

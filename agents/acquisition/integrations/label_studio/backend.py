@@ -7,38 +7,25 @@ and reports every change to ``/webhook``. `server` speaks that protocol on the s
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
-from agents.acquisition.integrations.label_studio.answers import Answer, answer_of
 from agents.acquisition.integrations.label_studio.connection import Connection
 from agents.acquisition.integrations.label_studio.events import apply_event, project_number
 from agents.acquisition.integrations.label_studio.label_config import LabelConfig, read_label_config
-from agents.acquisition.integrations.label_studio.scoring import (
-    DONE,
-    Score,
-    Snapshot,
-    encode_snapshot,
-    score_tasks,
-)
+from agents.acquisition.integrations.label_studio.scoring import DONE, Score
 from agents.acquisition.integrations.label_studio.store import TaskStore
 from agents.acquisition.integrations.label_studio.task_files import TaskFiles
-from agents.acquisition.integrations.label_studio.task_items import EncodedTasks
+from agents.acquisition.integrations.label_studio.versions import Versions
 from agents.acquisition.items.encoders import EncoderName
-from agents.acquisition.items.text_encoders import minilm_installed
 from agents.acquisition.policies import PolicySpec
 from metaal_env.errors import InputError
 
 SETUP_WAIT = 2.0
 """Seconds that /setup waits for a project to be read; Label Studio waits three."""
-KEPT_VERSIONS = 8
-"""Scores of the latest model versions that are kept in memory."""
 
 
 class AcquisitionBackend:
@@ -70,16 +57,20 @@ class AcquisitionBackend:
         connection: Connection | None = None,
         report: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
     ):
-        self.key, self.policy, self.encoder = key, policy, encoder
-        self.local_files, self.connection, self.report = local_files, connection, report
+        self.key, self.local_files, self.connection, self.report = key, local_files, connection, report
         self._store = TaskStore(state)
-        self._store_lock, self._score_lock, self._read_lock = Lock(), Lock(), Lock()
-        self._snapshots: dict[int, tuple[tuple[int, int], Snapshot]] = {}
-        self._scores: dict[str, dict[int, Score]] = {}
-        self._encoded: dict[int, tuple[object, EncodedTasks]] = {}
-        self._unreadable: dict[int, list[int]] = {}
+        self._store_lock, self._read_lock = Lock(), Lock()
         self._complete: set[int] = set()
         self._reported: set[str] = set()
+        self.pools = Versions(
+            self._store,
+            self._store_lock,
+            key,
+            policy,
+            encoder,
+            lambda: TaskFiles(self.local_files, self.connection),
+            self._say,
+        )
 
     def close(self) -> None:
         """Closes the file of tasks and labels."""
@@ -110,12 +101,12 @@ class AcquisitionBackend:
     def model_version(self, project: int = 0) -> str:
         """Returns the version of a project; it differs after every change of tasks or labels."""
         with self._store_lock:
-            return self._snapshot(project).version
+            return self.pools.snapshot(project).version
 
     def versions(self) -> list[str]:
         """Returns the current version of every project."""
         with self._store_lock:
-            return [self._snapshot(project).version for project in self._store.projects()]
+            return [self.pools.snapshot(project).version for project in self._store.projects()]
 
     def predict(
         self, tasks: Sequence[Mapping[str, Any]], project: Any = None, label_config: str | None = None
@@ -140,7 +131,7 @@ class AcquisitionBackend:
         self._read_project(number)
         with self._store_lock:
             self._store.set_tasks(number, tasks)
-        snapshot, scores = self._scored(number)
+        snapshot, scores = self.pools.scored(number)
         found = [scores.get(int(task["id"]), Score(DONE)) for task in tasks]  # deleted meanwhile: served last
         if found and all(score.problem for score in found):
             raise InputError(str(found[0].problem))
@@ -173,7 +164,7 @@ class AcquisitionBackend:
             ]
             number = number or project_number(next((t.get("project") for t in whole), None))
             self._store.set_tasks(number, whole)
-            return self._snapshot(number).version
+            return self.pools.snapshot(number).version
 
     def _note_label_config(self, project: int, label_config: Any) -> None:
         if isinstance(label_config, str) and label_config.strip():
@@ -200,83 +191,7 @@ class AcquisitionBackend:
                 gone = self._store.tasks(project).keys() - {int(task["id"]) for task in tasks}
                 self._store.delete_tasks(gone)
 
-    def _snapshot(self, project: int) -> Snapshot:
-        """What is known of a project now. Call with the store's lock."""
-        changes = self._store.changes
-        kept = self._snapshots.get(project)
-        if kept is None or kept[0] != changes:
-            tasks = self._store.tasks(project)
-            annotations = self._store.annotations(project)
-            answers = {
-                task: answer_of(annotations[task]) if task in annotations else Answer() for task in tasks
-            }
-            label_config = self._store.label_config(project)
-            unreadable = self._unreadable.get(project, [])
-            content = [
-                label_config,
-                *self._settings(),
-                unreadable,
-                [(t, tasks[t], answers[t]) for t in tasks],
-            ]
-            digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=6)
-            snapshot = Snapshot(project, f"metaal-{digest.hexdigest()}", label_config, tasks, answers)
-            kept = self._snapshots[project] = changes, snapshot
-        return kept[1]
-
-    def _settings(self) -> list[str]:
-        """What scores depend on besides the pool."""
-        try:
-            release = version("metaal")
-        except PackageNotFoundError:
-            release = ""
-        texts = "minilm" if minilm_installed() else "tfidf"
-        return [release, str(self.key), self.encoder, texts, policy_fingerprint(self.policy)]
-
-    def _scored(self, project: int) -> tuple[Snapshot, dict[int, Score]]:
-        """The current state of a project and the scores of its tasks."""
-        with self._score_lock:
-            while True:
-                with self._store_lock:
-                    snapshot = self._snapshot(project)
-                if snapshot.version in self._scores:
-                    return snapshot, self._scores[snapshot.version]
-                encoded = self._encode(snapshot)
-                unreadable = sorted(encoded.problems)
-                with self._store_lock:
-                    if self._unreadable.get(project, []) == unreadable:
-                        break
-                    # Another pool, so another version: one version's scores stay comparable when a file turns up.
-                    self._unreadable[project] = unreadable
-                    self._snapshots.pop(project, None)
-            for problem in sorted(set(encoded.problems.values())):
-                self._say(problem)
-            while len(self._scores) >= KEPT_VERSIONS:
-                del self._scores[next(iter(self._scores))]
-            scores = self._scores[snapshot.version] = score_tasks(snapshot, encoded, self.policy)
-            return snapshot, scores
-
-    def _encode(self, snapshot: Snapshot) -> EncodedTasks:
-        """The vectors of a project's tasks, encoded anew when tasks have changed."""
-        content = snapshot.tasks, snapshot.label_config
-        kept = self._encoded.get(snapshot.project)
-        if kept is None or kept[0] != content:
-            files = TaskFiles(self.local_files, self.connection)
-            kept = content, encode_snapshot(snapshot, self.key, self.encoder, files)
-            self._encoded[snapshot.project] = kept
-        return kept[1]
-
     def _say(self, line: str) -> None:
         if line not in self._reported:
             self._reported.add(line)
             self.report(line)
-
-
-def policy_fingerprint(policy: PolicySpec) -> str:
-    """Returns a text that differs for policies with other weights, also where their name or folder is the same."""
-    if policy is None or not isinstance(policy, (str, Path)):
-        return repr(policy) if policy is None else f"{type(policy).__name__} {getattr(policy, 'name', '')}"
-    path = Path(policy)
-    digest = hashlib.blake2b(digest_size=8)
-    for file in sorted(path.rglob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []:
-        digest.update(file.read_bytes())
-    return f"{policy} {digest.hexdigest()}"

@@ -1,0 +1,89 @@
+"""Which item each open page shows, on disk beside the answers: after a crash the same item comes next."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SILENCE = 150.0
+"""Seconds after which a page that no longer asks is closed, and its item free; browsers let hidden pages ask once a
+minute."""
+MAX_BYTES = 2**20
+
+
+@dataclass
+class Claim:
+    """Says that a page shows an item.
+
+    Attributes:
+        second: Whether another annotator answered it already, and this one is asked without knowing.
+        heard: When the page was last heard of, in seconds of `time.monotonic`.
+    """
+
+    position: int
+    annotator: str
+    second: bool = False
+    heard: float = field(default_factory=time.monotonic)
+
+
+class Claims:
+    """Holds the claims of open pages, and those of an earlier run of which no page is left."""
+
+    def __init__(self, path: Path, names: Sequence[str]):
+        self.path, self.names = path, names
+        self.of_tab: dict[str, Claim] = {}
+        self.orphans: list[Claim] = []
+
+    def read(self) -> list[int]:
+        """Reads what was shown last, as claims without a page, and returns the queue of that moment."""
+        try:
+            with self.path.open("rb") as file:
+                saved = json.loads(file.read(MAX_BYTES))
+            place = {name: i for i, name in enumerate(self.names)}
+            self.orphans = [
+                Claim(place[name], str(annotator), bool(second))
+                for name, annotator, second in saved["shown"]
+                if name in place
+            ]
+            return [place[name] for name in saved["next"] if name in place]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):  # none, or damaged: choose anew
+            return []
+
+    def write(self, queue: Iterable[int]) -> None:
+        """Writes what is shown and what comes next; not flushed, since nothing is lost with it but the order."""
+        shown = [[self.names[c.position], c.annotator, c.second] for c in self.all()]
+        data = json.dumps({"shown": shown, "next": [self.names[i] for i in queue]})
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        temporary.write_text(data, encoding="utf-8")
+        os.replace(temporary, self.path)
+
+    def all(self) -> list[Claim]:
+        """Returns the claims of pages, then those without one."""
+        return [*self.of_tab.values(), *self.orphans]
+
+    def positions(self, but: str = "") -> set[int]:
+        """Returns the items that pages other than `but` show."""
+        return {claim.position for tab, claim in self.of_tab.items() if tab != but} | {
+            claim.position for claim in self.orphans
+        }
+
+    def heard(self, tab: str) -> None:
+        """Notes that a page is open, and frees the items of those that have been silent for long."""
+        now = time.monotonic()
+        if tab in self.of_tab:
+            self.of_tab[tab].heard = now
+        for other in [t for t, claim in self.of_tab.items() if now - claim.heard > SILENCE]:
+            self.orphans.append(self.of_tab.pop(other))
+
+    def adopt(self, annotator: str, fits: Callable[[Claim], bool]) -> Claim | None:
+        """Takes over a claim without a page, one of the same annotator first; those that fit nobody are dropped."""
+        self.orphans = [claim for claim in self.orphans if fits(claim)]
+        for claim in sorted(self.orphans, key=lambda claim: claim.annotator != annotator):
+            if claim.annotator == annotator or not claim.second:
+                self.orphans.remove(claim)
+                return Claim(claim.position, annotator, claim.second)
+        return None

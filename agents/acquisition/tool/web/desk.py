@@ -1,0 +1,316 @@
+"""The state behind the page and the widget: who sees which item, and what becomes of each answer."""
+
+from __future__ import annotations
+
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+import numpy as np
+
+from agents.acquisition.tool.answers import CHOSEN, RANDOM, Answer
+from agents.acquisition.tool.choice import Choice
+from agents.acquisition.tool.session import Session
+from agents.acquisition.tool.web.ahead import Ahead, Moment
+from agents.acquisition.tool.web.claims import Claim, Claims
+from agents.acquisition.tool.web.marks import Mark, mark_of, marked
+from metaal_env.errors import InputError
+
+MAX_NAME = 200
+"""Characters of a class or an annotator."""
+OVERLAP = 0.1
+"""Share of an annotator's items that another one answered before."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Holds what an answer replaced, so that it can be taken back."""
+
+    position: int
+    before: Answer | None
+
+
+class Desk:
+    """Gives every open page an item of its own and keeps the answers, from any number of threads.
+
+    Attributes:
+        session: Answers, shared with the terminal's `label`. Lock it before the desk is used.
+        ahead: Items that come next.
+        overlap: Share of items of which a second annotator is asked, where there are several.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        x: np.ndarray,
+        choice: Choice | None = None,
+        *,
+        overlap: float = OVERLAP,
+        idle: Callable[[], None] = lambda: None,
+    ):
+        self.session, self.overlap, self.choice = session, overlap, choice or Choice()
+        self.lock = threading.RLock()
+        self.claims = Claims(session.path.with_name(f"{session.path.name}.page.json"), session.contents.names)
+        self.ahead = Ahead(x, self.choice, self._moment, idle)
+        self._steps: dict[str, list[Step]] = {}  # annotator → steps that can be taken back
+        self._rng = np.random.default_rng(0)
+
+    def open(self) -> None:
+        """Takes up what an earlier run left, and begins to choose."""
+        left = set(self.session.open_positions().tolist())
+        self.ahead.queue = [position for position in self.claims.read() if position in left]
+        self.ahead.start()
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self.ahead.close()
+
+    def current(self, tab: str, annotator: str = "") -> Claim | None:
+        """Returns the item that a page shows, a new one where it has none; None where nothing is left to ask.
+
+        Waits for the first query of all, and for no other.
+        """
+        with self.lock:
+            self.claims.heard(tab)
+            claim = self.claims.of_tab.get(tab)
+            if claim is not None and claim.annotator == annotator and self._fits(claim):
+                return claim
+            ready = self.claims.orphans or self.ahead.queue or self._drawn_now()
+        if not ready:
+            self.ahead.wait()
+        with self.lock:
+            return self._claim(tab, annotator)
+
+    def answer(
+        self,
+        tab: str,
+        position: int,
+        label: str | None,
+        *,
+        annotator: str = "",
+        unsure: bool = False,
+        seconds: float | None = None,
+    ) -> Claim | None:
+        """Writes an answer to disk and returns what the page shows next.
+
+        The class of an item that another annotator answered becomes a second opinion: the item keeps its label
+        until somebody settles it.
+
+        Args:
+            label: Class, or None to skip.
+            unsure: Whether the answer should be looked at again.
+            seconds: From the item's appearance to the answer.
+
+        Raises:
+            InputError: no such item, no usable class, or a file that cannot be written; nothing changed then.
+        """
+        with self.lock:
+            self._check(position)
+            name = None if label is None else self.class_name(label)
+            before = self.session.answers.get(position)
+            earlier = Mark() if before is None else mark_of(self.session, before)
+            another = before is not None and before.label is not None and annotator != earlier.annotator
+            mark = Mark(annotator, _now(), seconds, unsure, earlier.opinions)
+            if another and earlier.annotator and name is None:
+                pass  # a second annotator who skips has no opinion
+            elif another and earlier.annotator and before is not None:
+                opinions = {earlier.annotator: str(before.label)} | earlier.opinions | {annotator: str(name)}
+                self._write(
+                    position,
+                    annotator,
+                    before.label,
+                    replace(earlier, opinions=opinions, unsure=earlier.unsure or unsure, settled=False),
+                )
+            else:
+                if name is not None and earlier.opinions:
+                    mark = replace(mark, opinions=earlier.opinions | {annotator: name})
+                self._write(position, annotator, name, mark)
+            claim = self.claims.of_tab.get(tab)
+            if claim is not None and claim.position == position:
+                del self.claims.of_tab[tab]
+            self.ahead.refresh()
+            return self._claim(tab, annotator)
+
+    def settle(self, position: int, label: str) -> None:
+        """Writes the class on which annotators, or one in doubt, agreed in the end.
+
+        Raises:
+            InputError: as `answer`, or an item without an answer.
+        """
+        with self.lock:
+            self._check(position)
+            before = self.session.answers.get(position)
+            if before is None:
+                raise InputError(f"item {position} has no answer yet.")
+            mark = replace(mark_of(self.session, before), settled=True)
+            self._write(position, mark.annotator, self.class_name(label), mark)
+            self.ahead.refresh()
+
+    def undo(self, tab: str, annotator: str = "") -> int | None:
+        """Takes the annotator's last answer back; the position of its item, or None where there is none.
+
+        The page shows the item again if it is without an answer now. After a restart the last answer is that of the
+        annotator's which stands last in the file.
+        """
+        with self.lock:
+            steps = self._steps.get(annotator, [])
+            step = steps[-1] if steps else self._last_in_file(annotator)
+            if step is None:
+                return None
+            with self._restored_on_error():
+                if step.before is None:
+                    self.session.answers.pop(step.position, None)
+                else:
+                    self.session.answers[step.position] = step.before
+                self.session.save()
+            del steps[-1:]
+            claim = Claim(step.position, annotator, second=step.before is not None)
+            if self._fits(claim):
+                self.claims.of_tab[tab] = claim
+                self.claims.write(self.ahead.queue)
+            self.ahead.refresh()
+            return step.position
+
+    def restore_skipped(self) -> int:
+        """Makes skipped items unanswered again; their number."""
+        with self.lock:
+            count = self.session.restore_skipped()
+            self._steps = {}
+            self.ahead.refresh()
+            return count
+
+    def measure(self, size: int) -> None:
+        """Asks for `size` items drawn at random before any other, to measure the accuracy with."""
+        if not 0 <= size <= len(self.session.items):
+            raise InputError(f"yardstick={size} must lie in 0…{len(self.session.items)}.")
+        with self.lock:
+            self.choice = replace(self.choice, yardstick=size)
+
+    def classes(self) -> dict[str, int]:
+        """Returns class → number of labels, in the order of the menu."""
+        with self.lock:
+            counts = dict.fromkeys(self.choice.classes, 0) | self.session.counts()
+        return dict(sorted(counts.items(), key=lambda pair: self.session.menu.add(pair[0])))
+
+    def class_name(self, text: str) -> str:
+        """Returns a class as it is written, that of an equal class where there is one.
+
+        Raises:
+            InputError: an empty or long name, or one with characters that cannot be shown.
+        """
+        name = " ".join(unicodedata.normalize("NFC", text).split()) if isinstance(text, str) else ""
+        for known in self.session.menu.numbers:
+            if known == text or unicodedata.normalize("NFC", known) == name:
+                return known
+        if not name or len(name) > MAX_NAME or not name.isprintable():
+            raise InputError(
+                f"label={text!r:.80} is no class; give 1 to {MAX_NAME} characters that can be shown."
+            )
+        return name
+
+    def is_random(self, position: int) -> bool:
+        """Returns whether an item belongs to the yardstick, answered or not."""
+        answer = self.session.answers.get(position)
+        return answer.drawn == RANDOM if answer is not None else position in self._drawn_now()
+
+    def _check(self, position: int) -> None:
+        if isinstance(position, bool) or not isinstance(position, int):
+            raise InputError(f"position={position!r:.80} must be a whole number.")
+        if not 0 <= position < len(self.session.items):
+            raise InputError(f"position={position} must lie in 0…{len(self.session.items) - 1}.")
+
+    def _write(self, position: int, annotator: str, label: str | None, mark: Mark) -> None:
+        session, before = self.session, self.session.answers.get(position)
+        drawn = RANDOM if before is None and position in self._drawn_now() else CHOSEN
+        with self._restored_on_error():
+            session.set(position, label, drawn)
+            session.answers[position] = marked(session, session.answers[position], mark)
+            session.save()
+        self._steps.setdefault(annotator, []).append(Step(position, before))
+
+    @contextmanager
+    def _restored_on_error(self) -> Iterator[None]:
+        """Leaves the answers as they were where the file cannot be written."""
+        before = dict(self.session.answers)
+        try:
+            yield
+        except BaseException:
+            self.session.answers = before
+            raise
+
+    def _last_in_file(self, annotator: str) -> Step | None:
+        for position, answer in reversed(self.session.answers.items()):
+            if mark_of(self.session, answer).annotator == annotator:
+                return Step(position, None)
+        return None
+
+    def _drawn_now(self) -> list[int]:
+        """Positions of the yardstick that are still to be answered."""
+        missing = self.choice.yardstick - int(self.session.yardstick().sum()) if self.choice.yardstick else 0
+        return self.session.next_of_yardstick(self.choice.yardstick) if missing > 0 else []
+
+    def _fits(self, claim: Claim) -> bool:
+        """Whether the item of a claim is still to be answered."""
+        answer = self.session.answers.get(claim.position)
+        if not claim.second:
+            return answer is None and self.session.items.labels[claim.position] is None
+        mark = Mark() if answer is None else mark_of(self.session, answer)
+        answered = answer is not None and answer.label is not None and mark.annotator != ""
+        return answered and claim.annotator not in {mark.annotator, *mark.opinions}
+
+    def _claim(self, tab: str, annotator: str) -> Claim | None:
+        claim = self.claims.of_tab.get(tab)
+        if claim is None or claim.annotator != annotator or not self._fits(claim):
+            self.claims.of_tab.pop(tab, None)
+            claim = self.claims.adopt(annotator, self._fits) or self._new(tab, annotator)
+            if claim is not None:
+                self.claims.of_tab[tab] = claim
+        self.claims.write(self.ahead.queue)
+        return claim
+
+    def _new(self, tab: str, annotator: str) -> Claim | None:
+        budget = self.choice.budget
+        if budget is not None and sum(self.session.counts().values()) >= budget:
+            return None
+        taken = self.claims.positions(but=tab)
+        second = self._second(annotator, taken)
+        if second is not None:
+            return Claim(second, annotator, second=True)
+        for position in self._drawn_now():
+            if position not in taken:
+                return Claim(position, annotator)
+        left = set(self.session.open_positions().tolist()) - taken
+        queue = [position for position in self.ahead.queue if position in left]
+        self.ahead.queue = queue[1:]
+        if queue:
+            return Claim(queue[0], annotator)
+        # Whoever is faster than the query gets an item at random instead of a wait.
+        return Claim(int(self._rng.choice(sorted(left))), annotator) if left else None
+
+    def _second(self, annotator: str, taken: set[int]) -> int | None:
+        """An item that another annotator answered, as often as `overlap` says; doubtful ones first."""
+        if not annotator or not self.overlap:
+            return None
+        marks = {i: mark_of(self.session, a) for i, a in self.session.answers.items() if a.label is not None}
+        asked = sum(annotator in {mark.annotator, *mark.opinions} for mark in marks.values())
+        if int((asked + 1) * self.overlap) == int(asked * self.overlap):
+            return None
+        fit = [
+            i
+            for i, mark in marks.items()
+            if mark.annotator and mark.annotator != annotator and not mark.opinions and i not in taken
+        ]
+        return min(fit, key=lambda i: not marks[i].unsure, default=None)
+
+    def _moment(self) -> Moment:
+        with self.lock:
+            shown = sorted(self.claims.positions())
+            candidates = np.setdiff1d(self.session.open_positions(), shown)
+            return Moment(self.session.choosing_labels(), candidates, shown)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

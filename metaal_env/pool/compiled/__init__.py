@@ -1,0 +1,35 @@
+"""Partitions and look-ahead over them in compiled loops, for pools on the CPU where numba is installed.
+
+The functions of `metaal_env.pool.partitions` and `metaal_env.pool.expected_gain` in torch are the reference, and what
+every other device computes. Both do the same up to rounding. Where rounding decides between two nearly equal draws, a
+pool's partitions differ.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from metaal_env.pool.view import PoolView
+
+SWITCH = "METAAL_COMPILED"
+"""Environment variable; ``0`` leaves everything to torch."""
+
+
+@cache
+def _installed() -> bool:
+    return find_spec("numba") is not None
+
+
+def loops(view: PoolView) -> Any:
+    """Returns the module `metaal_env.pool.compiled.partitions` if it serves this view, else None."""
+    plain = view.device.type == "cpu" and view.embeddings.dtype == torch.float32
+    if not plain or os.environ.get(SWITCH) == "0" or not _installed():
+        return None
+    from metaal_env.pool.compiled import partitions  # numba takes a moment to import
+
+    return partitions

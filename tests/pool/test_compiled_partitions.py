@@ -1,0 +1,88 @@
+"""Compiled loops against their reference in torch: the same partitions, and the same values up to rounding."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from helpers.clusters import clusters
+from helpers.views import build
+from torch import Tensor
+
+from metaal_env.pool import compiled, partitions
+from metaal_env.pool.expected_gain import expected_accuracy, expected_likelihood
+from metaal_env.pool.view import PoolView
+
+pytest.importorskip("numba")
+
+FUNCTIONS: list[Callable[[PoolView], Tensor]] = [
+    partitions.agreement,
+    partitions.variance_within,
+    partitions.class_sizes,
+    partitions.partition_novelty,
+    partitions.partition_cover,
+    partitions.typicality_within,
+    expected_accuracy,
+    expected_likelihood,
+]
+
+
+def pools(n: int, d: int, k: int, labels: int, *, pending: bool = False, padded: bool = False) -> PoolView:
+    """Three pools; `pending` leaves some labelled items without a class, `padded` leaves some items out."""
+    rng = np.random.default_rng(n + labels)
+    truth = rng.integers(0, k, (3, n))
+    x = np.stack([clusters(classes, d, apart=2.5, seed=rng) for classes in truth])
+    valid = torch.ones(3, n, dtype=torch.bool)
+    if padded:
+        valid[0, -n // 4 :] = valid[1, 1::5] = False
+    order = torch.stack([row.nonzero().squeeze(1)[torch.randperm(int(row.sum()))[:labels]] for row in valid])
+    revealed = torch.full((3, n), -1).scatter_(
+        1, order, torch.take_along_dim(torch.from_numpy(truth), order, 1)
+    )
+    if pending:
+        revealed.scatter_(1, order[:, ::2], -1)
+    view = build(torch.from_numpy(x).float(), torch.zeros(3, n, k), revealed, order, valid)
+    view.labelled = torch.zeros(3, n, dtype=torch.bool).scatter_(1, order, True)
+    if padded:
+        view.order = torch.cat([view.order, torch.full((3, 2), -1)], 1)
+        view.class_mask[1, -2:] = False
+        view.labels[1] = view.labels[1].masked_fill(view.labels[1] >= k - 2, -1)
+    return view
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        pytest.param(lambda: pools(40, 5, 4, 0), id="no label"),
+        pytest.param(lambda: pools(40, 5, 4, 6), id="labels"),
+        pytest.param(lambda: pools(50, 90, 6, 9), id="more dimensions than items"),
+        pytest.param(lambda: pools(45, 5, 6, 9, padded=True), id="padding and fewer classes"),
+        pytest.param(lambda: pools(40, 5, 4, 6, pending=True), id="labelled items of no class"),
+        pytest.param(lambda: pools(300, 5, 4, 12, padded=True), id="more items than are clustered"),
+        pytest.param(lambda: pools(3, 2, 4, 1), id="fewer items than classes"),
+    ],
+)
+def test_values_are_those_of_the_reference(
+    view: Callable[[], PoolView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    one, other = view(), None
+    assert compiled.loops(one)
+    found = [function(one) for function in FUNCTIONS]
+    torch.manual_seed(0)
+    other = view()
+    monkeypatch.setenv(compiled.SWITCH, "0")
+    assert compiled.loops(other) is None
+    for function, values in zip(FUNCTIONS, found, strict=True):
+        wanted = function(other)
+        if wanted.shape == other.valid.shape:
+            values, wanted = values * other.valid, wanted * other.valid
+        torch.testing.assert_close(
+            values, wanted, atol=2e-4, rtol=1e-4, msg=lambda text, name=function.__name__: f"{name}: {text}"
+        )
+
+
+def test_doubles_and_other_devices_stay_with_the_reference() -> None:
+    view = pools(20, 3, 4, 2)
+    view.embeddings = view.embeddings.double()
+    assert compiled.loops(view) is None

@@ -41,7 +41,10 @@ AGAINST = {
 
 MEASURED = (
     ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations")),
-    ("Own pools", ("own_digits", "own_intents", "own_time", "own_scale", "own_utilities", "status")),
+    (
+        "Own pools",
+        ("own_digits", "own_intents", "own_time", "own_scale", "own_utilities", "label_page", "status"),
+    ),
     ("Learners", ("learners_untrained", "learners_supports", "learners_speed")),
 )
 """Heading → tables below it, each a file of docs/measured."""

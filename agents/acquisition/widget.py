@@ -56,6 +56,7 @@ class LabelWidget(anywidget.AnyWidget):
     )
     _css = (STATIC / "item.css").read_text(encoding="utf-8")
     state = traitlets.Dict().tag(sync=True)
+    _is_open = False
 
     def __init__(
         self,
@@ -76,13 +77,15 @@ class LabelWidget(anywidget.AnyWidget):
         choice = Choice(policy, budget, tuple(classes), yardstick)
         self._lock_held = self.session.locked()
         self._lock_held.__enter__()
-        self._tab, self._is_open = uuid4().hex, True
+        self._tab = uuid4().hex
         try:
             self._desk = Desk(self.session, encode(items, encoder), choice)
             self._reports, self._pictures = Reports(self._desk), Pictures(items)
             self._desk.open()
+            self._is_open = True
             super().__init__(state=self._view())
         except BaseException:
+            self._is_open = False
             self._lock_held.__exit__(None, None, None)
             raise
         self.on_msg(lambda widget, content, buffers: self.handle(content))
@@ -108,7 +111,7 @@ class LabelWidget(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Ends the session and frees the file of answers, which is complete at any moment."""
-        if getattr(self, "_is_open", False):
+        if self._is_open:
             self._is_open = False
             self._desk.close()
             self._lock_held.__exit__(None, None, None)

@@ -43,7 +43,10 @@ def validate(
             for begin in range(0, len(seeds), BLOCK):
                 blocks.append((strategy, number, place, seeds[begin : begin + BLOCK]))
                 names.append(f"validation {number}.{place}.{begin}")
-    played = (executor or in_this_process()).map(play_block, blocks, shared=families, names=names)
+    # Signals are the caller's: a training goes on to its checkpoint.
+    played = (executor or in_this_process()).map(
+        play_block, blocks, shared=families, names=names, stopping=[]
+    )
     areas, found = [], []
     for number, family in enumerate(families):
         of_core = [

@@ -65,10 +65,12 @@ class Options:
     """Policies of each kind."""
     n_tasks: int = 1024
     """Paired tasks of unseen scripts."""
-    iterations: int = 15
+    iterations: int = 10
     """Roll-outs of PPO."""
     n_envs: int = 512
     """Episodes in each."""
+    validate_every: int = 5
+    """Roll-outs between validations."""
     learning_rate: float = 7e-4
     """Step size of PPO."""
     validation_tasks: int = 512
@@ -121,6 +123,7 @@ def configs(options: Options, kind: Kind, seed: int) -> tuple[PPOConfig, Imitati
         anchor=0.02 if kind == "ppo" else 0.0,
         width=16,
         features=("standard",),
+        validate_every=options.validate_every,
         validation_tasks=options.validation_tasks,
         seed=seed,
     )
@@ -223,7 +226,7 @@ def curve_table(options: Options, problem: Problem) -> dict[str, Any]:
         ]
         found[kind] = [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
     points = min(len(curve) for curves in found.values() for curve in curves)
-    every = max(1, options.iterations // max(1, points - 1))
+    every = min(options.validate_every, options.iterations)
     rows = []
     for point in range(points):
         row = [f"{point * every * options.n_envs:,}"]

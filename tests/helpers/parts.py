@@ -75,3 +75,7 @@ def marked(folder: Path, number: int, seconds: float = 0.0) -> int:
 def total(folder: Path) -> int:
     """Counts what `marked` has left."""
     return len(list(folder.glob("done-*")))
+
+
+def broken_reward(before: Any, after: Any, *_: Any) -> torch.Tensor:
+    return after.accuracy * torch.nan

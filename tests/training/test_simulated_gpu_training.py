@@ -18,9 +18,11 @@ from stable_baselines3.common.logger import configure
 from agents.evaluation.play import play
 from agents.loading import load_strategy
 from agents.policy.network import AcquisitionNetwork
+from agents.training.config import TrainConfig
 from agents.training.imitation.examples import collect_examples
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.imitation.rounds import imitate
+from agents.training.learner import learner_options
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import train_ppo
 from agents.training.task_mixture import TaskMixture
@@ -30,10 +32,13 @@ from metaal_env.meta_training.train import Training, evaluate_learner, meta_trai
 
 META = MetaTrainConfig(
     iterations=2, classes_per_batch=4, items_per_class=4, tasks_per_batch=2, way=2, max_labels=3,
-    validate_every=2, validation_tasks=4,
+    validate_every=2, validation_tasks=4, precision="float32",
 )  # fmt: skip
 SHORT = {"pool_size": 12, "budget": 2}
-IMITATION = ImitationConfig(iterations=1, rounds=1, n_envs=4, shapes_per_rollout=1, epochs=1)
+# Adam's first steps are as long as the rate, whatever the gradient: where it rounds to nothing, that much differs.
+IMITATION = ImitationConfig(
+    iterations=1, rounds=1, n_envs=64, shapes_per_rollout=1, epochs=1, learning_rate=1e-3
+)
 FEW: dict[str, dict[str, Any]] = {
     **{key: {"iterations": 8, "unrolled": 3} for key in ("svm", "metaoptnet")},
     **{key: {"iterations": 8} for key in ("logistic", "metaoptnet_logistic")},
@@ -70,6 +75,22 @@ def test_meta_updates(name: str, options: dict[str, Any], modality: str) -> None
     on_both_devices(train, tolerance=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("device", "given", "depth"),
+    [
+        ("cuda", {}, "all"),
+        ("cpu", {}, None),
+        ("cuda", {"depth": "head"}, "head"),
+        ("cuda", {"body": "identity"}, None),
+    ],
+)
+def test_the_default_learner_adapts_all_layers_on_a_gpu(
+    device: str, given: dict[str, str], depth: str | None
+) -> None:
+    options = learner_options(TrainConfig(learner_options=given), torch.device(device))
+    assert options.get("depth") == depth
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_meta_training_of_images(precision: Any, tmp_path: Path) -> None:
     """Distortion and lower precision, which only images and bodies have."""
@@ -91,9 +112,13 @@ def test_imitation(tmp_path: Path) -> None:
         network = AcquisitionNetwork(width=8).to(device)
         found = collect_examples(network, mixture.draw(0)[0], np.random.default_rng(0))
         imitate(network, mixture, IMITATION, tmp_path / device)
-        return found.items.shape, found.gain.isfinite().all(), network.state_dict()
+        # Not the weights: directions of constant features are arbitrary, and each device turns them its way.
+        logits = network(
+            found.items.float().to(device), found.episode.to(device), found.candidates.to(device)
+        ).logits
+        return found.items.shape, found.gain.isfinite().all(), logits.detach()
 
-    on_both_devices(train, tolerance=1e-2)
+    on_both_devices(train, tolerance=0.3)  # a tenth of the deviation of logits
 
 
 def trained(device: str, folder: Path) -> dict[str, Any]:

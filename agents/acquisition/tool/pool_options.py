@@ -8,13 +8,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from agents.acquisition.items.encoders import (
-    ENCODERS,
-    EncoderName,
-    encode,
-    resolve_encoder,
-    with_embeddings,
-)
+from agents.acquisition.items.encoders import ENCODERS, EncoderName, encode, resolve_encoder, with_embeddings
 from agents.acquisition.items.items import Items
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.read_items import read_items

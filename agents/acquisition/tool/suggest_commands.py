@@ -13,12 +13,7 @@ from agents.acquisition.tool.choice import Choice, choose_items
 from agents.acquisition.tool.menu import one_line
 from agents.acquisition.tool.outputs import as_csv, keep_copy
 from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
-from agents.acquisition.tool.suggestions import (
-    COLUMNS,
-    earlier_table,
-    suggestion_rows,
-    take_answers,
-)
+from agents.acquisition.tool.suggestions import COLUMNS, earlier_table, suggestion_rows, take_answers
 from agents.acquisition.why.figures import save_figure, why_figure
 from metaal_env.errors import InputError
 from metaal_env.runtime.command_line import say

@@ -6,27 +6,21 @@ stable-baselines3 declares NumPy arrays and its own base classes where tensors a
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
-import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents.training.ppo.critic import PRIVILEGED, hidden_features
+from agents.training.ppo.play_part import PlayedPart, Rollout, play_part, require_finite
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer, TensorVecEnv
 from agents.training.ppo.training_policy import TrainingPolicy, fit_critic
 from agents.training.task_mixture import TaskMixture
-from metaal_env.episode import EpisodeState
-from metaal_env.observation import observe
-from metaal_env.sb3 import episode_infos
-from metaal_env.vector_env import MetaALVectorEnv
+from metaal_env.runtime.executor import Executor, PartsFailed, in_this_process
 
 CRITIC_FIRST = 2 * 10**6
 """Number of the first roll-out of the critic: other tasks than those of the updates."""
-
-SHRINK = 0.8
-"""Ended episodes leave the batch once no more than this share of it is running."""
 
 BACK_OFF = 0.5
 """Factor of the learning rate after every recovery from a divergence."""
@@ -46,12 +40,22 @@ class EpisodePPO(PPO):
         iterations: roll-outs after which `learn` ends. The learning rate falls until then; a training that was
             raised has earlier such ends, `plans`, and falls until each of them.
         anchor: weight of the divergence from the network of the start, in deviations of the advantage per nat.
+        executor: plays the parts of a roll-out; this process by default. What is learned does not depend on it.
         **options: as for `PPO`.
     """
 
     policy: TrainingPolicy
 
-    def __init__(self, mixture: TaskMixture, iterations: int, *, anchor: float = 0.0, **options: Any):
+    def __init__(
+        self,
+        mixture: TaskMixture,
+        iterations: int,
+        *,
+        anchor: float = 0.0,
+        executor: Executor | None = None,
+        **options: Any,
+    ):
+        self.executor = executor or in_this_process()
         self.mixture, self.iterations, self.iteration = mixture, iterations, 0
         self.anchor = anchor
         self.plans = [iterations]
@@ -73,8 +77,7 @@ class EpisodePPO(PPO):
         buffer = MixedRolloutBuffer(device=self.device, gamma=self.gamma, gae_lambda=1.0)
         buffer.reset()
         for number in range(rollouts):
-            for envs in self.mixture.draw(CRITIC_FIRST + number):
-                self._play(envs, buffer)
+            buffer.parts += [part.buffer for part in self._play(CRITIC_FIRST + number, buffer)]
         return fit_critic(self.policy, buffer, batch_size, epochs)
 
     def collect_rollouts(
@@ -91,69 +94,46 @@ class EpisodePPO(PPO):
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
         self.iteration += 1
-        for envs in self.mixture.draw(self.iteration - 1):
-            outcome = self._play(envs, rollout_buffer)
-            self.num_timesteps += int(rollout_buffer.parts[-1].running.sum())
-            self._update_info_buffer(episode_infos(outcome))
+        for part in self._play(self.iteration - 1, rollout_buffer):
+            rollout_buffer.parts.append(part.buffer)
+            self.num_timesteps += int(part.buffer.running.sum())
+            self._update_info_buffer(part.infos)
         rollout_buffer.scale_advantages()
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
 
-    @torch.no_grad()
-    def _play(self, envs: MetaALVectorEnv, buffer: MixedRolloutBuffer) -> dict[str, torch.Tensor]:
-        """Plays one episode in every environment into `buffer`; returns their outcomes."""
-        core = envs.core
-        part = buffer.open(envs, core.config.max_actions)
-        envs.begin()
-        state, rows = envs.state, torch.arange(envs.num_envs, device=core.device)
-        left: list[
-            tuple[EpisodeState, torch.Tensor]
-        ] = []  # larger states, and where the smaller one stands in them
-        for step in range(core.config.max_actions):
-            observation = observe(core.view(state), envs.shown)
-            if self.policy.critic is not None:
-                observation[PRIVILEGED] = hidden_features(core.oracle(state), self.policy.critic_kind)
-            distribution, output = self.policy.run(observation)
-            # Before anything is drawn: that would end in an error of torch's, on a GPU in a broken one.
-            _require_finite("scores", output.logits)
-            actions = distribution.sample()
-            ended = state.ended
-            result = core.step(state, actions)
-            _require_finite("rewards", result.reward)
-            place = rows.cpu().numpy()
-            part.add(
-                observation,
-                actions.cpu().numpy(),
-                result.reward.cpu().numpy(),
-                np.full(envs.num_envs, step == 0),
-                output.value,
-                distribution.log_prob(actions),
-                place,
-                ~ended.cpu().numpy(),
+    def _play(self, number: int, buffer: MixedRolloutBuffer) -> list[PlayedPart]:
+        """Plays the parts of roll-out `number`, in order, by the present policy. Raises: `FloatingPointError`."""
+        job = Rollout(self._player(), self.mixture.on(()), buffer.options, number, int(self.seed or 0))
+        places = [(job, place) for place in range(self.mixture.shapes_per_rollout)]
+        names = [f"PPO's roll-out {number}.{place}" for _, place in places]
+        try:
+            # The whole roll-out is played whatever signal comes: the iteration ends with a checkpoint.
+            return self.executor.map(
+                play_part, places, shared=self.mixture.families, names=names, stopping=[]
             )
-            running = torch.nonzero(~state.ended).squeeze(1)
-            if not len(running):
-                part.close()
-                break
-            if len(running) < SHRINK * len(rows):
-                left.append((state, running))
-                state, rows = state.rows(running), rows[running]
-        for larger, running in reversed(left):
-            larger.replace_rows(running, state)
-            state = larger
-        part.compute_returns_and_advantage(torch.zeros(envs.num_envs), np.ones(envs.num_envs, dtype=bool))
-        returns = torch.from_numpy(part.rewards.sum(0))
-        return envs.outcome(torch.arange(envs.num_envs)) | {"return": returns}
+        except PartsFailed as error:
+            if isinstance(error.__cause__, FloatingPointError):
+                raise error.__cause__ from None
+            raise
+
+    def _player(self) -> TrainingPolicy:
+        """Returns the policy; for other processes, a copy without what only updates need."""
+        if self.executor.workers == 1:
+            return self.policy
+        player = deepcopy(self.policy)
+        del player.optimizer
+        return player
 
     def train(self) -> None:
         """One update of stable-baselines3's. Raises: `FloatingPointError`."""
         self.policy.anchor_weight = self.anchor * max(0.0, self._current_progress_remaining)
         super().train()
         for name in ("loss", "approx_kl"):
-            _require_finite(name, torch.tensor(self.logger.name_to_value[f"train/{name}"]))
+            require_finite(name, torch.tensor(self.logger.name_to_value[f"train/{name}"]))
         for name, weight in self.policy.named_parameters():
-            _require_finite(f"weights {name}", weight)
+            require_finite(f"weights {name}", weight)
 
     def _setup_lr_schedule(self) -> None:
         super()._setup_lr_schedule()
@@ -163,8 +143,3 @@ class EpisodePPO(PPO):
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         planned = next(end for end in self.plans if end >= self.iteration)
         self._current_progress_remaining = 1 - (self.iteration - 1) / planned
-
-
-def _require_finite(name: str, values: torch.Tensor) -> None:
-    if not bool(values.isfinite().all()):
-        raise FloatingPointError(f"{name} are NaN or infinite" if values.dim() else f"{name} is {values:g}")

@@ -157,7 +157,7 @@ class MixedRolloutBuffer:
     """
 
     def __init__(self, *args: Any, most_steps: int = 20, **options: Any):
-        self._options, self.most_steps = options, most_steps
+        self.options, self.most_steps = options, most_steps
         self.parts: list[TensorRolloutBuffer] = []
 
     def reset(self) -> None:
@@ -165,7 +165,7 @@ class MixedRolloutBuffer:
 
     def open(self, envs: MetaALVectorEnv, steps: int) -> TensorRolloutBuffer:
         """A new, empty part for `steps` steps of `envs`."""
-        options = self._options | {"n_envs": envs.num_envs, "paired": envs.paired}
+        options = self.options | {"n_envs": envs.num_envs, "paired": envs.paired}
         part = TensorRolloutBuffer(steps, envs.single_observation_space, envs.single_action_space, **options)
         self.parts.append(part)
         return part

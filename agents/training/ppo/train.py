@@ -60,13 +60,16 @@ def rollout_mixture(
     )
 
 
-def make_ppo(mixture: TaskMixture, config: PPOConfig, logger: Logger | None = None) -> EpisodePPO:
+def make_ppo(
+    mixture: TaskMixture, config: PPOConfig, logger: Logger | None = None, executor: Executor | None = None
+) -> EpisodePPO:
     """PPO on `mixture`, without discount: the return is the area under the learning curve."""
     first = initial_network(config, mixture.families[0][0].config)
     model = EpisodePPO(
         mixture,
         config.iterations,
         anchor=config.anchor,
+        executor=executor,
         policy=TrainingPolicy,
         learning_rate=lambda remaining: config.learning_rate * (0.1 + 0.9 * remaining),
         batch_size=config.batch_size,
@@ -112,7 +115,7 @@ def train_ppo(
             `checkpoint.RECOVERIES` recoveries.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the iteration and its checkpoint.
     """
-    model = make_ppo(training, config, logger)
+    model = make_ppo(training, config, logger, executor)
     checkpoint = PPOCheckpoint(config, folder / CHECKPOINT)
     trainer = Trainer(config, validation, baselines, checkpoint, folder / "policy", executor)
     network = model.policy.network

@@ -7,7 +7,7 @@ export function drawClasses() {
   const chosen = page.view?.answer?.label;
   const place = $("classes");
   place.classList.toggle("many", page.state.classes.length > 12);
-  place.replaceChildren(...state.classes.map(({ name, count, key, number }) => {
+  place.replaceChildren(...page.state.classes.map(({ name, count, key, number }) => {
     const button = el("button", { type: "button", class: "class-button", "data-class": name, disabled: !page.view, "aria-pressed": name === chosen ? "true" : null,
       onclick: () => answer(name), title: name },
       el("span", { class: "name", dir: "auto" }, name), el("span", { class: "n" }, String(count)),

@@ -61,7 +61,7 @@ function drawReview() {
     el("p", { class: "hint" }, `${reviewAt + 1} of ${reviewed.length} · ${new Set(item.opinions && Object.values(item.opinions)).size > 1 ? "annotators disagree" : "somebody was unsure"}`),
     el("div", { class: "stage small" }, showItem(item, address)),
     el("div", { class: "said" }, ...said.map(([name, label]) => el("p", {}, el("span", { class: "hint" }, name), dot(numberOf(label)), ` ${label}`))),
-    el("div", { class: "classes" }, ...state.classes.map(({ name, key, number }) => {
+    el("div", { class: "classes" }, ...page.state.classes.map(({ name, key, number }) => {
       const button = el("button", { type: "button", class: "class-button", onclick: () => settle(name), "aria-pressed": name === item.label ? "true" : null },
         el("span", { class: "name" }, name), key ? el("kbd", {}, key.toUpperCase()) : null);
       button.style.setProperty("--colour", colourOf(number));

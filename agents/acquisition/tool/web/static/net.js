@@ -21,6 +21,9 @@ export const page = {
 /** Returns the number of a class, 0 for none. */
 export const numberOf = (name) => page.state?.classes.find((c) => c.name === name)?.number ?? 0;
 
+/** What went wrong stands in the banner already. */
+class Told extends Error {}
+
 export async function ask(path, body) {
   const options = body
     ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }
@@ -30,12 +33,12 @@ export async function ask(path, body) {
     response = await fetch(`${base}/api/${path}`, options);
   } catch {
     banner("The labelling server does not answer. Every answer so far is saved: run the same command again.");
-    throw new Error("no server");
+    throw new Told("no server");
   }
   const found = await response.json().catch(() => ({ error: `The server answered ${response.status}.` }));
   if (found.error) {
     banner(found.error);
-    throw new Error(found.error);
+    throw new Told(found.error);
   }
   banner("");
   return found;
@@ -52,7 +55,7 @@ export async function once(work) {
   try {
     await work();
   } catch (error) {
-    console.warn(error);
+    if (!(error instanceof Told)) console.error(error);
   } finally {
     page.busy = false;
     document.body.classList.remove("busy");

@@ -23,6 +23,7 @@ import numpy as np
 from rich.console import Console
 from stable_baselines3.common.logger import KVWriter, configure
 
+from agents.evaluation.report.formats import number
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies.base import Strategy
 from agents.training.general.sources import IMAGE_LEARNER
@@ -201,10 +202,10 @@ def compare(options: Options, problem: Problem, of: dict[str, Core], console: Co
             console.print(f"{problem}: {WORDS[kind]} {seed}: {seeds[-1].mean():.4f}")
         columns[kind] = np.stack(seeds, 1)
     base = columns.get("imitation")
-    rows = [[f"hand-made: {answer.words}", f"{rule.mean():.4f}", "", ""]]
+    rows = [[f"hand-made: {answer.words}", number(float(rule.mean()), 4), "", ""]]
     for kind, values in columns.items():
         ahead = "" if base is None or kind == "imitation" else difference(values - base)
-        rows.append([WORDS[kind], f"{values.mean():.4f}", difference(values - rule[:, None]), ahead])
+        rows.append([WORDS[kind], number(float(values.mean()), 4), difference(values - rule[:, None]), ahead])
     return {
         "title": f"Reinforcement learning: {'MetaAL-v0' if problem == 'AULC' else f'MetaAL-{problem}-v0'}",
         "command": f"python -m benchmarks.policy.reinforcement --problems {problem} --seeds {options.seeds} "
@@ -235,7 +236,7 @@ def curve_table(options: Options, problem: Problem) -> dict[str, Any]:
     for point in range(points):
         row = [f"{point * every * options.n_envs:,}"]
         for kind in kinds:
-            row.append(f"{np.mean([curve[point]['validation'] for curve in found[kind]]):.4f}")
+            row.append(number(float(np.mean([curve[point]["validation"] for curve in found[kind]])), 4))
             row.append(f"{np.mean([curve[point]['core_seconds'] for curve in found[kind]]):.0f}")
         rows.append(row)
     columns = ["episodes"]

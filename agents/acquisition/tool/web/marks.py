@@ -63,6 +63,15 @@ def mark_of(session: Session, answer: Answer) -> Mark:
     )
 
 
+def annotators(session: Session) -> dict[int, str]:
+    """Returns who gave each answer, by position in the order of the answers, faster than a mark of each."""
+    if "annotator" not in session.further:
+        return dict.fromkeys(session.answers, "")
+    column = session.further.index("annotator")
+    cells = {i: answer.further[column : column + 1] for i, answer in session.answers.items()}
+    return {i: "".join(cell).strip() for i, cell in cells.items()}
+
+
 def marked(session: Session, answer: Answer, mark: Mark) -> Answer:
     """Returns the answer with the cells of the mark; columns that the session lacks are appended to all answers."""
     absent = [name for name in COLUMNS if name not in session.further]

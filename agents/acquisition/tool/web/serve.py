@@ -77,6 +77,7 @@ def label_page(
         reports = Reports(desk)
         app: Starlette = make_app(desk, reports, token, [f"{HOST}:{port}", f"localhost:{port}"])
         desk.open()
+        before = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
         address = f"http://{HOST}:{port}/{token}/"
         say(f"labelling page: {address}")
@@ -89,5 +90,6 @@ def label_page(
         try:
             uvicorn.Server(config).run(sockets=[listener])
         finally:
+            sys.setswitchinterval(before)
             desk.close()
             listener.close()

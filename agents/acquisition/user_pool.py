@@ -17,6 +17,7 @@ from agents.acquisition.own_head import dense, own_doubt, own_view, scaled, view
 from agents.acquisition.pool_items import PoolItems
 from agents.acquisition.scored_items import scored_items
 from agents.strategies.base import Strategy
+from metaal_env.pool.class_count import cautious_class_count
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.view import PoolView
 
@@ -97,6 +98,8 @@ def build_pool(
         names, closed = class_list(labels.seen, names, predicted.classes)
     z = scaled(dense(items.vectors[rows]))
     k = max(2, len(names) + (not closed))
+    if not closed and strategy.counts_classes:
+        k = max(k, cautious_class_count(z))
     code = {name: i for i, name in enumerate(names)}
     y = np.full(n, -1)
     y[labels.known] = [code[value] for value in labels.values.tolist()]

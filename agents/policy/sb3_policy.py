@@ -203,6 +203,7 @@ class LearnedStrategy(Strategy):
     """Scores by a trained acquisition network; its selection is greedy."""
 
     grows_with_classes = True
+    counts_classes = True
 
     def __init__(self, network: AcquisitionNetwork, *, seed: int = 0):
         super().__init__(seed=seed)

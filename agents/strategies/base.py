@@ -33,6 +33,8 @@ class Strategy(ABC):
         needs_learner: whether the rule re-adapts the inner learner, so that the view must hold one.
         grows_with_classes: whether time and memory grow with items times classes, beyond the probabilities
             themselves. In a user's pool with hundreds of classes, fewer items are then scored.
+        counts_classes: whether scores depend on how many classes there are. In a user's pool without named classes
+            their number is then inferred, see `metaal_env.pool.class_count`.
         diversifies: whether a picked item lowers the scores of nearby items even before its label is known.
             Batches are then plain greedy re-scoring; otherwise `select_batch` penalises redundancy itself.
     """
@@ -41,6 +43,7 @@ class Strategy(ABC):
     stochastic: bool = False
     needs_learner: bool = False
     grows_with_classes: bool = False
+    counts_classes: bool = False
     diversifies: bool = False
 
     def __init__(self, *, seed: int = 0):

@@ -40,6 +40,7 @@ class OnTerms(Strategy):
         self.rule = STRATEGIES[rule](seed=seed) if isinstance(rule, str) else rule
         self.stochastic, self.diversifies = self.rule.stochastic, self.rule.diversifies
         self.needs_learner, self.grows_with_classes = self.rule.needs_learner, self.rule.grows_with_classes
+        self.counts_classes = self.rule.counts_classes
 
     def score(self, view: PoolView) -> Tensor:
         return self.rule.score(view)

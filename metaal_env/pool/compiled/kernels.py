@@ -3,9 +3,9 @@
 They are one file because numba keeps compiled code until the file of a function changes, not until what it calls does.
 
 In every kernel items are last. Loops are short: where one writes to several of many arrays, the compiler would have to
-check too often whether they overlap, and does not vectorise it. Sums may be taken in any order, else no loop over floats
-is vectorised; infinities and NaN keep their meaning. `F` marks numbers that must not turn a loop over float32 into one
-over doubles.
+check too often whether they overlap, and does not vectorise it. Sums may be taken in any order, else no loop over
+floats is vectorised; infinities and NaN keep their meaning. `F` marks numbers that must not turn a loop over float32
+into one over doubles.
 """
 
 from __future__ import annotations

@@ -19,6 +19,9 @@ F = np.float32
 I = np.int32  # noqa: E741
 Array = np.ndarray[Any, Any]
 
+NEVER = F(-1e9)
+"""Score of a class that cannot be predicted."""
+
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function of NumPy arrays at its first call, and keeps the code on disk where that is possible."""
@@ -85,13 +88,6 @@ def add(to: Array, row: Array) -> None:
     """Adds a row to another of the same length, in place."""
     for e in range(len(to)):
         to[e] += row[e]
-
-
-@jit
-def subtract(to: Array, row: Array) -> None:
-    """Subtracts a row from another of the same length, in place."""
-    for e in range(len(to)):
-        to[e] -= row[e]
 
 
 NONE = -1
@@ -328,8 +324,10 @@ def draw(
             norm[b, m] = 0
             for e in range(n_items):
                 if real[b, e]:
-                    add(product[b, m, names[e]], gram[b, e])
-                    count[b, m, names[e]] += 1
+                    k = names[e]
+                    for f in range(n_items):
+                        product[b, m, k, f] += gram[b, e, f]
+                    count[b, m, k] += 1
                 else:
                     names[e] = NONE
             for e in range(n_items):
@@ -558,8 +556,10 @@ def settle(
             names = name[b, m]
             product[:] = support_item[b]
             for c in range(n_clusters):
-                if class_of[c] >= 0 and drawn_count[b, m, c] > 0:
-                    add(product[class_of[c]], drawn_product[b, m, c])
+                k = class_of[c]
+                if k >= 0 and drawn_count[b, m, c] > 0:
+                    for e in range(n_items):
+                        product[k, e] += drawn_product[b, m, c, e]
             count[:] = counts
             norm[:] = support_norm[b]
             for e in range(n_items):
@@ -568,7 +568,8 @@ def settle(
                 if k >= 0 and free[e]:
                     count[k] += 1
                 elif k >= 0:
-                    subtract(product[k], gram[b, e])
+                    for f in range(n_items):
+                        product[k, f] -= gram[b, e, f]
             for e in range(n_items):
                 k = names[e]
                 if k >= 0:  # ‖f + s‖² = f · (f + s) + f · s + ‖s‖²
@@ -606,16 +607,15 @@ def settle(
 @jit
 def mean_distance(own: Array, product: Array, name: Array, norm: Array, count: Array, total: Array) -> None:
     """Adds to (R,) `total` the squared distance of each item to the mean of its class, or the pool's without one."""
+    constant, factor = np.zeros(len(count), np.float32), np.zeros(len(count), np.float32)
+    for k in range(len(count)):
+        n = max(count[k], 1.0)
+        constant[k], factor[k] = norm[k] / (n * n), 2 / n
     for r in range(len(own)):
         k = name[r]
         total[r] += own[r]
         if k >= 0:
-            n = max(count[k], 1.0)
-            total[r] += F(norm[k] / (n * n) - 2 * product[k, r] / n)
-
-
-NEVER = F(-1e9)
-"""Score of a class that cannot be predicted."""
+            total[r] += constant[k] - factor[k] * product[k, r]
 
 
 @jit
@@ -767,9 +767,11 @@ def expected_gains(
             for e in range(n_items):
                 if names[e] >= 0:
                     size[names[e]] += 1
+            for k in range(n_classes):
+                size[k] = 1 / (max(size[k], 1.0) * way)
             for e in range(n_items):
                 k = names[e]
-                weight[e] = F(1 / (size[k] * way)) if k >= 0 else F(0)
+                weight[e] = F(size[k]) if k >= 0 else F(0)
                 truth[e] = F(k)
                 best[0, e] = part[0, max(k, 0), e]
                 best[1, e] = part[1, max(k, 0), e]
@@ -797,12 +799,11 @@ def expected_gains(
                 after = counts[b, k] + F(1)
                 far = (F(support_norm[b, k]) + F(2) * support[b, k, r] + own_rows[b, r]) / (F(2) * after)
                 steep = F(2) * slope / (F(1) + F(1) / after) / after
-                line, first, then, hit, soft_hit = rows[b, r], near[k], soft[k], one[k], two[k]
                 right, soft_right = base[0, k], base[1, k]
-                for e in range(n_items):
-                    inner = line[e] - far
-                    right += hit[e] if inner > first[e] else F(0)
-                    soft_right += soft_hit[e] * sigmoid(steep * (inner - then[e]))
+                for e in range(n_items):  # no slices: to count references to them would take as long
+                    inner = rows[b, r, e] - far
+                    right += one[k, e] if inner > near[k, e] else F(0)
+                    soft_right += two[k, e] * sigmoid(steep * (inner - soft[k, e]))
                 total[0, r] += right
                 total[1, r] += soft_right
         chains = F((n_chains + every - 1) // every)
@@ -938,3 +939,26 @@ def standard_scores(scores: Array, mask: Array, found: Array) -> None:
             else:
                 for r in range(n_scores):
                     found[b, i, r] = 0
+
+
+@jit
+def coverage_gains(kernel: Array, covered: Array, weight: Array, gain: Array) -> None:
+    """Writes the (B, N) sums over landmarks of (B, L) `weight` times what (B, N, L) `kernel` exceeds `covered` by."""
+    for b in range(len(kernel)):
+        for i in range(kernel.shape[1]):
+            total = F(0)
+            for j in range(kernel.shape[2]):
+                total += weight[b, j] * max(kernel[b, i, j] - covered[b, j], F(0))
+            gain[b, i] = total
+
+
+@jit
+def gaussian_gains(sq_dist: Array, radius: Array, covered: Array, weight: Array, gain: Array) -> None:
+    """Writes what `coverage_gains` does for the kernel e^(−d² / radius) of (B, N, L) `sq_dist` and (B,) `radius`."""
+    for b in range(len(sq_dist)):
+        inverse = F(-1) / radius[b]
+        for i in range(sq_dist.shape[1]):
+            total = F(0)
+            for j in range(sq_dist.shape[2]):
+                total += weight[b, j] * max(exp(sq_dist[b, i, j] * inverse) - covered[b, j], F(0))
+            gain[b, i] = total

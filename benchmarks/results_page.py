@@ -41,7 +41,20 @@ AGAINST = {
 
 MEASURED = (
     ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations")),
-    ("Own pools", ("own_digits", "own_intents", "own_time", "own_scale", "own_utilities", "status")),
+    ("Reinforcement learning", ("reinforcement_stop", "reinforcement_stop_curve")),
+    (
+        "Own pools",
+        (
+            "own_digits",
+            "own_intents",
+            "own_time",
+            "own_scale",
+            "own_utilities",
+            "label_page",
+            "label_answer",
+            "status",
+        ),
+    ),
     ("Learners", ("learners_untrained", "learners_supports", "learners_speed")),
 )
 """Heading → tables below it, each a file of docs/measured."""

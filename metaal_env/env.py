@@ -27,26 +27,35 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
           counts and coverage.
         - ``class_probabilities`` (N, K) float32: predictions of the adapted learner.
         - ``embeddings`` (N, D) float32: the items under the adapted learner.
-        - ``labels`` (N,) int64: −2 padding, −1 unlabelled, 0…K − 1 revealed class, K revealed distractor.
-        - ``action_mask`` (N,) int8: 1 where an item can be labelled. Also in ``info``.
+        - ``labels`` (N,) int64: −2 padding, −1 unlabelled, 0…K − 1 revealed class, K revealed distractor, −3 in
+          an open batch.
+        - ``action_mask`` (A,) int8: 1 where an item can be labelled, and at the action that stops. Never empty. Also
+          in ``info``.
 
         The option `observation` chooses the features, and only those chosen are computed:
 
         - ``"raw"``: margin, entropy and novelty of each item, and the budget left.
         - ``"standard"``, the default: also distances to the labels, coverage, density and gains of herding rules.
+        - ``"compact"``: the same without ``class_probabilities`` and ``embeddings``, which fill agents' buffers.
         - ``"full"``: all that are registered (`metaal_env.features`); the shipped policies take these.
         - a list of names: these features, and of ``"class_probabilities"`` and ``"embeddings"`` those named.
 
         ``observation_space["item_features"].names`` and the same of ``"pool_features"`` name the columns.
-    Action: `Discrete(N)`, the item to label next. A labelled item or padding changes nothing, costs budget,
-        gives reward 0 and ``info["valid"] = False``.
+    Action: `Discrete(A)`, the item to label next: A = N, or N + 1 where labels have a price and action N ends the
+        episode. A labelled item, padding or an item that cannot be paid for changes nothing, costs budget and gives
+        ``info["valid"] = False``; its reward is that of an unchanged learner, by default 0.
     Reward: by default the gain in reward-set accuracy weighted by the share of the learning curve it lifts:
         the undiscounted return is the area under the learning curve above its start (`metaal_env.rewards`).
-    End: ``terminated`` when the budget is spent, the pool is empty or `target_accuracy` is reached; never
+    End: ``terminated`` when the budget is spent, the pool is empty, a target is reached or the agent stops; never
         ``truncated``, because the remaining budget is observed.
 
-    The last step's ``info`` has ``aulc``, ``accuracy``, ``classes_seen``, ``labels`` and ``return``. The
-    task's test set appears nowhere here.
+    Labels may have a price, come in batches or cost differently, and episodes may have targets of their own: options
+    `price`, `batch_size`, `item_costs`, `cost_hardness` and `target` of `metaal_env.tasks.TaskConfig`. Ids with these
+    are in `metaal_env.PROBLEMS`; docs/environments.md describes them. What an agent must know of them is observed, in
+    the features of `metaal_env.features.terms`.
+
+    The last step's ``info`` has ``aulc``, ``accuracy``, ``classes_seen``, ``labels`` and ``return``, with a price
+    ``stopped`` and with costs ``spent``. The task's test set appears nowhere here.
 
     Args:
         render_mode: None, ``"ansi"`` or ``"rgb_array"``.

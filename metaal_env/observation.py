@@ -59,7 +59,7 @@ def parse_observation(observation: str | Iterable[str], config: TaskConfig | Non
     """Returns what an environment's option ``observation`` asks for.
 
     Args:
-        observation: ``"raw"``, ``"standard"``, ``"full"``, or names of features and of entries of `WIDE`.
+        observation: ``"raw"``, ``"compact"``, ``"standard"``, ``"full"``, or names of features and entries of `WIDE`.
         config: of the tasks. All choices but a list of names also show the features that its terms call for.
 
     Raises:
@@ -71,13 +71,15 @@ def parse_observation(observation: str | Iterable[str], config: TaskConfig | Non
         every = FeatureNames.registered(terms)
         if observation == "full":
             return Shown(every, stop=stop)
-        if observation not in ("raw", "standard"):
+        if observation not in ("raw", "standard", "compact"):
             raise InputError(
-                f"observation={observation!r} is unknown; choose 'raw', 'standard', 'full' or a list of feature names."
+                f"observation={observation!r} is unknown; choose 'raw', 'compact', 'standard', 'full' or a list of "
+                "feature names."
             )
         of_terms = set(every.all) - set(FeatureNames.registered().all) - set(COSTLY)
         chosen = RAW if observation == "raw" else RAW + GEOMETRY
-        return Shown(_in_order([*chosen, *of_terms]), stop=stop)
+        wide = () if observation == "compact" else WIDE
+        return Shown(_in_order([*chosen, *of_terms]), wide, stop)
     try:
         wanted = list(observation)
     except TypeError:
@@ -86,7 +88,8 @@ def parse_observation(observation: str | Iterable[str], config: TaskConfig | Non
     for name in wanted:
         if not isinstance(name, str):
             raise InputError(
-                f"observation={observation!r} must be 'raw', 'standard', 'full' or a list of feature names."
+                f"observation={observation!r} must be a choice of 'raw', 'compact', 'standard', 'full', "
+                "or a list of names."
             )
         if name not in known:
             raise unknown_name("feature of the observation", name, known)

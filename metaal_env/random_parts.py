@@ -33,6 +33,20 @@ def class_shares(
     return shares / shares.sum(1, keepdims=True)
 
 
+def with_rare_class(
+    shares: np.ndarray, uniform: np.ndarray, class_mask: np.ndarray, share: float
+) -> np.ndarray:
+    """Returns (B, K) shares in which the class of the lowest random number has `share`, and the others the rest."""
+    if not share:
+        return shares
+    rare = np.where(class_mask, uniform, 2.0).argmin(1)[:, None]
+    others = shares.copy()
+    np.put_along_axis(others, rare, 0.0, 1)
+    others *= (1 - share) / others.sum(1, keepdims=True)
+    np.put_along_axis(others, rare, share, 1)
+    return others
+
+
 def with_noise(
     rngs: Sequence[np.random.Generator], labels: np.ndarray, way: np.ndarray, noise: float
 ) -> np.ndarray:

@@ -8,7 +8,14 @@ import numpy as np
 import torch
 
 from metaal_env.datasets.base import ClassDataset
-from metaal_env.random_parts import class_counts, class_shares, draw_terms, random_order, with_noise
+from metaal_env.random_parts import (
+    class_counts,
+    class_shares,
+    draw_terms,
+    random_order,
+    with_noise,
+    with_rare_class,
+)
 from metaal_env.supply import check_supply
 from metaal_env.tasks import TaskBatch, TaskConfig, bounds
 
@@ -64,6 +71,7 @@ class TaskSampler:
         available = np.where(class_mask, self._sizes[classes] - self._held, 0)
         n_distractors = np.rint(c.distractors * size).astype(np.int64)
         shares = class_shares(rngs, of_shares, class_mask, c.class_concentration)
+        shares = with_rare_class(shares, of_shares, class_mask, c.rare_share)
         counts = class_counts(shares, size - n_distractors, available)
         members = self._members(rngs, of_items, classes, counts)
         own = counts.sum(1)  # items of the task's classes

@@ -38,6 +38,9 @@ class TaskConfig:
     class_concentration: float = 1.0
     """Concentration of the Dirichlet distribution that draws the class shares of a pool: small values make pools
     unbalanced, inf makes them balanced."""
+    rare_share: float = 0.0
+    """Share of the pool of one class, drawn at random, as of fraud among payments; the others share the rest as above.
+    At 0 no class is singled out."""
     label_noise: float = 0.0
     """Probability that labelling an item reveals a wrong class."""
     distractors: float = 0.0
@@ -73,7 +76,7 @@ class TaskConfig:
             value = getattr(self, name)
             if not _is_whole(value) or not 1 <= value <= MAX_POOL:
                 raise InputError(f"{name}={value!r} must be a whole number, at least 1.")
-        for name in ("class_concentration", "label_noise", "distractors"):
+        for name in ("class_concentration", "rare_share", "label_noise", "distractors"):
             value = getattr(self, name)
             real = isinstance(value, numbers.Real) and not isinstance(value, bool)
             if not real or 1e300 < float(value) < float("inf"):
@@ -83,7 +86,7 @@ class TaskConfig:
             raise InputError(
                 f"class_concentration={self.class_concentration} must be positive (inf for balanced pools)."
             )
-        for name in ("label_noise", "distractors"):
+        for name in ("rare_share", "label_noise", "distractors"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must lie in [0, 1).")
         smallest = bounds(self.pool_size)[0]
@@ -92,7 +95,8 @@ class TaskConfig:
                 f"way={self.way!r} exceeds what pool_size={self.pool_size!r} with distractors={self.distractors} "
                 "leaves for the task's classes, one item each at least; lower way or enlarge the pool."
             )
-        if self.planned_labels >= bounds(self.pool_size)[0]:
+        most_labels = bounds(self.budget)[1] + bounds(self.initial_labels)[1]
+        if most_labels >= bounds(self.pool_size)[0]:
             raise InputError(
                 f"budget={self.budget!r} with initial_labels={self.initial_labels!r} would label all "
                 f"{bounds(self.pool_size)[0]} items that pool_size={self.pool_size!r} may have, which leaves "
@@ -106,11 +110,6 @@ class TaskConfig:
     @property
     def max_pool(self) -> int:
         return bounds(self.pool_size)[1]
-
-    @property
-    def planned_labels(self) -> int:
-        """Returns the most labels of an episode where each costs one of the budget, initial ones included."""
-        return bounds(self.budget)[1] + bounds(self.initial_labels)[1]
 
     @property
     def max_labels(self) -> int:

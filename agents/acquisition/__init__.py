@@ -13,14 +13,7 @@ from metaal_env.errors import InputTypeError
 if TYPE_CHECKING:
     from agents.acquisition.integrations.scikit_activeml import MetaALQuery as MetaALQuery
 
-__all__ = [
-    "InputTypeError",
-    "MetaALQuery",
-    "load_policy",
-    "modal_strategy",
-    "query",
-    "shipped_policies",
-]
+__all__ = ["InputTypeError", "MetaALQuery", "load_policy", "modal_strategy", "query", "shipped_policies"]
 
 
 def __getattr__(name: str) -> Any:

@@ -127,10 +127,7 @@ def is_missing(value: Any) -> bool:
         return True
     try:
         return bool(value != value)
-    except (
-        TypeError,
-        ValueError,
-    ):  # pandas.NA is neither true nor false; nor is an array, which is no missing value
+    except (TypeError, ValueError):  # neither true nor false: pandas.NA; also an array, which is not missing
         return np.ndim(value) == 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,34 @@ from agents.acquisition.options import QueryOptions
 from agents.acquisition.pool_items import PoolItems
 from metaal_env.errors import InputError, InputTypeError, brief
 
+ASKED_AT_ONCE = 65_536
+"""Items of which a classifier is asked at a time where it is asked of a whole large pool."""
 TRIALS = ((100, 10, 0), (1000, 20, 12))
 """Rows, rows per class and made-up classes with which a classifier is tried that cannot be fitted to the labels."""
+
+
+class Predictions(NamedTuple):
+    """What a classifier says.
+
+    Attributes:
+        probs: (M, C) probabilities of some items.
+        classes: names of the C columns.
+        ask: (M,) positions in the pool → their (M, C) probabilities.
+    """
+
+    probs: np.ndarray
+    classes: list[Any]
+    ask: Callable[[np.ndarray], np.ndarray]
+
+    def doubt(self, n: int) -> np.ndarray:
+        """Returns (n,) float32 1 − (p₁ − p₂) of all items, the two largest probabilities; 1 at a single class."""
+        found = np.ones(n, np.float32)
+        for start in range(0, n, ASKED_AT_ONCE):
+            probs = self.ask(np.arange(start, min(start + ASKED_AT_ONCE, n)))
+            if probs.shape[1] > 1:
+                top = np.partition(probs, -2, axis=1)[:, -2:]
+                found[start : start + len(probs)] = 1 - (top[:, 1] - top[:, 0])
+        return found
 
 
 class RowClassifier:
@@ -56,8 +82,8 @@ def predictions(
     options: QueryOptions,
     classes: list[Any],
     closed: bool,
-) -> tuple[np.ndarray, list[Any]] | None:
-    """Computes (M, C) probabilities of the (M,) `rows` of the pool and names their C columns.
+) -> Predictions | None:
+    """Asks the classifier about the (M,) `rows` of the pool.
 
     Returns None where metaal's own head has to serve: without a classifier, with labels of one class, and, with a
     warning, while there are too few labels or classes to fit it.
@@ -73,17 +99,15 @@ def predictions(
     if clf is None:
         return None
     if isinstance(clf, RowClassifier):
-        return _asked(clf, lambda: clf.predict_rows(rows), len(rows))
+        return _asked(clf, clf.predict_rows, rows)
     if not options.fit_clf:
-        return _asked(clf, lambda: clf.predict_proba(items.take(rows)), len(rows))
+        return _asked(clf, lambda some: clf.predict_proba(items.take(some)), rows)
     # scikit-learn's classifiers refuse a single class, scikit-activeml's are then sure of it everywhere.
     if len(labels.seen) < 2:
         return None
     known = np.flatnonzero(labels.known)
     try:
-        return _fit_and_ask(
-            clf, items.take(known), labels.values, _at(weight, known), items.take(rows), len(rows)
-        )
+        return _fit_and_ask(clf, items, known, labels.values, _at(weight, known), rows)
     except Exception as error:  # whatever a classifier raises that has too little to go on
         if not _needs_more(clf, items, labels, weight, classes, closed):
             if isinstance(error, InputError):
@@ -98,31 +122,35 @@ def predictions(
 
 
 def _fit_and_ask(
-    clf: Any, X: Any, y: np.ndarray, weight: np.ndarray | None, asked: Any, n: int
-) -> tuple[np.ndarray, list[Any]]:
+    clf: Any, items: PoolItems, known: np.ndarray, y: np.ndarray, weight: np.ndarray | None, rows: np.ndarray
+) -> Predictions:
     from sklearn.base import clone
 
     model = clone(clf, safe=False)
-    model.fit(X, y, **({} if weight is None else {"sample_weight": weight}))
-    return _asked(model, lambda: model.predict_proba(asked), n)
+    model.fit(items.take(known), y, **({} if weight is None else {"sample_weight": weight}))
+    return _asked(model, lambda some: model.predict_proba(items.take(some)), rows)
 
 
-def _asked(clf: Any, ask: Callable[[], Any], n: int) -> tuple[np.ndarray, list[Any]]:
-    """(n, C) checked probabilities and the C classes."""
+def _asked(clf: Any, predict: Callable[[np.ndarray], Any], rows: np.ndarray) -> Predictions:
+    """Checked probabilities of the (M,) `rows`, and the classes."""
     class_list([], clf.classes_)  # that they are a list of labels of one kind
     names = np.asarray(clf.classes_).tolist()
-    try:
-        raw = np.asarray(as_numpy(ask()), dtype=np.float64)
-    except Exception as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"clf={_name(clf)} cannot predict for these items: {brief(error)}") from error
-    if raw.shape != (n, len(names)) or not np.isfinite(raw).all() or raw.min() < 0:
-        raise InputError(
-            f"clf.predict_proba gave shape {raw.shape} or unusable values for {n} items and "
-            f"{len(names)} classes; give one finite probability per item and class."
-        )
-    return raw, names
+
+    def ask(some: np.ndarray) -> np.ndarray:
+        try:
+            raw = np.asarray(as_numpy(predict(some)), dtype=np.float64)
+        except Exception as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"clf={_name(clf)} cannot predict for these items: {brief(error)}") from error
+        if raw.shape != (len(some), len(names)) or not np.isfinite(raw).all() or raw.min() < 0:
+            raise InputError(
+                f"clf.predict_proba gave shape {raw.shape} or unusable values for {len(some)} items and "
+                f"{len(names)} classes; give one finite probability per item and class."
+            )
+        return raw
+
+    return Predictions(ask(rows), names, ask)
 
 
 def _needs_more(
@@ -137,11 +165,10 @@ def _needs_more(
         names = list(classes) if closed else _with_more(labels.seen, made_up)
         rows = rng.integers(0, len(items), max(size, per_class * len(names)))
         y = np.array([names[i % len(names)] for i in range(len(rows))])
-        some = rows[:5]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                _fit_and_ask(clf, items.take(rows), y, _at(weight, rows), items.take(some), len(some))
+                _fit_and_ask(clf, items, rows, y, _at(weight, rows), rows[:5])
         except Exception:  # the same, or another of the classifier's own faults
             continue
         return True

@@ -11,6 +11,7 @@ import numpy as np
 
 from agents.acquisition.arrays import as_numpy
 from agents.acquisition.policies import PolicySpec
+from agents.acquisition.prior import Prior
 from metaal_env.errors import InputError, InputTypeError
 
 Seed = int | np.random.RandomState | np.random.Generator | None
@@ -21,12 +22,15 @@ class Limits:
     """Bounds of a query's cost.
 
     Attributes:
-        scored: unlabelled items that are scored; a larger pool is represented by this many, drawn uniformly.
+        scored: unlabelled items that are scored; this many stand for a larger pool, see `scored_items`.
         cells: items times classes that are scored by strategies whose cost grows with both.
         least_scored: items that these score in any case.
         labelled: labelled items that the view holds; of more, this many are drawn. A classifier sees them all.
         exact_batches: up to this many scored items every pick of a batch is followed by a new evaluation.
         evaluations: per batch beyond that; between them near-copies of the picks so far are penalised.
+        drawn_landmarks: landmarks of a larger pool that are drawn uniformly, see `cover`.
+        rounds: rounds in which further landmarks are found where these leave gaps.
+        landmarks_per_round: landmarks that are found in each.
     """
 
     scored: int = 4096
@@ -35,6 +39,9 @@ class Limits:
     labelled: int = 1024
     exact_batches: int = 1024
     evaluations: int = 20
+    drawn_landmarks: int = 512
+    rounds: int = 8
+    landmarks_per_round: int = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +56,7 @@ class QueryOptions:
     clf: Any = None
     fit_clf: bool = True
     sample_weight: Any = None
+    prior: Any = None
     classes: Any = None
     budget: int | None = None
     missing_label: Any = np.nan
@@ -83,6 +91,16 @@ class QueryOptions:
         if weight.shape != (n,):
             raise InputError(f"sample_weight has shape {weight.shape}; give one weight per item: ({n},).")
         return weight
+
+    def start(self, n: int) -> Prior | None:
+        """Returns what is known of the N items before any label.
+
+        Raises:
+            InputTypeError, InputError: see `Prior.read`.
+        """
+        if self.prior is None or isinstance(self.prior, Prior):
+            return self.prior
+        return Prior.read(self.prior, self.classes, n)
 
     @property
     def seed(self) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.acquisition.arrays import Features
+from agents.acquisition.arrays import CHUNK, Features
+from agents.acquisition.labels import Labels
 from metaal_env.learners import build_learner
 from metaal_env.learners.base import InnerLearner
 from metaal_env.pool.view import PoolView
@@ -23,6 +24,8 @@ HEAD = "logistic"
 docs/log/2026-11.md)."""
 MANY_CLASSES = 128
 """Beyond this many classes the head is fitted to those that have a label; the others share one column."""
+FAR = 1e15
+"""Bound of a coordinate, in units of the largest that is scored, so that no square overflows."""
 CENTRE_ABOVE = 10.0
 """The head looks at directions; a mean this many times larger than the variance would hide them all."""
 
@@ -64,6 +67,36 @@ def own_view(z: Tensor, y: np.ndarray, k: int, seed: int) -> PoolView:
     assert view.learner is not None and view.adapted is not None and view.prepared is not None
     with torch.no_grad():
         return replace(view, logits=view.learner.predict(view.adapted, view.prepared))
+
+
+def own_doubt(x: Features, rows: np.ndarray, labels: Labels) -> np.ndarray | None:
+    """Returns (N,) float32 1 − (p₁ − p₂) of every item of a large pool under metaal's own head.
+
+    Returns None where nothing is known: with fewer than two classes, or for sparse vectors, which the head does not
+    take as they are.
+
+    Args:
+        rows: (M,) positions of labelled and other items, by which vectors are centred.
+    """
+    if len(labels.seen) < 2 or not isinstance(x, np.ndarray):
+        return None
+    y = np.full(len(x), -1)
+    y[labels.known] = np.searchsorted(labels.seen, labels.values)
+    some = x[rows].astype(np.float64)
+    unit = float(np.abs(some).max()) or 1.0
+    z = torch.from_numpy((some / unit).astype(np.float32))
+    shift = (z - centred(z))[:1]
+    view = own_view(z, y[rows], len(labels.seen), 0)
+    assert view.learner is not None and view.adapted is not None
+    found = np.empty(len(x), np.float32)
+    for start in range(0, len(x), CHUNK):
+        part = (x[start : start + CHUNK].astype(np.float64) / unit).clip(-FAR, FAR).astype(np.float32)
+        with torch.no_grad():
+            prepared = view.learner.prepare(torch.from_numpy(part) - shift)
+            probs = view.learner.predict(view.adapted, prepared.unsqueeze(0))[0].softmax(-1)
+        top = probs.topk(2, -1).values
+        found[start : start + len(part)] = 1 - (top[:, 0] - top[:, 1]).numpy()
+    return found
 
 
 def centred(z: Tensor) -> Tensor:

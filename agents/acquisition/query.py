@@ -35,12 +35,13 @@ def query(
     classes: Any = None,
     missing_label: Any = np.nan,
     budget: int | None = None,
+    prior: Any = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Chooses the items of a pool to label next. Nothing that is passed in is changed.
 
-    Pools of up to `options.Limits.scored` unlabelled items are scored exactly. Of a larger one that many items,
-    drawn uniformly, are scored and picked from. Asked for utilities or for given candidates, the others take
-    the utility of the scored item nearest to them. Strategies whose cost grows with items times classes score at most
+    Pools of up to `options.Limits.scored` unlabelled items are scored exactly. That many items stand for a larger one
+    (see `scored_items`) and are picked from. Asked for utilities or for given candidates, the others take the utility
+    of the scored item nearest to them. Strategies whose cost grows with items times classes score at most
     `options.Limits.cells` of these.
 
     Args:
@@ -66,6 +67,9 @@ def query(
         missing_label: the mark of «unknown» in `y`: nan, None, a number or a string. Values that are None, NaN,
             `pandas.NA` or masked are unknown in any case.
         budget: labels that will be bought in all, those known included; some rules plan with it, no learned policy.
+        prior: (N, C) class probabilities from before the labels: of a zero-shot model, a language model or an old
+            classifier. Columns follow `classes`, or are a data frame's, named like the classes. It is where the
+            classifier starts; labels take over as they come, the sooner the less the prior foresaw them.
 
     Returns:
         (b,) int64 positions in X, or in `candidates` where these are features. With `return_utilities` also
@@ -78,7 +82,9 @@ def query(
         InputError: unusable values, e.g. NaN in X (naming the place), or a `clf` that cannot be fitted whatever the
             labels; an ordinary `ValueError`.
     """
-    options = QueryOptions(clf, fit_clf, sample_weight, classes, budget, missing_label, random_state, policy)
+    options = QueryOptions(
+        clf, fit_clf, sample_weight, prior, classes, budget, missing_label, random_state, policy
+    )
     selection = select(
         X, y, options, candidates=candidates, batch_size=batch_size, return_utilities=return_utilities
     )
@@ -112,7 +118,7 @@ def select(
     check_same_order(X, candidates, "candidates")
     chosen = _candidates(candidates, items, labels)
     size = _batch_size(batch_size, len(chosen.positions))
-    weight = options.weights(n)
+    weight, start = options.weights(n), options.start(n)
     seed = options.seed + int(labels.known.sum())
     strategy = load_policy(options.policy)
     if chosen.new is not None:
@@ -120,7 +126,8 @@ def select(
         items = items.extended(candidates, chosen.new)
         labels = Labels(np.r_[labels.known, np.zeros(new, dtype=bool)], labels.values, labels.seen)
         weight = None if weight is None else np.r_[weight, np.ones(new)]
-    options = replace(options, sample_weight=weight)
+        start = None if start is None else start.extended(new)
+    options = replace(options, sample_weight=weight, prior=start)
     pool = build_pool(items, labels, options, strategy, batch_size=size, seed=seed)
     selection = choose(
         pool,

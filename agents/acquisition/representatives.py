@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-import torch
-from scipy import sparse
 
 from agents.acquisition.arrays import Features
+from agents.acquisition.cover import Points
 from agents.acquisition.user_pool import Pool
-
-CHUNK = 1024
-"""Items whose nearest scored item is looked for at a time; with 4,096 scored ones that is 16 MB."""
 
 
 class Representatives:
@@ -55,15 +49,7 @@ class Representatives:
         """Finds each candidate's nearest scored item and the squared distance to it, in chunks: O(C·M·D)."""
         own = np.searchsorted(scored, self.members).clip(max=len(scored) - 1)
         is_scored = scored[own] == self.members
-        owner, distance = np.empty(len(self.members), np.int64), np.zeros(len(self.members))
-        products = _dense_products if isinstance(x, np.ndarray) else _sparse_products
-        start = 0
-        for near, length in products(x, scored, self.members):
-            part = slice(start, start + len(near))
-            index = near.argmax(1)
-            owner[part] = index
-            distance[part] = (length - 2 * near[np.arange(len(near)), index]).clip(min=0)
-            start += len(near)
+        owner, distance = Points(x).nearest(scored, self.members)
         owner[is_scored], distance[is_scored] = own[is_scored], 0.0  # among copies, itself
         return self.targets[owner], distance
 
@@ -98,33 +84,3 @@ class Representatives:
         """As `pick`, for the item at a view position that a plan asks for; only where `covers_all`."""
         self.left[self.members == self.rows[place]] = False
         return int(self.rows[place]), place, float(scores[place])
-
-
-Chunks = Iterator[tuple[np.ndarray, np.ndarray]]
-"""(c, M) inner products of c rows with M references, less half the squared length of the reference, and the (c,)
-squared lengths of the rows."""
-
-
-def _dense_products(x: np.ndarray, references: np.ndarray, rows: np.ndarray) -> Chunks:
-    centre = x[references].astype(np.float64).mean(0)
-    scale = max(float(np.abs(x[references] - centre).max()), 1e-300)
-
-    def prepared(positions: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(((x[positions] - centre) / scale).astype(np.float32))
-
-    reference = prepared(references)
-    minus_half = -0.5 * reference.square().sum(1)
-    product = torch.empty(CHUNK, len(references))  # one for all chunks: fresh memory of this size is slow
-    for start in range(0, len(rows), CHUNK):
-        part = prepared(rows[start : start + CHUNK])
-        near = torch.addmm(minus_half, part, reference.T, out=product[: len(part)])
-        yield near.numpy(), part.square().sum(1).numpy()  # numpy's argmax is ten times as fast as torch's
-
-
-def _sparse_products(x: sparse.csr_array, references: np.ndarray, rows: np.ndarray) -> Chunks:
-    scale = max(float(np.abs(x[references].data).max(initial=0)), 1e-300)
-    reference = x[references].astype(np.float64) / scale
-    minus_half = -0.5 * reference.multiply(reference).sum(1)
-    for start in range(0, len(rows), CHUNK):
-        part = x[rows[start : start + CHUNK]].astype(np.float64) / scale
-        yield (part @ reference.T).toarray() + minus_half, part.multiply(part).sum(1)

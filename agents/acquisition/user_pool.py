@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.acquisition.classifier import known_classes, predictions
+from agents.acquisition.classifier import Predictions, known_classes, predictions
 from agents.acquisition.labels import Labels, class_list, warn_of_targets
 from agents.acquisition.options import QueryOptions
-from agents.acquisition.own_head import dense, own_view, scaled, view_of_few_classes
+from agents.acquisition.own_head import dense, own_doubt, own_view, scaled, view_of_few_classes
 from agents.acquisition.pool_items import PoolItems
+from agents.acquisition.scored_items import scored_items
 from agents.strategies.base import Strategy
+from metaal_env.pool.class_count import cautious_class_count
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.view import PoolView
 
@@ -29,7 +31,7 @@ class Pool:
 
     Attributes:
         rows: (M,) ascending positions in the caller's X of the items in the view.
-        classes: the caller's name of each of the K classes; the last of the K may be «not seen yet».
+        classes: the caller's names of the first of the K classes; the others have not been seen yet.
     """
 
     view: PoolView
@@ -55,36 +57,64 @@ def build_pool(
     Raises:
         InputError, InputTypeError: see `agents.acquisition.query`.
     """
-    known = [options.classes, *known_classes(options.clf, options.fit_clf)]
+    n = len(items)
+    start = options.start(n)
+    known = [options.classes, *known_classes(options.clf, options.fit_clf), start and start.classes]
     names, closed = class_list(labels.seen, *known, missing_label=options.missing_label)
     if not closed:
         warn_of_targets(labels)
-    n = len(items)
     heavy = strategy.grows_with_classes or strategy.needs_learner
     limits = options.limits
     scored = limits.scored
     if heavy:
         scored = min(scored, max(limits.least_scored, limits.cells // max(1, len(names))))
-    rows = _representatives(labels.known, np.random.default_rng([seed, n]), scored, limits.labelled)
-    predicted = predictions(items, labels, rows, options, names, closed)
-    if predicted is not None and not set(predicted[1]) <= set(names):  # a part of it was fitted before
-        names, closed = class_list(labels.seen, names, predicted[1])
+    n_labels = int(labels.known.sum())
+    asked: list[Predictions | None] = []  # of a large pool, which is asked as a whole what is doubtful
+
+    def ask(rows: np.ndarray) -> Predictions | None:
+        return predictions(items, labels, rows, options, names, closed)
+
+    def doubt(rows: np.ndarray) -> np.ndarray | None:
+        asked.append(ask(rows))
+        found = own_doubt(items.vectors, rows, labels) if asked[0] is None else asked[0].doubt(n)
+        if start is None:
+            return found
+        share = 1.0 if found is None else start.weight(n_labels)
+        return share * start.doubt() + (0.0 if found is None else (1 - share) * found)
+
+    rows = scored_items(
+        items.vectors,
+        labels.known,
+        most=scored,
+        limits=limits,
+        seed=options.seed,
+        draw=seed,
+        doubt=doubt,
+    )
+    predicted = asked[0] if asked else ask(rows)
+    if asked and predicted is not None:
+        predicted = predicted._replace(probs=predicted.ask(rows))
+    if predicted is not None and not set(predicted.classes) <= set(names):  # a part of it was fitted before
+        names, closed = class_list(labels.seen, names, predicted.classes)
+    z = scaled(dense(items.vectors[rows]))
     k = max(2, len(names) + (not closed))
+    if not closed and strategy.counts_classes:
+        k = max(k, cautious_class_count(z))
     code = {name: i for i, name in enumerate(names)}
     y = np.full(n, -1)
     y[labels.known] = [code[value] for value in labels.values.tolist()]
-    probs = None if predicted is None else _in_order(*predicted, code, k)
-    z = scaled(dense(items.vectors[rows]))
+    probs = None if predicted is None else _in_order(predicted.probs, predicted.classes, code, k)
     view = _view(z, y[rows], k, seed, probs, strategy.needs_learner)
-    n_labels = int(labels.known.sum())
+    if start is not None:
+        trust = start.trust(np.flatnonzero(labels.known), labels.values.tolist())
+        columns = [code[name] for name in start.classes]
+        logits = start.combined(view.logits, rows, columns, start.weight(n_labels), trust)
+        view = replace(view, logits=logits)
     budget = None if options.budget is None else int(options.budget)
     left = max(batch_size, HORIZON if budget is None else budget - n_labels)
     total = view.seed.new_tensor([left + n_labels if budget is None else max(budget, left)])
     view = replace(
-        view,
-        budget=total,
-        budget_left=view.seed.new_tensor([left]),
-        geometry=_remembered(view.geometry),
+        view, budget=total, budget_left=view.seed.new_tensor([left]), geometry=_remembered(view.geometry)
     )
     return Pool(view, rows, names)
 
@@ -129,15 +159,3 @@ def _view(
     if probs is None:
         return own
     return replace(own, logits=torch.from_numpy(np.log(np.maximum(probs, 1e-30))).float().unsqueeze(0))
-
-
-def _representatives(
-    known: np.ndarray, rng: np.random.Generator, most_scored: int, most_labelled: int
-) -> np.ndarray:
-    """(M,) ascending positions: labelled items and unlabelled ones, each up to their bound."""
-    parts = []
-    for positions, most in ((np.flatnonzero(known), most_labelled), (np.flatnonzero(~known), most_scored)):
-        if len(positions) > most:
-            positions = rng.choice(positions, most, replace=False)
-        parts.append(positions)
-    return np.sort(np.concatenate(parts))

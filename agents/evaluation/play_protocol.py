@@ -40,9 +40,7 @@ def find_missing(protocol: Protocol, folder: Path, device: str = "cpu") -> Missi
 
 
 def run_cells(
-    cells: Sequence[Cell],
-    executor: Executor | None = None,
-    done: Callable[[Cell], None] = lambda cell: None,
+    cells: Sequence[Cell], executor: Executor | None = None, done: Callable[[Cell], None] = lambda cell: None
 ) -> None:
     """Plays cells.
 

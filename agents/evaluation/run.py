@@ -58,7 +58,7 @@ class Options:
     """auto, cpu or cuda. auto takes the GPU if there is one."""
     measure: str = "aulc"
     """What tables compare: one of agents.evaluation.MEASURES, e.g. aulc or final_accuracy."""
-    target: float | None = None
+    target_accuracy: float | None = None
     """Accuracy for "labels to target"; what random reaches at its budget when left out."""
     report: bool = True
     """Write report.html."""
@@ -141,7 +141,7 @@ def show(folder: Path, protocol: Protocol, options: Options, command: str, conso
         protocol,
         results,
         measure=options.measure,
-        target=options.target,
+        target=options.target_accuracy,
         examples=read_examples(folder / EXAMPLES),
     )
     write_atomic(folder / "rows.csv.gz", gzip.compress(to_csv(list(results.values())).encode(), mtime=0))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from agents.policy.attribution import explain
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies.base import Strategy
-from metaal_env.features import ITEM_FEATURES, ITEM_SCORES, standardised_scores
+from metaal_env.features import ITEM_FEATURES, ITEM_SCORES, FeatureNames, standardised_scores
 from metaal_env.pool.view import PoolView
 
 
@@ -36,8 +36,9 @@ def parts(strategy: Strategy, view: PoolView, position: int) -> list[Part]:
             Part(name, explanation.prior.get(name, 0.0), correction, explanation.values[name])
             for name, correction in explanation.correction.items()
         ]
-    scores = standardised_scores(view)[0, position].tolist()
-    return [Part(name, value, 0.0, value) for name, value in zip(ITEM_SCORES, scores, strict=True)]
+    names = FeatureNames.registered()
+    scores = standardised_scores(view, names)[0, position].tolist()
+    return [Part(name, value, 0.0, value) for name, value in zip(names.item_scores, scores, strict=True)]
 
 
 def words(part: Part) -> str:

@@ -203,10 +203,13 @@ class LearnedStrategy(Strategy):
     """Scores by a trained acquisition network; its selection is greedy."""
 
     grows_with_classes = True
+    counts_classes = True
 
     def __init__(self, network: AcquisitionNetwork, *, seed: int = 0):
         super().__init__(seed=seed)
         self.network = network.eval()
+        # A policy that sees the open batch has learned to spread its picks.
+        self.diversifies = "near_batch" in network.names.items
 
     @torch.no_grad()
     def score(self, view: PoolView) -> Tensor:

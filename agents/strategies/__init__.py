@@ -15,6 +15,8 @@ from agents.strategies import (  # noqa: F401
     information,
     partition_rules,
     privileged,
+    progressive_filtering,
+    terms,
     uncertainty,
     walk_coverage,
 )

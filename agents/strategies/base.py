@@ -12,6 +12,7 @@ from metaal_env.batched import unit_range
 from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.features.rules import HERDING_WIDTH
+from metaal_env.pool.terms import terms_of
 from metaal_env.pool.view import PoolView
 from metaal_env.registry import Registry
 
@@ -32,6 +33,8 @@ class Strategy(ABC):
         needs_learner: whether the rule re-adapts the inner learner, so that the view must hold one.
         grows_with_classes: whether time and memory grow with items times classes, beyond the probabilities
             themselves. In a user's pool with hundreds of classes, fewer items are then scored.
+        counts_classes: whether scores depend on how many classes there are. In a user's pool without named classes
+            their number is then inferred, see `metaal_env.pool.class_count`.
         diversifies: whether a picked item lowers the scores of nearby items even before its label is known.
             Batches are then plain greedy re-scoring; otherwise `select_batch` penalises redundancy itself.
     """
@@ -40,6 +43,7 @@ class Strategy(ABC):
     stochastic: bool = False
     needs_learner: bool = False
     grows_with_classes: bool = False
+    counts_classes: bool = False
     diversifies: bool = False
 
     def __init__(self, *, seed: int = 0):
@@ -50,8 +54,15 @@ class Strategy(ABC):
         """Returns (B, N) scores, higher = label first. Values at unselectable items are ignored."""
 
     def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
-        """Returns (B,) int64 pool positions to label next; ties go to the first item."""
-        return masked_scores(self.score(view), view).argmax(1)
+        """Returns (B,) int64 pool positions to label next; ties go to the first item.
+
+        In an open batch, a rule that does not diversify is penalised as in `select_batch`. Strategies for tasks with a
+        price may return N to stop.
+        """
+        scores = self.score(view)
+        if not self.diversifies and view.terms is not None and bool(view.terms.pending.any()):
+            scores = (0.05 + 0.95 * unit_range(scores, view.selectable)) * far_from_batch(view)
+        return masked_scores(scores, view).argmax(1)
 
     def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
         """Returns (B, size) int64 pool positions to label together, before any of their labels is known.
@@ -128,6 +139,16 @@ def similarity_to(view: PoolView, pick: Tensor, width: float = HERDING_WIDTH) ->
     chosen = torch.take_along_dim(view.embeddings, pick.clamp(min=0).view(-1, 1, 1), 1)
     squared = (view.embeddings - chosen).square().sum(-1)
     return torch.exp(-squared / (width * view.geometry.mean_sq_dist).unsqueeze(1))
+
+
+def far_from_batch(view: PoolView) -> Tensor:
+    """Returns the (B, N) product of one minus the similarity to each pick of the open batch."""
+    penalty = torch.ones_like(view.embeddings[..., 0])
+    pending = terms_of(view).pending.gather(1, view.order.clamp(min=0)) & view.order_mask  # (B, S)
+    for place in torch.nonzero(pending.any(0)).flatten().tolist():
+        one = 1 - similarity_to(view, view.order[:, place])
+        penalty = penalty * torch.where(pending[:, place].unsqueeze(1), one.clamp(min=0), 1.0)
+    return penalty
 
 
 def unlabelled(view: PoolView) -> Tensor:

@@ -23,6 +23,8 @@ class PartitionLookAhead(Strategy):
             items (before the first label, for all of them).
     """
 
+    counts_classes = True
+
     def __init__(self, *, likelihood: float = 0.1, seed: int = 0):
         super().__init__(seed=seed)
         self.likelihood = likelihood
@@ -39,6 +41,7 @@ class PartitionCover(Strategy):
     """
 
     diversifies = True
+    counts_classes = True
 
     def score(self, view: PoolView) -> Tensor:
         return partition_cover(view)

@@ -32,6 +32,12 @@ ATTEMPTS = 20
 ODD = 1 / 6
 """Share of the drawn task shapes with wrong labels, with distractors, and with initial labels."""
 
+TWO_CLASSES = 1 / 4
+"""Share of the drawn task shapes that have two classes, which are most people's tasks."""
+
+RARE_SHARES = (0.01, 0.1)
+"""In every second of these one class is rare; its share is drawn log-uniformly from this range."""
+
 
 class TaskMixture:
     """Draws the parts of a roll-out: each part has one data set, one learner and one task shape.
@@ -135,15 +141,17 @@ def one_shape(config: TaskConfig, rng: np.random.Generator) -> TaskConfig:
 def random_task_shape(base: TaskConfig, data: ClassDataset, rng: np.random.Generator) -> TaskConfig:
     """A task shape drawn as widely as a general policy must cope with.
 
-    Log-uniform: classes 3–20 (2 where there are no more), labels from one per class (5 at least) to four per class
-    (20 at least), pools of 30–300. Class shares are equal in half of the draws, else from Dirichlet(.3) or
-    Dirichlet(1). In one draw of six each: wrong labels (10 %), distractors (20 %), initial labels (up to one per
-    class). Training has no use for a test set: the reward set takes its items, up to 30 per class, for a
-    reward with less noise.
+    A quarter has two classes, the others 3–20 (2 where there are no more), log-uniformly. Also log-uniform: labels from
+    one per class (5 at least) to four per class (20 at least), pools of 30–300. Class shares are equal in half of the
+    draws, else from Dirichlet(.3) or Dirichlet(1). In half of the tasks with two classes one has a share of 1–10 %; as
+    the reward set holds equally many items of both, the reward is balanced accuracy. In one draw of six each: wrong
+    labels (10 %), distractors (20 %), initial labels (up to one per class). Training has no use for a test set: the
+    reward set takes its items, up to 30 per class, for a reward with less noise.
     """
     n_classes, sizes = data.n_classes, np.bincount(data.labels.numpy())
 
-    way = round(log_uniform(rng, min(3, n_classes), min(20, n_classes)))
+    two = rng.random() < TWO_CLASSES
+    way = 2 if two else round(log_uniform(rng, min(3, n_classes), min(20, n_classes)))
     budget = round(log_uniform(rng, max(5, way), max(20, 4 * way)))
     initial = int(rng.integers(1, way, endpoint=True)) if rng.random() < ODD else 0
     return replace(
@@ -152,6 +160,7 @@ def random_task_shape(base: TaskConfig, data: ClassDataset, rng: np.random.Gener
         budget=budget,
         pool_size=round(log_uniform(rng, max(30, 2 * (budget + initial)), 300)),
         class_concentration=float(rng.choice([0.3, 1.0, np.inf, np.inf])),
+        rare_share=log_uniform(rng, *RARE_SHARES) if two and rng.random() < 0.5 else 0.0,
         label_noise=0.1 if rng.random() < ODD else 0.0,
         distractors=0.2 if rng.random() < ODD and n_classes > way else 0.0,
         initial_labels=initial,

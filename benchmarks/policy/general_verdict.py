@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from agents.evaluation.episodes import Episodes
-from agents.evaluation.hindsight.cell import COMPARED, OWN_RULE, RULES, Cell, judge
+from agents.evaluation.hindsight.cell import COMPARED, OWN_RULE, RANDOM, RULES, Cell, judge
 from agents.evaluation.hindsight.full_pool import full_pool_accuracy
 from agents.evaluation.hindsight.table import HEADER, line, summary, to_json
 from agents.evaluation.play_protocol import play_protocol
@@ -183,7 +183,7 @@ def judge_setting(
         with open_executor(options.spread, folder) as executor:
             return play_protocol(protocol, folder, executor=executor, title=folder.name)
 
-    rules = plays("rules", {name: name for name in (*options.rivals, OWN_RULE)}, options.n_tasks)
+    rules = plays("rules", {name: name for name in (*options.rivals, RANDOM, OWN_RULE)}, options.n_tasks)
     oracle = plays("oracle", {LOOKAHEAD: LOOKAHEAD}, options.oracle_tasks)[LOOKAHEAD]
     policies = plays("policies", {Path(p).name: p for p in options.policies}, options.played)
     full = float(np.mean([full_pool_accuracy(core_of(s), options.n_tasks) for s in found]))

@@ -8,105 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from agents.loading import load_strategy
-from agents.strategies.base import Strategy, masked_scores, similarity_to
+from agents.strategies.base import Strategy
+from agents.strategies.terms import Condition, PerCost, Stopping, stops
 from agents.training.validation import play_returns
-from metaal_env.batched import unit_range
-from metaal_env.core import Core, LabelOracle
+from metaal_env.core import Core
 from metaal_env.features import POOL_FEATURES
-from metaal_env.pool.terms import terms_of
-from metaal_env.pool.view import PoolView
+
+CONDITIONS: tuple[Condition, ...] = ("count", "mean_confidence", "best_gain")
 
 RULES = ("margin", "max_herding", "uherding", "partition_lookahead")
 """Rules for items: uncertainty, coverage, both, and our own look-ahead over drawn partitions."""
 
-UNIT = 0.01
-"""Price at which the constants of the rules for stopping are given."""
-
 COST_POWERS = (0.0, 0.25, 0.5, 1.0, 2.0)
 """Powers of the cost by which a rule's score is divided; with 1, it is the gain for a unit of cost."""
-
-
-class OnTerms(Strategy):
-    """A rule for items on the terms of a problem."""
-
-    def __init__(self, rule: Strategy, *, seed: int = 0):
-        super().__init__(seed=seed)
-        self.rule = rule
-
-    def score(self, view: PoolView) -> Tensor:
-        return self.rule.score(view)
-
-
-class Stopping(OnTerms):
-    """Stops by a condition; see `conditions`."""
-
-    def __init__(self, rule: Strategy, condition: str, factor: float, power: float):
-        super().__init__(rule)
-        self.condition, self.factor, self.power = condition, factor, power
-
-    def select(self, view: PoolView, oracle: LabelOracle | None = None) -> Tensor:
-        best = masked_scores(self.score(view), view).argmax(1)
-        labels = view.labelled.sum(1).float()
-        gains = (
-            {self.condition: POOL_FEATURES[self.condition].function(view)}
-            if self.condition != "count"
-            else {}
-        )
-        stop = stops(self.condition, self.factor, self.power, labels, terms_of(view).price, gains)
-        return torch.where(stop, view.valid.shape[1], best)
-
-
-def stops(
-    condition: str, factor: float, power: float, labels: Any, price: Any, values: dict[str, Any]
-) -> Any:
-    """Returns whether to stop: after so many labels, or once a measure of what may still be gained is below the price.
-
-    Args:
-        condition: ``"count"``, ``"mean_confidence"`` (the gain is the share of doubt) or ``"best_gain"`` (expected
-            over partitions).
-    """
-    threshold = UNIT * (price / UNIT) ** power
-    if condition == "count":
-        return labels * threshold >= UNIT * factor
-    doubt = 1 - values[condition] if condition == "mean_confidence" else values[condition]
-    return doubt * factor < threshold
-
-
-class PerCost(OnTerms):
-    """Divides the rule's score, scaled to [.05, 1], by a power of the cost."""
-
-    def __init__(self, rule: Strategy, power: float):
-        super().__init__(rule)
-        self.power = power
-
-    def score(self, view: PoolView) -> Tensor:
-        score = 0.05 + 0.95 * unit_range(self.rule.score(view), view.selectable)
-        return score / terms_of(view).cost ** self.power
-
-
-class Spread(OnTerms):
-    """Lowers the scores of items that resemble the open batch, unless the rule diversifies by itself."""
-
-    def score(self, view: PoolView) -> Tensor:
-        score = self.rule.score(view)
-        pending = terms_of(view).pending
-        if self.rule.diversifies or not bool(pending.any()):
-            return score
-        score = 0.05 + 0.95 * unit_range(score, view.selectable)
-        for number in range(view.order.shape[1]):
-            pick = view.order[:, number]
-            opened = (pick >= 0) & pending.gather(1, pick.clamp(min=0).unsqueeze(1)).squeeze(1)
-            if bool(opened.any()):
-                near = similarity_to(view, pick) * opened.unsqueeze(1)
-                score = score * (1 - near).clamp(min=0)
-        return score
 
 
 @dataclass(frozen=True)
@@ -139,7 +58,7 @@ def _answers(core: Core) -> Iterator[tuple[str, Strategy]]:
             for power in COST_POWERS:
                 yield f"{name} / cost^{power:g}", PerCost(rule, power)
         elif core.config.max_batch > 1:
-            yield f"{name} by batches", Spread(rule)
+            yield f"{name} by batches", rule  # which it spreads itself
         else:
             yield name, rule
 
@@ -149,8 +68,8 @@ def _best_stopping(core: Core, name: str, seeds: range) -> Answer:
     rule = load_strategy(name)
     accuracy, values, price = _to_the_end(core, rule, seeds)
     labels = np.arange(accuracy.shape[1])
-    best: tuple[float, str, float, float] = (-np.inf, "", 0.0, 0.0)
-    for condition in ("count", "mean_confidence", "best_gain"):
+    best: tuple[float, Condition, float, float] = (-np.inf, "count", 0.0, 0.0)
+    for condition in CONDITIONS:
         for factor in np.geomspace(0.02, 200, 80):
             for power in (0.25, 0.5, 0.75, 1.0, 1.25):
                 stop = stops(condition, factor, power, labels, price[:, None], values)

@@ -1,8 +1,8 @@
 """Environment steps per second of this checkout by observation, number of environments and learner, against another.
 
 ``python -m benchmarks.speed.compare --against PATH`` plays whole episodes of the default task in one process for each
-checkout, in alternation and on one core, and writes docs/speed.md. The ratio of two measurements next to each other
-hardly depends on how busy the machine is; the numbers of steps do.
+checkout, in alternation and on one core, and writes what `page.py` shows in docs/speed.md. The ratio of two
+measurements next to each other hardly depends on how busy the machine is; the numbers of steps do.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Config:
     """Each is compared with the other checkout's default observation."""
     repeats: int = 5
     """Alternating measurements of each cell; medians are reported."""
-    output: Path = field(default=ROOT / "docs" / "speed.md")
-    """The page."""
+    output: Path = field(default=ROOT / "docs" / "measured" / "speed_ratios.json")
+    """The results, written after every cell."""
 
 
 class Worker:
@@ -139,32 +139,19 @@ def main(config: Config) -> None:
 
 
 def write(config: Config, rows: list[str]) -> None:
-    """Writes the page, after every cell, so that an interrupted run leaves what it has."""
+    """Writes the results, after every cell, so that an interrupted run leaves what it has."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=config.against, capture_output=True, text=True
     )
     name = commit.stdout.strip() or "the other checkout"
-    with open("/proc/loadavg") if Path("/proc/loadavg").exists() else open(os.devnull) as file:
-        load = file.read().split()[:1]
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, one used"
-    busy = f", load {load[0]}" if load else ""
-    config.output.write_text(
-        f"""# Speed
+    found = {"against": name, "repeats": config.repeats, "machine": machine(), "rows": rows}
+    config.output.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
-Environment steps per second on one core: the default task (10 classes, pool of 100, 20 labels, glyphs), whole episodes
-with their starts. Left {name}, which computes all features for every observation; right this version. All are played in
-turn in one run, {config.repeats} times each, so that the ratio holds on a busy machine, where the steps per second are
-low. *Core alone* draws tasks and steps without an observation. *Own loop* is on the left a loop of single environments
-of this version.
 
-Generated on {date.today()} ({machine}{busy}) by `python -m benchmarks.speed.compare --against PATH`.
-
-| learner | observation | environments | {name}, steps/s | now, steps/s | ratio, median | range |
-| --- | --- | ---: | ---: | ---: | ---: | ---: |
-"""
-        + "\n".join(rows)
-        + "\n"
-    )
+def machine() -> str:
+    """Says what ran the measurements, when, and how busy it was."""
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores{load}"
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 from metaal_env.errors import InputError
 
@@ -55,8 +56,11 @@ def convolve_each(x: Tensor, weight: Tensor) -> Tensor:
     """Convolves each episode's (B, n, C, H, W) images with its own (B, O, C, 3, 3) filters to (B, n, O, H, W).
 
     On a GPU, where launches dominate, this is one grouped convolution. On a CPU it is a loop, because grouped
-    convolutions are slower there (`benchmarks/speed/inner_loop.py`).
+    convolutions are slower there (`benchmarks/speed/inner_loop.py`). Filters that all episodes still share, as before
+    the first gradient step, convolve all images at once.
     """
+    if weight.stride(0) == 0:
+        return _EqualFilters.apply(x, weight)  # type: ignore[no-untyped-call, no-any-return]
     if x.device.type == "cpu":
         one = torch.channels_last
         return torch.stack(
@@ -65,6 +69,32 @@ def convolve_each(x: Tensor, weight: Tensor) -> Tensor:
     grouped = x.transpose(0, 1).flatten(1, 2)  # (n, B·C, H, W)
     out = F.conv2d(grouped, weight.flatten(0, 1), padding=1, groups=len(x))
     return out.unflatten(1, (len(x), -1)).transpose(0, 1)
+
+
+class _EqualFilters(torch.autograd.Function):
+    """Convolves with filters that are equal for all episodes; only their gradients differ."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        images = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return F.conv2d(images, weight[0], padding=1).unflatten(0, x.shape[:2])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+        # Under autocast the product was computed in lower precision than its operands are kept.
+        x, weight = (saved.to(gradient.dtype) for saved in ctx.saved_tensors)
+        b, to_x, to_weight = len(x), None, None
+        if ctx.needs_input_grad[0]:
+            images = gradient.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            to_x = F.conv_transpose2d(images, weight[0], padding=1).unflatten(0, x.shape[:2])
+            to_x = to_x.to(ctx.saved_tensors[0].dtype)
+        if ctx.needs_input_grad[1]:
+            grouped = [t.transpose(0, 1).flatten(1, 2) for t in (x, gradient)]  # (n, B·C, H, W)
+            shape = torch.Size([b * weight.shape[1], *weight.shape[2:]])
+            to_weight = conv2d_weight(grouped[0], shape, grouped[1], padding=1, groups=b)
+            to_weight = to_weight.unflatten(0, (b, -1)).to(ctx.saved_tensors[1].dtype)
+        return to_x, to_weight
 
 
 class DenseBlock(nn.Module):

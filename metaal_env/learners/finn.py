@@ -62,10 +62,7 @@ class FinnMAML(GradientLearner):
                 raise InputError(
                     f"the task has {way} classes but max_way={self.max_way}; raise max_way or use head='shared'."
                 )
-            return {
-                "weight": weight[:way].expand(b, way, -1),
-                "bias": bias[:way].expand(b, way),
-            }
+            return {"weight": weight[:way].expand(b, way, -1), "bias": bias[:way].expand(b, way)}
         return {"weight": weight.expand(b, way, -1), "bias": bias.expand(b, way)}
 
     def head_logits(self, adapted: Adapted, h: Tensor) -> Tensor:

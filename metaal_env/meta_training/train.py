@@ -128,7 +128,8 @@ class Training:
         inputs = train.inputs[items.ravel()].to(device)
         if config.distortion:
             inputs = distorted(inputs, config.distortion, self.rng)
-        with body_dtype(learner, torch.bfloat16 if config.precision == "bfloat16" else None):
+        lower = config.precision == "bfloat16" or (config.precision == "auto" and device.type != "cpu")
+        with body_dtype(learner, torch.bfloat16 if lower else None):
             prepared = learner.prepare(inputs)
             loss, logits = path_loss(learner, prepared, tasks)
             if config.all_way:

@@ -123,7 +123,7 @@ def test_report_and_its_figure() -> None:
     axis = figure.axes[0]
     rules = [label.get_text() for label in axis.get_yticklabels()]
     shown = axis.images[0].get_array()
-    assert rules[0] == "uherding" and shown.shape == (len(ITEM_SCORES), 6)
+    assert rules[0] == "uherding" and shown.shape == (len(FeatureNames.registered().item_scores), 6)
     margin = [point.correlation for point in found if point.rule == "margin"]
     np.testing.assert_allclose(shown[rules.index("margin")].filled(np.nan), margin)
     for wrong in ([None, *truth[1:]], truth[:8]):

@@ -20,9 +20,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from agents.acquisition import InputTypeError, query
+from agents.acquisition.cover import Points
 from agents.acquisition.options import Limits
 from agents.acquisition.query import select
-from agents.acquisition.representatives import _dense_products, _sparse_products
 from metaal_env.errors import InputError
 
 pd = pytest.importorskip("pandas")
@@ -300,13 +300,18 @@ def test_wide_sparse_pools_stay_sparse(words: int) -> None:
     assert utilities is not None and np.isfinite(utilities[0, np.isnan(y)]).all()
 
 
-def test_nearest_representatives_are_the_same_for_sparse_and_dense() -> None:
+def test_nearest_references_are_the_same_for_sparse_and_dense() -> None:
     references, rows = np.arange(10), np.arange(10, N)
-    dense_near, dense_length = next(_dense_products(X, references, rows))
-    near, length = next(_sparse_products(sparse.csr_array(X), references, rows))
     expected = np.square(X[rows, None] - X[None, references]).sum(-1)
-    for found in (dense_length[:, None] - 2 * dense_near, length[:, None] - 2 * near):
-        np.testing.assert_allclose(found / found.max(), expected / expected.max(), atol=1e-5)
+    for x in (X, X.astype(np.float64), sparse.csr_array(X)):
+        points = Points(x)
+        place, distance = points.nearest(references, rows)
+        np.testing.assert_array_equal(place, expected.argmin(1))
+        np.testing.assert_allclose(
+            distance / distance.max(), expected.min(1) / expected.min(1).max(), atol=1e-5
+        )
+        every = points.among(references)
+        np.testing.assert_allclose(every[0, 1:] / every[0, 1], every[1:, 0] / every[1, 0], rtol=1e-5)
 
 
 def test_numbers_that_may_be_measurements_are_named_unless_classes_are_given() -> None:

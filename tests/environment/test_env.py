@@ -47,7 +47,7 @@ def test_every_id_passes_both_checkers_alone_and_in_batches(env_id: Any) -> None
 CHOSEN = ["herding_wide", "margin_absolute", "classes_seen", "class_probabilities"]
 
 
-@pytest.mark.parametrize("observation", ["raw", "standard", "full", CHOSEN, ["mean_margin"]])
+@pytest.mark.parametrize("observation", ["raw", "compact", "standard", "full", CHOSEN, ["mean_margin"]])
 def test_every_observation_passes_both_checkers_and_shows_what_was_asked_for(observation: Any) -> None:
     whole = gym.make("MetaAL-v0", observation="full", **small())
     env = gym.make("MetaAL-v0", observation=observation, **small())

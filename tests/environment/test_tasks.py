@@ -21,6 +21,7 @@ from metaal_env.tasks import TaskConfig
         {"way": (2, 6), "pool_size": (10, 40), "budget": (1, 5), "initial_labels": (0, 3)},
         {"class_concentration": float("inf")},
         {"class_concentration": 0.1, "distractors": 0.3, "label_noise": 0.2},
+        {"rare_share": 0.05, "class_concentration": 1.0},
     ],
 )
 def test_pool_reward_and_test_are_disjoint_and_labelled_truly(options: dict[str, Any]) -> None:
@@ -63,6 +64,10 @@ def test_shares_follow_the_configuration() -> None:
     )
     labels = balanced.sample(generators(5)).pool_labels
     assert all(torch.bincount(row).tolist() == [10] * 5 for row in labels)
+    config = TaskConfig(way=2, pool_size=60, budget=5, rare_share=0.05, reward_per_class=4, test_per_class=4)
+    rare = TaskSampler(cluster_dataset(4, 80), config).sample(generators(40)).pool_labels
+    counts = torch.stack([torch.bincount(row, minlength=2) for row in rare])
+    assert counts.amin(1).eq(3).all() and counts.argmin(1).unique().tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("per_class", [40, SORTED + 1])
@@ -117,6 +122,8 @@ def test_a_batch_is_its_members_drawn_alone(per_class: int) -> None:
         ({"budget": 50, "pool_size": 40}, "budget"),
         ({"budget": 20, "pool_size": 40, "initial_labels": 25}, "initial_labels"),
         ({"class_concentration": 0.0}, "class_concentration"),
+        ({"rare_share": 1.0}, "rare_share"),
+        ({"rare_share": -0.1}, "rare_share"),
         ({"label_noise": 1.5}, "label_noise"),
         ({"distractors": -0.1}, "distractors"),
         ({"reward_per_class": 0}, "reward_per_class"),

@@ -119,7 +119,9 @@ def test_redraw_needs_rows_alone(small: Path) -> None:
     before = rows(small / "results" / "a")
     drawn = small / "results" / "a" / "figures" / "learning_curves.svg"
     drawn.unlink()
-    out, _ = evaluate(["--redraw", "results/a", "--measure", "final_accuracy", "--target", "0.5"], small)
+    out, _ = evaluate(
+        ["--redraw", "results/a", "--measure", "final_accuracy", "--target-accuracy", "0.5"], small
+    )
     assert drawn.is_file() and "accuracy 0.5" in out
     assert "evaluate.py --dataset" in (small / "results" / "a" / "report.html").read_text()
     assert rows(small / "results" / "a") == before

@@ -61,12 +61,6 @@ def test_missing_values_stay_missing_and_are_counted() -> None:
     assert np.isnan(statistics.difference(a[:3], b[:3]).interval.estimate)
 
 
-def test_improvement_is_rliables() -> None:
-    a, b = RNG.integers(0, 5, 40).astype(float), RNG.integers(0, 5, 30).astype(float)
-    direct = np.mean((a[:, None] > b) + 0.5 * (a[:, None] == b))
-    assert statistics.probability_of_improvement(a, b) == pytest.approx(direct)
-
-
 def test_holm_and_friedman_and_ranks() -> None:
     np.testing.assert_allclose(
         rank_tests.holm(np.array([0.01, np.nan, 0.04, 0.03])), [0.03, np.nan, 0.06, 0.06]

@@ -10,7 +10,7 @@ import pytest
 from helpers.evaluation_stubs import made_up
 
 from agents.evaluation.episodes import Episodes
-from agents.evaluation.hindsight.cell import OWN_RULE, RULES, Cell, judge
+from agents.evaluation.hindsight.cell import OWN_RULE, RANDOM, RULES, Cell, judge
 from agents.evaluation.hindsight.table import labels_needed, line, summary, to_json
 from agents.training.general.sources import SAME_AS_TRAINED, SAME_AS_UCI, tables
 from benchmarks.policy.general_verdict import Options, columns
@@ -30,6 +30,7 @@ def rising(name: str, start: float, slope: float, n: int = 64) -> Episodes:
 
 def judged(budget: int, played: int = 64) -> Cell:
     rules = {name: rising(name, 0.1, 0.1) for name in (*RULES, OWN_RULE)}
+    rules[RANDOM] = rising(RANDOM, 0.0, 0.1)
     rules["typiclust"] = rising("typiclust", 0.15, 0.1)
     policies = {f"policy {seed}": rising(f"policy {seed}", 0.2 + 0.01 * seed, 0.1) for seed in range(2)}
     policies = {name: episodes.rows(np.arange(played)) for name, episodes in policies.items()}
@@ -44,6 +45,7 @@ def test_a_cell_compares_with_the_best_rule_in_hindsight() -> None:
     assert cell.over_margin.estimate == pytest.approx(0.105, abs=0.005)
     assert cell.over_own.estimate == pytest.approx(0.105, abs=0.005)
     assert cell.gap.estimate == pytest.approx(0.055 / 0.15, abs=0.04)
+    np.testing.assert_allclose(cell.from_random, [0.205, 0.15, 0.3], atol=0.006)
     # 90 % of .5 = .45 is reached at label 3.5 by margin, 3 by TypiClust, 2.45 by the policies, 1.5 by look-ahead.
     assert cell.labels["margin"] == pytest.approx(3.5, abs=0.4)
     assert cell.labels["policy"] == pytest.approx(2.45, abs=0.4)
@@ -63,6 +65,11 @@ def test_cells_of_one_setting_share_their_labels_to_ninety_percent() -> None:
         and "in hindsight: above with the interval excluding 0 in 2, below in 0" in text
     )
     assert "over the 1 of 1 settings" in text
+    policy, rule, ahead = np.sum([cell.from_random for cell in found], 0)
+    assert (
+        f"from random to greedy look-ahead it closes {policy / ahead:.0%}, the best rule {rule / ahead:.0%}"
+        in text
+    )
     assert labels_needed(found) == labels_needed(found[1:])
 
 

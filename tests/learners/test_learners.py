@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from helpers.clusters import cluster_dataset
+from torch import Tensor
 
 from metaal_env.errors import InputError
 from metaal_env.learners import LEARNERS, build_learner, load_learner, save_learner
 from metaal_env.learners.base import EXCLUDED_LOGIT, InnerLearner
+from metaal_env.learners.bodies import convolve_each
 from metaal_env.metrics import calibration_error
 
 IMAGE, VECTOR = (1, 14, 14), (8,)
@@ -198,3 +200,25 @@ def test_a_new_learner_is_one_class_and_one_line() -> None:
         assert core.step(state, torch.tensor([0])).reward == 0
     finally:
         del LEARNERS["constant_for_this_test"]
+
+
+def test_filters_that_episodes_still_share_have_the_derivatives_of_their_copies() -> None:
+    """First and second derivatives, against finite differences and against the loop over episodes."""
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, 2, 4, 4, dtype=torch.double, requires_grad=True)
+    filters = torch.randn(5, 2, 3, 3, dtype=torch.double, requires_grad=True)
+
+    def convolve(x: Tensor, filters: Tensor) -> Tensor:
+        return convolve_each(x, filters.expand(3, *filters.shape))
+
+    assert torch.autograd.gradcheck(convolve, (x, filters))
+    assert torch.autograd.gradgradcheck(convolve, (x, filters))
+    shared = filters.detach().expand(3, *filters.shape).requires_grad_()
+    copies = shared.detach().clone().requires_grad_()
+    results = []
+    for weight in (shared, copies):
+        out = convolve_each(x, weight)
+        results.append((out, *torch.autograd.grad(out.square().sum(), (x, weight))))
+    for ours, loop in zip(*results, strict=True):
+        torch.testing.assert_close(ours, loop)
+    assert not torch.equal(results[0][2][0], results[0][2][1])  # each episode has its own gradient

@@ -104,7 +104,8 @@ EVALUATE = {
     "--n-tasks": ("2",),
     "--seeds": ("0", "3"), "--out": ("results",), "--workers": ("1",),
     "--cluster": ("local",), "--cluster-options": ("timeout_min=5",), "--device": ("cpu",),
-    "--measure": ("aulc", "neg_log_loss"), "--target": ("0.5",), "--protocol": ("results",), "--redraw": ("results",),
+    "--measure": ("aulc", "neg_log_loss"), "--target": ("0.5",), "--target-accuracy": ("0.5",),
+    "--protocol": ("results",), "--redraw": ("results",),
     "--no-report": (), "--matrix": (), "--plan.way": (), "--nothing": (),
 }  # fmt: skip
 START = [

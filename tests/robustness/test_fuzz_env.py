@@ -121,7 +121,7 @@ VALUES = st.one_of(
                      ("a", "b"), (2.5, 3), {}, True, "glyfs", "maml", "../x", "\0"]),
 )  # fmt: skip
 NAMES = (
-    "way", "pool_size", "budget", "initial_labels", "class_concentration", "label_noise", "distractors",
+    "way", "pool_size", "budget", "initial_labels", "class_concentration", "rare_share", "label_noise", "distractors",
     "reward_per_class", "test_per_class", "target_accuracy", "reward", "learner", "split", "device", "dataset",
     "num_envs", "paired", "colour",
 )  # fmt: skip

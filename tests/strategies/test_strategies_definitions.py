@@ -12,6 +12,7 @@ from sklearn.cluster import KMeans
 from agents.loading import load_strategy
 from agents.strategies.coverage import DCoM
 from agents.strategies.information import BAIT
+from agents.strategies.progressive_filtering import Refine
 from metaal_env.features import rules
 from metaal_env.pool.ball_cover import ball_gain, pure_radius
 from metaal_env.pool.clusters import k_means
@@ -114,3 +115,26 @@ def test_the_mixture_finds_separated_components() -> None:
     )
     assert len({(int(a), int(b)) for a, b in zip(truth, found.assignment[0], strict=True)}) == 3
     assert bool(torch.isfinite(density).all())
+
+
+def test_refine_covers_what_the_ensemble_proposes() -> None:
+    x, probs, labels = pool()
+    view = view_of(x, probs, labels)
+    unlabelled = torch.from_numpy(labels < 0)
+    sure = Refine(ensemble=("margin",), share=1.0)
+    # One rule that is shown all proposes its own favourite, whatever is picked from the rest.
+    assert (
+        sure.candidates(view, 1)[0].nonzero().flatten().tolist()
+        == load_strategy("margin").select(view).tolist()
+    )
+    assert sure.select(view).tolist() == load_strategy("margin").select(view).tolist()
+    for size in (1, 3):
+        kept = Refine(ensemble=("random", "margin", "max_herding")).candidates(view, size)[0]
+        assert size <= int(kept.sum()) < int(unlabelled.sum()) and not (kept & ~unlabelled).any()
+        picks = Refine(ensemble=("random", "margin", "max_herding")).select_batch(view, size)[0]
+        assert kept[picks].all() and len(set(picks.tolist())) == size
+    once = Refine(ensemble=("margin", "k_center"), rounds=1)
+    gain = rules.uherding_gain(view)[0].masked_fill(~once.candidates(view, 1)[0], -torch.inf)
+    assert once.select(view).tolist() == [int(gain.argmax())]
+    everything = Refine(ensemble=("random",)).select_batch(view, 25)[0]
+    assert sorted(everything[everything >= 0].tolist()) == unlabelled.nonzero().flatten().tolist()

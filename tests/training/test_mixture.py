@@ -62,10 +62,13 @@ def test_ranges_become_one_shape_per_group() -> None:
 
 def test_varied_shapes_stay_within_what_is_promised() -> None:
     data, rng = cluster_dataset(), np.random.default_rng(0)
-    for _ in range(200):
-        shape = random_task_shape(TaskConfig(), data, rng)
-        assert 3 <= shape.way <= min(20, data.n_classes) and 5 <= shape.budget <= 80
+    shapes = [random_task_shape(TaskConfig(), data, rng) for _ in range(400)]
+    for shape in shapes:
+        assert 2 <= shape.way <= min(20, data.n_classes) and 5 <= shape.budget <= 80
         assert shape.pool_size >= 2 * (shape.budget + shape.initial_labels)
+        assert shape.rare_share == 0 or (shape.way == 2 and 0.01 <= shape.rare_share <= 0.1)
+    assert 0.18 < np.mean([shape.way == 2 for shape in shapes]) < 0.32
+    assert 0.08 < np.mean([shape.rare_share > 0 for shape in shapes]) < 0.18
 
 
 def ppo(mixture: TaskMixture, **options: Any) -> PPO:

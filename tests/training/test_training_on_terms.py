@@ -13,7 +13,8 @@ from stable_baselines3.common.logger import configure
 from agents.loading import load_strategy
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import LearnedStrategy
-from agents.strategies.base import Strategy
+from agents.strategies.base import Strategy, far_from_batch
+from agents.strategies.terms import PerCost, Stopping
 from agents.training.imitation.examples import collect_examples, one_step_gains
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.imitation.vine import returns_to_go
@@ -21,7 +22,7 @@ from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import initial_network, make_ppo, rollout_mixture, train_ppo
 from agents.training.task_mixture import TaskMixture
 from agents.training.validation import play_returns, validate
-from benchmarks.policy.hand_made import PerCost, Spread, Stopping, best_answer
+from benchmarks.policy.hand_made import best_answer
 from metaal_env.core import Core
 from metaal_env.make import make_core
 from metaal_env.pool.view import PoolView
@@ -171,12 +172,12 @@ def test_cheap_items_and_unlike_batches_are_preferred() -> None:
     batch = core("batch")
     state = batch.reset(batch.sampler.sample([np.random.default_rng(0)]))
     batch.step(state, torch.tensor([0]))
-    flat = Spread(Never()).score(batch.view(state))
-    order = batch.view(state).geometry.sq_dist[0, 0].masked_fill(state.labelled[0], torch.inf)
-    ranked = load_strategy("margin")
-    ranked.score = lambda view: torch.ones_like(view.valid, dtype=torch.float)  # type: ignore[method-assign]
-    spread = Spread(ranked).score(batch.view(state))[0].masked_fill(state.labelled[0], torch.inf)
-    assert int(spread.argmin()) == int(order.argmin()) and flat.isfinite().all()
+    view = batch.view(state)
+    flat = load_strategy("margin")
+    flat.score = lambda view: torch.ones_like(view.valid, dtype=torch.float)  # type: ignore[method-assign]
+    distance = view.geometry.sq_dist[0, 0].masked_fill(state.labelled[0], -torch.inf)
+    assert int(far_from_batch(view)[0].argmin()) == 0
+    assert distance[flat.select(view)[0]] == distance.max()
 
 
 def test_networks_without_a_stop_keep_their_artifacts() -> None:

@@ -54,6 +54,7 @@ class MetaALQuery(Base):
         candidates: Any = None,
         batch_size: int = 1,
         return_utilities: bool = False,
+        prior: Any = None,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """See `agents.acquisition.query`."""
         return query(
@@ -65,5 +66,6 @@ class MetaALQuery(Base):
             candidates=candidates,
             batch_size=batch_size,
             return_utilities=return_utilities,
+            prior=prior,
             **self.get_params(deep=False),
         )

@@ -10,11 +10,10 @@ from typing import Annotated
 import tyro
 
 from agents.acquisition.integrations.label_studio.serve import Serve
-from agents.acquisition.policies import load_policy
 from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.label import label_loop
 from agents.acquisition.tool.outputs import as_csv
-from agents.acquisition.tool.pool_options import PoolOptions, check_budget
+from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
 from agents.acquisition.tool.progress import progress, status_lines
 from agents.acquisition.tool.suggest_commands import Import, Suggest
 from agents.acquisition.tool.web.serve import check_installed, label_page
@@ -26,17 +25,11 @@ from metaal_env.runtime.files import write_atomic
 
 
 @dataclass(frozen=True)
-class Label(PoolOptions):
+class Label(ChoiceOptions):
     """Label items in the terminal or the browser, the most useful first; saved after every answer, resumes there."""
 
     count: int | None = None
     """Stop after this many labels."""
-    policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding; try metaal-general on MiniLM's vectors."""
-    budget: int | None = None
-    """Labels you will buy in all, those known included; the session ends there."""
-    yardstick: int = 0
-    """Items to draw at random, before any is chosen; they measure the accuracy and never guide the choice."""
     web: bool = False
     """Label on a page in the browser instead; it is reached from this machine alone."""
     port: int = 0
@@ -48,14 +41,11 @@ class Label(PoolOptions):
 
     def run(self) -> None:
         self.check(self.policy)
-        if self.yardstick < 0:
-            raise InputError(f"yardstick={self.yardstick} must be at least 0.")
         if not 0 <= self.overlap <= 1:
             raise InputError(f"overlap={self.overlap} must lie in 0…1.")
-        check_budget(self.budget)
         if self.web:
             self._check_web()
-        load_policy(self.policy)
+        self.check_choice()
         session = self.read()
         if self.dry_run:
             return

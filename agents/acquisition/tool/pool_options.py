@@ -8,16 +8,11 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from agents.acquisition.items.encoders import (
-    ENCODERS,
-    EncoderName,
-    encode,
-    resolve_encoder,
-    with_embeddings,
-)
+from agents.acquisition.items.encoders import ENCODERS, EncoderName, encode, resolve_encoder, with_embeddings
 from agents.acquisition.items.items import Items
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.read_items import read_items
+from agents.acquisition.policies import load_policy
 from agents.acquisition.tool.outputs import check_outputs
 from agents.acquisition.tool.session import Session, labels_path
 from agents.acquisition.why.figures import check_figure_path
@@ -110,6 +105,26 @@ class PoolOptions(ReadOptions):
         return f"{name}, {ENCODERS[name]}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChoiceOptions(PoolOptions):
+    """Options of the commands that choose items."""
+
+    policy: str | None = None
+    """Rule, shipped policy, or run folder; by default uherding; try metaal-general on MiniLM's vectors."""
+    budget: int | None = None
+    """Labels you will buy in all, those known included; choosing ends there."""
+    yardstick: int = 0
+    """Items to draw at random, before any is chosen; they measure the accuracy and never guide the choice."""
+
+    def check_choice(self) -> None:
+        """Refuses numbers out of range, and a policy that cannot be loaded. Raises: `InputError`."""
+        if self.yardstick < 0:
+            raise InputError(f"yardstick={self.yardstick} must be at least 0.")
+        if self.budget is not None and self.budget < 1:
+            raise InputError(f"budget={self.budget} must be at least 1.")
+        load_policy(self.policy)
+
+
 def describe(session: Session) -> str:
     """Returns one line about the answers."""
     answers = session.answers.values()
@@ -120,9 +135,3 @@ def describe(session: Session) -> str:
     parts = [f"{given} labels", f"{len(answers) - given} skipped"]
     parts += [f"{yardstick} of the labels drawn at random"] if yardstick else []
     return f"{session.path}: {', '.join(parts)}, {len(session.counts())} classes."
-
-
-def check_budget(budget: int | None) -> None:
-    """Refuses a budget that allows no label. Raises: `InputError`."""
-    if budget is not None and budget < 1:
-        raise InputError(f"budget={budget} must be at least 1.")

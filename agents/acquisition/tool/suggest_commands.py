@@ -8,18 +8,12 @@ from typing import Annotated
 
 import tyro
 
-from agents.acquisition.policies import load_policy
 from agents.acquisition.tool.answers import read_answers
 from agents.acquisition.tool.choice import Choice, choose_items
 from agents.acquisition.tool.menu import one_line
 from agents.acquisition.tool.outputs import as_csv, keep_copy
-from agents.acquisition.tool.pool_options import PoolOptions, check_budget
-from agents.acquisition.tool.suggestions import (
-    COLUMNS,
-    earlier_table,
-    suggestion_rows,
-    take_answers,
-)
+from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
+from agents.acquisition.tool.suggestions import COLUMNS, earlier_table, suggestion_rows, take_answers
 from agents.acquisition.why.figures import save_figure, why_figure
 from metaal_env.errors import InputError
 from metaal_env.runtime.command_line import say
@@ -30,17 +24,11 @@ MANY = 3
 
 
 @dataclass(frozen=True)
-class Suggest(PoolOptions):
+class Suggest(ChoiceOptions):
     """Write a table of the items to label next, best first. Fill in its column label and run the command again."""
 
     k: int = 10
     """Items to suggest; chosen together, so that they are not near-copies."""
-    policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding; try metaal-general on MiniLM's vectors."""
-    budget: int | None = None
-    """Labels you will buy in all."""
-    yardstick: int = 0
-    """Items to draw at random, before any is chosen; they measure the accuracy and never guide the choice."""
     out: Path = Path("suggestions.csv")
     """Table to write. Labels filled in there are taken over first, and the filled-in table is kept as a copy."""
     figure: Path | None = None
@@ -48,10 +36,9 @@ class Suggest(PoolOptions):
 
     def run(self) -> None:
         self.check(self.policy, out=self.out, figure=self.figure)
-        if self.k < 1 or self.yardstick < 0:
-            raise InputError(f"k={self.k} must be at least 1 and yardstick={self.yardstick} at least 0.")
-        check_budget(self.budget)
-        load_policy(self.policy)
+        if self.k < 1:
+            raise InputError(f"k={self.k} must be at least 1.")
+        self.check_choice()
         session = self.read()
         if self.dry_run:
             return

@@ -13,7 +13,7 @@ from agents.acquisition.policies import PolicySpec, load_policy
 from agents.acquisition.query import select
 from agents.strategies.base import Strategy
 from metaal_env.errors import InputError
-from metaal_env.features import ITEM_SCORES, standardised_scores
+from metaal_env.features import FeatureNames, standardised_scores
 from metaal_env.pool.view import PoolView
 
 SHOWN = (0, 0.1, 0.25, 0.5, 0.75, 1)
@@ -75,7 +75,7 @@ def rank_correlations(strategy: Strategy, view: PoolView) -> dict[str, float]:
     length = np.sqrt(np.square(ranks).sum(0))
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = ranks[:, 1:].T @ ranks[:, 0] / (length[1:] * length[0])
-    return dict(zip(ITEM_SCORES, correlation.tolist(), strict=True))
+    return dict(zip(FeatureNames.registered().item_scores, correlation.tolist(), strict=True))
 
 
 def most_alike(report: Sequence[Likeness], labels: int, most: int = 4) -> list[Likeness]:

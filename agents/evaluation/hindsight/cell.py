@@ -11,7 +11,24 @@ from agents.evaluation.paired import Paired
 from agents.evaluation.statistics.comparisons import LOOKAHEAD, gap_share, mean_of, pooled_difference
 from agents.evaluation.statistics.intervals import Interval
 
-RULES = ("margin", "max_herding", "uherding", "typiclust", "probcover", "badge", "clue")
+RULES = (
+    "margin",
+    "max_herding",
+    "uherding",
+    "typiclust",
+    "probcover",
+    "badge",
+    "clue",
+    "bait",
+    "tcm",
+    "dropquery",
+    "refine",
+)
+"""The rivals."""
+
+RANDOM = "random"
+"""No rival: where the way to look-ahead begins."""
+
 COMPARED = ("margin", "max_herding", "uherding")
 """Of these, what policies are compared with in every cell, whichever is the best rule."""
 
@@ -32,6 +49,9 @@ class Cell(NamedTuple):
     over_own: Interval  # policy − `OWN_RULE`
     gap: Interval  # share of (best rule → oracle) that is closed
     to_oracle: tuple[float, float]  # policy − best rule and oracle − best rule, on the oracle's tasks
+    from_random: tuple[
+        float, float, float
+    ]  # policy, best rule and oracle, each − random, on the oracle's tasks
     labels: dict[str, float]  # strategy → labels to 90 % of the accuracy with all labels
     floor: float  # of these, what greedy look-ahead needs, as a share of the best rule's on the same tasks
 
@@ -49,7 +69,8 @@ def judge(
     Args:
         name: of the cell.
         budget: labels; curves may be longer.
-        rules: name → episodes, on the policies' tasks and perhaps more. Every rule but `OWN_RULE` is a rival.
+        rules: name → episodes, on the policies' tasks and perhaps more. Every rule but `OWN_RULE` and
+            `RANDOM` is a rival.
         policies: name → episodes; policies of several seeds count as one method.
         oracle: episodes of greedy look-ahead, perhaps on fewer tasks.
         full: accuracy once the whole pool is labelled.
@@ -63,7 +84,7 @@ def judge(
         assert same and np.array_equal(episodes.seeds, first.seeds), "rules and policies play the same tasks"
     values = np.stack([curve[:, 1:].mean(1) for curve in cut.values()], 1)
     everyone = Paired(tuple(cut), values, strata, first.seeds)
-    own, rivals = list(policies), [n for n in rules if n != OWN_RULE]
+    own, rivals = list(policies), [n for n in rules if n not in (OWN_RULE, RANDOM)]
     rival = max(rivals, key=lambda n: mean_of(everyone.column(n)))
     herding = max(("max_herding", "uherding"), key=lambda n: mean_of(everyone.column(n)))
     mean_policy = np.stack([everyone.column(n) for n in own], 1).mean(1)
@@ -73,6 +94,7 @@ def judge(
     gap = gap_share(
         Paired(("policy", rival, LOOKAHEAD), three, strata[among], oracle.seeds), "policy", rival, LOOKAHEAD
     )
+    random = mean_of(everyone.column(RANDOM)[among])
     best_rule = cut[rival][among].mean(0)
     ahead = oracle.curves["accuracy"][:, : budget + 1].mean(0)
     by_curve = {n: cut[n].mean(0) for n in rivals} | {"policy": np.mean([cut[n].mean(0) for n in own], 0)}
@@ -87,6 +109,11 @@ def judge(
         over_own=pooled_difference(everyone, own, OWN_RULE),
         gap=gap,
         to_oracle=(mean_of(three[:, 0] - three[:, 1]), mean_of(three[:, 2] - three[:, 1])),
+        from_random=(
+            mean_of(three[:, 0]) - random,
+            mean_of(three[:, 1]) - random,
+            mean_of(three[:, 2]) - random,
+        ),
         labels={n: crossing(curve, 0.9 * full) for n, curve in by_curve.items()},
         floor=crossing(ahead, 0.9 * full) / crossing(best_rule, 0.9 * full),
     )

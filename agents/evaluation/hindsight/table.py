@@ -41,6 +41,7 @@ def summary(cells: Sequence[Cell]) -> str:
         )
 
     closed, gap = np.sum([c.to_oracle for c in cells], 0)
+    policy, rule, ahead = np.sum([c.from_random for c in cells], 0)
     return "\n".join(
         [
             f"{len(cells)} cells; the policy against",
@@ -50,6 +51,8 @@ def summary(cells: Sequence[Cell]) -> str:
             against(f"our rule {OWN_RULE}", [c.over_own for c in cells]),
             f"Of the gap from the best rule to greedy look-ahead it closes {closed / gap:.0%} "
             "(sums over cells; the tasks that look-ahead played).",
+            f"Of the gap from random to greedy look-ahead it closes {policy / ahead:.0%}, "
+            f"the best rule {rule / ahead:.0%}.",
             *labels_needed(cells),
         ]
     )
@@ -79,6 +82,7 @@ def to_json(cell: Cell) -> dict[str, Any]:
     for key in ("gain", "over_margin", "over_herding", "over_own", "gap"):
         row[key] = [None if np.isnan(value) else round(value, 5) for value in row[key][:3]]
     row["labels"] = {name: None if np.isinf(n) else round(n, 2) for name, n in cell.labels.items()}
-    row["to_oracle"] = [round(value, 5) for value in cell.to_oracle]
+    for key in ("to_oracle", "from_random"):
+        row[key] = [round(value, 5) for value in row[key]]
     row["floor"] = round(cell.floor, 3) if np.isfinite(cell.floor) else None
     return row

@@ -22,7 +22,7 @@ and their protocols played again, but nothing is added to them any more.
 FORMER_NAMES = {"imbalance": "class_concentration"}
 """Task settings that were called otherwise in earlier versions."""
 
-LATER = ("price", "batch_size", "item_costs", "cost_hardness", "target")
+LATER = ("rare_share", "price", "batch_size", "item_costs", "cost_hardness", "target")
 """Task settings added since version 3. At their defaults they are no part of a scenario's identity, so that earlier
 results stay what they are."""
 
@@ -60,6 +60,7 @@ class Scenario:
             "budget": _text(t.budget),
             "initial": _text(t.initial_labels),
             "concentration" if self.schema > 2 else "imbalance": _text(t.class_concentration),
+            "rare": _text(t.rare_share),
             "noise": _text(t.label_noise),
             "distractors": _text(t.distractors),
             "learner": learner_name(self.learner),
@@ -68,7 +69,8 @@ class Scenario:
     @property
     def key(self) -> str:
         """Returns the scenario's name in row files, readable and unique."""
-        readable = " ".join(f"{name}={value}" for name, value in self.axes.items())
+        shown = {name: value for name, value in self.axes.items() if name != "rare" or self.task.rare_share}
+        readable = " ".join(f"{name}={value}" for name, value in shown.items())
         return f"{readable} #{digest_of(self.identity)[:6]}"
 
     @property

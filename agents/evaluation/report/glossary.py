@@ -100,8 +100,8 @@ TERMS = (
     ),
     Term(
         "to target",
-        "Median number of labels until the accuracy that random reaches at its budget (or --target), and the share of "
-        "tasks that get there.",
+        "Median number of labels until the accuracy that random reaches at its budget (or --target-accuracy), and the "
+        "share of tasks that get there.",
     ),
     Term("win/tie/loss", "Tasks on which the judged strategy is better, equal and worse."),
     Term(

@@ -111,10 +111,7 @@ def _tables(
 
 
 def _pictures(
-    results: Mapping[str, Episodes],
-    names: Mapping[str, str],
-    measure: str,
-    matrices: Mapping[str, Matrix],
+    results: Mapping[str, Episodes], names: Mapping[str, str], measure: str, matrices: Mapping[str, Matrix]
 ) -> dict[str, Picture]:
     value, title = MEASURES[measure], MEASURE_TITLES.get(measure, measure)
 

@@ -166,22 +166,6 @@ def wilcoxon(delta: np.ndarray) -> float:
     )
 
 
-def probability_of_improvement(a: np.ndarray, b: np.ndarray, strata: np.ndarray | None = None) -> float:
-    """Computes P(a run of the first beats an independent run of the second), averaged over strata.
-
-    Agarwal et al. 2021, §4.3: Mann–Whitney U over n·m within each stratum; `strata` is (n,) and needs a and
-    b of equal length. Paired tasks hold more information: `Difference.improvement` uses the pairs.
-    """
-    groups = [slice(None)] if strata is None else [strata == s for s in dict.fromkeys(strata.tolist())]
-    shares = []
-    for group in groups:
-        x, y = a[group], b[group]
-        x, y = x[~np.isnan(x)], y[~np.isnan(y)]
-        if len(x) and len(y):
-            shares.append(stats.mannwhitneyu(x, y).statistic / (len(x) * len(y)))
-    return float(np.mean(shares)) if shares else np.nan
-
-
 def minimum_detectable(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:
     """Computes the smallest true mean difference that a two-sided paired t-test on n pairs finds with `power`.
 

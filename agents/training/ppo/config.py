@@ -15,20 +15,20 @@ from metaal_env.tasks import TaskConfig
 class PPOConfig:
     """How the acquisition policy is trained on whole episodes."""
 
-    iterations: int = 20
+    iterations: int = 10
     """Roll-outs, each of one whole episode per environment; with 0, imitation is all. A continued training may raise
     the number, not lower it."""
-    n_envs: int = 128
+    n_envs: int = 256
     """Episodes per roll-out."""
     shapes_per_rollout: int = 4
     """Parts of a roll-out. Each part has one data set and one task shape."""
     paired: int = 16
     """Episodes that share a task. They serve each other as baseline."""
-    batch_size: int = 512
+    batch_size: int = 1024
     """Samples per gradient step."""
-    epochs: int = 3
+    epochs: int = 2
     """Passes over a roll-out."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 7e-4
     """Step size of Adam. It falls linearly over the iterations, towards a tenth."""
     clip: float = 0.2
     """Clipping range of the probability ratio (clip_range of stable-baselines3)."""
@@ -43,7 +43,7 @@ class PPOConfig:
     saved policy, privileged or, at several times the cost of a roll-out, look_ahead, which sees true gains as well."""
     critic_rollouts: int = 2
     """Roll-outs of the starting policy to whose returns the critic is fitted before the first update."""
-    anchor: float = 0.2
+    anchor: float = 0.02
     """Cost of each nat by which the policy diverges from the starting one. It falls linearly to 0 over the
     iterations."""
     features: tuple[str, ...] = ("full",)

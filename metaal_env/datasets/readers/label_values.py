@@ -28,10 +28,6 @@ class Labels(NamedTuple):
     values: tuple[str | None, ...]
     notes: tuple[str, ...] = ()
 
-    @property
-    def n_labelled(self) -> int:
-        return sum(value is not None for value in self.values)
-
 
 def read_labels(
     cells: Sequence[str], subject: str, missing: str | None = None, partial: bool = True

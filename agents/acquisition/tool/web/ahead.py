@@ -17,6 +17,9 @@ from metaal_env.errors import InputError
 DEPTH = 8
 """Items that are kept ready: whoever answers faster than a query lasts does not wait for it."""
 
+BREATH, REST = 0.15, 0.6
+"""Seconds after an answer before a query and, where no further answer came, `idle` begin: first comes the next item."""
+
 
 class Moment(NamedTuple):
     """Holds what a query needs to know, taken while nobody changes the session.
@@ -102,6 +105,8 @@ class Ahead:
                 self._changed.wait_for(lambda: self._due or self._closed)
                 if self._closed:
                     return
+                if self.queue:
+                    self._changed.wait_for(lambda: self._closed, BREATH)
                 self._due, self._busy = False, True
             try:
                 self._query(self.take())
@@ -112,7 +117,9 @@ class Ahead:
                 with self._changed:
                     self._busy = False
                     self._changed.notify_all()
-            if not self._due:
+            with self._changed:
+                again = self._changed.wait_for(lambda: self._due or self._closed, REST)
+            if not again:
                 self.idle()
 
     def _query(self, moment: Moment) -> None:

@@ -1,0 +1,300 @@
+"""Policies on users' own pools: ``python -m benchmarks.policy.own_pools --cells glyphs@raw@10 --policies margin …``.
+
+Every cell is a data set under an encoder with so many classes, a pool size and a classifier. A session starts from no
+label and buys `labels`, `batch` at a time. The classifier, fitted to the labels, is judged on items outside the pool
+after each batch. All policies see the same pools, so differences are paired over seeds. Results are kept in `--out`,
+one line per session, and what is there is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, cast, get_args
+
+import numpy as np
+
+from agents.acquisition import query
+from agents.evaluation.report.formats import bracketed, number
+from agents.evaluation.statistics.intervals import bootstrap
+from benchmarks.policy.own_pool_sets import OwnPool, own_pools, short_name
+from metaal_env.datasets.base import Split
+from metaal_env.errors import InputError, unknown_name
+from metaal_env.runtime.command_line import run_command
+from metaal_env.runtime.files import write_atomic
+
+
+def _logistic() -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(max_iter=500)
+
+
+def _neighbours() -> Any:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return KNeighborsClassifier(1)
+
+
+def _bayes() -> Any:
+    from sklearn.naive_bayes import GaussianNB
+
+    return GaussianNB(var_smoothing=1e-2)
+
+
+def _forest() -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(100, random_state=0)
+
+
+def _propagation() -> Any:
+    from sklearn.semi_supervised import SelfTrainingClassifier
+
+    return SelfTrainingClassifier(_logistic(), threshold=0.9)
+
+
+CLASSIFIERS: dict[str, Callable[[], Any]] = {
+    "none": _logistic,
+    "logistic": _logistic,
+    "neighbours": _neighbours,
+    "bayes": _bayes,
+    "forest": _forest,
+}
+"""Name → the classifier that is judged; with ``none`` the policy is not given it."""
+
+SPLITS = get_args(Split)
+MEASURES = ("accuracy", "balanced", "precision")
+
+
+class Cell(NamedTuple):
+    """What a line of results is about."""
+
+    source: str
+    encoder: str
+    classes: int
+    split: Split
+    size: int
+    classifier: str
+    batch: int
+    labels: int
+    named: bool
+    rare: float | None
+
+    @property
+    def name(self) -> str:
+        parts = [short_name(self.source), self.split, self.encoder.split("/")[-1]]
+        parts += [f"{self.classes}-way", f"n={self.size}", self.classifier, f"{self.labels} labels"]
+        if self.batch > 1:
+            parts.append(f"by {self.batch}")
+        if self.named:
+            parts.append("named")
+        if self.rare is not None:
+            parts.append(f"{self.rare:g} positive")
+        return " ".join(parts)
+
+
+def session(pool: OwnPool, cell: Cell, policy: str, seed: int) -> dict[str, float]:
+    """Plays one session; returns the mean of each measure over its labels."""
+    y = np.full(len(pool.truth), np.nan)
+    curves: dict[str, list[float]] = {name: [] for name in MEASURES}
+    make = CLASSIFIERS[cell.classifier]
+    classes = np.unique(np.concatenate([pool.truth, pool.held_truth])) if cell.named else None
+    while (bought := int((~np.isnan(y)).sum())) < min(cell.labels, len(y)):
+        picks = query(
+            pool.x,
+            y,
+            clf=None if cell.classifier == "none" else make(),
+            policy=policy,
+            batch_size=min(cell.batch, cell.labels - bought),
+            random_state=seed,
+            classes=classes,
+            budget=cell.labels,
+        )
+        y[picks] = pool.truth[picks]
+        for name, value in judged(pool, y, make).items():
+            curves[name].append(value)
+    return {name: float(np.mean(values)) for name, values in curves.items()}
+
+
+def judged(pool: OwnPool, y: np.ndarray, make: Callable[[], Any]) -> dict[str, float]:
+    """Returns the measures of the classifier fitted to the labels; average precision is that of the rarest class."""
+    from sklearn.metrics import average_precision_score, balanced_accuracy_score
+
+    known = np.flatnonzero(~np.isnan(y))
+    labels = y[known].astype(int)
+    names, counts = np.unique(pool.held_truth, return_counts=True)
+    rare = names[counts.argmin()]
+    score = np.zeros(len(pool.held_truth))
+    if len(np.unique(labels)) < 2:
+        predicted = np.full(len(pool.held_truth), labels[0])
+    else:
+        model = make().fit(pool.x[known], labels)
+        predicted = model.predict(pool.held_x)
+        if rare in model.classes_:
+            score = model.predict_proba(pool.held_x)[:, list(model.classes_).index(rare)]
+    return {
+        "accuracy": float(np.mean(predicted == pool.held_truth)),
+        "balanced": float(balanced_accuracy_score(pool.held_truth, predicted)),
+        "precision": float(average_precision_score(pool.held_truth == rare, score)),
+    }
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which sessions to play."""
+
+    cells: tuple[str, ...]
+    """SOURCE@ENCODER@CLASSES[@SPLIT]: a data set; raw, scaled, convolutions or a learner of images; a number of
+    classes; and train, validation (the default), test or all."""
+    policies: tuple[str, ...] = ("uherding", "metaal-general")
+    """Policies, as policy= of query; the first is what the others are compared with."""
+    out: Path | None = None
+    """File of results."""
+    sizes: tuple[int, ...] = (400,)
+    """Items of the pools."""
+    classifiers: tuple[str, ...] = ("logistic",)
+    """none, logistic, neighbours, bayes, forest."""
+    labels: int = 30
+    """Labels to buy."""
+    batch: tuple[int, ...] = (1,)
+    """Labels to buy at a time."""
+    seeds: int = 20
+    """Pools of each cell."""
+    named: bool = False
+    """Whether the policy is told the classes in advance."""
+    rare: float | None = None
+    """Share of the rarer class in pools of two classes."""
+    measure: str = "accuracy"
+    """accuracy, balanced (accuracy) or (average) precision of the rarest class."""
+    write: Path | None = None
+    """File of docs/measured for the table."""
+
+
+def cells(options: Options) -> list[Cell]:
+    """Returns every cell that the options ask for.
+
+    Raises:
+        InputError: a cell of another form, or an unknown classifier or measure.
+    """
+    if options.measure not in MEASURES:
+        raise unknown_name("measure", options.measure, MEASURES)
+    for name in options.classifiers:
+        if name not in CLASSIFIERS:
+            raise unknown_name("classifiers", name, CLASSIFIERS)
+    if options.measure not in MEASURES:
+        raise unknown_name("measure", options.measure, MEASURES)
+    found = []
+    for spec in options.cells:
+        parts = spec.split("@")
+        split = parts[3] if len(parts) == 4 else "validation"
+        if not 3 <= len(parts) <= 4 or not parts[2].isdigit() or split not in SPLITS:
+            raise InputError(
+                f"cells={spec!r} must be SOURCE@ENCODER@CLASSES[@SPLIT], e.g. glyphs@raw@10@test."
+            )
+        for size in options.sizes:
+            for classifier in options.classifiers:
+                for batch in options.batch:
+                    where = (parts[0], parts[1], int(parts[2]), cast(Split, split), size)
+                    found.append(Cell(*where, classifier, batch, options.labels, options.named, options.rare))
+    return found
+
+
+def results(options: Options) -> dict[tuple[str, str], np.ndarray]:
+    """Plays what is missing; returns (cell, policy) → (seeds,) values of the measure."""
+    known: dict[tuple[str, str, int], dict[str, float]] = {}
+    if options.out is not None and options.out.is_file():
+        for line in options.out.read_text().splitlines():
+            row = json.loads(line)
+            known[row["cell"], row["policy"], row["seed"]] = row
+    table = {}
+    for cell in cells(options):
+        pools = own_pools(
+            cell.source,
+            cell.split,
+            cell.encoder,
+            size=cell.size,
+            classes=cell.classes,
+            seeds=options.seeds,
+            rare=cell.rare,
+        )
+        rows: dict[str, list[float]] = {policy: [] for policy in options.policies}
+        for seed, pool in enumerate(pools):
+            for policy in options.policies:
+                key = (cell.name, policy, seed)
+                if key not in known:
+                    known[key] = session(pool, cell, policy, seed)
+                    if options.out is not None:
+                        head = dict(zip(("cell", "policy", "seed"), key, strict=True))
+                        with options.out.open("a") as file:
+                            file.write(json.dumps(head | known[key]) + "\n")
+                rows[policy].append(known[key][options.measure])
+        for policy, values in rows.items():
+            table[cell.name, policy] = np.array(values)
+        print_cell(cell.name, rows)
+    return table
+
+
+def print_cell(name: str, rows: dict[str, list[float]]) -> None:
+    """Prints the means, and the paired differences to the first policy with their intervals."""
+    first = next(iter(rows))
+    print(f"\n{name}: {first} {np.mean(rows[first]):.4f}", flush=True)
+    for policy, values in rows.items():
+        if policy != first:
+            found = bootstrap(np.array(values) - rows[first])
+            print(
+                f"  {policy:24s} {np.mean(values):.4f}  {found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+            )
+
+
+def as_json(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict[str, Any]:
+    """Returns the table of docs/measured: per cell the first policy's mean and the differences of the others."""
+    first, names = options.policies[0], list(dict.fromkeys(name for name, _ in table))
+
+    def row(label: str, values: dict[str, np.ndarray]) -> list[str]:
+        shown = [label, number(float(values[first].mean()), 3)]
+        for policy in options.policies[1:]:
+            found = bootstrap(values[policy] - values[first])
+            text = f"{number(found.estimate, 3, '+')} {bracketed(found, 3, '+')}"
+            shown.append(text.replace("-", "−"))
+        return shown
+
+    rows = [row(name, {policy: table[name, policy] for policy in options.policies}) for name in names]
+    mean = {p: np.mean([table[name, p] for name in names], 0) for p in options.policies}
+    return {
+        "title": "Policies on pools like a user's",
+        "command": "python -m benchmarks.policy.own_pools --cells CELLS --policies "
+        + " ".join(options.policies),
+        "text": [
+            f"From none to {options.labels} labels, {options.seeds} paired seeds: the mean {options.measure} of the "
+            f"user's classifier over the curve under `{first}`, and the differences of others to it with 95 % "
+            "bootstrap intervals. Options were chosen on these pools."
+        ],
+        "columns": ["pool", first, *options.policies[1:]],
+        "rows": [*rows, row("mean", mean)],
+    }
+
+
+def main(options: Options) -> None:
+    warnings.simplefilter("ignore")
+    table = results(options)
+    if options.write is not None:
+        write_atomic(
+            options.write, (json.dumps(as_json(options, table), indent=1, ensure_ascii=False) + "\n").encode()
+        )
+    first, names = options.policies[0], list(dict.fromkeys(name for name, _ in table))
+    print(f"\nmean of {len(names)} cells, differences to {first}; cells above / below (interval without 0)")
+    for policy in options.policies[1:]:
+        apart = np.stack([table[name, policy] - table[name, first] for name in names])
+        mean = bootstrap(apart.mean(0))
+        each = [bootstrap(row) for row in apart]
+        above, below = sum(one.low > 0 for one in each), sum(one.high < 0 for one in each)
+        print(f"  {policy:24s} {mean.estimate:+.4f} [{mean.low:+.4f}, {mean.high:+.4f}]  {above} / {below}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(Options, main, __doc__))

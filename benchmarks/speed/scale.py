@@ -27,7 +27,7 @@ from agents.policy.sb3_policy import LearnedStrategy
 from agents.training.config import TrainConfig
 from agents.training.general.sources import IMAGE_LEARNER
 from agents.training.general.train import first_source, imitation_of
-from agents.training.imitation.examples import load_examples
+from agents.training.imitation.examples import Examples, load_examples
 from agents.training.imitation.imitate import ImitationConfig, fit
 from agents.training.imitation.rounds import Imitation, collect
 from agents.training.ppo.train import initial_network
@@ -93,20 +93,20 @@ def measure(options: Options) -> Measured:
         places = [(imitation, n // 16, n % 16) for n in range(options.parts)]
         seconds = [_cpu_seconds(families, place) for place in places]
         files = [imitation.part_file(*place[1:]) for place in places]
-        examples = load_examples(files[0], imitation.config, imitation.network.names)
-        assert examples is not None
+        names = imitation.network.names
+        found = [part for file in files if (part := load_examples(file, imitation.config, names))]
+        examples = Examples.joined(found)
         network: AcquisitionNetwork = initial_network(TrainConfig().ppo, source.config)
         begin = time.process_time()
         fit(network, examples, imitation.config)
         fit_seconds = (time.process_time() - begin) / len(examples.gain)
         sizes = [file.stat().st_size for file in files]
-        states = [len(part.gain) for file in files if (part := load_examples(file, imitation.config))]
         return Measured(
             rollout_seconds=tuple(round(s, 3) for s in seconds),
             fit_seconds_per_state=fit_seconds,
             start_seconds=_start_seconds(),
             driver_seconds=_driver_seconds(),
-            states=float(np.mean(states)),
+            states=len(examples.gain) / len(files),
             bytes=float(np.mean(sizes)),
             shared_bytes=len(pickle.dumps(families)),
         )

@@ -13,14 +13,13 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 
-from agents.acquisition import query
-from agents.evaluation.report.formats import bracketed, number
 from agents.acquisition.named_classifiers import CLASSIFIERS
 from agents.acquisition.played_sessions import MEASURES, OwnPool, play
+from agents.evaluation.report.formats import bracketed, number
 from agents.evaluation.statistics.intervals import bootstrap
 from benchmarks.policy.own_pool_sets import own_pools, short_name
 from metaal_env.datasets.base import Split

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -19,6 +20,9 @@ DEPTH = 8
 
 BREATH, REST = 0.15, 0.6
 """Seconds after an answer before a query and, where no further answer came, `idle` begin: first comes the next item."""
+
+PATIENCE = 10.0
+"""Seconds after which `idle` is called although answers keep coming."""
 
 
 class Moment(NamedTuple):
@@ -100,6 +104,7 @@ class Ahead:
         return in_words(self.why(position))
 
     def _run(self) -> None:
+        rested = time.monotonic()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._due or self._closed)
@@ -119,8 +124,9 @@ class Ahead:
                     self._changed.notify_all()
             with self._changed:
                 again = self._changed.wait_for(lambda: self._due or self._closed, REST)
-            if not again:
+            if not again or time.monotonic() - rested > PATIENCE:
                 self.idle()
+                rested = time.monotonic()
 
     def _query(self, moment: Moment) -> None:
         if not len(moment.candidates):

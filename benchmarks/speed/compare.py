@@ -35,8 +35,9 @@ class Config:
     """Inner learners, freshly initialised."""
     num_envs: tuple[int, ...] = (1, 64, 256)
     """Sizes of the vector environment; 1 is also played as a single environment."""
-    observations: tuple[str, ...] = ("raw", "standard", "full")
-    """Each is compared with the other checkout's default observation."""
+    observations: tuple[str, ...] = ("raw", "raw shared", "standard", "full")
+    """Each is compared with the other checkout's default observation. Those that end in ``shared`` share the memory of
+    embeddings, where there are several environments."""
     repeats: int = 5
     """Alternating measurements of each cell; medians are reported."""
     output: Path = field(default=ROOT / "docs" / "measured" / "speed_ratios.json")
@@ -122,8 +123,11 @@ def main(config: Config) -> None:
             pair = [Side("", config.against, core, episodes), Side("", ROOT, core, episodes)]
             ours, loops = [], []
             for name in config.observations:
-                shown = options | {"observation": name}
-                ours.append(Side(name, ROOT, played | {"options": shown}, episodes))
+                shown = options | {"observation": name.removesuffix(" shared")}
+                shared = {"copy": False} if name.endswith(" shared") else {}
+                if shared and size == 1:
+                    continue
+                ours.append(Side(name, ROOT, played | {"options": shown | shared}, episodes))
                 if size == max(config.num_envs) > 1:
                     single = {"what": "single", "num_envs": 1, "options": shown}
                     loops.append(Side(name, ROOT, single, 3))

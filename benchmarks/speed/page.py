@@ -48,7 +48,7 @@ def main(config: Config) -> None:
         write(config)
     if config.against is not None:
         # Two learners at the sizes that the page speaks of; `compare.py` has more.
-        small = {"num_envs": (1,), "learners": ("maml",)} if config.quick else {"num_envs": (1, 256)}
+        small = {"num_envs": (2,), "learners": ("maml",)} if config.quick else {"num_envs": (1, 256)}
         repeats = 2 if config.quick else config.repeats
         ratios = config.folder / "speed_ratios.json"
         compare.main(compare.Config(config.against, repeats=repeats, output=ratios, **small))  # type: ignore[arg-type]
@@ -77,7 +77,8 @@ def page(measured: list[dict[str, Any]], compared: dict[str, Any] | None) -> Ite
         yield "Environment steps per second on one core, whole episodes with their starts. The left side computes all"
         yield f"features for every observation. All are played in turn in one run, {compared['repeats']} times each, so"
         yield "that the ratio holds on a busy machine, where the steps per second are low. *Core alone* draws tasks and"
-        yield "steps without an observation. *Own loop* is on the left a loop of single environments of this version."
+        yield "steps without an observation; *shared* is the vector environment's `copy=False`; *own loop* is on the"
+        yield "left a loop of single environments of this version."
         yield f"\nMeasured on {compared['machine']}.\n"
         yield f"| learner | observation | environments | {name}, steps/s | now, steps/s | ratio, median | range |"
         yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"

@@ -2,8 +2,10 @@
 
 They are one file because numba keeps compiled code until the file of a function changes, not until what it calls does.
 
-In every kernel items are last. Sums may be taken in any order, else no loop over floats is vectorised; infinities and
-NaN keep their meaning. `F` marks numbers that must not turn a loop over float32 into one over doubles.
+In every kernel items are last. Loops are short: where one writes to several of many arrays, the compiler would have to
+check too often whether they overlap, and does not vectorise it. Sums may be taken in any order, else no loop over
+floats is vectorised; infinities and NaN keep their meaning. `F` marks numbers that must not turn a loop over float32
+into one over doubles.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @jit
 def exp(x: Any) -> Any:
-    """Returns e^x of a float32 x ≤ 0 by a polynomial, to 1e-6 for x > −20; at least e^−87."""
+    """Returns e^x of a float32 x ≤ 0 by a polynomial, to 1e-6 for x > −20; 0 below −70."""
     t = max(x, F(-87.0)) * F(1.4426950408889634)
     whole = math.floor(t + F(0.5))
     f = t - F(whole)
@@ -42,7 +44,8 @@ def exp(x: Any) -> Any:
     p = p * f + F(2.4022651e-1)
     p = p * f + F(6.9314718e-1)
     p = p * f + F(1.0)
-    return p * I((I(whole) + 127) << 23).view(np.float32)
+    # 0 before numbers become so small that processors take long over them.
+    return p * I((I(whole) + 127) << 23).view(np.float32) if x > F(-70.0) else F(0)
 
 
 @jit
@@ -635,26 +638,31 @@ def rivals(scores: Array, seen: Array, rival: Array, guess: Array, best: Array, 
         if not seen[k]:
             continue
         for e in range(n_items):
-            value = scores[k, e]
-            over, between = value > best[0, e], value > second[0, e]
-            second[0, e] = best[0, e] if over else (value if between else second[0, e])
-            second[1, e] = best[1, e] if over else (F(k) if between else second[1, e])
-            best[0, e] = value if over else best[0, e]
+            over = scores[k, e] > best[0, e]
+            best[0, e] = scores[k, e] if over else best[0, e]
             best[1, e] = F(k) if over else best[1, e]
     for k in range(n_classes):
+        if not seen[k]:
+            continue
         for e in range(n_items):
-            own = best[1, e] == F(k)
-            rival[k, e] = second[0, e] if own else best[0, e]
-            guess[k, e] = second[1, e] if own else best[1, e]
+            over = scores[k, e] > second[0, e] and best[1, e] != F(k)
+            second[0, e] = scores[k, e] if over else second[0, e]
+            second[1, e] = F(k) if over else second[1, e]
+    for k in range(n_classes):
+        for e in range(n_items):
+            rival[k, e] = second[0, e] if best[1, e] == F(k) else best[0, e]
+        for e in range(n_items):
+            guess[k, e] = second[1, e] if best[1, e] == F(k) else best[1, e]
 
 
 @jit
-def without_each(scores: Array, mask: Array, rest: Array, part: Array, whole: Array) -> None:
+def without_each(scores: Array, mask: Array, rest: Array, others: Array, part: Array, whole: Array) -> None:
     """Writes (K, E) log-sum-exp of the scores of all other classes, and what gives ratios of such sums.
 
     Args:
         scores: (K, E), `NEVER` at classes outside the (K,) `mask`.
         rest: (K, E) log-sum-exp of the others.
+        others: (K, E) the sum in it, of scores less the largest.
         part: (2, K, E) e^score, less the largest score; and less the largest of the others, of the class on top.
         whole: (5, E) the largest score, its class, the largest of the others, the sums of the two parts without the
             class on top.
@@ -673,19 +681,23 @@ def without_each(scores: Array, mask: Array, rest: Array, part: Array, whole: Ar
             whole[1, e] = F(k) if over else whole[1, e]
     for k in range(n_classes):
         for e in range(n_items):
-            top = whole[1, e] == F(k)
             part[0, k, e] = exp(scores[k, e] - whole[0, e])
+        for e in range(n_items):
             part[1, k, e] = exp(min(scores[k, e] - whole[2, e], F(0)))
-            whole[3, e] += F(0) if top else part[0, k, e]
-            whole[4, e] += F(0) if top else part[1, k, e]
+        for e in range(n_items):
+            whole[3, e] += F(0) if whole[1, e] == F(k) else part[0, k, e]
+        for e in range(n_items):
+            whole[4, e] += F(0) if whole[1, e] == F(k) else part[1, k, e]
     for k in range(n_classes):
         if not mask[k]:
             rest[k] = 0
+            others[k] = 1
             continue
         for e in range(n_items):
             top = whole[1, e] == F(k)
-            others = whole[4, e] if top else F(1) + max(whole[3, e] - part[0, k, e], F(0))
-            rest[k, e] = (whole[2, e] if top else whole[0, e]) + log(others)
+            others[k, e] = whole[4, e] if top else F(1) + max(whole[3, e] - part[0, k, e], F(0))
+        for e in range(n_items):
+            rest[k, e] = (whole[2, e] if whole[1, e] == F(k) else whole[0, e]) + log(others[k, e])
 
 
 @jit
@@ -721,7 +733,7 @@ def expected_gains(
     n_classes, n_rows = support.shape[1:]
     now = np.empty((n_classes, n_items), np.float32)
     scores, rest, guess, near = np.empty_like(now), np.empty_like(now), np.empty_like(now), np.empty_like(now)
-    rival, soft = np.empty_like(now), np.empty_like(now)
+    rival, soft, others = np.empty_like(now), np.empty_like(now), np.empty_like(now)
     best, second = np.empty((2, n_items), np.float32), np.empty((2, n_items), np.float32)
     part, whole = np.empty((2, n_classes, n_items), np.float32), np.empty((5, n_items), np.float32)
     one, two = np.empty((n_classes, n_items), np.float32), np.empty((n_classes, n_items), np.float32)
@@ -752,14 +764,15 @@ def expected_gains(
                 anywhere = log(F(2) * wide)
                 for e in range(n_items):
                     scores[k, e] = -slope * wide * (own[b, e] - anywhere)
-        without_each(scores, class_mask[b], rest, part, whole)
+        without_each(scores, class_mask[b], rest, others, part, whole)
         for k in range(n_classes):
             after = counts[b, k] + F(1)
             inverse = F(1) + F(1) / after  # of the weight of a squared distance
             for e in range(n_items):
-                known = support_item[b, k, e]
-                near[k, e] = F(0.5) * after * (own[b, e] + rival[k, e] * inverse) - known
-                soft[k, e] = F(0.5) * after * (own[b, e] + rest[k, e] * (inverse / slope)) - known
+                near[k, e] = F(0.5) * after * (own[b, e] + rival[k, e] * inverse) - support_item[b, k, e]
+            inverse /= slope
+            for e in range(n_items):
+                soft[k, e] = F(0.5) * after * (own[b, e] + rest[k, e] * inverse) - support_item[b, k, e]
         total[:] = 0
         for m in range(0, n_chains, every):
             names = name[b, m]
@@ -780,16 +793,15 @@ def expected_gains(
                 sure, soft_sure = F(0), F(0)
                 for e in range(n_items):
                     other = weight[e] if truth[e] != F(k) else F(0)
-                    own_class = weight[e] - other
                     stays = other if guess[k, e] == truth[e] else F(0)
-                    top = whole[1, e] == F(k)
-                    others = whole[4, e] if top else F(1) + max(whole[3, e] - part[0, k, e], F(0))
-                    share = (best[1, e] if top else best[0, e]) / others
-                    soft_stays = other * min(share, F(1))
-                    one[k, e] = own_class - stays
-                    two[k, e] = own_class - soft_stays
+                    one[k, e] = weight[e] - other - stays
                     sure += stays
-                    soft_sure += soft_stays
+                for e in range(n_items):
+                    other = weight[e] if truth[e] != F(k) else F(0)
+                    share = (best[1, e] if whole[1, e] == F(k) else best[0, e]) / others[k, e]
+                    stays = other * min(share, F(1))
+                    two[k, e] = weight[e] - other - stays
+                    soft_sure += stays
                 base[0, k] = sure
                 base[1, k] = soft_sure
             for r in range(n_rows):

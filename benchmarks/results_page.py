@@ -40,7 +40,7 @@ AGAINST = {
 """Difference in a cell → what the policy is compared with."""
 
 MEASURED = (
-    ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations")),
+    ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations", "baselines")),
     ("Reinforcement learning", ("reinforcement_stop", "reinforcement_stop_curve")),
     (
         "Own pools",

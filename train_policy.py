@@ -2,7 +2,7 @@
 
 import sys
 
-from agents.training.run import main
+from agents.training.commands import main
 
 if __name__ == "__main__":
     sys.exit(main(program="train_policy.py"))

@@ -14,7 +14,7 @@ USAGE = "usage: metaal COMMAND [OPTIONS]    (metaal COMMAND --help lists the opt
 
 def _train(arguments: Sequence[str]) -> int:
     """Train an acquisition policy, and judge it on classes that it has never seen."""
-    from agents.training.run import main
+    from agents.training.commands import main
 
     return main(arguments)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metaal_env.batched import take_rows
 from metaal_env.datasets.base import ClassDataset
-from metaal_env.episode import EpisodeState, Shared
+from metaal_env.episode import EpisodeState, Shared, used_columns
 from metaal_env.episode_terms import item_costs, targets
 from metaal_env.inner_products import InnerProducts
 from metaal_env.learners.base import Adapted, InnerLearner
@@ -314,7 +314,7 @@ def _later(state: EpisodeState) -> Callable[[], Adapted]:
 
     @cache
     def adapt() -> Adapted:
-        longest = int(count.max()) if len(count) else 0
+        longest = used_columns(order, count)
         place = order[:, :longest].clamp(min=0)
         known = torch.take_along_dim(labels, place, 1)
         mask = (order[:, :longest] >= 0) & (known >= 0)

@@ -106,8 +106,8 @@ class EpisodeState:
 
     @property
     def longest(self) -> int:
-        """Most labels that an episode has."""
-        return int(self.count.max()) if len(self) else 0
+        """Columns of `order` that are looked at; see `used_columns`."""
+        return used_columns(self.order, self.count)
 
     @property
     def support(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,6 +143,17 @@ class EpisodeState:
             self.replaced, self.geometry = (self.geometry, index), None
         elif self.replaced is not None:
             self.replaced = (self.replaced[0], torch.cat([self.replaced[1], index]).unique())
+
+
+def used_columns(order: Tensor, count: Tensor) -> int:
+    """Returns how many columns of (B, T) `order` hold the (B,) `count` of labels.
+
+    On a GPU it is all of them: shapes that never change can be captured in a graph, and the host need not wait for
+    the number.
+    """
+    if count.device.type != "cpu":
+        return order.shape[1]
+    return int(count.max()) if len(count) else 0
 
 
 def _take(value: Any, index: Tensor) -> Any:

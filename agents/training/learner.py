@@ -24,6 +24,17 @@ def check_learner(config: TrainConfig, input_shape: tuple[int, ...]) -> None:
         load_learner(config.learner, input_shape)
 
 
+def learner_options(config: TrainConfig, device: torch.device) -> dict[str, object]:
+    """Returns the options of a learner that is meta-trained on `device`.
+
+    MAML adapts all layers on a GPU, where that costs little, and its head alone on a CPU, unless an option says so.
+    """
+    options = config.read_learner_options()
+    if config.learner == "maml" and device.type != "cpu" and options.get("body") != "identity":
+        options.setdefault("depth", "all")
+    return options
+
+
 def make_learner(config: TrainConfig, train: ClassDataset, validation: ClassDataset) -> InnerLearner:
     """Returns the run's inner learner: finished before, given by `config.learner`, or meta-trained now."""
     stem = config.folder / "learner"
@@ -37,8 +48,9 @@ def make_learner(config: TrainConfig, train: ClassDataset, validation: ClassData
             write_atomic(stem.with_suffix(suffix), source.with_name(source.name + suffix).read_bytes())
         return learner
     torch.manual_seed(config.meta.seed)
-    options = config.read_learner_options()
-    learner = build_learner(config.learner, train.input_shape, **options).to(check_device(config.device))
+    device = check_device(config.device)
+    options = learner_options(config, device)
+    learner = build_learner(config.learner, train.input_shape, **options).to(device)
     with SummaryWriter(str(config.folder / "tensorboard" / "learner")) as writer:
         summary = meta_train(
             learner, train, validation, config.meta, config.folder / "checkpoints" / "learner.pt", writer

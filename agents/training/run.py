@@ -1,7 +1,8 @@
 """Trains an acquisition policy: inner learner → environment → imitation → PPO → verdict on classes it has never seen.
 
 It needs no download and no GPU. Run the command again to continue after an interruption, also with more
---ppo.iterations or other --verdict-tasks, and ``tensorboard --logdir runs`` to watch it.
+--ppo.iterations or other --verdict-tasks, and ``tensorboard --logdir runs`` to watch it. Two other forms have options
+of their own: --recipe general carries out a recipe (--recipe general --help lists them), --status RUN looks at a run.
 """
 
 from __future__ import annotations

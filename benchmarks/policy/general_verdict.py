@@ -1,6 +1,6 @@
 """Judges general policies on classes and domains that they have not seen, against the best rule of every cell.
 
-    python -m benchmarks.policy.general_verdict --data DATA --policies runs/general-all-*
+    python -m benchmarks.policy.general_verdict --data DATA --policies runs/general/seed-*
 
 A cell is a data set × number of classes × labels per class × class shares. The rival is the rule with the highest
 mean *in that cell, in hindsight*; intervals are paired, over tasks and policy seeds together. Rows are kept in

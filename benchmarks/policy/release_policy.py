@@ -1,6 +1,6 @@
 """Puts a trained policy into the package with its model card.
 
-    python -m benchmarks.policy.release_policy --run runs/general-all --verdict results/general
+    python -m benchmarks.policy.release_policy --run runs/general --verdict results/general
 
 The card is the policy's JSON: what it was trained on, the commands, what `general_verdict.py` measured, and limits.
 """
@@ -59,7 +59,7 @@ class Options:
     """Name under which it ships."""
     commands: tuple[str, ...] = (
         "metaal train",
-        "python -m benchmarks.policy.general_policy --data DATA",
+        "metaal train --recipe general --data DATA",
         "python -m benchmarks.policy.general_verdict --data DATA --policies agents/pretrained/metaal-general "
         "--n-tasks 400 --oracle-tasks 32",
     )

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,29 +79,35 @@ def write_pool(folder: Path, size: int, dimensions: int) -> Path:
     return pool
 
 
-def start(pool: Path, policy: str) -> tuple[subprocess.Popen[bytes], str]:
-    """Starts the page; the process and the address."""
-    output = pool.with_name("output.txt")
-    command = [
-        sys.executable,
-        "-m",
-        "agents",
-        "label",
-        str(pool),
-        "--web",
-        "--no-browser",
-        "--policy",
-        policy,
-    ]
-    command += ["--embeddings", str(pool.with_name("vectors.npy")), "--classes", "a,b,c,d,e,f,g,h"]
+@contextmanager
+def started(pool: Path, *options: str) -> Iterator[str]:
+    """Serves the page of a pool until the end of the block; its address."""
+    output = pool.parent / "output.txt"
+    command = [sys.executable, "-m", "agents", "label", str(pool), "--web", "--no-browser", *options]
     with output.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        yield _address(process, output)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _address(process: subprocess.Popen[bytes], output: Path) -> str:
     while process.poll() is None:
         for line in output.read_text(encoding="utf-8").splitlines():
             if line.startswith("labelling page: "):
-                return process, line.partition(": ")[2]
+                return line.partition(": ")[2]
         time.sleep(0.1)
     raise InputError(f"the page did not start: {output.read_text(encoding='utf-8')[-500:]}")
+
+
+def browser_path() -> str:
+    """Returns where the system's browser is. Raises: `InputError` where there is none."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise InputError(f"no browser is installed: none of {', '.join(BROWSERS)}.")
+    return found
 
 
 def press(page: Any, count: int, pause: float) -> tuple[np.ndarray, np.ndarray]:
@@ -120,17 +128,17 @@ def main(options: Options) -> None:
         from playwright.sync_api import sync_playwright
     except ImportError as error:
         raise InputError("the page is measured in a browser: pip install playwright.") from error
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        raise InputError(f"no browser is installed: none of {', '.join(BROWSERS)}.")
+    browser = browser_path()
     rows = []
     head = f"{'items':>8} {'pause, s':>9} {'median, ms':>11} {'95 %, ms':>9} {'largest':>8}"
     print(f"{head}   request alone: median, 95 %")
     with sync_playwright() as playwright:
         for size in options.sizes:
             with tempfile.TemporaryDirectory() as folder:
-                process, address = start(write_pool(Path(folder), size, options.dimensions), options.policy)
-                try:
+                pool = write_pool(Path(folder), size, options.dimensions)
+                vectors = str(pool.with_name("vectors.npy"))
+                told = ("--embeddings", vectors, "--classes", "a,b,c,d,e,f,g,h", "--policy", options.policy)
+                with started(pool, *told) as address:
                     window = playwright.chromium.launch(executable_path=browser, args=ARGUMENTS)
                     page = window.new_page()
                     page.set_default_timeout(120_000)
@@ -138,21 +146,18 @@ def main(options: Options) -> None:
                     page.wait_for_selector("body.ready")
                     page.evaluate(CLOCK)
                     for pause in options.pauses:
-                        times, requests = press(page, options.answers, pause)
-                        found = [np.median(times), np.quantile(times, 0.95), times.max()]
-                        alone = [np.median(requests), np.quantile(requests, 0.95)]
-                        cells = [f"{value:.0f}" for value in [*found, *alone]]
-                        rows.append([f"{size:,}", f"{pause:g}", *cells])
-                        print(
-                            f"{size:8,} {pause:9g} {cells[0]:>11} {cells[1]:>9} {cells[2]:>8}   {cells[3]}, {cells[4]}",
-                            flush=True,
+                        rows.append(
+                            [f"{size:,}", f"{pause:g}", *_cells(*press(page, options.answers, pause))]
                         )
+                        print("{:>8} {:>9} {:>11} {:>9} {:>8}   {}, {}".format(*rows[-1]), flush=True)
                     window.close()
-                finally:
-                    process.kill()
-                    process.wait()
     if options.write:
         write_atomic(PLACE, json.dumps(_table(options, rows), indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def _cells(times: np.ndarray, requests: np.ndarray) -> list[str]:
+    found = [np.median(times), np.quantile(times, 0.95), times.max()]
+    return [f"{value:.0f}" for value in [*found, np.median(requests), np.quantile(requests, 0.95)]]
 
 
 def _table(options: Options, rows: list[list[str]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from metaal_env.batched import arsinh, standardise
 from metaal_env.errors import InputError
 from metaal_env.features.catalogue import ITEM_FEATURES, ITEM_SCORES, POOL_FEATURES, ItemFeature, PoolFeature
 from metaal_env.features.names import FeatureNames
+from metaal_env.pool import compiled
 from metaal_env.pool.view import PoolView
 from metaal_env.registry import Registry
 
@@ -56,6 +57,8 @@ def standardised_scores(view: PoolView, names: FeatureNames | None = None) -> Te
     """
     names = names or FeatureNames.registered()
     scores = _columns(view, ITEM_SCORES, names.item_scores, view.valid.shape).transpose(1, 2)
+    if fast := compiled.loops(view):
+        return fast.standard_scores(scores, view.selectable)  # type: ignore[no-any-return]
     return arsinh(standardise(scores, view.selectable))
 
 

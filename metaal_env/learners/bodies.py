@@ -82,7 +82,8 @@ class _EqualFilters(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
-        x, weight = ctx.saved_tensors
+        # Under autocast the product was computed in lower precision than its operands are kept.
+        x, weight = (saved.to(gradient.dtype) for saved in ctx.saved_tensors)
         b, to_x, to_weight = len(x), None, None
         if ctx.needs_input_grad[0]:
             images = gradient.flatten(0, 1).contiguous(memory_format=torch.channels_last)

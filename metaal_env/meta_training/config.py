@@ -38,8 +38,9 @@ class MetaTrainConfig:
     """Strength of the random affine maps of training images; 0 = none."""
     learning_rate: float = 3e-3
     """Step size of Adam, annealed to zero by a cosine."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the body's convolutions and products in training. Weights, heads and validation are float32."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of the body's convolutions and products in training. Weights, heads and validation are float32.
+    auto takes bfloat16 on a GPU and float32 on a CPU."""
     validate_every: int = 50
     """Updates between validations."""
     patience: int = 8
@@ -59,8 +60,10 @@ class MetaTrainConfig:
         for name in ("distortion", "recoveries"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}={getattr(self, name)} must be at least 0.")
-        if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"precision={self.precision!r} is unknown; choose one of: float32, bfloat16.")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise InputError(
+                f"precision={self.precision!r} is unknown; choose one of: auto, float32, bfloat16."
+            )
         if not 0 < self.queries_per_class < self.items_per_class:
             raise InputError(
                 f"queries_per_class={self.queries_per_class} must lie between 1 and "

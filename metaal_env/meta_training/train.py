@@ -18,7 +18,8 @@ from metaal_env.learners.base import InnerLearner
 from metaal_env.learners.bodies import body_dtype
 from metaal_env.meta_training.config import MetaTrainConfig
 from metaal_env.meta_training.evaluate import Report, evaluate_learner
-from metaal_env.meta_training.few_shot_tasks import distorted, draw_items, draw_tasks
+from metaal_env.meta_training.few_shot_tasks import FewShotTasks, distorted, draw_items, draw_tasks
+from metaal_env.meta_training.group import Group
 from metaal_env.meta_training.loss import all_way_loss, path_loss
 from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
 from metaal_env.runtime.interrupts import deferred_interrupts
@@ -41,8 +42,9 @@ def make_optimizer(learner: InnerLearner, learning_rate: float) -> torch.optim.O
 class Training:
     """Holds a learner in training, and all else that an interrupted run needs to end like an uninterrupted one."""
 
-    def __init__(self, learner: InnerLearner, config: MetaTrainConfig):
-        self.learner, self.config = learner, config
+    def __init__(self, learner: InnerLearner, config: MetaTrainConfig, group: Group | None = None):
+        self.learner, self.config, self.group = learner, config, group or Group()
+        self.own_tasks = self.group.share(config.tasks_per_batch)
         self.optimizer = make_optimizer(learner, config.learning_rate)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, config.iterations)
         self.rng = np.random.default_rng(config.seed)
@@ -119,27 +121,33 @@ class Training:
             max_labels=config.max_labels,
             queries=config.queries_per_class,
             shots=config.shots if config.balanced else None,
-        ).to(device)
+        )
+        # Every process draws all tasks, which costs little, and adapts to its own.
+        tasks = FewShotTasks(*(column[self.own_tasks] for column in tasks)).to(device)
         learner.start_update(self.step)
         inputs = train.inputs[items.ravel()].to(device)
         if config.distortion:
             inputs = distorted(inputs, config.distortion, self.rng)
-        with body_dtype(learner, torch.bfloat16 if config.precision == "bfloat16" else None):
+        lower = config.precision == "bfloat16" or (config.precision == "auto" and device.type != "cpu")
+        with body_dtype(learner, torch.bfloat16 if lower else None):
             prepared = learner.prepare(inputs)
             loss, logits = path_loss(learner, prepared, tasks)
             if config.all_way:
                 loss = loss + config.all_way * all_way_loss(learner, prepared, items.shape, self.rng)
         self.optimizer.zero_grad()
         loss.backward()
+        mask = tasks.query_labels >= 0
+        hits = (logits.argmax(-1)[mask] == tasks.query_labels[mask]).float().mean()
+        loss = loss.detach()
+        gradients = [p.grad for p in learner.parameters() if p.grad is not None]
+        self.group.average([*gradients, loss, hits])
         norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), 10.0)
         if not bool(loss.isfinite() & norm.isfinite()):
             raise FloatingPointError(f"loss {loss.item():g}, gradient norm {norm.item():g}")
         self.optimizer.step()
         self.schedule.step()
         self.step += 1
-        mask = tasks.query_labels >= 0
-        hits = logits.argmax(-1)[mask] == tasks.query_labels[mask]
-        return {"loss": loss.item(), "accuracy": hits.float().mean().item()}
+        return {"loss": loss.item(), "accuracy": hits.item()}
 
     def validate(self, validation: ClassDataset) -> Report:
         """Measures the learner and keeps its weights if they are the best so far.
@@ -148,7 +156,7 @@ class Training:
             FloatingPointError: the validation loss is NaN or infinite.
         """
         report = evaluate_learner(self.learner.eval(), validation, self.config)
-        loss = float(np.mean(report.log_loss))
+        loss = self.group.agree(float(np.mean(report.log_loss)))
         if not np.isfinite(loss):
             raise FloatingPointError(f"validation loss {loss:g}")
         if loss < self.best_loss:
@@ -166,6 +174,7 @@ def meta_train(
     checkpoint: Path,
     writer: SummaryWriter | None = None,
     on_validation: Callable[[int, Report], None] | None = None,
+    group: Group | None = None,
 ) -> Report:
     """Meta-trains `learner` in place and leaves it with its best validation weights.
 
@@ -174,6 +183,12 @@ def meta_train(
     diverges, training says so and goes back to the last checkpoint with half the learning rate. `on_validation` is
     called with the number of updates and the validation's figures.
 
+    Processes that ``torchrun`` has started share the tasks of every update and average their gradients: what they learn
+    is what one process learns, up to rounding. They need to see the same folder; the first one writes.
+
+    Args:
+        group: processes that train together; by default those that ``torchrun`` has started, or this one.
+
     Raises:
         InputError: the checkpoint belongs to another configuration; training still diverges after
             `config.recoveries` recoveries; distortion of inputs that are not images.
@@ -181,18 +196,31 @@ def meta_train(
     """
     if config.distortion and train.inputs.dim() != 4:
         raise InputError(f"distortion={config.distortion} needs images; use distortion=0 for {train.name!r}.")
-    training = Training(learner, config)
+    training = Training(learner, config, group)
+    group = training.group
+
+    def save() -> None:
+        if group.leads:
+            write_checkpoint(checkpoint, config, training.state())
+        group.wait()
+
     if (saved := read_checkpoint(checkpoint, config)) is not None:
         with as_input_error(checkpoint):
             training.load(saved)
     else:
-        write_checkpoint(checkpoint, config, training.state())
+        group.wait()  # all have looked
+        save()
     total, done = config.iterations, training.step
     with (
-        tqdm(total=total, initial=done, desc="meta-training", unit="update") as bar,
+        tqdm(total=total, initial=done, desc="meta-training", unit="update", disable=not group.leads) as bar,
         deferred_interrupts() as stopping,
     ):
-        while training.step < config.iterations and training.stale < config.patience and not stopping:
+        # All processes end after the same update.
+        while (
+            training.step < config.iterations
+            and training.stale < config.patience
+            and not group.agree(len(stopping))
+        ):
             try:
                 figures = training.update(train)
                 bar.update()
@@ -217,9 +245,9 @@ def meta_train(
                 for name in ("accuracy", "log_loss", "calibration_error"):
                     for n, value in zip(report.labels, getattr(report, name), strict=True):
                         writer.add_scalar(f"learner_validation_by_update/{name}_at_{n}", value, training.step)
-            write_checkpoint(checkpoint, config, training.state())
-        if stopping:
-            write_checkpoint(checkpoint, config, training.state())
+            save()
+        if group.agree(len(stopping)):
+            save()
     learner.load_state_dict(training.best)
     learner.eval().requires_grad_(False)
     return evaluate_learner(learner, validation, config)

@@ -12,8 +12,12 @@ import torch
 from torch import Tensor
 
 from metaal_env.batched import take_rows
+from metaal_env.pool import compiled
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
+
+AT_ONCE = 16
+"""Pools whose walks a CPU follows together: their probabilities should stay in its cache from step to step."""
 
 
 class Ends(NamedTuple):
@@ -33,10 +37,14 @@ def walk_ends(view: PoolView, softness: float, steps: int) -> Ends:
     # Classes second and rows in memory one after another: a product with few such rows from the left takes a
     # quarter of one with few columns, and a seventh of one with rows that are views of columns.
     here, ends = here.unsqueeze(1), ends.transpose(1, 2).contiguous()
-    state = ends
-    for _ in range(steps - 1):
-        state = torch.where(here, ends, state @ between)
-    result = (state @ weights.transpose(1, 2)).transpose(1, 2)
+    some = AT_ONCE if weights.device.type == "cpu" and geometry.exact else len(weights)
+    parts = []
+    for walk, label, end, last in zip(*(x.split(some) for x in (between, here, ends, weights)), strict=True):
+        state = end
+        for _ in range(steps - 1):
+            state = torch.where(label, end, state @ walk)
+        parts.append(state @ last.transpose(1, 2))
+    result = torch.cat(parts).transpose(1, 2)
     return Ends(result[..., :-1], result[..., -1])
 
 
@@ -58,10 +66,13 @@ def walk_visits(view: PoolView, weight: Tensor, softness: float, steps: int) -> 
     unlabelled = (geometry.landmark_mask & ~here).to(weights).unsqueeze(1)
     starts = (weight * view.selectable.unsqueeze(1)).transpose(1, 2)
     under_way = (geometry.at_landmarks(starts).transpose(1, 2) * unlabelled).contiguous()
-    visits = under_way
-    for _ in range(steps):
-        under_way = (under_way @ between) * unlabelled
-        visits = visits + under_way
+    if fast := compiled.loops(view):
+        visits = fast.visits(between, unlabelled.squeeze(1), under_way, steps)
+    else:
+        visits = under_way
+        for _ in range(steps):
+            under_way = (under_way @ between) * unlabelled
+            visits = visits + under_way
     return visits if geometry.exact else visits @ weights.transpose(1, 2)
 
 

@@ -51,8 +51,12 @@ def test_code_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     guide = (ROOT / "docs" / "own_pool.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", guide, re.S)
-    assert len(blocks) == 7
-    optional = {"agents.acquisition import MetaALQuery": "skactiveml", "small_text": "small_text"}
+    assert len(blocks) == 10
+    optional = {
+        "agents.acquisition import MetaALQuery": "skactiveml",
+        "small_text": "small_text",
+        "LabelWidget": "anywidget",
+    }
     for words, package in optional.items():
         if importlib.util.find_spec(package) is None:
             blocks = [block for block in blocks if words not in block]

@@ -109,7 +109,7 @@ def opened(page: Any, address: str) -> Any:
 
 
 def _is_foreign(url: str, address: str) -> bool:
-    return not url.startswith((address, "data:", "blob:"))
+    return not url.startswith((address.partition("?")[0], "data:", "blob:"))
 
 
 def shown(page: Any) -> str:

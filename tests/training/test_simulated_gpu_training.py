@@ -18,9 +18,11 @@ from stable_baselines3.common.logger import configure
 from agents.evaluation.play import play
 from agents.loading import load_strategy
 from agents.policy.network import AcquisitionNetwork
+from agents.training.config import TrainConfig
 from agents.training.imitation.examples import collect_examples
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.imitation.rounds import imitate
+from agents.training.learner import learner_options
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import train_ppo
 from agents.training.task_mixture import TaskMixture
@@ -30,7 +32,7 @@ from metaal_env.meta_training.train import Training, evaluate_learner, meta_trai
 
 META = MetaTrainConfig(
     iterations=2, classes_per_batch=4, items_per_class=4, tasks_per_batch=2, way=2, max_labels=3,
-    validate_every=2, validation_tasks=4,
+    validate_every=2, validation_tasks=4, precision="float32",
 )  # fmt: skip
 SHORT = {"pool_size": 12, "budget": 2}
 # Adam's first steps are as long as the rate, whatever the gradient: where it rounds to nothing, that much differs.
@@ -71,6 +73,22 @@ def test_meta_updates(name: str, options: dict[str, Any], modality: str) -> None
         return figures, gradients, evaluate_learner(learner.eval(), dataset, META)
 
     on_both_devices(train, tolerance=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "depth"),
+    [
+        ("cuda", {}, "all"),
+        ("cpu", {}, None),
+        ("cuda", {"depth": "head"}, "head"),
+        ("cuda", {"body": "identity"}, None),
+    ],
+)
+def test_the_default_learner_adapts_all_layers_on_a_gpu(
+    device: str, given: dict[str, str], depth: str | None
+) -> None:
+    options = learner_options(TrainConfig(learner_options=given), torch.device(device))
+    assert options.get("depth") == depth
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

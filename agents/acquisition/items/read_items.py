@@ -14,8 +14,9 @@ from agents.acquisition.items.sound_items import read_sound_items, sound_files
 from agents.acquisition.items.table_items import no_columns, table_items
 from metaal_env.datasets.readers.decode import read_decoded
 from metaal_env.datasets.readers.image_files import image_files
+from metaal_env.datasets.readers.load_file import is_folder
 from metaal_env.datasets.readers.table import MAX_BYTES, PACKED, is_table
-from metaal_env.errors import InputError, brief
+from metaal_env.errors import InputError
 
 
 def read_items(path: Path, options: ReadOptions | None = None) -> Items:
@@ -31,21 +32,16 @@ def read_items(path: Path, options: ReadOptions | None = None) -> Items:
     """
     path, options = Path(path), options or ReadOptions()
     what = f"data={str(path)!r}"
-    try:
-        is_folder, is_file = path.is_dir(), path.is_file()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{what} cannot be opened ({brief(error)}); check the path.") from error
-    if not is_folder and not is_file:
-        raise InputError(f"{what}: there is no such file or folder; check the path.")
+    folder = is_folder(path, what)
     suffix = path.suffix.lower()
     if suffix in PACKED:
         suffix = Path(path.stem).suffix.lower()
-    if not is_folder and is_table(path):
+    if not folder and is_table(path):
         return table_items(path, read_decoded(path, what, MAX_BYTES, options.encoding), options)
-    if not is_folder and suffix == ".txt":
+    if not folder and suffix == ".txt":
         return _lines(path, options)
     no_columns(path, options)
-    if is_folder:
+    if folder:
         sounds = sound_files(path)
         if sounds and not image_files(path).paths:
             return read_sound_items(path, sounds)

@@ -14,6 +14,16 @@ READERS = {".npz": load_npz, ".csv": load_csv, ".tsv": load_csv}
 """Suffix → reader, which takes the path and the name for messages."""
 
 
+def is_folder(path: Path, subject: str) -> bool:
+    """Returns whether a path is a folder rather than a file. Raises: `InputError` if nothing can be opened there."""
+    try:
+        if path.is_dir() or path.is_file():
+            return path.is_dir()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{subject} cannot be opened ({brief(error)}); check the path.") from error
+    raise InputError(f"{subject}: there is no such file or folder; check the path.")
+
+
 def load_file(path: Path, name: str, label: str | None = None) -> ClassDataset:
     """Reads ``*.npz``, ``*.csv``, ``*.tsv`` or a folder with one sub-folder of images per class.
 
@@ -23,14 +33,8 @@ def load_file(path: Path, name: str, label: str | None = None) -> ClassDataset:
     Raises:
         InputError: the path is missing, of another kind, or has unusable contents.
     """
-    try:
-        is_folder, is_file = path.is_dir(), path.is_file()
-    except (OSError, ValueError) as error:
-        raise InputError(f"dataset={name!r} cannot be opened ({brief(error)}); check the path.") from error
-    if is_folder:
+    if is_folder(path, f"dataset={name!r}"):
         return load_image_folder(path, name)
-    if not is_file:
-        raise InputError(f"dataset={name!r}: there is no such file or folder; check the path.")
     if is_table(path):
         return load_csv(path, name, label)
     reader = READERS.get(path.suffix.lower())

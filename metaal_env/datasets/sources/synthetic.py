@@ -96,5 +96,5 @@ def _mapped(rng: Generator, hidden: np.ndarray) -> np.ndarray:
 
 def log_uniform(rng: Generator, low: float, high: float) -> float:
     """Draws from the log-uniform distribution between `low` and `high`, or returns `low` where it is the larger."""
-    # scipy.stats.loguniform takes no empty range and a hundred times as long.
+    # scipy.stats.loguniform takes no empty range and is much slower.
     return float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))

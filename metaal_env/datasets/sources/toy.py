@@ -19,7 +19,7 @@ import torch
 
 from metaal_env.datasets.base import DATASETS, ClassDataset
 
-CLASSES, PER_CLASS = 4, 30
+CLASSES, PER_CLASS = 4, 60
 
 
 @DATASETS.register("toy")

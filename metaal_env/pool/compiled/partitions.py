@@ -15,14 +15,20 @@ from torch import Tensor
 from metaal_env.batched import empty, take_rows
 from metaal_env.pool import gibbs_sampler, sampled_clusterings
 from metaal_env.pool.clusters import MAX_CLUSTERS, most_classes
-from metaal_env.pool.compiled import drawing, gaining, settling
+from metaal_env.pool.compiled import kernels
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.sampled_clusterings import MAX_ITEMS, N_CLUSTERINGS, SHARPNESS, SWEEPS, TRIALS
 from metaal_env.pool.view import PoolView
 
+LANES = 16
+"""Blocks are filled up to a multiple of this many items, which the processor takes at once."""
+
 
 class Drawn(NamedTuple):
-    """Holds M clusterings of E items; a pool of at most `MAX_ITEMS` items has R = E rows, else R = N."""
+    """Holds M clusterings of E items, some of which fill up blocks.
+
+    A pool of at most `MAX_ITEMS` items has R = E rows, a larger one R = N.
+    """
 
     positions: Tensor  # (B, E) in the pool
     row_of: Tensor  # (B, N) row of a position
@@ -65,16 +71,20 @@ def drawn(view: PoolView) -> Drawn:
     b, n = view.valid.shape
     x = geometry.items / (geometry.mean_sq_dist / 2).sqrt().view(-1, 1, 1)
     in_order = sampled_clusterings.positions_by_distance(x, view.valid)
-    e = in_order.shape[1]
-    order, ends = _blocks(e)
-    positions = in_order[:, torch.from_numpy(order)].contiguous()
-    real = take_rows(view.valid, positions)
-    items = take_rows(x, positions)
+    exact = in_order.shape[1] == n
+    order = _blocks(in_order.shape[1])
+    e = len(order)
+    place = torch.from_numpy(order)
+    positions = in_order[:, place.clamp(min=0)]
+    real = take_rows(view.valid, positions) & (place >= 0)
+    items = take_rows(x, positions) * real.unsqueeze(-1)
     gram = torch.bmm(items, items.transpose(1, 2), out=empty(b, e, e, like=x))
     own = gram.diagonal(dim1=1, dim2=2).contiguous()
-    if e == n:
+    if exact:
         rows = columns = gram
-        row_of, own_rows = positions.argsort(dim=1), own
+        row_of, own_rows = torch.empty_like(view.labels), own
+        some = torch.from_numpy(np.flatnonzero(order >= 0))
+        row_of.scatter_(1, positions[:, some], some.expand(b, -1))
     else:
         rows = torch.bmm(x, items.transpose(1, 2), out=empty(b, n, e, like=x))
         columns = rows.transpose(1, 2).contiguous()
@@ -87,10 +97,10 @@ def drawn(view: PoolView) -> Drawn:
     counts = torch.empty(b, N_CLUSTERINGS, count)
     within = torch.empty(b, N_CLUSTERINGS, dtype=torch.float64)
     agreement = torch.empty(b)
-    weight, noise = _noise(e, count)
-    drawing.draw(
+    weight, noise = _noise(in_order.shape[1], count)
+    kernels.draw(
         *_arrays(gram, real, view.way.clamp(max=MAX_CLUSTERS), sharpness),
-        weight, noise, TRIALS, ends,
+        weight, noise, min(TRIALS, in_order.shape[1]), gibbs_sampler.BLOCKS,
         *_arrays(name, product, norm, counts, within, agreement),
     )  # fmt: skip
     return Drawn(
@@ -105,7 +115,7 @@ def settled(view: PoolView) -> Settled:
     found = drawn(view)
     (b, n), k = view.valid.shape, view.class_mask.shape[1]
     e, r = found.gram.shape[1], found.rows.shape[1]
-    exact = found.rows is found.gram or r == e
+    exact = n <= MAX_ITEMS
     support = torch.empty(b, k, r)
     if not exact:
         x = sampled_clusterings.coordinates(view.geometry)
@@ -120,13 +130,13 @@ def settled(view: PoolView) -> Settled:
     support_item = torch.empty(b, k, e)
     support_norm = torch.empty(b, k, dtype=torch.float64)
     own_sq_dist = torch.empty(b, n)
-    settling.settle(
+    kernels.settle(
         *_arrays(
             found.gram, found.rows, found.columns, found.own_rows, found.positions, found.row_of, found.real,
             found.name, found.product, found.norm, found.counts, found.within, found.sharpness,
             view.labels, view.valid, view.order, view.class_mask, support,
         ),
-        exact, _blocks(e)[1], gibbs_sampler.ROUNDS,
+        exact, gibbs_sampler.BLOCKS, gibbs_sampler.ROUNDS,
         *_arrays(name, everyone, support_item, support_norm, own_sq_dist),
     )  # fmt: skip
     return Settled(
@@ -139,7 +149,7 @@ def gains(view: PoolView, softness: float, every: int) -> tuple[Tensor, Tensor]:
     """Returns (B, N) `expected_accuracy` and `expected_likelihood` of `metaal_env.pool.expected_gain`."""
     pool, found = drawn(view), settled(view)
     accuracy, likelihood = torch.empty(view.valid.shape), torch.empty(view.valid.shape)
-    gaining.expected_gains(
+    kernels.expected_gains(
         *_arrays(
             pool.rows, pool.own, pool.own_rows, pool.row_of, found.name, found.everyone, found.support_item,
             found.support, found.support_norm, view.counts, view.class_mask, pool.within.mean(1), pool.sharpness,
@@ -156,7 +166,7 @@ def covers(view: PoolView) -> Covers:
     pool, found = drawn(view), settled(view)
     cover, novelty = torch.empty(view.valid.shape), torch.empty(view.valid.shape)
     sizes = torch.empty(len(view), N_CLUSTERINGS, view.class_mask.shape[1])
-    gaining.coverage(
+    kernels.coverage(
         *_arrays(
             pool.row_of, found.name, found.everyone, view.order, view.seen, found.own_sq_dist,
             pool.within.mean(1).float(), cover, novelty, sizes,
@@ -165,29 +175,42 @@ def covers(view: PoolView) -> Covers:
     return Covers(cover, novelty, sizes)
 
 
+def visits(weights: Tensor, unlabelled: Tensor, start: Tensor, steps: int) -> Tensor:
+    """Returns the (B, S, L) visits of `metaal_env.pool.random_walks.walk_visits`."""
+    visited = start.clone()
+    kernels.visits(*_arrays(weights, unlabelled, start.clone()), steps, visited.numpy())
+    return visited
+
+
+def standard_scores(scores: Tensor, mask: Tensor) -> Tensor:
+    """Returns the (B, N, R) inverse hyperbolic sines of standard scores over the (B, N) mask, 0 elsewhere."""
+    found = torch.empty(scores.shape)
+    kernels.standard_scores(*_arrays(scores, mask, found))
+    return found
+
+
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.contiguous().numpy() for tensor in tensors]
 
 
 @lru_cache(maxsize=64)
-def _blocks(items: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the (E,) order of items by blocks, and the bounds of the blocks."""
+def _blocks(items: int) -> np.ndarray:
+    """Returns the (E,) order of items by blocks, −1 where a block is filled up."""
     parts = [np.arange(first, items, gibbs_sampler.BLOCKS) for first in range(gibbs_sampler.BLOCKS)]
-    return np.concatenate(parts), np.cumsum([0, *map(len, parts)])
+    size = -len(parts[0]) % LANES + len(parts[0])
+    filled = [np.pad(part, (0, size - len(part)), constant_values=-1) for part in parts]
+    return np.concatenate(filled)
 
 
 @lru_cache(maxsize=64)
 def _noise(items: int, clusters: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns (C, M, E) weights of first centres and (`SWEEPS`, M, C, E) noise, in the order of the blocks."""
-    order = _blocks(items)[0]
+    order = _blocks(items)
     kind = torch.device("cpu"), torch.float32
 
     def noise(number: int, count: int, stream: int) -> np.ndarray:
         found = sampled_clusterings.gumbel(number, items, count, stream, *kind)
-        return found.numpy()[..., order]
+        return np.take(found.numpy(), order, -1)
 
-    weight = np.exp(np.stack([noise(number, 1, 1)[:, 0] for number in range(clusters)]))
-    return weight, np.stack([noise(number, clusters, 0) for number in range(SWEEPS)])
-
-
-assert MAX_ITEMS % gibbs_sampler.BLOCKS == 0
+    weight = np.exp([noise(number, 1, 1)[:, 0] for number in range(clusters)])
+    return weight, np.array([noise(number, clusters, 0) for number in range(SWEEPS)])

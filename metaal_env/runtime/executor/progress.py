@@ -17,6 +17,9 @@ from metaal_env.runtime.executor.parts import Part
 from metaal_env.runtime.executor.watch import Watcher
 from metaal_env.runtime.files import write_atomic
 
+PROGRESS = "progress.json"
+"""File of a run's folder with its state."""
+
 EVERY = 2.0
 """Seconds between estimates of the time left."""
 
@@ -55,7 +58,7 @@ class Progress(Watcher):
     Args:
         title: of the bar.
         total: number of parts, those included that were finished in earlier runs.
-        file: where the state is kept for other shells, see `read_progress`.
+        file: where the state is kept for other shells, `PROGRESS` in the run's folder.
         clock: returns seconds.
     """
 
@@ -153,7 +156,7 @@ class Progress(Watcher):
 
 def duration(seconds: float) -> str:
     """Returns seconds in words: ``"2 h 05 min"``."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
+    if seconds < 60:
         return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -14,7 +14,7 @@ const percent = (share) => `${Math.round(100 * share)} %`;
 
 /** Draws accuracy over labels, with the interval as a band. */
 export function learningCurve(points) {
-  const width = 320, height = 132, left = 34, right = 8, top = 8, bottom = 20;
+  const width = 320, height = 112, left = 34, right = 8, top = 8, bottom = 20;
   const last = points[points.length - 1], first = points[0];
   const x = (n) => left + ((n - first.labels) / Math.max(1, last.labels - first.labels)) * (width - left - right);
   const y = (share) => top + (1 - share) * (height - top - bottom);

@@ -52,7 +52,7 @@ function showRow(view) {
 }
 
 function rows(cells) {
-  const table = el("dl", { class: "cells" });
+  const table = el("dl", { class: `cells${cells.length > 9 ? " many" : ""}` });
   cells.forEach(([name, cell], i) => {
     const numeric = /^[-+]?[\d.,\s]+(e[-+]?\d+)?%?$/i.test(cell);
     table.append(

@@ -99,7 +99,7 @@ async function why(position) {
   $("near-title").hidden = !found.nearest.length;
   $("near").replaceChildren(...found.nearest.map((item) =>
     el("button", { type: "button", class: "card", onclick: () => visit(item.position), title: "Open this item" },
-      item.kind === "image" ? el("img", { src: address(item.position), alt: "", loading: "lazy" }) : el("span", { class: "snippet", dir: "auto" }, item.short),
+      item.kind === "image" ? el("img", { src: address(item.position), alt: "", loading: "lazy" }) : el("span", { class: `snippet as-${item.kind}`, dir: "auto" }, item.short),
       el("span", { class: "class" }, dot(numberOf(item.label)), item.label))));
 }
 
@@ -116,7 +116,7 @@ export function drawCounts() {
   $("count").textContent = `${page.state.labels.toLocaleString("en")} of ${goal.toLocaleString("en")}${page.state.budget ? "" : " items"}`;
   $("n-labels").textContent = page.state.labels.toLocaleString("en");
   $("n-classes").textContent = page.state.classes.filter((c) => c.count).length;
-  $("who").textContent = page.annotator || "Add your name";
+  $("who").textContent = page.annotator || "Add name";
   $("skip").disabled = $("unsure").disabled = !page.view;
   if (page.state.failure) banner(`Items come at random: ${page.state.failure}`);
 }

@@ -1,0 +1,940 @@
+"""Loops that numba compiles: arithmetic, sweeps of a sampler, clusterings, partitions, gains, walks, standard scores.
+
+They are one file because numba keeps compiled code until the file of a function changes, not until what it calls does.
+
+In every kernel items are last. Sums may be taken in any order, else no loop over floats is vectorised; infinities and
+NaN keep their meaning. `F` marks numbers that must not turn a loop over float32 into one over doubles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+F = np.float32
+I = np.int32  # noqa: E741
+Array = np.ndarray[Any, Any]
+
+
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function of NumPy arrays at its first call, and keeps the code on disk where that is possible."""
+    settings = {"reassoc", "contract", "nsz", "arcp"}
+    return numba.njit(fastmath=settings, error_model="numpy", cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+
+
+@jit
+def exp(x: Any) -> Any:
+    """Returns e^x of a float32 x ≤ 0 by a polynomial, to 1e-6 for x > −20; at least e^−87."""
+    t = max(x, F(-87.0)) * F(1.4426950408889634)
+    whole = math.floor(t + F(0.5))
+    f = t - F(whole)
+    p = F(1.5403530e-4)
+    p = p * f + F(1.3333558e-3)
+    p = p * f + F(9.6181291e-3)
+    p = p * f + F(5.5504109e-2)
+    p = p * f + F(2.4022651e-1)
+    p = p * f + F(6.9314718e-1)
+    p = p * f + F(1.0)
+    return p * I((I(whole) + 127) << 23).view(np.float32)
+
+
+@jit
+def log(x: Any) -> Any:
+    """Returns the logarithm of a float32 x > 0 to 1e-7 relative to the larger of 1 and itself (Cephes' polynomial)."""
+    bits = F(x).view(np.int32)
+    whole = I(I(bits - I(0x3F3504F3)) >> I(23))  # so that the rest lies between √½ and √2
+    f = I(bits - I(whole << I(23))).view(np.float32) - F(1)
+    p = F(7.0376836292e-2)
+    p = p * f - F(1.1514610310e-1)
+    p = p * f + F(1.1676998740e-1)
+    p = p * f - F(1.2420140846e-1)
+    p = p * f + F(1.4249322787e-1)
+    p = p * f - F(1.6668057665e-1)
+    p = p * f + F(2.0000714765e-1)
+    p = p * f - F(2.4999993993e-1)
+    p = p * f + F(3.3333331174e-1)
+    square = f * f
+    return F(whole) * F(0.69314718) + (f + (square * f * p - F(0.5) * square))
+
+
+@jit
+def sigmoid(x: Any) -> Any:
+    """Returns 1 / (1 + e^−x) of a float32 x to 2e-7, by a quotient of polynomials for tanh."""
+    x = min(max(x * F(0.5), F(-7.9053111)), F(7.9053111))
+    s = x * x
+    p = F(-2.76076847742355e-16)
+    p = p * s + F(2.00018790482477e-13)
+    p = p * s + F(-8.60467152213735e-11)
+    p = p * s + F(5.12229709037114e-08)
+    p = p * s + F(1.48572235717979e-05)
+    p = p * s + F(6.37261928875436e-04)
+    p = p * s + F(4.89352455891786e-03)
+    q = F(1.19825839466702e-06)
+    q = q * s + F(1.18534705686654e-04)
+    q = q * s + F(2.26843463243900e-03)
+    q = q * s + F(4.89352518554385e-03)
+    return F(0.5) + F(0.5) * (x * p / q)
+
+
+@jit
+def add(to: Array, row: Array) -> None:
+    """Adds a row to another of the same length, in place."""
+    for e in range(len(to)):
+        to[e] += row[e]
+
+
+@jit
+def subtract(to: Array, row: Array) -> None:
+    """Subtracts a row from another of the same length, in place."""
+    for e in range(len(to)):
+        to[e] -= row[e]
+
+
+NONE = -1
+"""Class of an item that is in none."""
+
+
+@jit
+def tabulate(table: Array, half: float, within: float) -> None:
+    """Writes the (4, n + 1) terms of log-probabilities for classes of 0…n members.
+
+    Of x · s, of −‖x‖², the constant, and of −‖s‖², for an item x and a class of sum s; see
+    `metaal_env.pool.gibbs_sampler.Chains`.
+    """
+    kappa = F(within / (1 - within))
+    for n in range(table.shape[1]):
+        shrunk = F(n) + kappa
+        wider = F(1) + F(1) / shrunk
+        slope = F(half) / (F(within) * wider)
+        table[0, n] = F(2) * slope / shrunk
+        table[1, n] = slope
+        table[2, n] = log(F(n) + F(1)) - F(half) * log(wider)
+        table[3, n] = slope / (shrunk * shrunk)
+
+
+@jit
+def sweep(
+    gram: Array,
+    own: Array,
+    free: Array,
+    name: Array,
+    product: Array,
+    norm: Array,
+    count: Array,
+    log_prior: Array,
+    table: Array,
+    noise: Array,
+    room: Array,
+) -> None:
+    """Draws the classes of free items anew, block by block, in place.
+
+    Args:
+        gram: (E, E) inner products.
+        own: (E,) their diagonal.
+        free: (E,) bool, the items that are drawn.
+        name: (E,) class of each item that can move, else `NONE`.
+        product: (K, E) products of the sums of the classes' members with the items.
+        norm: (K,) squared norms of these sums, in double precision.
+        count: (K,) members.
+        log_prior: (K,) 0, or −∞ at classes that do not exist.
+        table: see `tabulate`.
+        noise: (K, E) to add to log-probabilities, or (0, 0) for none.
+        room: (blocks, K + 2, E / blocks) memory.
+    """
+    n_classes, n_blocks = len(count), len(room)
+    size = len(own) // n_blocks
+    # By block and place, and without slices: so the compiler knows that no index is negative, and counts no references.
+    between = gram.reshape(n_blocks, size, n_blocks, size)
+    names, norms = name.reshape(n_blocks, size), own.reshape(n_blocks, size)
+    products = product.reshape(n_classes, n_blocks, size)
+    chances = noise.reshape(len(noise), n_blocks, size)
+    best, new = room[0, n_classes], room[0, n_classes + 1]
+    given, left = np.empty(n_classes), np.empty(n_classes, np.int64)
+    inner = room[0]
+    for block in range(n_blocks):
+        for k in range(n_classes):
+            given[k], left[k] = norm[k], int(count[k])
+            for j in range(size):
+                inner[k, j] = products[k, block, j]
+        for i in range(size):  # the block leaves its classes
+            k = names[block, i]
+            if k >= 0:
+                given[k] += norms[block, i] - 2 * np.float64(inner[k, i])
+                left[k] -= 1
+                for j in range(size):
+                    inner[k, j] -= between[block, i, block, j]
+        for j in range(size):
+            best[j] = -np.inf
+            new[j] = 0
+        for k in range(n_classes):
+            n, number = left[k], F(k)
+            factor, fall = table[0, n], table[1, n]
+            constant = table[2, n] + log_prior[k] - table[3, n] * F(given[k])
+            if len(chances):
+                for j in range(size):
+                    inner[k, j] += chances[k, block, j] / factor
+            for j in range(size):
+                value = inner[k, j] * factor - fall * norms[block, j] + constant
+                better = value > best[j]
+                best[j] = value if better else best[j]
+                new[j] = number if better else new[j]
+        for j in range(size):  # and joins the ones that were drawn
+            before, k, i = names[block, j], int(new[j]), block * size + j
+            if not free[i] or k == before:
+                continue
+            names[block, j] = k
+            if before >= 0:
+                norm[before] += norms[block, j] - 2 * np.float64(product[before, i])
+                count[before] -= 1
+                for e in range(len(own)):
+                    product[before, e] -= gram[i, e]
+            norm[k] += norms[block, j] + 2 * np.float64(product[k, i])
+            count[k] += 1
+            for e in range(len(own)):
+                product[k, e] += gram[i, e]
+
+
+@jit
+def first_clusters(
+    apart: Array,
+    real: Array,
+    n_clusters: int,
+    weight: Array,
+    greedy: bool,
+    trials: int,
+    name: Array,
+    room: Array,
+) -> None:
+    """Writes the (E,) nearest of `n_clusters` centres that are drawn by k-means++.
+
+    Args:
+        apart: (E, E) squared distances.
+        weight: (C, E) e^noise: the next candidates are the items with the largest squared distance times weight.
+        greedy: whether the best of `trials` candidates is taken, or the first.
+        room: (2, E) memory.
+    """
+    n_items = len(real)
+    nearest, chance = room[0], room[1]
+    nearest[:] = np.inf
+    name[:] = 0
+    tried = trials if greedy else 1
+    for number in range(n_clusters):
+        for e in range(n_items):
+            value = min(max(nearest[e], F(1e-12)), F(1e12)) * weight[number, e]
+            chance[e] = value if real[e] else F(-1)
+        best, lowest = 0, F(np.inf)
+        for _ in range(tried):
+            candidate, most = 0, F(-2)
+            for e in range(n_items):
+                better = chance[e] > most
+                most = chance[e] if better else most
+                candidate = e if better else candidate
+            chance[candidate] = -2
+            if tried == 1:
+                best = candidate
+                break
+            total = F(0)
+            row = apart[candidate]
+            for e in range(n_items):
+                total += min(nearest[e], row[e]) if real[e] else F(0)
+            if total < lowest:
+                best, lowest = candidate, total
+        row = apart[best]
+        for e in range(n_items):
+            closer = row[e] < nearest[e]
+            nearest[e] = row[e] if closer else nearest[e]
+            name[e] = number if closer else name[e]
+
+
+@jit
+def update_within(own: Array, real: Array, norm: Array, count: Array) -> float:
+    """Returns the variance within classes; see `metaal_env.pool.gibbs_sampler.Chains.update_within`."""
+    total, n_real = 0.0, 0
+    for e in range(len(own)):
+        if real[e]:
+            total += own[e]
+            n_real += 1
+    for k in range(len(norm)):
+        if count[k] > 0:
+            total -= norm[k] / count[k]
+            n_real -= 1
+    return min(max((total + 5) / (n_real + 10), 0.02), 0.95)  # type: ignore[no-any-return]
+
+
+@jit
+def draw(
+    gram: Array,
+    real: Array,
+    clusters: Array,
+    sharpness: Array,
+    weight: Array,
+    noise: Array,
+    trials: int,
+    n_blocks: int,
+    name: Array,
+    product: Array,
+    norm: Array,
+    count: Array,
+    within: Array,
+    agreement: Array,
+) -> None:
+    """Draws M clusterings of each of B pools into the last six arguments. Items are in the order of their blocks.
+
+    Args:
+        gram: (B, E, E) inner products.
+        real: (B, E) bool.
+        clusters: (B,) number of clusters, at most C.
+        sharpness: (B,) dimension by which log-likelihoods count.
+        weight: (C, M, E) see `first_clusters`.
+        noise: (sweeps, M, C, E) Gumbel noise.
+        trials: candidates for each centre of every other clustering.
+        n_blocks: blocks of equally many items.
+        name: (B, M, E) the cluster, `NONE` at padding.
+        product: (B, M, C, E) products of the clusters' sums with the items.
+        norm: (B, M, C) their squared norms, float64.
+        count: (B, M, C) their items.
+        within: (B, M) share of the variance within clusters, float64.
+        agreement: (B,) see `metaal_env.pool.sampled_clusterings.agreement`.
+    """
+    n_pools, n_items = real.shape
+    n_chains, n_clusters = count.shape[1:]
+    room = np.empty((n_blocks, n_clusters + 2, n_items // n_blocks), np.float32)
+    line = np.empty((2, n_items), np.float32)
+    apart = np.empty((n_items, n_items), np.float32)
+    own = np.empty(n_items, np.float32)
+    log_prior = np.zeros(n_clusters, np.float32)
+    table = np.empty((4, n_items + 1), np.float32)
+    silent = np.zeros_like(noise[0, 0])
+    for b in range(n_pools):
+        log_prior[:] = 0
+        log_prior[clusters[b] :] = -np.inf
+        total = F(0)
+        for e in range(n_items):
+            own[e] = gram[b, e, e]
+            total += own[e]
+        for e in range(n_items):
+            for f in range(n_items):
+                apart[e, f] = max(own[e] + own[f] - F(2) * gram[b, e, f], F(0))
+            apart[e, e] = 0
+        for m in range(n_chains):
+            names = name[b, m]
+            first_clusters(apart, real[b], clusters[b], weight[:, m], m % 2 == 0, trials, names, line)
+            product[b, m] = 0
+            count[b, m] = 0
+            norm[b, m] = 0
+            for e in range(n_items):
+                if real[b, e]:
+                    add(product[b, m, names[e]], gram[b, e])
+                    count[b, m, names[e]] += 1
+                else:
+                    names[e] = NONE
+            for e in range(n_items):
+                if real[b, e]:
+                    norm[b, m, names[e]] += product[b, m, names[e], e]
+            within[b, m] = 0.5
+            for number in range(len(noise)):
+                tabulate(table, sharpness[b] / 2, within[b, m])
+                drawn = noise[number, m] if total > 0.5 else silent  # identical items must not be told apart
+                sweep(
+                    gram[b], own, real[b], names, product[b, m], norm[b, m], count[b, m],
+                    log_prior, table, drawn, room,
+                )  # fmt: skip
+                within[b, m] = update_within(own, real[b], norm[b, m], count[b, m])
+        squares, sums = 0.0, 0.0
+        for e in range(n_items):
+            own[:] = 0
+            for m in range(n_chains):
+                k = name[b, m, e]
+                if k >= 0:
+                    for f in range(e):
+                        own[f] += F(1) if name[b, m, f] == k else F(0)
+            for f in range(e):
+                squares += own[f] * own[f]
+                sums += own[f]
+        agreement[b] = 2 * squares / n_chains / max(2 * sums, 1e-6 * n_chains)
+
+
+@jit
+def class_of_clusters(
+    own: Array,
+    row: Array,
+    order_label: Array,
+    rows: Array,
+    name: Array,
+    product: Array,
+    norm: Array,
+    count: Array,
+    unseen: Array,
+    exact: bool,
+    class_of: Array,
+    votes: Array,
+) -> None:
+    """Writes the (C,) class that each cluster of a clustering stands for, `NONE` for one in excess.
+
+    Args:
+        own: (R,) squared norms of the `rows`.
+        row: (S,) row of each labelled item, and
+        order_label: its class, −1 for none.
+        rows: (R, E) inner products.
+        name: (E,) the cluster.
+        unseen: (U,) classes without a label, in order.
+        exact: whether rows are the items.
+        votes: (C, K) memory.
+    """
+    n_clusters = len(count)
+    votes[:] = 0
+    inner = np.empty(n_clusters)
+    for s in range(len(row)):
+        if order_label[s] < 0:
+            continue
+        if exact:
+            inner[:] = product[:, row[s]]
+        else:
+            inner[:] = 0
+            line = rows[row[s]]
+            for e in range(len(name)):
+                if name[e] >= 0:
+                    inner[name[e]] += line[e]
+        best, nearest = 0, np.inf
+        for c in range(n_clusters):
+            if count[c] > 0:
+                distance = norm[c] / (count[c] * count[c]) - 2 * inner[c] / count[c]
+                if distance < nearest:
+                    best, nearest = c, distance
+        # Between classes with equally many labels in a cluster, the one nearer to its centre gets it.
+        votes[best, order_label[s]] += 1 + 1e-3 / (1 + max(nearest + own[row[s]], 0.0))
+    class_of[:] = NONE
+    for c in range(n_clusters):
+        most = 0.0
+        for k in range(votes.shape[1]):
+            if votes[c, k] > most:
+                class_of[c], most = k, votes[c, k]
+    taken = np.empty(n_clusters, np.bool_)
+    for c in range(n_clusters):
+        taken[c] = class_of[c] != NONE
+    for number in range(len(unseen)):  # the largest of the others stand for classes without a label
+        largest, most = NONE, 0.0
+        for c in range(n_clusters):
+            if not taken[c] and count[c] > most:
+                largest, most = c, count[c]
+        if largest == NONE:
+            break
+        class_of[largest], taken[largest] = unseen[number], True
+
+
+@jit
+def likeliest(
+    product: Array,
+    own: Array,
+    norm: Array,
+    count: Array,
+    log_prior: Array,
+    table: Array,
+    room: Array,
+    name: Array,
+) -> None:
+    """Writes the (R,) likeliest class of every item, given the (K, R) products of the classes' sums with the items."""
+    best = room[0]
+    best[:] = -np.inf
+    for k in range(len(count)):
+        n = int(count[k])
+        factor, fall = table[0, n], table[1, n]
+        constant = table[2, n] + log_prior[k] - table[3, n] * F(norm[k])
+        for r in range(len(own)):
+            value = product[k, r] * factor - fall * own[r] + constant
+            better = value > best[r]
+            best[r] = value if better else best[r]
+            name[r] = k if better else name[r]
+
+
+@jit
+def settle(
+    gram: Array,
+    rows: Array,
+    columns: Array,
+    own_rows: Array,
+    position_of_item: Array,
+    row_of: Array,
+    real: Array,
+    drawn: Array,
+    drawn_product: Array,
+    drawn_norm: Array,
+    drawn_count: Array,
+    within: Array,
+    sharpness: Array,
+    labels: Array,
+    valid: Array,
+    order: Array,
+    class_mask: Array,
+    support: Array,
+    exact: bool,
+    n_blocks: int,
+    n_sweeps: int,
+    name: Array,
+    everyone: Array,
+    support_item: Array,
+    support_norm: Array,
+    own_sq_dist: Array,
+) -> None:
+    """Computes M partitions of each of B pools into K classes; writes into the last five arguments, and `support`.
+
+    A pool's R rows are its E items if it is `exact`, else all its N items.
+
+    Args:
+        gram: (B, E, E) inner products of the clustered items.
+        rows: (B, R, E) of all items with these; of an exact pool `gram` again.
+        columns: (B, E, R) the same, transposed.
+        own_rows: (B, R) squared norms.
+        position_of_item: (B, E) position in the pool of a clustered item.
+        row_of: (B, N) row of a position.
+        real: (B, E) bool.
+        drawn: (B, M, E) clusters, and what `drawing.draw` tells of them.
+        labels: (B, N), −1 for none.
+        order: (B, S) positions of labelled items, −1 at padding.
+        support: (B, K, R) products of the sums of each class's labelled items with the rows; written if exact.
+        n_sweeps: sweeps in which items settle.
+        name: (B, M, E) class of each item, `NONE` at padding.
+        everyone: (B, M, R) the same of the rows.
+        support_item: (B, K, E) as `support`, of the clustered items.
+        support_norm: (B, K) squared norms of the sums of labelled items, float64.
+        own_sq_dist: (B, N) mean squared distance of an item to the mean of its class.
+    """
+    n_pools, n_chains, n_items = drawn.shape
+    n_classes, n_rows = support.shape[1:]
+    n_clusters = drawn_count.shape[2]
+    product = np.empty((n_classes, n_items), np.float32)
+    norm, count = np.empty(n_classes), np.empty(n_classes)
+    room = np.empty((n_blocks, n_classes + 2, n_items // n_blocks), np.float32)
+    far = np.empty((n_classes if not exact else 0, n_rows), np.float32)
+    wide = np.empty((1, n_rows), np.float32)
+    own = np.empty(n_items, np.float32)
+    free = np.empty(n_items, np.bool_)
+    log_prior = np.empty(n_classes, np.float32)
+    class_of = np.empty(n_clusters, np.int32)
+    votes = np.empty((n_clusters, n_classes))
+    silent = np.empty((0, 0), np.float32)
+    row, order_label = np.empty(order.shape[1], np.int64), np.empty(order.shape[1], np.int64)
+    counts = np.empty(n_classes)
+    table = np.empty((4, n_items + order.shape[1] + 1), np.float32)
+    total = np.empty(n_rows, np.float32)
+    for b in range(n_pools):
+        counts[:] = 0
+        support_item[b] = 0
+        for s in range(order.shape[1]):
+            place = max(order[b, s], 0)
+            row[s] = row_of[b, place]
+            order_label[s] = labels[b, place] if order[b, s] >= 0 else -1
+            if order_label[s] >= 0:
+                counts[order_label[s]] += 1
+                add(support_item[b, order_label[s]], rows[b, row[s]])
+        if exact:
+            support[b] = support_item[b]
+        support_norm[b] = 0
+        for s in range(order.shape[1]):
+            if order_label[s] >= 0:
+                support_norm[b, order_label[s]] += support[b, order_label[s], row[s]]
+        for k in range(n_classes):
+            log_prior[k] = 0 if class_mask[b, k] else -np.inf
+        unseen = np.empty(n_classes, np.int64)
+        n_unseen = 0
+        for k in range(n_classes):
+            if class_mask[b, k] and counts[k] == 0:
+                unseen[n_unseen] = k
+                n_unseen += 1
+        for e in range(n_items):
+            own[e] = gram[b, e, e]
+            free[e] = real[b, e] and labels[b, position_of_item[b, e]] < 0
+        total[:] = 0
+        half = sharpness[b] / 2
+        for m in range(n_chains):
+            class_of_clusters(
+                own_rows[b], row, order_label, rows[b], drawn[b, m], drawn_product[b, m], drawn_norm[b, m],
+                drawn_count[b, m], unseen[:n_unseen], exact, class_of, votes,
+            )  # fmt: skip
+            names = name[b, m]
+            product[:] = support_item[b]
+            for c in range(n_clusters):
+                if class_of[c] >= 0 and drawn_count[b, m, c] > 0:
+                    add(product[class_of[c]], drawn_product[b, m, c])
+            count[:] = counts
+            norm[:] = support_norm[b]
+            for e in range(n_items):
+                k = class_of[drawn[b, m, e]] if real[b, e] else NONE
+                names[e] = k if free[e] else NONE
+                if k >= 0 and free[e]:
+                    count[k] += 1
+                elif k >= 0:
+                    subtract(product[k], gram[b, e])
+            for e in range(n_items):
+                k = names[e]
+                if k >= 0:  # ‖f + s‖² = f · (f + s) + f · s + ‖s‖²
+                    norm[k] += np.float64(product[k, e]) + support_item[b, k, e]
+            tabulate(table, half, within[b, m])
+            for _ in range(n_sweeps):
+                sweep(
+                    gram[b], own, free, names, product, norm, count, log_prior, table, silent,
+                    room,
+                )  # fmt: skip
+            if exact:
+                for e in range(n_items):
+                    if real[b, e] and not free[e]:
+                        names[e] = labels[b, position_of_item[b, e]]
+                everyone[b, m] = names
+                mean_distance(own, product, names, norm, count, total)
+                continue
+            far[:] = support[b]
+            for e in range(n_items):
+                if names[e] >= 0:
+                    add(far[names[e]], columns[b, e])
+                elif real[b, e]:
+                    names[e] = labels[b, position_of_item[b, e]]
+            likeliest(far, own_rows[b], norm, count, log_prior, table, wide, everyone[b, m])
+            for r in range(n_rows):
+                if not valid[b, r]:
+                    everyone[b, m, r] = NONE
+                elif labels[b, r] >= 0:
+                    everyone[b, m, r] = labels[b, r]
+            mean_distance(own_rows[b], far, everyone[b, m], norm, count, total)
+        for place in range(len(row_of[b])):
+            own_sq_dist[b, place] = total[row_of[b, place]] / F(n_chains)
+
+
+@jit
+def mean_distance(own: Array, product: Array, name: Array, norm: Array, count: Array, total: Array) -> None:
+    """Adds to (R,) `total` the squared distance of each item to the mean of its class, or the pool's without one."""
+    for r in range(len(own)):
+        k = name[r]
+        total[r] += own[r]
+        if k >= 0:
+            n = max(count[k], 1.0)
+            total[r] += F(norm[k] / (n * n) - 2 * product[k, r] / n)
+
+
+NEVER = F(-1e9)
+"""Score of a class that cannot be predicted."""
+
+
+@jit
+def rivals(scores: Array, seen: Array, rival: Array, guess: Array, best: Array, second: Array) -> None:
+    """Writes the (K, E) largest score of all other classes with a label, and the class that has it, −1 for none.
+
+    Args:
+        scores: (K, E).
+        best, second: (2, E) memory.
+    """
+    n_classes, n_items = scores.shape
+    best[:] = NEVER
+    second[:] = NEVER
+    best[1] = -1
+    second[1] = -1
+    for k in range(n_classes):
+        if not seen[k]:
+            continue
+        for e in range(n_items):
+            value = scores[k, e]
+            over, between = value > best[0, e], value > second[0, e]
+            second[0, e] = best[0, e] if over else (value if between else second[0, e])
+            second[1, e] = best[1, e] if over else (F(k) if between else second[1, e])
+            best[0, e] = value if over else best[0, e]
+            best[1, e] = F(k) if over else best[1, e]
+    for k in range(n_classes):
+        for e in range(n_items):
+            own = best[1, e] == F(k)
+            rival[k, e] = second[0, e] if own else best[0, e]
+            guess[k, e] = second[1, e] if own else best[1, e]
+
+
+@jit
+def without_each(scores: Array, mask: Array, rest: Array, part: Array, whole: Array) -> None:
+    """Writes (K, E) log-sum-exp of the scores of all other classes, and what gives ratios of such sums.
+
+    Args:
+        scores: (K, E), `NEVER` at classes outside the (K,) `mask`.
+        rest: (K, E) log-sum-exp of the others.
+        part: (2, K, E) e^score, less the largest score; and less the largest of the others, of the class on top.
+        whole: (5, E) the largest score, its class, the largest of the others, the sums of the two parts without the
+            class on top.
+    """
+    n_classes, n_items = scores.shape
+    whole[0] = -np.inf
+    whole[1] = -1
+    whole[2] = -np.inf
+    whole[3:] = 0
+    for k in range(n_classes):
+        for e in range(n_items):
+            value = scores[k, e]
+            over = value > whole[0, e]
+            whole[2, e] = whole[0, e] if over else max(whole[2, e], value)
+            whole[0, e] = value if over else whole[0, e]
+            whole[1, e] = F(k) if over else whole[1, e]
+    for k in range(n_classes):
+        for e in range(n_items):
+            top = whole[1, e] == F(k)
+            part[0, k, e] = exp(scores[k, e] - whole[0, e])
+            part[1, k, e] = exp(min(scores[k, e] - whole[2, e], F(0)))
+            whole[3, e] += F(0) if top else part[0, k, e]
+            whole[4, e] += F(0) if top else part[1, k, e]
+    for k in range(n_classes):
+        if not mask[k]:
+            rest[k] = 0
+            continue
+        for e in range(n_items):
+            top = whole[1, e] == F(k)
+            others = whole[4, e] if top else F(1) + max(whole[3, e] - part[0, k, e], F(0))
+            rest[k, e] = (whole[2, e] if top else whole[0, e]) + log(others)
+
+
+@jit
+def expected_gains(
+    rows: Array,
+    own: Array,
+    own_rows: Array,
+    row_of: Array,
+    name: Array,
+    everyone: Array,
+    support_item: Array,
+    support: Array,
+    support_norm: Array,
+    counts: Array,
+    class_mask: Array,
+    within: Array,
+    sharpness: Array,
+    softness: float,
+    every: int,
+    accuracy: Array,
+    likelihood: Array,
+) -> None:
+    """Writes (B, N) `accuracy` and `likelihood`; see `metaal_env.pool.expected_gain`.
+
+    Args:
+        rows: (B, R, E) inner products; see `settling.settle` for all that is not described here.
+        own: (B, E) squared norms of the clustered items.
+        counts: (B, K) labels of each class.
+        within: (B,) mean variance within classes.
+        every: every this many partitions are used.
+    """
+    n_pools, n_chains, n_items = name.shape
+    n_classes, n_rows = support.shape[1:]
+    now = np.empty((n_classes, n_items), np.float32)
+    scores, rest, guess, near = np.empty_like(now), np.empty_like(now), np.empty_like(now), np.empty_like(now)
+    rival, soft = np.empty_like(now), np.empty_like(now)
+    best, second = np.empty((2, n_items), np.float32), np.empty((2, n_items), np.float32)
+    part, whole = np.empty((2, n_classes, n_items), np.float32), np.empty((5, n_items), np.float32)
+    one, two = np.empty((n_classes, n_items), np.float32), np.empty((n_classes, n_items), np.float32)
+    base = np.empty((2, n_classes), np.float32)
+    size = np.empty(n_classes)
+    weight, truth = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
+    total = np.empty((2, n_rows), np.float32)
+    for b in range(n_pools):
+        slope = F(sharpness[b] / (2 * softness * within[b]))
+        wide = F(within[b])
+        way = 0
+        for k in range(n_classes):
+            way += class_mask[b, k]
+            some = max(counts[b, k], F(1))
+            factor = F(1) / (F(1) + F(1) / some)
+            far = F(support_norm[b, k]) / (some * some)
+            for e in range(n_items):
+                apart = own[b, e] - F(2) * support_item[b, k, e] / some + far
+                now[k, e] = -apart * factor
+        rivals(now, counts[b] > 0, rival, guess, best, second)
+        for k in range(n_classes):
+            if not class_mask[b, k]:
+                scores[k] = NEVER
+            elif counts[b, k] > 0:
+                for e in range(n_items):
+                    scores[k, e] = slope * now[k, e]
+            else:
+                anywhere = log(F(2) * wide)
+                for e in range(n_items):
+                    scores[k, e] = -slope * wide * (own[b, e] - anywhere)
+        without_each(scores, class_mask[b], rest, part, whole)
+        for k in range(n_classes):
+            after = counts[b, k] + F(1)
+            inverse = F(1) + F(1) / after  # of the weight of a squared distance
+            for e in range(n_items):
+                known = support_item[b, k, e]
+                near[k, e] = F(0.5) * after * (own[b, e] + rival[k, e] * inverse) - known
+                soft[k, e] = F(0.5) * after * (own[b, e] + rest[k, e] * (inverse / slope)) - known
+        total[:] = 0
+        for m in range(0, n_chains, every):
+            names = name[b, m]
+            size[:] = 0
+            for e in range(n_items):
+                if names[e] >= 0:
+                    size[names[e]] += 1
+            for e in range(n_items):
+                k = names[e]
+                weight[e] = F(1 / (size[k] * way)) if k >= 0 else F(0)
+                truth[e] = F(k)
+                best[0, e] = part[0, max(k, 0), e]
+                best[1, e] = part[1, max(k, 0), e]
+            base[:] = 0
+            for k in range(n_classes):
+                sure, soft_sure = F(0), F(0)
+                for e in range(n_items):
+                    other = weight[e] if truth[e] != F(k) else F(0)
+                    own_class = weight[e] - other
+                    stays = other if guess[k, e] == truth[e] else F(0)
+                    top = whole[1, e] == F(k)
+                    others = whole[4, e] if top else F(1) + max(whole[3, e] - part[0, k, e], F(0))
+                    share = (best[1, e] if top else best[0, e]) / others
+                    soft_stays = other * min(share, F(1))
+                    one[k, e] = own_class - stays
+                    two[k, e] = own_class - soft_stays
+                    sure += stays
+                    soft_sure += soft_stays
+                base[0, k] = sure
+                base[1, k] = soft_sure
+            for r in range(n_rows):
+                k = everyone[b, m, r]
+                if k < 0:
+                    continue
+                after = counts[b, k] + F(1)
+                far = (F(support_norm[b, k]) + F(2) * support[b, k, r] + own_rows[b, r]) / (F(2) * after)
+                steep = F(2) * slope / (F(1) + F(1) / after) / after
+                line, first, then, hit, soft_hit = rows[b, r], near[k], soft[k], one[k], two[k]
+                right, soft_right = base[0, k], base[1, k]
+                for e in range(n_items):
+                    inner = line[e] - far
+                    right += hit[e] if inner > first[e] else F(0)
+                    soft_right += soft_hit[e] * sigmoid(steep * (inner - then[e]))
+                total[0, r] += right
+                total[1, r] += soft_right
+        chains = F((n_chains + every - 1) // every)
+        for place in range(len(row_of[b])):
+            accuracy[b, place] = total[0, row_of[b, place]] / chains
+            likelihood[b, place] = total[1, row_of[b, place]] / chains
+
+
+@jit
+def coverage(
+    row_of: Array,
+    name: Array,
+    everyone: Array,
+    order: Array,
+    seen: Array,
+    own_sq_dist: Array,
+    within: Array,
+    cover: Array,
+    novelty: Array,
+    size: Array,
+) -> None:
+    """Writes (B, N) `partition_cover` and `partition_novelty`, and the (B, M, K) sizes of classes."""
+    n_pools, n_chains, n_items = name.shape
+    n_rows = everyone.shape[2]
+    weight, covered = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
+    together = np.empty(n_items, np.float32)
+    gain, fresh = np.empty(n_rows, np.float32), np.empty(n_rows, np.float32)
+    size[:] = 0
+    for b in range(n_pools):
+        weight[:] = 0
+        for m in range(n_chains):
+            for e in range(n_items):
+                if name[b, m, e] >= 0:
+                    size[b, m, name[b, m, e]] += 1
+            for e in range(n_items):
+                if name[b, m, e] >= 0:
+                    weight[e] += F(size[b, m, name[b, m, e]])
+        for e in range(n_items):
+            # An item of no class weighs nothing: nobody is together with it.
+            weight[e] = F(n_chains) / max(weight[e], F(n_chains))
+        covered[:] = 0
+        for s in range(order.shape[1]):
+            if order[b, s] >= 0:
+                meet(name[b], everyone[b], row_of[b, order[b, s]], together)
+                for e in range(n_items):
+                    covered[e] = max(covered[e], together[e])
+        for r in range(n_rows):
+            meet(name[b], everyone[b], r, together)
+            got = F(0)
+            for e in range(n_items):
+                got += weight[e] * max(together[e] - covered[e], F(0))
+            gain[r] = got / F(n_chains)
+            new = 0
+            for m in range(n_chains):
+                k = everyone[b, m, r]
+                new += k >= 0 and not seen[b, max(k, 0)]
+            fresh[r] = F(new) / F(n_chains)
+        for place in range(len(row_of[b])):
+            r = row_of[b, place]
+            cover[b, place] = gain[r] * (F(2) - (own_sq_dist[b, place] + within[b]) / F(2))
+            novelty[b, place] = fresh[r]
+
+
+@jit
+def meet(name: Array, everyone: Array, r: int, together: Array) -> None:
+    """Writes the (E,) numbers of partitions in which row `r` is in an item's class."""
+    together[:] = 0
+    for m in range(len(name)):
+        k = everyone[m, r]
+        if k >= 0:
+            for e in range(len(together)):
+                together[e] += F(1) if name[m, e] == k else F(0)
+
+
+@jit
+def visits(weights: Array, unlabelled: Array, under_way: Array, steps: int, visited: Array) -> None:
+    """Adds to (B, S, L) `visited` the visits by walks that are (B, S, L) `under_way`, which it moves.
+
+    Args:
+        weights: (B, L, L) probabilities of a step from row to column.
+        unlabelled: (B, L) 1 where walks go on, else 0.
+    """
+    n_pools, n_kinds, n_items = under_way.shape
+    new = np.empty((n_kinds, n_items), np.float32)
+    for b in range(n_pools):
+        for _ in range(steps):
+            new[:] = 0
+            for i in range(n_items):
+                if unlabelled[b, i] != 0:
+                    for s in range(n_kinds):
+                        share = under_way[b, s, i]
+                        for j in range(n_items):
+                            new[s, j] += share * weights[b, i, j]
+            for s in range(n_kinds):
+                for j in range(n_items):
+                    value = new[s, j] * unlabelled[b, j]
+                    under_way[b, s, j] = value
+                    visited[b, s, j] += value
+
+
+@jit
+def standard_scores(scores: Array, mask: Array, found: Array) -> None:
+    """Writes (B, N, R) inverse hyperbolic sines of standard scores over the (B, N) `mask`, 0 elsewhere."""
+    n_pools, n_items, n_scores = scores.shape
+    mean, deviation = np.empty(n_scores, np.float32), np.empty(n_scores, np.float32)
+    for b in range(n_pools):
+        count = 0
+        for i in range(n_items):
+            count += mask[b, i]
+        share = F(1) / F(max(count, 1))
+        mean[:] = 0
+        deviation[:] = 0
+        for i in range(n_items):
+            if mask[b, i]:
+                for r in range(n_scores):
+                    mean[r] += scores[b, i, r] * share
+        for i in range(n_items):
+            if mask[b, i]:
+                for r in range(n_scores):
+                    apart = scores[b, i, r] - mean[r]
+                    deviation[r] += apart * apart * share
+        for r in range(n_scores):
+            size = math.sqrt(deviation[r])
+            deviation[r] = F(1) / size if size > F(1e-6) else F(0)
+        for i in range(n_items):
+            if mask[b, i]:
+                for r in range(n_scores):
+                    z = (scores[b, i, r] - mean[r]) * deviation[r]
+                    size = abs(z)
+                    root = F(math.sqrt(size * size + F(1)))
+                    value = log(F(1) + size + size * size / (F(1) + root))
+                    found[b, i, r] = value if z > F(0) else -value
+            else:
+                for r in range(n_scores):
+                    found[b, i, r] = 0

@@ -1,0 +1,59 @@
+"""The command that serves the page: where it listens, what it prints, and that it holds the file of answers."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.own_pools import texts_pool
+
+pytest.importorskip("uvicorn", reason="needs the extra web")
+
+from starlette.testclient import TestClient
+
+from agents.acquisition.items.read_items import read_items
+from agents.acquisition.tool.commands import main
+from agents.acquisition.tool.session import Session
+from agents.acquisition.tool.web.serve import listening
+from metaal_env.errors import InputError
+
+
+def test_the_page_is_served_under_the_printed_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All but uvicorn's loop, which is asked here instead of by a socket."""
+    pool = tmp_path / "messages.csv"
+    texts_pool(pool, 20)
+    seen: dict[str, Any] = {}
+
+    def run(self: Any, sockets: list[socket.socket]) -> None:
+        seen["host"], seen["port"] = sockets[0].getsockname()
+        address = capsys.readouterr().out.partition("labelling page: ")[2].split()[0]
+        second = Session.open(pool.with_name("messages.csv.labels.csv"), read_items(pool))
+        with pytest.raises(InputError, match="in use by another session"), second.locked():
+            pass
+        http = TestClient(self.config.app, base_url=address)
+        assert http.get(address).status_code == 200
+        state = http.get(f"{address}api/start?tab=one").json()
+        body = {"tab": "one", "position": state["item"]["position"], "label": "refund"}
+        assert http.post(f"{address}api/answer", json=body).json()["labels"] == 1
+        seen["address"] = address
+
+    monkeypatch.setattr("uvicorn.Server.run", run)
+    monkeypatch.setattr("webbrowser.open", lambda address: seen.setdefault("opened", address))
+    assert main(["label", str(pool), "--web", "--encoder", "tfidf", "--classes", "refund,delivery"]) == 0
+    assert seen["host"] == "127.0.0.1" and seen["address"].startswith(f"http://127.0.0.1:{seen['port']}/")
+    assert len(seen["address"].split("/")[3]) >= 32 and seen["opened"] == seen["address"]
+    assert list(Session.open(pool.with_name("messages.csv.labels.csv"), read_items(pool)).counts()) == [
+        "refund"
+    ]
+
+
+def test_a_port_in_use_is_named() -> None:
+    first = listening(0)
+    first.listen()
+    with pytest.raises(InputError, match="cannot be listened on"):
+        listening(first.getsockname()[1])
+    first.close()

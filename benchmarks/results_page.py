@@ -43,7 +43,16 @@ MEASURED = (
     ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations")),
     (
         "Own pools",
-        ("own_digits", "own_intents", "own_time", "own_scale", "own_utilities", "label_page", "status"),
+        (
+            "own_pools",
+            "own_digits",
+            "own_intents",
+            "own_time",
+            "own_scale",
+            "own_utilities",
+            "label_page",
+            "status",
+        ),
     ),
     ("Learners", ("learners_untrained", "learners_supports", "learners_speed")),
 )

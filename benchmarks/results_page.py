@@ -45,6 +45,7 @@ MEASURED = (
     (
         "Own pools",
         (
+            "own_pools",
             "own_digits",
             "own_intents",
             "own_time",

@@ -40,16 +40,22 @@ AGAINST = {
 """Difference in a cell → what the policy is compared with."""
 
 MEASURED = (
-    ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations")),
+    ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations", "baselines")),
+    (
+        "Reinforcement learning",
+        ("reinforcement_stop", "reinforcement_stop_curve", "reinforcement_cost", "reinforcement_cost_curve"),
+    ),
     (
         "Own pools",
         (
+            "own_pools",
             "own_digits",
             "own_intents",
             "own_time",
             "own_scale",
             "own_utilities",
             "label_page",
+            "label_answer",
             "status",
             "forecast",
         ),

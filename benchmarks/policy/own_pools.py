@@ -13,17 +13,19 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 
 from agents.acquisition.named_classifiers import CLASSIFIERS
 from agents.acquisition.played_sessions import MEASURES, OwnPool, play
+from agents.evaluation.report.formats import bracketed, number
 from agents.evaluation.statistics.intervals import bootstrap
 from benchmarks.policy.own_pool_sets import own_pools, short_name
 from metaal_env.datasets.base import Split
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.runtime.command_line import run_command
+from metaal_env.runtime.files import write_atomic
 
 SPLITS = get_args(Split)
 NONE = "none"
@@ -99,6 +101,8 @@ class Options:
     """Share of the rarer class in pools of two classes."""
     measure: str = "accuracy"
     """accuracy, balanced (accuracy) or (average) precision of the rarest class."""
+    write: Path | None = None
+    """File of docs/measured for the table."""
 
 
 def cells(options: Options) -> list[Cell]:
@@ -107,6 +111,8 @@ def cells(options: Options) -> list[Cell]:
     Raises:
         InputError: a cell of another form, or an unknown classifier or measure.
     """
+    if options.measure not in MEASURES:
+        raise unknown_name("measure", options.measure, MEASURES)
     for name in options.classifiers:
         if name not in (known := (NONE, *CLASSIFIERS)):
             raise unknown_name("classifiers", name, known)
@@ -175,9 +181,41 @@ def print_cell(name: str, rows: dict[str, list[float]]) -> None:
             )
 
 
+def as_json(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict[str, Any]:
+    """Returns the table of docs/measured: per cell the first policy's mean and the differences of the others."""
+    first, names = options.policies[0], list(dict.fromkeys(name for name, _ in table))
+
+    def row(label: str, values: dict[str, np.ndarray]) -> list[str]:
+        shown = [label, number(float(values[first].mean()), 3)]
+        for policy in options.policies[1:]:
+            found = bootstrap(values[policy] - values[first])
+            text = f"{number(found.estimate, 3, '+')} {bracketed(found, 3, '+')}"
+            shown.append(text.replace("-", "−"))
+        return shown
+
+    rows = [row(name, {policy: table[name, policy] for policy in options.policies}) for name in names]
+    mean = {p: np.mean([table[name, p] for name in names], 0) for p in options.policies}
+    return {
+        "title": "Policies on pools like a user's",
+        "command": "python -m benchmarks.policy.own_pools --cells CELLS --policies "
+        + " ".join(options.policies),
+        "text": [
+            f"From none to {options.labels} labels, {options.seeds} paired seeds: the mean {options.measure} of the "
+            f"user's classifier over the curve under `{first}`, and the differences of others to it with 95 % "
+            "bootstrap intervals. Options were chosen on these pools."
+        ],
+        "columns": ["pool", first, *options.policies[1:]],
+        "rows": [*rows, row("mean", mean)],
+    }
+
+
 def main(options: Options) -> None:
     warnings.simplefilter("ignore")
     table = results(options)
+    if options.write is not None:
+        write_atomic(
+            options.write, (json.dumps(as_json(options, table), indent=1, ensure_ascii=False) + "\n").encode()
+        )
     first, names = options.policies[0], list(dict.fromkeys(name for name, _ in table))
     print(f"\nmean of {len(names)} cells, differences to {first}; cells above / below (interval without 0)")
     for policy in options.policies[1:]:

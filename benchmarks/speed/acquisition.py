@@ -1,4 +1,4 @@
-"""`agents.acquisition.query` beside scikit-activeml: ``python -m benchmarks.speed.acquisition digits | time | scale``.
+"""`query` beside scikit-activeml and on large pools: ``python -m benchmarks.speed.acquisition WHAT``.
 
 digits  0 → 30 labels on scikit-learn's digits, logistic regression, paired over seeds: mean accuracy over the
         curve, and the paired difference to scikit-activeml's MaxHerding with a bootstrap interval.
@@ -6,6 +6,8 @@ digits  0 → 30 labels on scikit-learn's digits, logistic regression, paired ov
 time    one query at n = 1,000 × 64: on a known pool, on a new one, and the mean over buying 30 labels.
 scale   time and peak memory beyond the data for a batch of 100 from 10³ to 10⁶ × 384 items; with --utilities
         for a batch of 10 and the utility of every item.
+rare    which of the first 50 picks of k-center reaches a class of one item in 5,000, with landmarks that cover the pool
+        and with landmarks that are drawn uniformly.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from metaal_env.runtime.command_line import run_command
 
 CLASSES, POOL = 10, 1000
 LABELS, DIMENSIONS, BATCH, BATCH_WITH_UTILITIES = 30, 384, 100, 10
+RARE = 5000
 REFERENCE = "skactiveml MaxHerding"
 Ask = Callable[[np.ndarray, np.ndarray, int], int]
 
@@ -187,12 +190,38 @@ def scale_one(n: int, policy: str, utilities: bool) -> None:
     print(f"{n:10,d} {policy:20s} {seconds:8.2f} s, {computing:8.2f} s of a core {peak:8.2f} GB", flush=True)
 
 
+def rare(n: int, seeds: int) -> None:
+    from agents.acquisition.options import Limits
+    from agents.acquisition.query import select
+
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        truth = rng.integers(0, 20, n)
+        truth[rng.choice(n, n // RARE, replace=False)] = 20
+        centres = rng.standard_normal((21, DIMENSIONS), dtype=np.float32)
+        x = rng.standard_normal((n, DIMENSIONS), dtype=np.float32)
+        for start in range(0, n, 10_000):
+            x[start : start + 10_000] += centres[truth[start : start + 10_000]]
+        for name, limits in {"covering": Limits(), "uniform": Limits(rounds=0)}.items():
+            started = time.process_time()
+            picks = select(
+                x, np.full(n, np.nan), policy="k_center", batch_size=50, limits=limits, random_state=seed
+            ).picks
+            place = np.flatnonzero(truth[picks] == 20)
+            found = f"pick {place[0] + 1}" if len(place) else "missed"
+            print(
+                f"{n:10,d} {name:10s} {found:10s} {time.process_time() - started:8.1f} s of a core",
+                flush=True,
+            )
+
+
 @dataclass(frozen=True)
 class Options:
     """What to measure."""
 
-    what: tyro.conf.Positional[Literal["digits", "time", "scale", "one"]]
-    """Accuracy on digits, time of a query, time and memory by size, or one such size in this process."""
+    what: tyro.conf.Positional[Literal["digits", "time", "scale", "rare", "one"]]
+    """Accuracy on digits, time of a query, time and memory by size, a rare class by size, or one such size
+    in this process."""
     seeds: int = 30
     """Paired seeds of digits."""
     data: str | None = None
@@ -214,6 +243,9 @@ def main(options: Options) -> None:
         digits(options.data, options.seeds, policies, peers)
     elif options.what == "time":
         timing(policies, peers)
+    elif options.what == "rare":
+        for size in options.sizes:
+            rare(int(size), options.seeds)
     elif options.what == "one":
         scale_one(int(options.sizes[0]), policies[0], options.utilities)
     else:

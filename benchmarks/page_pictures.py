@@ -103,9 +103,8 @@ def main(options: Options) -> None:
             label(page, truth, classes, 3)
             keep(page, options.out / "page_first.webp")
             label(page, truth, classes, 47)
+            page.wait_for_selector("#accuracy .curve")
             keep(page, options.out / "page_fifty.webp")
-            page.keyboard.press("ArrowLeft")
-            page.keyboard.press("ArrowLeft")
             page.close()
         pool, classes, truth = photographs(Path(folder))
         with started(pool, "--classes", ",".join(classes)) as address:

@@ -40,7 +40,8 @@ AGAINST = {
 """Difference in a cell → what the policy is compared with."""
 
 MEASURED = (
-    ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations")),
+    ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations", "baselines")),
+    ("Reinforcement learning", ("reinforcement_stop", "reinforcement_stop_curve")),
     (
         "Own pools",
         (
@@ -51,6 +52,7 @@ MEASURED = (
             "own_scale",
             "own_utilities",
             "label_page",
+            "label_answer",
             "status",
         ),
     ),

@@ -70,7 +70,7 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
     def __init__(self, render_mode: str | None = None, **options: Any):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise InputError(f"render_mode={render_mode!r} is unknown; choose 'ansi', 'rgb_array' or None.")
-        for name in ("num_envs", "autoreset_mode"):
+        for name in ("num_envs", "autoreset_mode", "copy"):
             if name in options:
                 raise InputError(
                     f"{name}={options[name]!r} is an option of the vector environment; use gymnasium.make_vec."

@@ -153,7 +153,8 @@ def used_columns(order: Tensor, count: Tensor) -> int:
     """
     if count.device.type != "cpu":
         return order.shape[1]
-    return int(count.max()) if len(count) else 0
+    # Whoever labels beyond the budget overwrites the last column.
+    return min(int(count.max()), order.shape[1]) if len(count) else 0
 
 
 def _take(value: Any, index: Tensor) -> Any:

@@ -2,7 +2,8 @@
 
 It needs no download and no GPU. Run the command again to continue after an interruption, also with more
 --ppo.iterations or other --verdict-tasks, and ``tensorboard --logdir runs`` to watch it. Two other forms have options
-of their own: --recipe general carries out a recipe (--recipe general --help lists them), --status RUN looks at a run.
+of their own: --recipe general --data DATA carries out a recipe (--recipe general --help lists them), and --status RUN
+looks at a run.
 """
 
 from __future__ import annotations

@@ -37,15 +37,17 @@ def status_lines(folder: Path, now: float) -> list[str]:
         InputError: the folder holds no run, or its record is damaged.
     """
     file = folder / PROGRESS
+    if (folder / FINISHED).is_file():
+        return ["finished"]
     if not file.is_file():
-        if (folder / FINISHED).is_file():
-            return ["finished"]
         raise InputError(
             f"status={str(folder)!r} holds no {PROGRESS}; give the folder of a run that has begun."
         )
     record = read_json(file, f"status={str(file)!r}")
     try:
-        lines = [f"{record['finished']} of {record['total']} parts are finished; {record['place']}"]
+        lines = [
+            f"{record['title']}: {record['finished']} of {record['total']} parts are finished; {record['place']}"
+        ]
         if record["state"] == "running":
             silent = now - float(record["time"])
             if record["seconds_left"] is not None:

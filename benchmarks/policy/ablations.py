@@ -37,6 +37,7 @@ from agents.training.imitation.imitate import ImitationConfig, Parts, fit
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import initial_network
 from agents.training.run import begin_run, check, train
+from benchmarks.results_page import difference as shown_difference
 from metaal_env.make import make_core
 from metaal_env.runtime.command_line import run_command
 
@@ -150,7 +151,7 @@ def difference(values: np.ndarray) -> str:
     strata = np.array(["glyphs"] * len(values), dtype=object)
     paired = Paired((*seeds, "nothing"), np.c_[values, np.zeros(len(values))], strata, np.arange(len(values)))
     found = pooled_difference(paired, seeds, "nothing")
-    return f"{found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+    return shown_difference((found.estimate, found.low, found.high))
 
 
 if __name__ == "__main__":

@@ -225,7 +225,7 @@ def cell(problem: Problem, agent: str) -> dict[str, Any]:
     return found
 
 
-def table(cells: list[dict[str, Any]]) -> dict[str, Any]:
+def table(cells: list[dict[str, Any]], options: Options) -> dict[str, Any]:
     """Returns docs/measured/baselines.json."""
     rows = []
     for found in cells:
@@ -241,7 +241,8 @@ def table(cells: list[dict[str, Any]]) -> dict[str, Any]:
         )
     return {
         "title": "Baselines on every problem",
-        "command": "python -m benchmarks.policy.baselines --write",
+        "command": f"python -m benchmarks.policy.baselines --n-tasks {options.n_tasks} --validation-tasks "
+        f"{options.validation_tasks} --steps {options.steps} --iterations {options.iterations} --write",
         "text": [
             "Mean return on paired tasks of unseen classes, by the environment's own rules; the best rule and its "
             "constants are chosen on validation tasks. Rules that know of no price label until the budget is spent. "
@@ -264,7 +265,7 @@ def main(options: Options) -> None:
         found = cell(Problem(env_id, options), agent)
         console.print(f"{env_id} {agent}: {found['mean']:+.4f} ± {found['error']:.4f} {found['words']}")
         if options.write:
-            text = json.dumps(table(known_cells(options)), indent=1, ensure_ascii=False) + "\n"
+            text = json.dumps(table(known_cells(options), options), indent=1, ensure_ascii=False) + "\n"
             write_atomic(Path("docs/measured/baselines.json"), text.encode())
 
 

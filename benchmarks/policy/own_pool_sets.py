@@ -5,26 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from agents.acquisition.played_sessions import HELD_OUT, OwnPool
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset, Split
 from metaal_env.errors import InputError
-
-HELD_OUT = 1000
-"""Most items on which a pool's classifier is judged; they are never in the pool."""
-
-
-class OwnPool(NamedTuple):
-    """A pool of one seed."""
-
-    x: np.ndarray  # (N, D) float32
-    truth: np.ndarray  # (N,) numbers from 0
-    held_x: np.ndarray  # (H, D)
-    held_truth: np.ndarray  # (H,)
 
 
 def vectors(data: ClassDataset, encoder: str) -> np.ndarray:

@@ -11,64 +11,25 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 
-from agents.acquisition import query
+from agents.acquisition.named_classifiers import CLASSIFIERS
+from agents.acquisition.played_sessions import MEASURES, OwnPool, play
 from agents.evaluation.report.formats import bracketed, number
 from agents.evaluation.statistics.intervals import bootstrap
-from benchmarks.policy.own_pool_sets import OwnPool, own_pools, short_name
+from benchmarks.policy.own_pool_sets import own_pools, short_name
 from metaal_env.datasets.base import Split
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic
 
-
-def _logistic() -> Any:
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(max_iter=500)
-
-
-def _neighbours() -> Any:
-    from sklearn.neighbors import KNeighborsClassifier
-
-    return KNeighborsClassifier(1)
-
-
-def _bayes() -> Any:
-    from sklearn.naive_bayes import GaussianNB
-
-    return GaussianNB(var_smoothing=1e-2)
-
-
-def _forest() -> Any:
-    from sklearn.ensemble import RandomForestClassifier
-
-    return RandomForestClassifier(100, random_state=0)
-
-
-def _propagation() -> Any:
-    from sklearn.semi_supervised import SelfTrainingClassifier
-
-    return SelfTrainingClassifier(_logistic(), threshold=0.9)
-
-
-CLASSIFIERS: dict[str, Callable[[], Any]] = {
-    "none": _logistic,
-    "logistic": _logistic,
-    "neighbours": _neighbours,
-    "bayes": _bayes,
-    "forest": _forest,
-}
-"""Name → the classifier that is judged; with ``none`` the policy is not given it."""
-
 SPLITS = get_args(Split)
-MEASURES = ("accuracy", "balanced", "precision")
+NONE = "none"
+"""Classifier of cells in which logistic regression is judged, but the policy is not given it."""
 
 
 class Cell(NamedTuple):
@@ -100,48 +61,17 @@ class Cell(NamedTuple):
 
 def session(pool: OwnPool, cell: Cell, policy: str, seed: int) -> dict[str, float]:
     """Plays one session; returns the mean of each measure over its labels."""
-    y = np.full(len(pool.truth), np.nan)
-    curves: dict[str, list[float]] = {name: [] for name in MEASURES}
-    make = CLASSIFIERS[cell.classifier]
-    classes = np.unique(np.concatenate([pool.truth, pool.held_truth])) if cell.named else None
-    while (bought := int((~np.isnan(y)).sum())) < min(cell.labels, len(y)):
-        picks = query(
-            pool.x,
-            y,
-            clf=None if cell.classifier == "none" else make(),
-            policy=policy,
-            batch_size=min(cell.batch, cell.labels - bought),
-            random_state=seed,
-            classes=classes,
-            budget=cell.labels,
-        )
-        y[picks] = pool.truth[picks]
-        for name, value in judged(pool, y, make).items():
-            curves[name].append(value)
-    return {name: float(np.mean(values)) for name, values in curves.items()}
-
-
-def judged(pool: OwnPool, y: np.ndarray, make: Callable[[], Any]) -> dict[str, float]:
-    """Returns the measures of the classifier fitted to the labels; average precision is that of the rarest class."""
-    from sklearn.metrics import average_precision_score, balanced_accuracy_score
-
-    known = np.flatnonzero(~np.isnan(y))
-    labels = y[known].astype(int)
-    names, counts = np.unique(pool.held_truth, return_counts=True)
-    rare = names[counts.argmin()]
-    score = np.zeros(len(pool.held_truth))
-    if len(np.unique(labels)) < 2:
-        predicted = np.full(len(pool.held_truth), labels[0])
-    else:
-        model = make().fit(pool.x[known], labels)
-        predicted = model.predict(pool.held_x)
-        if rare in model.classes_:
-            score = model.predict_proba(pool.held_x)[:, list(model.classes_).index(rare)]
-    return {
-        "accuracy": float(np.mean(predicted == pool.held_truth)),
-        "balanced": float(balanced_accuracy_score(pool.held_truth, predicted)),
-        "precision": float(average_precision_score(pool.held_truth == rare, score)),
-    }
+    curves = play(
+        pool,
+        policy,
+        CLASSIFIERS["logistic" if cell.classifier == NONE else cell.classifier],
+        labels=cell.labels,
+        batch=cell.batch,
+        seed=seed,
+        guide=cell.classifier != NONE,
+        classes=np.unique(np.concatenate([pool.truth, pool.held_truth])) if cell.named else None,
+    )
+    return {name: float(np.nanmean(curve)) for name, curve in curves.items()}
 
 
 @dataclass(frozen=True)
@@ -184,8 +114,8 @@ def cells(options: Options) -> list[Cell]:
     if options.measure not in MEASURES:
         raise unknown_name("measure", options.measure, MEASURES)
     for name in options.classifiers:
-        if name not in CLASSIFIERS:
-            raise unknown_name("classifiers", name, CLASSIFIERS)
+        if name not in (known := (NONE, *CLASSIFIERS)):
+            raise unknown_name("classifiers", name, known)
     if options.measure not in MEASURES:
         raise unknown_name("measure", options.measure, MEASURES)
     found = []

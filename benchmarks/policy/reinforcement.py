@@ -23,6 +23,7 @@ import numpy as np
 from rich.console import Console
 from stable_baselines3.common.logger import KVWriter, configure
 
+from agents.evaluation.report.formats import number
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies.base import Strategy
 from agents.training.general.sources import IMAGE_LEARNER
@@ -139,22 +140,25 @@ def configs(options: Options, kind: Kind, seed: int) -> tuple[PPOConfig, Imitati
 
 
 class Curve(KVWriter):
-    """Keeps the validations of a training in a file, one JSON object a line."""
+    """Keeps the validations of a training in a file, one JSON object a line; a continued training goes on there."""
 
-    def __init__(self, file: Path, episodes: int):
-        self.file, self.episodes, self.updates = file, episodes, 0
-        self.began = time.process_time()
+    def __init__(self, file: Path):
+        self.file, self.last = file, {"labels": -1, "core_seconds": 0.0}
+        if file.is_file():
+            self.last = json.loads(file.read_text().splitlines()[-1])
+        self.began = time.process_time() - self.last["core_seconds"]
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, Any], step: int = 0) -> None:
-        if "validation/aulc" in key_values:
-            found = {
-                "labels": step,
-                "validation": float(key_values["validation/aulc"]),
-                "core_seconds": time.process_time() - self.began,
-            }
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("a") as lines:
-                lines.write(json.dumps(found) + "\n")
+        if "validation/aulc" not in key_values or step <= self.last["labels"]:
+            return
+        found = {
+            "labels": step,
+            "validation": float(key_values["validation/aulc"]),
+            "core_seconds": time.process_time() - self.began,
+        }
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a") as lines:
+            lines.write(json.dumps(found) + "\n")
 
     def close(self) -> None:
         pass
@@ -174,7 +178,7 @@ def policy(options: Options, problem: Problem, kind: Kind, seed: int, of: dict[s
             policy(options, problem, "imitation", seed, of)
             ppo = replace(ppo, start=str(folder_of(options, problem, "imitation", seed)))
         logger = configure(None, [])
-        logger.output_formats.append(Curve(folder / "curve.jsonl", ppo.n_envs))
+        logger.output_formats.append(Curve(folder / "curve.jsonl"))
         mixture = rollout_mixture(ppo, [[of["train"]]], random_task_shapes=False)
         train_ppo(mixture, [[of["validation"]]], ppo, {}, folder, logger, imitation)
         write_atomic(folder / "finished", b"")
@@ -198,14 +202,15 @@ def compare(options: Options, problem: Problem, of: dict[str, Core], console: Co
             console.print(f"{problem}: {WORDS[kind]} {seed}: {seeds[-1].mean():.4f}")
         columns[kind] = np.stack(seeds, 1)
     base = columns.get("imitation")
-    rows = [[f"hand-made: {answer.words}", f"{rule.mean():.4f}", "", ""]]
+    rows = [[f"hand-made: {answer.words}", number(float(rule.mean()), 4), "", ""]]
     for kind, values in columns.items():
         ahead = "" if base is None or kind == "imitation" else difference(values - base)
-        rows.append([WORDS[kind], f"{values.mean():.4f}", difference(values - rule[:, None]), ahead])
+        rows.append([WORDS[kind], number(float(values.mean()), 4), difference(values - rule[:, None]), ahead])
     return {
         "title": f"Reinforcement learning: {'MetaAL-v0' if problem == 'AULC' else f'MetaAL-{problem}-v0'}",
         "command": f"python -m benchmarks.policy.reinforcement --problems {problem} --seeds {options.seeds} "
-        f"--kinds {' '.join(repr(kind) if ' ' in kind else kind for kind in options.kinds)}",
+        f"--kinds {' '.join(repr(kind) if ' ' in kind else kind for kind in options.kinds)} "
+        f"--iterations {options.iterations} --validation-tasks {options.validation_tasks}",
         "text": [
             f"Mean return on {options.n_tasks} paired tasks of unseen glyph scripts, {options.seeds} policies of each "
             f"kind; PPO plays {options.iterations * options.n_envs:,} episodes. Features are the standard ones."
@@ -231,7 +236,7 @@ def curve_table(options: Options, problem: Problem) -> dict[str, Any]:
     for point in range(points):
         row = [f"{point * every * options.n_envs:,}"]
         for kind in kinds:
-            row.append(f"{np.mean([curve[point]['validation'] for curve in found[kind]]):.4f}")
+            row.append(number(float(np.mean([curve[point]["validation"] for curve in found[kind]])), 4))
             row.append(f"{np.mean([curve[point]['core_seconds'] for curve in found[kind]]):.0f}")
         rows.append(row)
     columns = ["episodes"]

@@ -1,8 +1,8 @@
 """Environment steps per second of this checkout by observation, number of environments and learner, against another.
 
 ``python -m benchmarks.speed.compare --against PATH`` plays whole episodes of the default task in one process for each
-checkout, in alternation and on one core, and writes docs/speed.md. The ratio of two measurements next to each other
-hardly depends on how busy the machine is; the numbers of steps do.
+checkout, in alternation and on one core, and writes what `page.py` shows in docs/speed.md. The ratio of two
+measurements next to each other hardly depends on how busy the machine is; the numbers of steps do.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ class Config:
     """Inner learners, freshly initialised."""
     num_envs: tuple[int, ...] = (1, 64, 256)
     """Sizes of the vector environment; 1 is also played as a single environment."""
-    observations: tuple[str, ...] = ("raw", "standard", "full")
-    """Each is compared with the other checkout's default observation."""
+    observations: tuple[str, ...] = ("raw", "raw shared", "standard", "full")
+    """Each is compared with the other checkout's default observation. Those that end in ``shared`` share the memory of
+    embeddings, where there are several environments."""
     repeats: int = 5
     """Alternating measurements of each cell; medians are reported."""
-    output: Path = field(default=ROOT / "docs" / "speed.md")
-    """The page."""
+    output: Path = field(default=ROOT / "docs" / "measured" / "speed_ratios.json")
+    """The results, written after every cell."""
 
 
 class Worker:
@@ -122,8 +123,11 @@ def main(config: Config) -> None:
             pair = [Side("", config.against, core, episodes), Side("", ROOT, core, episodes)]
             ours, loops = [], []
             for name in config.observations:
-                shown = options | {"observation": name}
-                ours.append(Side(name, ROOT, played | {"options": shown}, episodes))
+                shown = options | {"observation": name.removesuffix(" shared")}
+                shared = {"copy": False} if name.endswith(" shared") else {}
+                if shared and size == 1:
+                    continue
+                ours.append(Side(name, ROOT, played | {"options": shown | shared}, episodes))
                 if size == max(config.num_envs) > 1:
                     single = {"what": "single", "num_envs": 1, "options": shown}
                     loops.append(Side(name, ROOT, single, 3))
@@ -139,32 +143,19 @@ def main(config: Config) -> None:
 
 
 def write(config: Config, rows: list[str]) -> None:
-    """Writes the page, after every cell, so that an interrupted run leaves what it has."""
+    """Writes the results, after every cell, so that an interrupted run leaves what it has."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=config.against, capture_output=True, text=True
     )
     name = commit.stdout.strip() or "the other checkout"
-    with open("/proc/loadavg") if Path("/proc/loadavg").exists() else open(os.devnull) as file:
-        load = file.read().split()[:1]
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, one used"
-    busy = f", load {load[0]}" if load else ""
-    config.output.write_text(
-        f"""# Speed
+    found = {"against": name, "repeats": config.repeats, "machine": machine(), "rows": rows}
+    config.output.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
-Environment steps per second on one core: the default task (10 classes, pool of 100, 20 labels, glyphs), whole episodes
-with their starts. Left {name}, which computes all features for every observation; right this version. All are played in
-turn in one run, {config.repeats} times each, so that the ratio holds on a busy machine, where the steps per second are
-low. *Core alone* draws tasks and steps without an observation. *Own loop* is on the left a loop of single environments
-of this version.
 
-Generated on {date.today()} ({machine}{busy}) by `python -m benchmarks.speed.compare --against PATH`.
-
-| learner | observation | environments | {name}, steps/s | now, steps/s | ratio, median | range |
-| --- | --- | ---: | ---: | ---: | ---: | ---: |
-"""
-        + "\n".join(rows)
-        + "\n"
-    )
+def machine() -> str:
+    """Says what ran the measurements, when, and how busy it was."""
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores{load}"
 
 
 if __name__ == "__main__":

@@ -64,7 +64,6 @@ def main(config: Config) -> None:
     device = check_device(config.device)
     if device.type == "cpu":
         raise InputError(f"device={config.device!r} must be a GPU, such as 'cuda'.")
-    torch.set_float32_matmul_precision("high")  # TF32
     table = Table("measured", "result", title=title(device))
     data = make_core(config.dataset, learner="prototype").dataset
     for depth in config.depths:

@@ -1,12 +1,17 @@
-"""Time from a key press to the next item on the labelling page: ``python -m benchmarks.speed.label_page``.
+"""Time from a key to the next item on the labelling page: ``python -m benchmarks.speed.label_page browser | core``.
 
-Starts ``metaal label --web`` over Gaussian clusters, opens the page in a headless browser and presses class keys. The
-time runs in the browser from the key to the frame in which the next item stands on the page; the answer is on disk by
-then. Beside it the time of the request alone. Writes docs/measured/label_page.json with ``--write``.
+browser  starts ``metaal label --web`` over Gaussian clusters, opens the page in a headless browser and presses keys.
+         The time runs in the browser from the key to the frame in which the next item stands on the page; the answer
+         is on disk by then. Beside it the time of the request alone.
+core     the time for which a core computes an answer and the reply to it, with other labels before it; it holds
+         on a busy machine too.
+
+``--write`` keeps the table in docs/measured.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -18,9 +23,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import tyro
 
 from metaal_env.errors import InputError
 from metaal_env.runtime.command_line import run_command
@@ -34,8 +40,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
-PLACE = Path("docs/measured/label_page.json")
-COMMAND = "python -m benchmarks.speed.label_page --write"
+MEASURED = Path("docs/measured")
 
 CLOCK = """() => {
   window.times = [];
@@ -54,18 +59,22 @@ REQUESTS = """() => performance.getEntriesByType("resource")
 class Options:
     """What to measure."""
 
+    what: tyro.conf.Positional[Literal["browser", "core"]]
+    """Keys in a browser, or an answer in this process."""
     sizes: tuple[int, ...] = (1_000, 10_000)
     """Items of the pool."""
     dimensions: int = 384
     """Length of the vectors."""
     answers: int = 100
     """Keys pressed per pause."""
+    earlier: tuple[int, ...] = (0, 300, 3_000)
+    """Labels before the answers of core."""
     pauses: tuple[float, ...] = (1.0, 0.2)
     """Seconds between an item and the next key."""
     policy: str = "uherding"
     """Rule, shipped policy, or run folder."""
     write: bool = False
-    """Write docs/measured/label_page.json."""
+    """Write docs/measured/label_page.json or label_answer.json."""
 
 
 def write_pool(folder: Path, size: int, dimensions: int) -> Path:
@@ -124,6 +133,55 @@ def press(page: Any, count: int, pause: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(options: Options) -> None:
+    if options.what == "browser":
+        in_browser(options)
+    else:
+        on_a_core(options)
+
+
+def on_a_core(options: Options) -> None:
+    from agents.acquisition.items.items import Items
+    from agents.acquisition.tool.choice import Choice
+    from agents.acquisition.tool.session import Session
+    from agents.acquisition.tool.web.desk import Desk
+    from agents.acquisition.tool.web.reports import Reports
+
+    rows = []
+    print(f"{'items':>8} {'labels before':>14} {'median, ms':>11} {'95 %, ms':>9}")
+    for size, earlier in itertools.product(options.sizes, options.earlier):
+        if earlier + options.answers > size:
+            continue
+        x = np.random.default_rng(0).normal(size=(size, options.dimensions)).astype(np.float32)
+        texts = [f"item {i}" for i in range(size)]
+        with tempfile.TemporaryDirectory() as folder:
+            items = Items("pool", texts, [None] * size, texts, texts=texts)
+            session = Session.open(Path(folder) / "answers.csv", items)
+            for i in range(earlier):
+                session.set(i, "abcdefgh"[i % 8])
+            desk = Desk(session, x, Choice(options.policy))
+            reports = Reports(desk)
+            desk.open()
+            claim, times = desk.current("tab"), []
+            for i in range(options.answers):
+                assert claim is not None
+                before = time.thread_time()
+                claim = desk.answer("tab", claim.position, "abcdefgh"[i % 8], seconds=1.0)
+                json.dumps(reports.state(claim, ""))
+                times.append(1000 * (time.thread_time() - before))
+            desk.close()
+        cells = [f"{np.median(times):.1f}", f"{np.quantile(times, 0.95):.1f}"]
+        rows.append([f"{size:,}", f"{earlier:,}", *cells])
+        print("{:>8} {:>14} {:>11} {:>9}".format(*rows[-1]), flush=True)
+    text = (
+        "Milliseconds for which a core computes an answer and the reply with the next item, "
+        f"{options.answers} answers per row, vectors of {options.dimensions} numbers, `{options.policy}`. Waiting for "
+        "the disk is not counted."
+    )
+    columns = ["items", "labels before", "median", "95 %"]
+    _keep(options, "label_answer", "An answer on the labelling page", text, columns, rows)
+
+
+def in_browser(options: Options) -> None:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:
@@ -151,16 +209,6 @@ def main(options: Options) -> None:
                         )
                         print("{:>8} {:>9} {:>11} {:>9} {:>8}   {}, {}".format(*rows[-1]), flush=True)
                     window.close()
-    if options.write:
-        write_atomic(PLACE, json.dumps(_table(options, rows), indent=1, ensure_ascii=False).encode() + b"\n")
-
-
-def _cells(times: np.ndarray, requests: np.ndarray) -> list[str]:
-    found = [np.median(times), np.quantile(times, 0.95), times.max()]
-    return [f"{value:.0f}" for value in [*found, np.median(requests), np.quantile(requests, 0.95)]]
-
-
-def _table(options: Options, rows: list[list[str]]) -> dict[str, Any]:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     text = (
         "Milliseconds from a class key to the frame with the next item in headless Chromium, the answer on disk: "
@@ -169,8 +217,30 @@ def _table(options: Options, rows: list[list[str]]) -> dict[str, Any]:
         "the request alone."
     )
     columns = ["items", "pause, s", "median", "95 %", "largest", "request, median", "request, 95 %"]
-    title = "From a key to the next item"
-    return {"title": title, "command": COMMAND, "text": [text], "columns": columns, "rows": rows}
+    _keep(options, "label_page", "From a key to the next item", text, columns, rows)
+
+
+def _cells(times: np.ndarray, requests: np.ndarray) -> list[str]:
+    found = [np.median(times), np.quantile(times, 0.95), times.max()]
+    return [f"{value:.0f}" for value in [*found, np.median(requests), np.quantile(requests, 0.95)]]
+
+
+def _keep(
+    options: Options, name: str, title: str, text: str, columns: list[str], rows: list[list[str]]
+) -> None:
+    """Writes a table to docs/measured, if that is wanted."""
+    if options.write:
+        command = f"python -m benchmarks.speed.label_page {options.what} --write"
+        table: dict[str, Any] = {
+            "title": title,
+            "command": command,
+            "text": [text],
+            "columns": columns,
+            "rows": rows,
+        }
+        write_atomic(
+            MEASURED / f"{name}.json", json.dumps(table, indent=1, ensure_ascii=False).encode() + b"\n"
+        )
 
 
 if __name__ == "__main__":

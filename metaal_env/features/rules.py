@@ -10,6 +10,7 @@ from torch import Tensor
 
 from metaal_env.batched import take_rows
 from metaal_env.features.catalogue import item_score
+from metaal_env.pool import compiled
 from metaal_env.pool.view import PoolView
 
 HERDING_WIDTH = 0.5
@@ -128,8 +129,12 @@ def uherding_gain(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
     radius = labelled_radius(view, width)  # (B,)
     geometry = view.geometry
     covered = geometry.at_landmarks(torch.exp(-view.nearest_sq_dist / radius.unsqueeze(1)))  # (B, L)
+    weight = geometry.at_landmarks(margin(view))
+    if fast := compiled.loops(view):
+        count = geometry.landmark_mask.sum(1, keepdim=True).clamp(min=1)
+        return fast.gaussian_gains(view, radius, covered, weight * geometry.landmark_mask) / count  # type: ignore[no-any-return]
     kernel = geometry.gaussian(radius, out=geometry.scratch)
-    return _gain(kernel, covered, view, geometry.at_landmarks(margin(view)))
+    return _gain(kernel, covered, view, weight)
 
 
 def labelled_radius(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
@@ -147,7 +152,11 @@ def labelled_radius(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
 
 def _gain(kernel: Tensor, covered: Tensor, view: PoolView, weight: Tensor | None = None) -> Tensor:
     """(B, N, L) kernel, (B, L) coverage, (B, L) weights → (B, N) mean weighted gain over real landmarks."""
+    count = view.geometry.landmark_mask.sum(1, keepdim=True).clamp(min=1)
+    if fast := compiled.loops(view):
+        weight = torch.ones_like(covered) if weight is None else weight
+        return fast.coverage_gains(view, kernel, covered, weight) / count  # type: ignore[no-any-return]
     gain = torch.sub(kernel, covered.unsqueeze(1), out=view.geometry.scratch).relu_()
     # From the left: a product with one column is slow in a batch.
     total = gain.sum(-1) if weight is None else (weight.unsqueeze(1) @ gain.transpose(1, 2)).squeeze(1)
-    return total / view.geometry.landmark_mask.sum(1, keepdim=True).clamp(min=1)
+    return total / count

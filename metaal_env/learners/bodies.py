@@ -88,11 +88,12 @@ class _EqualFilters(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             images = gradient.flatten(0, 1).contiguous(memory_format=torch.channels_last)
             to_x = F.conv_transpose2d(images, weight[0], padding=1).unflatten(0, x.shape[:2])
+            to_x = to_x.to(ctx.saved_tensors[0].dtype)
         if ctx.needs_input_grad[1]:
             grouped = [t.transpose(0, 1).flatten(1, 2) for t in (x, gradient)]  # (n, B·C, H, W)
             shape = torch.Size([b * weight.shape[1], *weight.shape[2:]])
             to_weight = conv2d_weight(grouped[0], shape, grouped[1], padding=1, groups=b)
-            to_weight = to_weight.unflatten(0, (b, -1))
+            to_weight = to_weight.unflatten(0, (b, -1)).to(ctx.saved_tensors[1].dtype)
         return to_x, to_weight
 
 

@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from metaal_env.batched import squared_distances, take_rows
+from metaal_env.batched import empty, squared_distances, take_rows
 from metaal_env.pool.clusters import class_clusters
 from metaal_env.pool.distances import evenly_spaced
 from metaal_env.pool.remembered import remembered
@@ -76,7 +76,8 @@ def ball_gain(view: PoolView, radius: Tensor) -> tuple[Tensor, Tensor]:
     # values would make the host wait for a GPU.
     known = geometry.memo.get("inside")
     if known is None or known[0] is not radius:
-        known = geometry.memo["inside"] = radius, (geometry.sq_dist <= radius.view(-1, 1, 1)).to(dtype)
+        out = empty(*geometry.sq_dist.shape, like=geometry.sq_dist)
+        known = geometry.memo["inside"] = radius, torch.le(geometry.sq_dist, radius.view(-1, 1, 1), out=out)
     inside: Tensor = known[1]  # (B, N, L) 0 or 1
     uncovered = geometry.landmark_mask.to(dtype)
     if view.order.shape[1]:

@@ -146,6 +146,8 @@ class Geometry:
 
     def gaussian(self, radius: Tensor, out: Tensor | None = None) -> Tensor:
         """Maps (B,) squared radii to (B, N, L) similarities ``exp(−d² / radius)``; 0 at padded landmarks."""
+        if out is None:
+            out = empty(*self.sq_dist.shape, like=self.sq_dist)
         # exp2 is more than twice as fast as exp on CPUs.
         kernel = torch.mul(self.sq_dist, (-LOG2_E / radius).view(-1, 1, 1), out=out).exp2_()
         return kernel if self.all_landmarks_real else kernel.mul_(self.landmark_mask.unsqueeze(1))
@@ -153,7 +155,7 @@ class Geometry:
     @cached_property
     def scratch(self) -> Tensor:
         """Returns (B, N, L) memory for one temporary result; allocating it anew costs more than computing."""
-        return torch.empty_like(self.sq_dist)
+        return empty(*self.sq_dist.shape, like=self.sq_dist)
 
     @cached_property
     def all_landmarks_real(self) -> bool:
@@ -205,7 +207,8 @@ class Geometry:
         """
         scale = softness * self.contrast * self.mean_sq_dist
         # In place, because fresh memory of this size costs more than the sums; exp2 as in `gaussian`.
-        weights = torch.sub(self.nearest_other.unsqueeze(-1), self.sq_dist)
+        out = empty(*self.sq_dist.shape, like=self.sq_dist)
+        weights = torch.sub(self.nearest_other.unsqueeze(-1), self.sq_dist, out=out)
         weights.mul_((LOG2_E / scale).view(-1, 1, 1)).exp2_()
         if not self.all_landmarks_real:  # where they may have overflowed
             weights.masked_fill_(~self.landmark_mask.unsqueeze(1), 0.0)

@@ -14,7 +14,7 @@ from torch import Tensor
 from metaal_env.batched import take_rows
 from metaal_env.pool import compiled
 from metaal_env.pool.remembered import remembered
-from metaal_env.pool.view import PoolView
+from metaal_env.pool.view import PoolView, largest_two
 
 AT_ONCE = 16
 """Pools whose walks a CPU follows together: their probabilities should stay in its cache from step to step."""
@@ -84,8 +84,8 @@ def walk_gain(view: PoolView, softness: float, steps: int) -> Tensor:
 
 def certainty(ends: Ends) -> Tensor:
     """Returns the (B, N) lead of the likeliest class over the next; walks still under way count for neither."""
-    top = ends.classes.topk(min(2, ends.classes.shape[-1]), -1).values
-    return top[..., 0] - top[..., -1]
+    top, second = largest_two(ends.classes.transpose(1, 2))  # in memory classes are second
+    return top - second
 
 
 @remembered("moment")

@@ -195,13 +195,17 @@ class PoolView:
     @cached_property
     def top_two(self) -> tuple[Tensor, Tensor]:
         """Returns the (B, N) largest and the (B, N) second largest class probability."""
-        return _largest_two(self.probs_by_class)
+        return largest_two(self.probs_by_class)
 
     @cached_property
     def top_probs(self) -> Tensor:
         """Returns (B, N, 3) the three largest class probabilities, 0 where there are fewer classes."""
-        top = self.probs.topk(min(3, self.probs.shape[2]), -1).values
-        return torch.nn.functional.pad(top, (0, 3 - top.shape[2]))
+        probs = self.probs_by_class
+        first, second = self.top_two
+        # Equal ones are counted: of three equal probabilities the third is the same again. `topk` is slower here.
+        at_least = (probs >= second.unsqueeze(1)).sum(1)
+        below = probs.masked_fill(probs >= second.unsqueeze(1), 0.0).amax(1)
+        return torch.stack([first, second, torch.where(at_least > 2, second, below)], -1)
 
     @cached_property
     def counts(self) -> Tensor:
@@ -258,7 +262,7 @@ class PoolView:
         return torch.from_numpy(np.stack(rows)).to(self.device, torch.get_default_dtype())
 
 
-def _largest_two(values: Tensor) -> tuple[Tensor, Tensor]:
+def largest_two(values: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the (B, N) largest and second largest over K of (B, K, N) values, equal where two are largest."""
     b, k, n = values.shape
     if b * n < FEW or k < 2 or values.device.type != "cpu":

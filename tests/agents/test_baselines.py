@@ -31,7 +31,7 @@ def test_cells_are_kept_and_written_as_they_come(tmp_path: Path, capsys: pytest.
     kept.write_text(json.dumps(json.loads(kept.read_bytes()) | {"mean": 7.0}))
     main(options)
     assert f"{TOY} random: +7.0000" in capsys.readouterr().out
-    rows = table([greedy, best])["rows"]
+    rows = table([greedy, best], options)["rows"]
     assert rows[0][:2] == [f"`{TOY}`", "greedy look-ahead*"] and len(rows[1]) == 5
 
 

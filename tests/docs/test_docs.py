@@ -180,7 +180,7 @@ def test_every_measured_table_is_shown_and_whole() -> None:
         assert f"### {table['title']}\n" in shown, file
         assert all(len(row) == len(table["columns"]) for row in table["rows"]), file
         if table["command"]:
-            assert table["command"].startswith("python -m benchmarks."), file
+            assert table["command"].startswith(("python -m benchmarks.", "metaal train ")), file
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "docs/results.md" and "log/" not in name])

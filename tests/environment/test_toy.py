@@ -103,6 +103,6 @@ def test_stock_ppo_learns_the_optimum() -> None:
     model = PPO(
         "MultiInputPolicy", envs, n_steps=64, batch_size=256, gamma=1.0, ent_coef=0.01, seed=0, device="cpu"
     )
-    model.learn(100_000)
+    model.learn(30_000)
     returns = [info["r"] for info in model.ep_info_buffer or []]
-    assert np.mean(returns) > OPTIMAL - 0.1
+    assert np.mean(returns) > OPTIMAL - 0.06

@@ -58,7 +58,7 @@ def test_a_users_class(own: str) -> None:
 
 def test_scikit_activeml_margin_is_our_margin(foreign: str) -> None:
     """The object sees the inner learner's probabilities, so both ask alike once classes differ in them."""
-    c = core(initial_labels=6)
+    c = core(initial_labels=12)
     theirs = play(c, load_strategy(f"{foreign}:margin"), range(8))
     ours = play(c, load_strategy("margin"), range(8))
     assert np.array_equal(theirs.picks, ours.picks)

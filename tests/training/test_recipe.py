@@ -101,7 +101,7 @@ def test_a_recipe_goes_on_after_kills_of_worker_and_driver(recipe: Path) -> None
     assert main(words(recipe, "killed", 2)) == 0
     assert result(killed) == result(whole) and len(result(whole)) == 3
     assert any(whole.glob("seed-1/tensorboard/events*")) and (whole / "validation.json").is_file()
-    assert status_lines(whole, time.time())[0].startswith("21 of 21 parts are finished")
+    assert status_lines(whole, time.time())[0].startswith("tiny: 21 of 21 parts are finished")
     before = (whole / "policy.safetensors").stat().st_mtime_ns
     assert main(words(recipe, "whole", 1)) == 0, "nothing is left to do"
     assert (whole / "policy.safetensors").stat().st_mtime_ns == before
@@ -168,14 +168,24 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
 
 def test_status_tells_what_is_in_work_and_when_it_is_silent(tmp_path: Path) -> None:
     record: dict[str, Any] = {
-        "state": "running", "place": "4 local processes", "total": 9, "finished": 3, "in_work": {"roll-out 1.2": 40},
-        "seconds_left": 7500, "lost": ["roll-out 0.1: its process was killed"], "failed": {}, "time": 1000,
-    }  # fmt: skip
+        "title": "general",
+        "state": "running",
+        "place": "4 local processes",
+        "total": 9,
+        "finished": 3,
+        "in_work": {"roll-out 1.2": 40},
+        "seconds_left": 7500,
+        "lost": ["roll-out 0.1: its process was killed"],
+        "failed": {},
+        "time": 1000,
+    }
     (tmp_path / PROGRESS).write_text(json.dumps(record))
     assert status_lines(tmp_path, 1001.0) == [
-        "3 of 9 parts are finished; 4 local processes", "about 2 h 05 min left", "in work for 40 s: roll-out 1.2",
+        "general: 3 of 9 parts are finished; 4 local processes",
+        "about 2 h 05 min left",
+        "in work for 40 s: roll-out 1.2",
         "lost: roll-out 0.1: its process was killed",
-    ]  # fmt: skip
+    ]
     assert "no sign of life for 17 min" in status_lines(tmp_path, 2001.0)[2]
     (tmp_path / PROGRESS).write_text("{}")
     assert main(["--status", str(tmp_path)]) == 2

@@ -1,4 +1,4 @@
-"""``metaal suggest | import | label | status | report | serve``: choose which of your items to label next."""
+"""``metaal suggest | import | label | status | compare | report | serve``: choose which of your items to label next."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tyro
 
 from agents.acquisition.integrations.label_studio.serve import Serve
 from agents.acquisition.tool.choice import Choice
+from agents.acquisition.tool.compare import Compare
 from agents.acquisition.tool.label import label_loop
 from agents.acquisition.tool.outputs import as_csv
 from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
@@ -125,6 +126,7 @@ Command = (
     | Annotated[Import, tyro.conf.subcommand("import")]
     | Annotated[Label, tyro.conf.subcommand("label")]
     | Annotated[Status, tyro.conf.subcommand("status")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Serve, tyro.conf.subcommand("serve")]
 )

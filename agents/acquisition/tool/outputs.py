@@ -18,8 +18,8 @@ from metaal_env.errors import FileError, InputError, brief
 MARK = b"metaal"
 """Figures of this project name it in their metadata."""
 MAX_MARKED = 2**26  # bytes; no figure of ours is larger
-TABLES = ({"rank", "item", "score"}, {"labels", "rule", "correlation"})
-"""Columns of the tables that the commands write: suggestions and a policy's report."""
+TABLES = ({"rank", "item", "score"}, {"labels", "rule", "correlation"}, {"policy", "aulc", "pools"})
+"""Columns of the tables that the commands write: suggestions, a policy's report and a comparison."""
 
 
 def check_outputs(outputs: Mapping[str, Path | None], reads: Iterable[Path], overwrite: bool) -> None:

@@ -139,7 +139,8 @@ class Session:
         self._on_disk = data
 
     def _numbered(self, answer: Answer) -> Answer:
-        return replace(answer, number=None if answer.label is None else self.menu.add(answer.label))
+        number = None if answer.label is None else self.menu.add(answer.label)
+        return answer if answer.number == number else replace(answer, number=number)
 
     def set(self, position: int, label: str | None, drawn: str = CHOSEN) -> None:
         """Adds or changes an answer without writing the file."""
@@ -149,10 +150,9 @@ class Session:
             drawn if earlier is None else earlier.drawn,
             self.contents[position],
             one_line(self.items.shown[position], SHOWN),
-            further=("",) * len(self.further) if earlier is None else earlier.further,
+            None if label is None else self.menu.add(label),
+            ("",) * len(self.further) if earlier is None else earlier.further,
         )
-        if label is not None:
-            self.menu.add(label)
 
     def record(self, position: int, label: str | None, drawn: str = CHOSEN) -> None:
         """Adds or changes an answer and writes the file."""

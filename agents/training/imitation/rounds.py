@@ -192,6 +192,7 @@ def imitate(
     folder: Path,
     writer: SummaryWriter | None = None,
     executor: Executor | None = None,
+    progress: Path | None = None,
 ) -> None:
     """Trains `network` in place on `mixture`; the weights are the same for any number of workers.
 
@@ -200,6 +201,7 @@ def imitate(
 
     Args:
         executor: plays roll-outs and fits; this process by default.
+        progress: file in which other shells find how far it is.
 
     Raises:
         InputError: a checkpoint belongs to other settings or is damaged; a reward or a loss is NaN or infinite.
@@ -214,7 +216,7 @@ def imitate(
 
     if parts:
         total = config.iterations * config.shapes_per_rollout + len(job.ends)
-        watcher = Progress("imitation", total)
+        watcher = Progress("imitation", total, progress)
         with deferred_interrupts() as stopping:
             (executor or in_this_process()).run(
                 parts, shared=mixture.families, stopping=stopping, watcher=watcher, done=done

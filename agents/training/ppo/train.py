@@ -29,6 +29,7 @@ from agents.training.ppo.training_policy import TrainingPolicy
 from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core
 from metaal_env.runtime.executor import Executor
+from metaal_env.runtime.executor.progress import PROGRESS
 from metaal_env.runtime.interrupts import deferred_interrupts
 from metaal_env.tasks import TaskConfig
 
@@ -123,7 +124,7 @@ def train_ppo(
         tasks = training.resized(imitation.n_envs, imitation.shapes_per_rollout)
         # A run of its own: of the files in one folder TensorBoard follows the newest alone, which must be PPO's.
         with SummaryWriter(str(folder / "tensorboard" / "imitation")) as writer:
-            imitate(network, tasks, imitation, folder / "checkpoints", writer, executor)
+            imitate(network, tasks, imitation, folder / "checkpoints", writer, executor, folder / PROGRESS)
         delete_examples(folder / "checkpoints")
         torch.manual_seed(config.seed)  # PPO starts alike, whether this ran now or before a kill
     if not config.iterations:

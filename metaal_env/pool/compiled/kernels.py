@@ -2,8 +2,10 @@
 
 They are one file because numba keeps compiled code until the file of a function changes, not until what it calls does.
 
-In every kernel items are last. Sums may be taken in any order, else no loop over floats is vectorised; infinities and
-NaN keep their meaning. `F` marks numbers that must not turn a loop over float32 into one over doubles.
+In every kernel items are last. Loops are short: where one writes to several of many arrays, the compiler would have to
+check too often whether they overlap, and does not vectorise it. Sums may be taken in any order, else no loop over
+floats is vectorised; infinities and NaN keep their meaning. `F` marks numbers that must not turn a loop over float32
+into one over doubles.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ F = np.float32
 I = np.int32  # noqa: E741
 Array = np.ndarray[Any, Any]
 
+NEVER = F(-1e9)
+"""Score of a class that cannot be predicted."""
+
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function of NumPy arrays at its first call, and keeps the code on disk where that is possible."""
@@ -28,7 +33,7 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @jit
 def exp(x: Any) -> Any:
-    """Returns e^x of a float32 x ≤ 0 by a polynomial, to 1e-6 for x > −20; at least e^−87."""
+    """Returns e^x of a float32 x ≤ 0 by a polynomial, to 1e-6 for x > −20; 0 below −70."""
     t = max(x, F(-87.0)) * F(1.4426950408889634)
     whole = math.floor(t + F(0.5))
     f = t - F(whole)
@@ -39,7 +44,8 @@ def exp(x: Any) -> Any:
     p = p * f + F(2.4022651e-1)
     p = p * f + F(6.9314718e-1)
     p = p * f + F(1.0)
-    return p * I((I(whole) + 127) << 23).view(np.float32)
+    # 0 before numbers become so small that processors take long over them.
+    return p * I((I(whole) + 127) << 23).view(np.float32) if x > F(-70.0) else F(0)
 
 
 @jit
@@ -85,13 +91,6 @@ def add(to: Array, row: Array) -> None:
     """Adds a row to another of the same length, in place."""
     for e in range(len(to)):
         to[e] += row[e]
-
-
-@jit
-def subtract(to: Array, row: Array) -> None:
-    """Subtracts a row from another of the same length, in place."""
-    for e in range(len(to)):
-        to[e] -= row[e]
 
 
 NONE = -1
@@ -328,8 +327,10 @@ def draw(
             norm[b, m] = 0
             for e in range(n_items):
                 if real[b, e]:
-                    add(product[b, m, names[e]], gram[b, e])
-                    count[b, m, names[e]] += 1
+                    k = names[e]
+                    for f in range(n_items):
+                        product[b, m, k, f] += gram[b, e, f]
+                    count[b, m, k] += 1
                 else:
                     names[e] = NONE
             for e in range(n_items):
@@ -558,8 +559,10 @@ def settle(
             names = name[b, m]
             product[:] = support_item[b]
             for c in range(n_clusters):
-                if class_of[c] >= 0 and drawn_count[b, m, c] > 0:
-                    add(product[class_of[c]], drawn_product[b, m, c])
+                k = class_of[c]
+                if k >= 0 and drawn_count[b, m, c] > 0:
+                    for e in range(n_items):
+                        product[k, e] += drawn_product[b, m, c, e]
             count[:] = counts
             norm[:] = support_norm[b]
             for e in range(n_items):
@@ -568,7 +571,8 @@ def settle(
                 if k >= 0 and free[e]:
                     count[k] += 1
                 elif k >= 0:
-                    subtract(product[k], gram[b, e])
+                    for f in range(n_items):
+                        product[k, f] -= gram[b, e, f]
             for e in range(n_items):
                 k = names[e]
                 if k >= 0:  # ‖f + s‖² = f · (f + s) + f · s + ‖s‖²
@@ -606,16 +610,15 @@ def settle(
 @jit
 def mean_distance(own: Array, product: Array, name: Array, norm: Array, count: Array, total: Array) -> None:
     """Adds to (R,) `total` the squared distance of each item to the mean of its class, or the pool's without one."""
+    constant, factor = np.zeros(len(count), np.float32), np.zeros(len(count), np.float32)
+    for k in range(len(count)):
+        n = max(count[k], 1.0)
+        constant[k], factor[k] = norm[k] / (n * n), 2 / n
     for r in range(len(own)):
         k = name[r]
         total[r] += own[r]
         if k >= 0:
-            n = max(count[k], 1.0)
-            total[r] += F(norm[k] / (n * n) - 2 * product[k, r] / n)
-
-
-NEVER = F(-1e9)
-"""Score of a class that cannot be predicted."""
+            total[r] += constant[k] - factor[k] * product[k, r]
 
 
 @jit
@@ -635,26 +638,31 @@ def rivals(scores: Array, seen: Array, rival: Array, guess: Array, best: Array, 
         if not seen[k]:
             continue
         for e in range(n_items):
-            value = scores[k, e]
-            over, between = value > best[0, e], value > second[0, e]
-            second[0, e] = best[0, e] if over else (value if between else second[0, e])
-            second[1, e] = best[1, e] if over else (F(k) if between else second[1, e])
-            best[0, e] = value if over else best[0, e]
+            over = scores[k, e] > best[0, e]
+            best[0, e] = scores[k, e] if over else best[0, e]
             best[1, e] = F(k) if over else best[1, e]
     for k in range(n_classes):
+        if not seen[k]:
+            continue
         for e in range(n_items):
-            own = best[1, e] == F(k)
-            rival[k, e] = second[0, e] if own else best[0, e]
-            guess[k, e] = second[1, e] if own else best[1, e]
+            over = scores[k, e] > second[0, e] and best[1, e] != F(k)
+            second[0, e] = scores[k, e] if over else second[0, e]
+            second[1, e] = F(k) if over else second[1, e]
+    for k in range(n_classes):
+        for e in range(n_items):
+            rival[k, e] = second[0, e] if best[1, e] == F(k) else best[0, e]
+        for e in range(n_items):
+            guess[k, e] = second[1, e] if best[1, e] == F(k) else best[1, e]
 
 
 @jit
-def without_each(scores: Array, mask: Array, rest: Array, part: Array, whole: Array) -> None:
+def without_each(scores: Array, mask: Array, rest: Array, others: Array, part: Array, whole: Array) -> None:
     """Writes (K, E) log-sum-exp of the scores of all other classes, and what gives ratios of such sums.
 
     Args:
         scores: (K, E), `NEVER` at classes outside the (K,) `mask`.
         rest: (K, E) log-sum-exp of the others.
+        others: (K, E) the sum in it, of scores less the largest.
         part: (2, K, E) e^score, less the largest score; and less the largest of the others, of the class on top.
         whole: (5, E) the largest score, its class, the largest of the others, the sums of the two parts without the
             class on top.
@@ -673,19 +681,23 @@ def without_each(scores: Array, mask: Array, rest: Array, part: Array, whole: Ar
             whole[1, e] = F(k) if over else whole[1, e]
     for k in range(n_classes):
         for e in range(n_items):
-            top = whole[1, e] == F(k)
             part[0, k, e] = exp(scores[k, e] - whole[0, e])
+        for e in range(n_items):
             part[1, k, e] = exp(min(scores[k, e] - whole[2, e], F(0)))
-            whole[3, e] += F(0) if top else part[0, k, e]
-            whole[4, e] += F(0) if top else part[1, k, e]
+        for e in range(n_items):
+            whole[3, e] += F(0) if whole[1, e] == F(k) else part[0, k, e]
+        for e in range(n_items):
+            whole[4, e] += F(0) if whole[1, e] == F(k) else part[1, k, e]
     for k in range(n_classes):
         if not mask[k]:
             rest[k] = 0
+            others[k] = 1
             continue
         for e in range(n_items):
             top = whole[1, e] == F(k)
-            others = whole[4, e] if top else F(1) + max(whole[3, e] - part[0, k, e], F(0))
-            rest[k, e] = (whole[2, e] if top else whole[0, e]) + log(others)
+            others[k, e] = whole[4, e] if top else F(1) + max(whole[3, e] - part[0, k, e], F(0))
+        for e in range(n_items):
+            rest[k, e] = (whole[2, e] if whole[1, e] == F(k) else whole[0, e]) + log(others[k, e])
 
 
 @jit
@@ -721,7 +733,7 @@ def expected_gains(
     n_classes, n_rows = support.shape[1:]
     now = np.empty((n_classes, n_items), np.float32)
     scores, rest, guess, near = np.empty_like(now), np.empty_like(now), np.empty_like(now), np.empty_like(now)
-    rival, soft = np.empty_like(now), np.empty_like(now)
+    rival, soft, others = np.empty_like(now), np.empty_like(now), np.empty_like(now)
     best, second = np.empty((2, n_items), np.float32), np.empty((2, n_items), np.float32)
     part, whole = np.empty((2, n_classes, n_items), np.float32), np.empty((5, n_items), np.float32)
     one, two = np.empty((n_classes, n_items), np.float32), np.empty((n_classes, n_items), np.float32)
@@ -752,14 +764,15 @@ def expected_gains(
                 anywhere = log(F(2) * wide)
                 for e in range(n_items):
                     scores[k, e] = -slope * wide * (own[b, e] - anywhere)
-        without_each(scores, class_mask[b], rest, part, whole)
+        without_each(scores, class_mask[b], rest, others, part, whole)
         for k in range(n_classes):
             after = counts[b, k] + F(1)
             inverse = F(1) + F(1) / after  # of the weight of a squared distance
             for e in range(n_items):
-                known = support_item[b, k, e]
-                near[k, e] = F(0.5) * after * (own[b, e] + rival[k, e] * inverse) - known
-                soft[k, e] = F(0.5) * after * (own[b, e] + rest[k, e] * (inverse / slope)) - known
+                near[k, e] = F(0.5) * after * (own[b, e] + rival[k, e] * inverse) - support_item[b, k, e]
+            inverse /= slope
+            for e in range(n_items):
+                soft[k, e] = F(0.5) * after * (own[b, e] + rest[k, e] * inverse) - support_item[b, k, e]
         total[:] = 0
         for m in range(0, n_chains, every):
             names = name[b, m]
@@ -767,9 +780,11 @@ def expected_gains(
             for e in range(n_items):
                 if names[e] >= 0:
                     size[names[e]] += 1
+            for k in range(n_classes):
+                size[k] = 1 / (max(size[k], 1.0) * way)
             for e in range(n_items):
                 k = names[e]
-                weight[e] = F(1 / (size[k] * way)) if k >= 0 else F(0)
+                weight[e] = F(size[k]) if k >= 0 else F(0)
                 truth[e] = F(k)
                 best[0, e] = part[0, max(k, 0), e]
                 best[1, e] = part[1, max(k, 0), e]
@@ -778,16 +793,15 @@ def expected_gains(
                 sure, soft_sure = F(0), F(0)
                 for e in range(n_items):
                     other = weight[e] if truth[e] != F(k) else F(0)
-                    own_class = weight[e] - other
                     stays = other if guess[k, e] == truth[e] else F(0)
-                    top = whole[1, e] == F(k)
-                    others = whole[4, e] if top else F(1) + max(whole[3, e] - part[0, k, e], F(0))
-                    share = (best[1, e] if top else best[0, e]) / others
-                    soft_stays = other * min(share, F(1))
-                    one[k, e] = own_class - stays
-                    two[k, e] = own_class - soft_stays
+                    one[k, e] = weight[e] - other - stays
                     sure += stays
-                    soft_sure += soft_stays
+                for e in range(n_items):
+                    other = weight[e] if truth[e] != F(k) else F(0)
+                    share = (best[1, e] if whole[1, e] == F(k) else best[0, e]) / others[k, e]
+                    stays = other * min(share, F(1))
+                    two[k, e] = weight[e] - other - stays
+                    soft_sure += stays
                 base[0, k] = sure
                 base[1, k] = soft_sure
             for r in range(n_rows):
@@ -797,12 +811,11 @@ def expected_gains(
                 after = counts[b, k] + F(1)
                 far = (F(support_norm[b, k]) + F(2) * support[b, k, r] + own_rows[b, r]) / (F(2) * after)
                 steep = F(2) * slope / (F(1) + F(1) / after) / after
-                line, first, then, hit, soft_hit = rows[b, r], near[k], soft[k], one[k], two[k]
                 right, soft_right = base[0, k], base[1, k]
-                for e in range(n_items):
-                    inner = line[e] - far
-                    right += hit[e] if inner > first[e] else F(0)
-                    soft_right += soft_hit[e] * sigmoid(steep * (inner - then[e]))
+                for e in range(n_items):  # no slices: to count references to them would take as long
+                    inner = rows[b, r, e] - far
+                    right += one[k, e] if inner > near[k, e] else F(0)
+                    soft_right += two[k, e] * sigmoid(steep * (inner - soft[k, e]))
                 total[0, r] += right
                 total[1, r] += soft_right
         chains = F((n_chains + every - 1) // every)
@@ -938,3 +951,26 @@ def standard_scores(scores: Array, mask: Array, found: Array) -> None:
             else:
                 for r in range(n_scores):
                     found[b, i, r] = 0
+
+
+@jit
+def coverage_gains(kernel: Array, covered: Array, weight: Array, gain: Array) -> None:
+    """Writes the (B, N) sums over landmarks of (B, L) `weight` times what (B, N, L) `kernel` exceeds `covered` by."""
+    for b in range(len(kernel)):
+        for i in range(kernel.shape[1]):
+            total = F(0)
+            for j in range(kernel.shape[2]):
+                total += weight[b, j] * max(kernel[b, i, j] - covered[b, j], F(0))
+            gain[b, i] = total
+
+
+@jit
+def gaussian_gains(sq_dist: Array, radius: Array, covered: Array, weight: Array, gain: Array) -> None:
+    """Writes what `coverage_gains` does for the kernel e^(−d² / radius) of (B, N, L) `sq_dist` and (B,) `radius`."""
+    for b in range(len(sq_dist)):
+        inverse = F(-1) / radius[b]
+        for i in range(sq_dist.shape[1]):
+            total = F(0)
+            for j in range(sq_dist.shape[2]):
+                total += weight[b, j] * max(exp(sq_dist[b, i, j] * inverse) - covered[b, j], F(0))
+            gain[b, i] = total

@@ -189,6 +189,20 @@ def standard_scores(scores: Tensor, mask: Tensor) -> Tensor:
     return found
 
 
+def coverage_gains(view: PoolView, kernel: Tensor, covered: Tensor, weight: Tensor) -> Tensor:
+    """Returns the (B, N) sums over landmarks of `weight` times what the (B, N, L) kernel exceeds `covered` by."""
+    gain = torch.empty(view.valid.shape)
+    kernels.coverage_gains(*_arrays(kernel, covered, weight, gain))
+    return gain
+
+
+def gaussian_gains(view: PoolView, radius: Tensor, covered: Tensor, weight: Tensor) -> Tensor:
+    """Returns `coverage_gains` of a Gaussian kernel of (B,) squared radii, without making it."""
+    gain = torch.empty(view.valid.shape)
+    kernels.gaussian_gains(*_arrays(view.geometry.sq_dist, radius, covered, weight, gain))
+    return gain
+
+
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.contiguous().numpy() for tensor in tensors]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,6 +17,12 @@ from metaal_env.errors import InputError
 
 DEPTH = 8
 """Items that are kept ready: whoever answers faster than a query lasts does not wait for it."""
+
+BREATH, REST = 0.15, 0.6
+"""Seconds after an answer before a query and, where no further answer came, `idle` begin: first comes the next item."""
+
+PATIENCE = 10.0
+"""Seconds after which `idle` is called although answers keep coming."""
 
 
 class Moment(NamedTuple):
@@ -97,11 +104,14 @@ class Ahead:
         return in_words(self.why(position))
 
     def _run(self) -> None:
+        rested = time.monotonic()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._due or self._closed)
                 if self._closed:
                     return
+                if self.queue:
+                    self._changed.wait_for(lambda: self._closed, BREATH)
                 self._due, self._busy = False, True
             try:
                 self._query(self.take())
@@ -112,8 +122,11 @@ class Ahead:
                 with self._changed:
                     self._busy = False
                     self._changed.notify_all()
-            if not self._due:
+            with self._changed:
+                again = self._changed.wait_for(lambda: self._due or self._closed, REST)
+            if not again or time.monotonic() - rested > PATIENCE:
                 self.idle()
+                rested = time.monotonic()
 
     def _query(self, moment: Moment) -> None:
         if not len(moment.candidates):

@@ -37,6 +37,7 @@ class Claims:
         self.path, self.names = path, names
         self.of_tab: dict[str, Claim] = {}
         self.orphans: list[Claim] = []
+        self._written = ""
 
     def read(self) -> list[int]:
         """Reads what was shown last, as claims without a page, and returns the queue of that moment."""
@@ -57,6 +58,9 @@ class Claims:
         """Writes what is shown and what comes next; not flushed, since nothing is lost with it but the order."""
         shown = [[self.names[c.position], c.annotator, c.second] for c in self.all()]
         data = json.dumps({"shown": shown, "next": [self.names[i] for i in queue]})
+        if data == self._written:
+            return
+        self._written = data
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         temporary.write_text(data, encoding="utf-8")
         os.replace(temporary, self.path)

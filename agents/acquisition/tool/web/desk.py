@@ -17,6 +17,7 @@ from agents.acquisition.tool.session import Session
 from agents.acquisition.tool.web.ahead import Ahead, Moment
 from agents.acquisition.tool.web.claims import Claim, Claims
 from agents.acquisition.tool.web.marks import Mark, mark_of, marked
+from agents.acquisition.tool.web.turns import Turns
 from metaal_env.errors import InputError
 
 MAX_NAME = 200
@@ -39,7 +40,7 @@ class Desk:
     Attributes:
         session: Answers, shared with the terminal's `label`. Lock it before the desk is used.
         ahead: Items that come next.
-        overlap: Share of items of which a second annotator is asked, where there are several.
+        turns: Which page shows which item.
     """
 
     def __init__(
@@ -51,12 +52,17 @@ class Desk:
         overlap: float = OVERLAP,
         idle: Callable[[], None] = lambda: None,
     ):
-        self.session, self.overlap, self.choice = session, overlap, choice or Choice()
+        self.session = session
         self.lock = threading.RLock()
         self.claims = Claims(session.path.with_name(f"{session.path.name}.page.json"), session.contents.names)
-        self.ahead = Ahead(x, self.choice, self._moment, idle)
+        self.turns = Turns(session, choice or Choice(), self.claims, overlap)
+        self.ahead = Ahead(x, self.turns.choice, self._moment, idle)
         self._steps: dict[str, list[Step]] = {}  # annotator → steps that can be taken back
-        self._rng = np.random.default_rng(0)
+
+    @property
+    def choice(self) -> Choice:
+        """Which items are asked for."""
+        return self.turns.choice
 
     def open(self) -> None:
         """Takes up what an earlier run left, and begins to choose."""
@@ -76,13 +82,13 @@ class Desk:
         with self.lock:
             self.claims.heard(tab)
             claim = self.claims.of_tab.get(tab)
-            if claim is not None and claim.annotator == annotator and self._fits(claim):
+            if claim is not None and claim.annotator == annotator and self.turns.fits(claim):
                 return claim
-            ready = self.claims.orphans or self.ahead.queue or self._drawn_now()
+            ready = self.claims.orphans or self.ahead.queue or self.turns.drawn_now()
         if not ready:
             self.ahead.wait()
         with self.lock:
-            return self._claim(tab, annotator)
+            return self.turns.claim(tab, annotator, self.ahead)
 
     def answer(
         self,
@@ -132,7 +138,7 @@ class Desk:
             if claim is not None and claim.position == position:
                 del self.claims.of_tab[tab]
             self.ahead.refresh()
-            return self._claim(tab, annotator)
+            return self.turns.claim(tab, annotator, self.ahead)
 
     def settle(self, position: int, label: str) -> None:
         """Writes the class on which annotators, or one in doubt, agreed in the end.
@@ -168,7 +174,7 @@ class Desk:
                 self.session.save()
             del steps[-1:]
             claim = Claim(step.position, annotator, second=step.before is not None)
-            if self._fits(claim):
+            if self.turns.fits(claim):
                 self.claims.of_tab[tab] = claim
                 self.claims.write(self.ahead.queue)
             self.ahead.refresh()
@@ -187,7 +193,7 @@ class Desk:
         if not 0 <= size <= len(self.session.items):
             raise InputError(f"yardstick={size} must lie in 0…{len(self.session.items)}.")
         with self.lock:
-            self.choice = replace(self.choice, yardstick=size)
+            self.turns.choice = replace(self.choice, yardstick=size)
 
     def classes(self) -> dict[str, int]:
         """Returns class → number of labels, in the order of the menu."""
@@ -214,7 +220,7 @@ class Desk:
     def is_random(self, position: int) -> bool:
         """Returns whether an item belongs to the yardstick, answered or not."""
         answer = self.session.answers.get(position)
-        return answer.drawn == RANDOM if answer is not None else position in self._drawn_now()
+        return answer.drawn == RANDOM if answer is not None else position in self.turns.drawn_now()
 
     def _check(self, position: int) -> None:
         if isinstance(position, bool) or not isinstance(position, int):
@@ -224,7 +230,7 @@ class Desk:
 
     def _write(self, position: int, annotator: str, label: str | None, mark: Mark) -> None:
         session, before = self.session, self.session.answers.get(position)
-        drawn = RANDOM if before is None and position in self._drawn_now() else CHOSEN
+        drawn = RANDOM if before is None and position in self.turns.drawn_now() else CHOSEN
         with self._restored_on_error():
             session.set(position, label, drawn)
             session.answers[position] = marked(session, session.answers[position], mark)
@@ -247,69 +253,9 @@ class Desk:
                 return Step(position, None)
         return None
 
-    def _drawn_now(self) -> list[int]:
-        """Positions of the yardstick that are still to be answered."""
-        missing = self.choice.yardstick - int(self.session.yardstick().sum()) if self.choice.yardstick else 0
-        return self.session.next_of_yardstick(self.choice.yardstick) if missing > 0 else []
-
-    def _fits(self, claim: Claim) -> bool:
-        """Whether the item of a claim is still to be answered."""
-        answer = self.session.answers.get(claim.position)
-        if not claim.second:
-            return answer is None and self.session.items.labels[claim.position] is None
-        mark = Mark() if answer is None else mark_of(self.session, answer)
-        answered = answer is not None and answer.label is not None and mark.annotator != ""
-        return answered and claim.annotator not in {mark.annotator, *mark.opinions}
-
-    def _claim(self, tab: str, annotator: str) -> Claim | None:
-        claim = self.claims.of_tab.get(tab)
-        if claim is None or claim.annotator != annotator or not self._fits(claim):
-            self.claims.of_tab.pop(tab, None)
-            claim = self.claims.adopt(annotator, self._fits) or self._new(tab, annotator)
-            if claim is not None:
-                self.claims.of_tab[tab] = claim
-        self.claims.write(self.ahead.queue)
-        return claim
-
-    def _new(self, tab: str, annotator: str) -> Claim | None:
-        budget = self.choice.budget
-        if budget is not None and sum(self.session.counts().values()) >= budget:
-            return None
-        taken = self.claims.positions(but=tab)
-        second = self._second(annotator, taken)
-        if second is not None:
-            return Claim(second, annotator, second=True)
-        for position in self._drawn_now():
-            if position not in taken:
-                return Claim(position, annotator)
-        left = set(self.session.open_positions().tolist()) - taken
-        queue = [position for position in self.ahead.queue if position in left]
-        self.ahead.queue = queue[1:]
-        if queue:
-            return Claim(queue[0], annotator)
-        # Whoever is faster than the query gets an item at random instead of a wait.
-        return Claim(int(self._rng.choice(sorted(left))), annotator) if left else None
-
-    def _second(self, annotator: str, taken: set[int]) -> int | None:
-        """An item that another annotator answered, as often as `overlap` says; doubtful ones first."""
-        if not annotator or not self.overlap:
-            return None
-        marks = {i: mark_of(self.session, a) for i, a in self.session.answers.items() if a.label is not None}
-        asked = sum(annotator in {mark.annotator, *mark.opinions} for mark in marks.values())
-        if int((asked + 1) * self.overlap) == int(asked * self.overlap):
-            return None
-        fit = [
-            i
-            for i, mark in marks.items()
-            if mark.annotator and mark.annotator != annotator and not mark.opinions and i not in taken
-        ]
-        return min(fit, key=lambda i: not marks[i].unsure, default=None)
-
     def _moment(self) -> Moment:
         with self.lock:
-            shown = sorted(self.claims.positions())
-            candidates = np.setdiff1d(self.session.open_positions(), shown)
-            return Moment(self.session.choosing_labels(), candidates, shown)
+            return self.turns.moment()
 
 
 def _now() -> str:

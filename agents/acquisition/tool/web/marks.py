@@ -63,6 +63,26 @@ def mark_of(session: Session, answer: Answer) -> Mark:
     )
 
 
+def annotators(session: Session) -> dict[int, str]:
+    """Returns who gave each answer, by position in the order of the answers, faster than a mark of each."""
+    if "annotator" not in session.further:
+        return dict.fromkeys(session.answers, "")
+    column = session.further.index("annotator")
+    cells = {i: answer.further[column : column + 1] for i, answer in session.answers.items()}
+    return {i: "".join(cell).strip() for i, cell in cells.items()}
+
+
+def contested(session: Session) -> dict[int, Mark]:
+    """Returns the marks of the items that several annotators answered, by position."""
+    if "opinions" not in session.further:
+        return {}
+    column = session.further.index("opinions")
+    found = {
+        i: answer for i, answer in session.answers.items() if answer.further[column : column + 1] > ("",)
+    }
+    return {i: mark_of(session, answer) for i, answer in found.items()}
+
+
 def marked(session: Session, answer: Answer, mark: Mark) -> Answer:
     """Returns the answer with the cells of the mark; columns that the session lacks are appended to all answers."""
     absent = [name for name in COLUMNS if name not in session.further]

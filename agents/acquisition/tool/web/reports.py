@@ -14,7 +14,7 @@ from agents.acquisition.tool.web.class_keys import class_keys
 from agents.acquisition.tool.web.curve import learning_curve
 from agents.acquisition.tool.web.desk import Desk
 from agents.acquisition.tool.web.item_view import item_view, short
-from agents.acquisition.tool.web.marks import mark_of
+from agents.acquisition.tool.web.marks import annotators, mark_of
 from agents.acquisition.tool.web.pool_map import pool_map
 
 NEIGHBOURS = 3
@@ -65,7 +65,7 @@ class Reports:
             keys = class_keys(numbers)
             answers = session.answers.values()
             skipped = sum(answer.label is None for answer in answers)
-            mine = [i for i, a in session.answers.items() if mark_of(session, a).annotator == annotator]
+            mine = [i for i, name in annotators(session).items() if name == annotator]
             return {
                 "item": None if claim is None else self.item(claim.position, claim, annotator),
                 "classes": [

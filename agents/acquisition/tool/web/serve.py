@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import secrets
 import socket
+import sys
 import webbrowser
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 TOKEN_BYTES = 24
+SWITCH = 0.0005
+"""Seconds for which the thread of a query may keep Python from a request."""
 NEEDED = ("starlette", "uvicorn")
 
 
@@ -74,6 +77,8 @@ def label_page(
         reports = Reports(desk)
         app: Starlette = make_app(desk, reports, token, [f"{HOST}:{port}", f"localhost:{port}"])
         desk.open()
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH)
         address = f"http://{HOST}:{port}/{token}/"
         say(f"labelling page: {address}")
         say(f"every answer goes to {session.path} at once; Ctrl-C stops, the same command goes on.")
@@ -85,5 +90,6 @@ def label_page(
         try:
             uvicorn.Server(config).run(sockets=[listener])
         finally:
+            sys.setswitchinterval(before)
             desk.close()
             listener.close()

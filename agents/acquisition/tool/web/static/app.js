@@ -59,6 +59,7 @@ async function keepUp() {
   }
   const review = await ask("review").catch(() => null);
   if (review) noteReview(review.items);
+  refresh();
 }
 
 await once(load);

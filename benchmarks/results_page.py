@@ -41,7 +41,10 @@ AGAINST = {
 
 MEASURED = (
     ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations", "baselines")),
-    ("Reinforcement learning", ("reinforcement_stop", "reinforcement_stop_curve")),
+    (
+        "Reinforcement learning",
+        ("reinforcement_stop", "reinforcement_stop_curve", "reinforcement_cost", "reinforcement_cost_curve"),
+    ),
     (
         "Own pools",
         (

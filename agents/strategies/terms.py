@@ -19,7 +19,7 @@ from metaal_env.features import POOL_FEATURES
 from metaal_env.pool.terms import terms_of
 from metaal_env.pool.view import PoolView
 
-COST_POWER = 1.0
+COST_POWER = 2.0
 """Power of the cost by which a score is divided."""
 
 UNIT = 0.01

@@ -24,7 +24,7 @@ CONDITIONS: tuple[Condition, ...] = ("count", "mean_confidence", "best_gain")
 RULES = ("margin", "max_herding", "uherding", "partition_lookahead")
 """Rules for items: uncertainty, coverage, both, and our own look-ahead over drawn partitions."""
 
-COST_POWERS = (0.0, 0.25, 0.5, 1.0, 2.0)
+COST_POWERS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0)
 """Powers of the cost by which a rule's score is divided; with 1, it is the gain for a unit of cost."""
 
 

@@ -57,6 +57,7 @@ MEASURED = (
             "label_page",
             "label_answer",
             "status",
+            "forecast",
         ),
     ),
     ("Learners", ("learners_untrained", "learners_supports", "learners_speed")),

@@ -1,4 +1,4 @@
-"""``metaal suggest | import | label | status | compare | report | serve``: choose which of your items to label next."""
+"""``metaal``'s commands about one's own items: choose which to label next, and know what labels bring."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import tyro
 from agents.acquisition.integrations.label_studio.serve import Serve
 from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.compare import Compare
+from agents.acquisition.tool.forecast_command import ForecastCommand
 from agents.acquisition.tool.label import label_loop
 from agents.acquisition.tool.outputs import as_csv
 from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
-from agents.acquisition.tool.progress import progress, status_lines
+from agents.acquisition.tool.status import Status
 from agents.acquisition.tool.suggest_commands import Import, Suggest
 from agents.acquisition.tool.web.serve import check_installed, label_page
 from agents.acquisition.why.figures import report_figure, save_figure
@@ -66,28 +67,6 @@ class Label(ChoiceOptions):
 
 
 @dataclass(frozen=True)
-class Status(PoolOptions):
-    """Show the labels so far, the accuracy that they allow to state, and whether to stop."""
-
-    def run(self) -> None:
-        self.check()
-        session = self.read()
-        if self.dry_run:
-            return
-        y = session.labels()
-        state = progress(
-            self.encoded(session.items), y, drawn=session.yardstick(), order=list(session.answers)
-        )
-        skipped = sum(answer.label is None for answer in session.answers.values())
-        n = sum(state.counts.values())
-        say(f"{n} of {len(y)} items labelled, {skipped} skipped, {len(state.counts)} classes")
-        for name, count in sorted(state.counts.items(), key=lambda pair: -pair[1]):
-            say(f"  {count:5d}  {name}")
-        for line in status_lines(state):
-            say(line)
-
-
-@dataclass(frozen=True)
 class Report(PoolOptions):
     """Show how a policy's scores correlate with each rule's, as labels grow; needs fully labelled data."""
 
@@ -127,6 +106,7 @@ Command = (
     | Annotated[Label, tyro.conf.subcommand("label")]
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[ForecastCommand, tyro.conf.subcommand("forecast")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Serve, tyro.conf.subcommand("serve")]
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,15 +119,26 @@ def predictions(
         support: (n, F) features of the labelled items, prepared by the head.
         labels: (n,) classes.
     """
-    parts = []
+    return torch.cat([part.argmax(-1) for part in _logits(head, support, labels, used, items)])
+
+
+def probabilities(
+    head: InnerLearner, support: torch.Tensor, labels: torch.Tensor, used: torch.Tensor, items: torch.Tensor
+) -> torch.Tensor:
+    """(R, M, C) class probabilities; else as `predictions`."""
+    return torch.cat([part.softmax(-1) for part in _logits(head, support, labels, used, items)])
+
+
+def _logits(
+    head: InnerLearner, support: torch.Tensor, labels: torch.Tensor, used: torch.Tensor, items: torch.Tensor
+) -> Iterator[torch.Tensor]:
     with torch.no_grad():
         for mask in used.split(16):
             b = len(mask)
             of_class = torch.nn.functional.one_hot(labels).to(torch.bool)  # (n, C)
             classes = (mask.unsqueeze(-1) & of_class).any(1)  # a class without label is never predicted
             adapted = head.adapt(support.expand(b, *support.shape), labels.expand(b, -1), mask, classes)
-            parts.append(head.predict(adapted, items.expand(b, *items.shape)).argmax(-1))
-    return torch.cat(parts)
+            yield head.predict(adapted, items.expand(b, *items.shape))
 
 
 def _advice(changed: list[float], counts: dict[str, int]) -> str:

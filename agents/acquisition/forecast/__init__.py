@@ -1,0 +1,1 @@
+"""Forecasts of labelling sessions, made before the labels."""

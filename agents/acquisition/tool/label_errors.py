@@ -1,0 +1,111 @@
+"""Which labels are probably wrong, and how often classes occur, from cross-validated probabilities."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from agents.acquisition.own_head import centred, head_for, scaled
+from agents.acquisition.tool.progress import probabilities
+
+FOLDS = 10
+LEAST = 20
+"""Labels below which none is doubted."""
+MAX_LABELS = 2000
+"""Labels that are judged; of more, this many drawn at random."""
+
+
+class Doubt(NamedTuple):
+    """Holds a label that the others contradict."""
+
+    position: int
+    label: str
+    likely: str
+    chance: float  # cross-validated probability of the likely class
+    own: float  # … and of the label
+
+
+def doubted_labels(x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> list[Doubt]:
+    """Finds labels that other labels contradict with confidence, the worst first.
+
+    Confident learning (Northcutt, Jiang & Chuang, 2021): a label is doubted where another class is likelier, and at
+    least as likely as it is on average for the items of that class. Probabilities are those of metaal's own head,
+    fitted without the item's fold. A class of one label is never doubted.
+
+    Args:
+        x: (N, D) vectors.
+        y: (N,) labels, None where unknown.
+    """
+    known = np.flatnonzero([label is not None for label in y])
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(known)[:MAX_LABELS])
+    names = np.unique([str(y[i]) for i in rows])
+    if len(rows) < LEAST or len(names) < 2:
+        return []
+    codes = np.searchsorted(names, [str(y[i]) for i in rows])
+    probs = held_out_probabilities(x[rows], codes, len(names), rng)
+    own = probs[np.arange(len(rows)), codes]
+    usual = np.array([own[codes == k].mean() for k in range(len(names))])
+    confident = np.where(probs >= usual, probs, 0.0)
+    likely = confident.argmax(1)
+    chance = confident[np.arange(len(rows)), likely]
+    single = np.bincount(codes, minlength=len(names))[codes] < 2
+    wrong = np.flatnonzero((likely != codes) & (chance > own) & ~single)
+    worst = wrong[np.argsort(own[wrong] - chance[wrong], kind="stable")]
+    return [
+        Doubt(int(rows[i]), str(names[codes[i]]), str(names[likely[i]]), float(chance[i]), float(own[i]))
+        for i in worst
+    ]
+
+
+def held_out_probabilities(
+    x: np.ndarray, codes: np.ndarray, classes: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Returns (n, C) probabilities of each label by a head that is fitted to the other folds.
+
+    Args:
+        x: (n, D) labelled items.
+        codes: (n,) their classes, in 0…C − 1.
+    """
+    n = len(codes)
+    z = centred(scaled(np.asarray(x).reshape(n, -1)))
+    head = head_for(z)
+    with torch.no_grad():
+        features = head.prepare_all(z)
+    # Within a class folds take turns, so that no fold takes all of a class.
+    order = rng.permutation(n)
+    order = order[np.argsort(codes[order], kind="stable")]
+    fold = np.empty(n, dtype=int)
+    fold[order] = np.arange(n) % min(FOLDS, n)
+    used = torch.from_numpy(fold[None] != np.arange(min(FOLDS, n))[:, None])
+    labels = torch.from_numpy(codes)
+    probs = probabilities(head, features, labels, used, features).numpy()  # (folds, n, C)
+    found = np.zeros((n, classes))
+    found[:, : probs.shape[2]] = probs[fold, np.arange(n)]
+    return found
+
+
+def predicted_shares(x: np.ndarray, y: np.ndarray, *, most: int = 2000, seed: int = 0) -> dict[str, float]:
+    """Returns the share of the pool that metaal's own head gives to each class that has a label.
+
+    The shares are mean probabilities over the pool, or over `most` of its items drawn at random. They are empty with
+    fewer than two classes.
+    """
+    known = np.flatnonzero([label is not None for label in y])
+    names = np.unique([str(y[i]) for i in known])
+    if len(names) < 2:
+        return {}
+    rng = np.random.default_rng(seed)
+    train = rng.permutation(known)[:MAX_LABELS]
+    others = rng.permutation(len(x))[:most]
+    rows = np.concatenate([train, others])
+    z = centred(scaled(np.asarray(x[rows]).reshape(len(rows), -1)))
+    head, n = head_for(z), len(train)
+    with torch.no_grad():
+        features = head.prepare_all(z)
+    labels = torch.from_numpy(np.searchsorted(names, [str(y[i]) for i in train]))
+    used = torch.ones(1, n, dtype=torch.bool)
+    shares = probabilities(head, features[:n], labels, used, features[n:])[0].mean(0)
+    return dict(zip(names.tolist(), shares.tolist(), strict=True))

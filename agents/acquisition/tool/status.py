@@ -1,0 +1,80 @@
+"""``metaal status``: what there is, how good it makes a model, whether to stop, and which labels to check again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agents.acquisition.tool.label_errors import Doubt, doubted_labels, predicted_shares
+from agents.acquisition.tool.menu import one_line
+from agents.acquisition.tool.outlook import outlook, outlook_lines
+from agents.acquisition.tool.pool_options import PoolOptions
+from agents.acquisition.tool.progress import progress, status_lines
+from agents.acquisition.tool.session import Session
+from metaal_env.errors import InputError
+from metaal_env.runtime.command_line import say
+
+SHOWN = 60
+"""Characters of an item in the list of doubted labels."""
+
+
+@dataclass(frozen=True)
+class Status(PoolOptions):
+    """Show the labels so far, the accuracy that they allow to state, whether to stop, and labels to check again."""
+
+    price: float | None = None
+    """Price of a label; the next ten are weighed against it."""
+    worth: float | None = None
+    """What a percentage point of accuracy is worth to you, in the money of --price."""
+    doubts: int = 10
+    """Labels to show at most of those that the others contradict."""
+
+    def run(self) -> None:
+        self.check()
+        for name in ("price", "worth", "doubts"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise InputError(f"{name}={value} must be a number from 0 up.")
+        if self.worth is not None and self.price is None:
+            raise InputError(f"worth={self.worth} says nothing without --price, the price of a label.")
+        session = self.read()
+        if self.dry_run:
+            return
+        y, x = session.labels(), self.encoded(session.items)
+        drawn, order = session.yardstick(), list(session.answers)
+        state = progress(x, y, drawn=drawn, order=order)
+        skipped = sum(answer.label is None for answer in session.answers.values())
+        n = sum(state.counts.values())
+        say(f"{n} of {len(y)} items labelled, {skipped} skipped, {len(state.counts)} classes")
+        for line in balance_lines(state.counts, predicted_shares(x, y)):
+            say(line)
+        for line in status_lines(state):
+            say(line)
+        if n:
+            for line in outlook_lines(outlook(x, y, drawn, order), price=self.price, worth=self.worth):
+                say(line)
+        for line in doubt_lines(doubted_labels(x, y), session, self.doubts):
+            say(line)
+
+
+def balance_lines(counts: Mapping[str, int], shares: Mapping[str, float]) -> list[str]:
+    """Returns the labels of each class, their share, and the share of the pool that is predicted to be of it."""
+    total = sum(counts.values())
+    found = []
+    for name, count in sorted(counts.items(), key=lambda pair: -pair[1]):
+        pool = f", predicted for {shares[name]:.0%} of the pool" if name in shares else ""
+        found.append(f"  {count:5d}  {name}  ({count / total:.0%} of the labels{pool})")
+    return found
+
+
+def doubt_lines(doubts: list[Doubt], session: Session, most: int) -> list[str]:
+    """Returns the labels to check again, at most so many."""
+    if not doubts or not most:
+        return []
+    found = [f"{len(doubts)} label(s) that the others contradict; check them again:"]
+    for doubt in doubts[:most]:
+        name, shown = session.contents.names[doubt.position], session.items.shown[doubt.position]
+        item = name if shown == name else f"{name}: {one_line(shown, SHOWN)}"
+        found.append(f"  {item}  is {doubt.label!r}, probably {doubt.likely!r} ({doubt.chance:.0%})")
+    return found + ([f"  and {len(doubts) - most} more; --doubts shows them"] if len(doubts) > most else [])

@@ -426,7 +426,7 @@ def class_of_clusters(
     for c in range(n_clusters):
         taken[c] = class_of[c] != NONE
     for number in range(len(unseen)):  # the largest of the others stand for classes without a label
-        largest, most = NONE, 0.0
+        largest, most = NONE, F(0)
         for c in range(n_clusters):
             if not taken[c] and count[c] > most:
                 largest, most = c, count[c]

@@ -171,6 +171,10 @@ def sweep(
             new[j] = 0
         for k in range(n_classes):
             n, number = left[k], F(k)
+            if n == 0:  # what rounding leaves would decide between empty classes, which are all the same
+                given[k] = 0
+                for j in range(size):
+                    inner[k, j] = 0
             factor, fall = table[0, n], table[1, n]
             constant = table[2, n] + log_prior[k] - table[3, n] * F(given[k])
             if len(chances):
@@ -190,7 +194,9 @@ def sweep(
                 norm[before] += norms[block, j] - 2 * np.float64(product[before, i])
                 count[before] -= 1
                 for e in range(len(own)):
-                    product[before, e] -= gram[i, e]
+                    product[before, e] = product[before, e] - gram[i, e] if count[before] > 0 else F(0)
+                if count[before] == 0:
+                    norm[before] = 0
             norm[k] += norms[block, j] + 2 * np.float64(product[k, i])
             count[k] += 1
             for e in range(len(own)):
@@ -407,10 +413,12 @@ def class_of_clusters(
                 if distance < nearest:
                     best, nearest = c, distance
         # Between classes with equally many labels in a cluster, the one nearer to its centre gets it.
-        votes[best, order_label[s]] += 1 + 1e-3 / (1 + max(nearest + own[row[s]], 0.0))
+        # In single precision, in which nearly equal distances count as equal.
+        apart = F(max(nearest + own[row[s]], 0.0))
+        votes[best, order_label[s]] += F(1) + F(1e-3) / (F(1) + apart)
     class_of[:] = NONE
     for c in range(n_clusters):
-        most = 0.0
+        most = F(0)
         for k in range(votes.shape[1]):
             if votes[c, k] > most:
                 class_of[c], most = k, votes[c, k]
@@ -418,7 +426,7 @@ def class_of_clusters(
     for c in range(n_clusters):
         taken[c] = class_of[c] != NONE
     for number in range(len(unseen)):  # the largest of the others stand for classes without a label
-        largest, most = NONE, 0.0
+        largest, most = NONE, F(0)
         for c in range(n_clusters):
             if not taken[c] and count[c] > most:
                 largest, most = c, count[c]
@@ -516,7 +524,7 @@ def settle(
     free = np.empty(n_items, np.bool_)
     log_prior = np.empty(n_classes, np.float32)
     class_of = np.empty(n_clusters, np.int32)
-    votes = np.empty((n_clusters, n_classes))
+    votes = np.empty((n_clusters, n_classes), np.float32)
     silent = np.empty((0, 0), np.float32)
     row, order_label = np.empty(order.shape[1], np.int64), np.empty(order.shape[1], np.int64)
     counts = np.empty(n_classes)

@@ -28,6 +28,9 @@ ENSEMBLE = (
 )
 """Eleven rules of uncertainty, diversity, density and their hybrids. AlfaMix of the paper is not among them."""
 
+LEVELS = 2**12
+"""Steps between the lowest and the highest score of a rule."""
+
 
 @STRATEGIES.register("refine")
 class Refine(Strategy):
@@ -74,7 +77,7 @@ class Refine(Strategy):
 
     def candidates(self, view: PoolView, size: int) -> Tensor:
         """Returns the (B, N) mask of the items that are left for a batch of `size`."""
-        scores = torch.stack([rule.score(view).double() for rule in self.ensemble], 1)  # (B, R, N)
+        scores = torch.stack([_levels(rule.score(view), view) for rule in self.ensemble], 1)  # (B, R, N)
         n, left = scores.shape[2], view.selectable
         shape = (self.rounds, len(self.ensemble), self.draws, n)
         chances = view.random(
@@ -88,13 +91,21 @@ class Refine(Strategy):
                 -1, (count - 1).clamp(min=0).view(-1, 1, 1, 1).expand(*chance.shape[:-1], 1)
             )
             drawn = (chance <= bound) & left[:, None, None]
-            proposed = scores.unsqueeze(2).masked_fill(~drawn, -torch.inf).topk(min(size, n), -1)
-            hit = torch.zeros(len(view), n, device=left.device)
-            hit.scatter_add_(
-                1, proposed.indices.flatten(1), (proposed.values > -torch.inf).float().flatten(1)
+            ranked = (
+                scores.unsqueeze(2).masked_fill(~drawn, -torch.inf).sort(dim=-1, descending=True, stable=True)
             )
+            values, items = (x[..., :size].flatten(1) for x in ranked)
+            hit = torch.zeros(len(view), n, device=left.device)
+            hit.scatter_add_(1, items, (values > -torch.inf).float())
             left = (hit > 0) & left
         return left
+
+
+def _levels(scores: Tensor, view: PoolView) -> Tensor:
+    """Returns (B, N) scores in steps of their range, so that rounding alone ranks none above another."""
+    low = scores.masked_fill(~view.selectable, torch.inf).amin(1, keepdim=True)
+    high = scores.masked_fill(~view.selectable, -torch.inf).amax(1, keepdim=True)
+    return ((scores - low) / (high - low).clamp(min=1e-12) * LEVELS).round()
 
 
 def _among(scores: Tensor, kept: Tensor, view: PoolView) -> Tensor:

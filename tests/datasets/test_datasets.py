@@ -136,7 +136,7 @@ def test_unknown_name_suggests_the_nearest(wrong: str, near: str) -> None:
 
 
 def test_every_name_is_registered() -> None:
-    assert {*OFFLINE, *TORCHVISION, "glyphs_wide"} == set(DATASETS)
+    assert {*OFFLINE, *TORCHVISION, "glyphs_wide", "toy"} == set(DATASETS)
 
 
 @pytest.mark.parametrize("name", ["nowhere.npz", "no/such/folder", "./mnist_", "", "a\0/b", "table.csv"])

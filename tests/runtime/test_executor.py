@@ -279,6 +279,7 @@ def test_nothing_else_starts_processes() -> None:
         "benchmarks/robustness/kills.py",  # trainings that are killed
         "benchmarks/speed/acquisition.py",  # one process for each measurement of memory
         "benchmarks/speed/compare.py",  # other commits
+        "benchmarks/speed/features.py",  # other commits
         "benchmarks/speed/gpu.py",  # asks the driver
         "benchmarks/speed/label_page.py",  # the web page's server, which a browser visits
         "benchmarks/speed/page.py",  # the commands of which a page of figures is made

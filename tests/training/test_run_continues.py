@@ -112,7 +112,7 @@ def test_a_run_with_all_its_sources_moved_gives_its_verdict_again(here: Path, ru
 
 
 CHANGES: dict[str, tuple[dict[str, object], str]] = {
-    "learning rate": ({"ppo__learning_rate": 0.5}, "ppo.learning_rate is 0.5, was 0.001"),
+    "learning rate": ({"ppo__learning_rate": 0.5}, "ppo.learning_rate is 0.5, was 0.0007"),
     "task": ({"budget": 3}, "budget is 3, was 4"),
     "imitation": ({"imitation__seed": 1}, "imitation.seed is 1, was 0"),
     "meta-training": ({"meta__iterations": 21}, "meta.iterations is 21, was 20"),

@@ -36,20 +36,24 @@ class Prior(NamedTuple):
         """Checks a prior.
 
         Args:
-            prior: (N, C), or a data frame whose columns are named like the classes.
-            classes: names of the columns of an array.
+            prior: (N, C), or a data frame whose columns are named like the classes, in any order.
+            classes: names of the columns of an array, each once.
 
         Raises:
             InputTypeError: no numbers.
             InputError: classes without names, another shape, or values that are no probabilities.
         """
-        if is_table(prior) and classes is None:
-            classes = list(prior.columns)
+        if is_table(prior):
+            classes = list(prior.columns) if classes is None else classes
+            prior = _ordered(prior, classes)
         if classes is None:
             raise InputError(
                 "prior is given but classes is not; name the classes of its columns in their order."
             )
         names = [value.item() if isinstance(value, np.generic) else value for value in as_numpy(classes)]
+        twice = [name for i, name in enumerate(names) if name in names[:i]]
+        if twice:
+            raise InputError(f"prior has two columns for the class {twice[0]!r}; name every class once.")
         try:
             probs = np.asarray(as_numpy(prior), dtype=np.float64)
         except (TypeError, ValueError) as error:
@@ -120,3 +124,16 @@ class Prior(NamedTuple):
             return np.ones(len(self.probs), np.float32)
         top = np.partition(self.probs, -2, axis=1)[:, -2:]
         return (1 - (top[:, 1] - top[:, 0])).astype(np.float32)
+
+
+def _ordered(table: Any, classes: Any) -> Any:
+    """Returns a data frame's columns in the order of the classes."""
+    columns, names = list(table.columns), list(as_numpy(classes))
+    if set(columns) != set(names):
+        raise InputError(
+            f"prior has the columns {', '.join(map(repr, columns))} but classes names "
+            f"{', '.join(map(repr, names))}; name the columns like the classes, or give an array."
+        )
+    if len(columns) == len(names):
+        return np.asarray(as_numpy(table))[:, [columns.index(name) for name in names]]
+    return table

@@ -51,6 +51,12 @@ def test_columns_follow_the_classes_in_the_order_given() -> None:
     )
     table = pd.DataFrame(100 * prior, columns=NAMES)
     np.testing.assert_array_equal(query(X, labels(6), policy="margin", prior=table), expected)
+    turned = table[names]
+    np.testing.assert_array_equal(Prior.read(turned, NAMES, N).probs, Prior.read(prior, NAMES, N).probs)
+    with pytest.raises(InputError, match="prior has the columns 'p', 'q', 'r' but classes names"):
+        Prior.read(table.set_axis(["p", "q", "r"], axis=1), NAMES, N)
+    with pytest.raises(InputError, match="two columns for the class 'p'"):
+        Prior.read(table.set_axis(["p", "p", "r"], axis=1), None, N)
 
 
 def test_labels_take_over_and_unforeseen_ones_sooner() -> None:

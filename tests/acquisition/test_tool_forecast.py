@@ -120,3 +120,12 @@ def test_the_command_before_and_after_labels(tmp_path: Path, capsys: pytest.Capt
         (["--classes", "c,d", "--way", "3"], "way=3 is below the 4 classes"),
     ]:
         assert main([*command, *more]) == 2 and message in capsys.readouterr().err
+
+
+def test_nothing_is_forecast_where_all_is_labelled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool = tmp_path / "pool.csv"
+    pool.write_text("a,b,label\n" + "".join(f"{i},{i * i % 11},{'xy'[i % 2]}\n" for i in range(60)))
+    assert main(["forecast", str(pool), "--budget", "6"]) == 2
+    assert "all 60 items have a label; nothing is left" in capsys.readouterr().err

@@ -54,6 +54,11 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["suggest", "items.csv", "--out", "new.csv", "--figure", "photo.png"], "figure='photo.png' exists"),
         (["suggest", "items.csv", "--out", "notes.csv"], "out='notes.csv' exists"),
         (["suggest", "items.csv", "--out", "a.png", "--figure", "a.png"], "is the file of out too"),
+        (["compare", "items.csv", "--out", "filled.csv", "--overwrite"], "out='filled.csv' is a table of sugg"),
+        (["report", "items.csv", "--out", "filled.csv"], "a table of suggestions with labels in it"),
+        (["compare", "items.csv", "--out", "pictures", "--overwrite"], "out='pictures' is a folder"),
+        (["compare", "items.csv", "--out", "notes.csv/c.csv"], "out='notes.csv/c.csv' cannot be written"),
+        (["suggest", "items.csv", "--out", "new.csv", "--figure", "own.py/x/f.png"], "figure='own.py/x/f.png' cannot"),
         (["report", "items.csv", "--out", "items.csv"], "out='items.csv' is a file that this command reads"),
         (["report", "items.csv", "--out", "notes.csv"], "out='notes.csv' exists"),
         (["report", "items.csv", "--figure", "photo.png"], "figure='photo.png' exists"),
@@ -67,6 +72,7 @@ def test_nothing_of_the_users_is_written_over(
 ) -> None:
     for name in ("suggestions.csv", "notes.csv", "own.py"):
         Path(name).write_text("text,label\nmine,\nyours,\n")
+    Path("filled.csv").write_text("rank,item,shown,label,score\n1,r7,seven,a,0.5\n")
     Path("link.csv").symlink_to("items.csv")
     Path("pictures").mkdir()
     for name in ("photo.png", "pictures/0.png", "pictures/notes.csv"):

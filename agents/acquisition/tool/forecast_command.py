@@ -61,6 +61,10 @@ class ForecastCommand(PoolOptions):
         known, n = y >= 0, int((y >= 0).sum())
         if self.way is not None and self.way < len(names):
             raise InputError(f"way={self.way} is below the {len(names)} classes that are known.")
+        if n == len(y):
+            raise InputError(
+                f"data={str(self.data)!r}: all {n} items have a label; nothing is left to forecast."
+            )
         if n >= self.budget:
             raise InputError(f"budget={self.budget} is spent: {n} items have a label; raise it.")
         if len(y) < self.budget + LEAST:
@@ -78,9 +82,8 @@ class ForecastCommand(PoolOptions):
             counts = [max(2, self.way or 0, len(names))] * self.plays
         else:
             counts = plausible_counts(x, self.plays, len(names))
-            say(
-                f"number of classes unknown, tried {', '.join(map(str, counts))}; --classes or --way tells it."
-            )
+            tried = ", ".join(map(str, sorted(set(counts))))
+            say(f"number of classes unknown, tried {tried}; --classes or --way tells it.")
         truths = plausible_truths(x, y, counts)
         played = {}
         for name, strategy in strategies.items():

@@ -8,6 +8,7 @@ import io
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -22,17 +23,20 @@ TABLES = ({"rank", "item", "score"}, {"labels", "rule", "correlation"}, {"policy
 """Columns of the tables that the commands write: suggestions, a policy's report and a comparison."""
 
 
-def check_outputs(outputs: Mapping[str, Path | None], reads: Iterable[Path], overwrite: bool) -> None:
+def check_outputs(
+    outputs: Mapping[str, Path | None], reads: Iterable[Path], overwrite: bool, keeps: Path | None = None
+) -> None:
     """Refuses outputs that would destroy something. Call before the work.
 
     Args:
         outputs: Option → file that the command will write; None where it writes none.
         reads: Files and folders that the command reads.
         overwrite: Whether to replace files that this tool did not write.
+        keeps: A table of suggestions of which the command keeps a copy, once people filled it in.
 
     Raises:
         InputError: an output is one of `reads`, lies in a folder of data and is or would be one of them, is named
-            twice, or exists and was written by something else.
+            twice, is a folder, is a filled-in table of suggestions, or exists and was written by something else.
     """
     reads = list(reads)
     taken: list[tuple[str, Path]] = []
@@ -51,10 +55,36 @@ def check_outputs(outputs: Mapping[str, Path | None], reads: Iterable[Path], ove
             if same_file(path, earlier):
                 raise InputError(f"{what} is the file of {other} too; give another name.")
         taken.append((option, path))
+        if _is_folder(path):
+            raise InputError(f"{what} is a folder; give the name of a file in it.")
+        if path != keeps and _filled_in(path):
+            raise InputError(f"{what} is a table of suggestions with labels in it; give another name.")
         if _exists(path) and not is_ours(path) and not overwrite:
             raise InputError(
                 f"{what} exists and was not written by this command; give another name, or --overwrite."
             )
+
+
+def check_folders(outputs: Mapping[str, Path | None]) -> None:
+    """Refuses files whose folder, or the nearest folder above that is there, takes no file. Call before the work.
+
+    Args:
+        outputs: As in `check_outputs`.
+
+    Raises:
+        FileError: the folder of an output can be neither written nor made.
+    """
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        try:
+            folder = next(above for above in path.absolute().parents if os.path.lexists(above))
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except (OSError, ValueError) as error:  # ValueError: a null byte
+            raise FileError(
+                f"{option}={str(path)!r} cannot be written ({brief(error)}); give another place."
+            ) from error
 
 
 def same_file(a: Path, b: Path) -> bool:
@@ -76,6 +106,25 @@ def is_ours(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return any(names >= columns for columns in TABLES)
+
+
+def _filled_in(path: Path) -> bool:
+    """Returns whether the file is a table of suggestions in which people entered labels."""
+    if path.suffix.lower() in (".png", ".svg", ".pdf") or not is_ours(path):
+        return False
+    table = read_table(path, "")
+    names = [name.strip().lower() for name in table.header]
+    if not TABLES[0] <= set(names) or "label" not in names:
+        return False
+    place = names.index("label")
+    return any(row[place].strip() for row in table.rows if len(row) > place)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _exists(path: Path) -> bool:

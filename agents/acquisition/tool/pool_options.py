@@ -13,7 +13,7 @@ from agents.acquisition.items.items import Items
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.read_items import read_items
 from agents.acquisition.policies import load_policy
-from agents.acquisition.tool.outputs import check_outputs
+from agents.acquisition.tool.outputs import check_folders, check_outputs
 from agents.acquisition.tool.session import Session, labels_path
 from agents.acquisition.why.figures import check_figure_path
 from metaal_env.errors import InputError
@@ -53,15 +53,16 @@ class PoolOptions(ReadOptions):
         """Returns the file of answers."""
         return self.labels or labels_path(self.data)
 
-    def check(self, policy: str | None = None, **outputs: Path | None) -> None:
+    def check(self, policy: str | None = None, *, keeps: Path | None = None, **outputs: Path | None) -> None:
         """Refuses outputs that would destroy something, and figures in no known format.
 
         Args:
             policy: The policy's name or place; places are files that the command reads.
+            keeps: An output of which the command keeps a copy, once people filled it in.
             outputs: Option → file to be written.
 
         Raises:
-            InputError: see `outputs.check_outputs`.
+            InputError, FileError: see `check_outputs` and `check_folders` of `outputs`.
         """
         labels = self.labels_file()
         check_figure_path(outputs.get("figure"))
@@ -70,8 +71,9 @@ class PoolOptions(ReadOptions):
             reads.append(self.embeddings)
         if policy is not None:
             reads += [Path(policy), Path(policy.rpartition(":")[0] or policy)]
-        check_outputs({"labels": labels}, [self.data], overwrite=True)
-        check_outputs(outputs, reads, self.overwrite)
+        check_outputs({"labels": labels}, [self.data], overwrite=True, keeps=labels)
+        check_outputs(outputs, reads, self.overwrite, keeps)
+        check_folders(outputs)
 
     def further_reads(self) -> list[Path]:
         """Returns files that the command reads besides data and answers."""

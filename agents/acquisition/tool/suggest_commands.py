@@ -35,7 +35,7 @@ class Suggest(ChoiceOptions):
     """Figure to write (.png, .svg, .pdf): per suggestion what raised its score."""
 
     def run(self) -> None:
-        self.check(self.policy, out=self.out, figure=self.figure)
+        self.check(self.policy, out=self.out, figure=self.figure, keeps=self.out)
         if self.k < 1:
             raise InputError(f"k={self.k} must be at least 1.")
         self.check_choice()

@@ -59,7 +59,10 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
         items = read_items(tmp_path)
     assert "1 .txt" in items.understood and "1 without a suffix" in items.understood
     (tmp_path / "a.png").unlink()
-    with warnings.catch_warnings(), pytest.raises(InputError, match=r"holds no images, only 1 \.dcm"):
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(InputError, match=r"holds no images or sounds, only 1 \.dcm.*\(e\.g\. WAV\)"),
+    ):
         warnings.simplefilter("ignore")
         read_items(tmp_path)
 

@@ -31,8 +31,8 @@ def read_image_items(path: Path, skip_unreadable: bool = False) -> Items:
     counts = ", ".join(f"{count} {suffix}" for suffix, count in files.left_out.items())
     if not images:
         raise InputError(
-            f"data={str(path)!r} holds no images{f', only {counts}' if counts else ''}; "
-            "give a folder of PNG, JPEG or TIFF files."
+            f"data={str(path)!r} holds no images or sounds{f', only {counts}' if counts else ''}; "
+            "give a folder of image files (e.g. PNG, JPEG) or sound files (e.g. WAV)."
         )
     names = tuple(file.relative_to(path).as_posix() for file in images)
     shown = [str(file) for file in images]

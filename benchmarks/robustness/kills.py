@@ -38,6 +38,9 @@ STAGES = {
 }
 """Stages with the file that ends each. The checks and the rules on validation tasks belong to what follows."""
 
+UNLIKE = ("config.json", "progress.json")
+"""Files with times and places, which differ between equal runs."""
+
 BEGINS = ("config.json", *STAGES.values())
 """Files with which a stage begins and the last one ends."""
 
@@ -157,7 +160,7 @@ def contents(config: TrainConfig) -> dict[str, bytes]:
     bytes torch does not promise; of these and of pictures only the names."""
     files = {str(f.relative_to(config.folder)): f for f in config.folder.rglob("*") if f.is_file()}
     return {
-        name: file.read_bytes() if file.suffix in (".json", ".safetensors") and name != "config.json" else b""
+        name: file.read_bytes() if file.suffix in (".json", ".safetensors") and name not in UNLIKE else b""
         for name, file in files.items()
         if not name.startswith("tensorboard")
     }

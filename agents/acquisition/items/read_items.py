@@ -28,7 +28,8 @@ def read_items(path: Path, options: ReadOptions | None = None) -> Items:
         options: What the user says about the file; the rest is recognised.
 
     Raises:
-        InputError: nothing there, another kind of file, no items, or contents that cannot be used.
+        InputError: nothing there, another kind of file, no items, sounds beside images, or contents that
+            cannot be used.
     """
     path, options = Path(path), options or ReadOptions()
     what = f"data={str(path)!r}"
@@ -43,7 +44,13 @@ def read_items(path: Path, options: ReadOptions | None = None) -> Items:
     no_columns(path, options)
     if folder:
         sounds = sound_files(path)
-        if sounds and not image_files(path).paths:
+        images = image_files(path).paths if sounds else ()
+        if sounds and images:
+            raise InputError(
+                f"{what} holds {len(sounds)} sounds and {len(images)} images; "
+                "move those that are no items elsewhere."
+            )
+        if sounds:
             return read_sound_items(path, sounds)
         return read_image_items(path, options.skip_unreadable)
     if suffix == ".npz":

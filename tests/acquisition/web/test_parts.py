@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.clusters import clusters
 from helpers.own_pools import sounds_pool, table_pool, texts_pool
+from PIL import Image
 
 from agents.acquisition.items.encoders import encode
 from agents.acquisition.items.items import Items
@@ -146,3 +147,11 @@ def test_the_command_names_the_extra_that_it_needs(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["label", str(tmp_path / "texts.csv"), "--web"]) == 2
     assert "--web needs starlette and uvicorn: pip install 'metaal[web]'" in capsys.readouterr().err
+
+
+def test_sounds_beside_an_image_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "sounds"
+    sounds_pool(folder, 3)
+    Image.new("L", (4, 4)).save(folder / "cover.png")
+    with pytest.raises(InputError, match=r"sounds and 1 images; move those"):
+        read_items(folder)

@@ -35,7 +35,8 @@ def meta_train(processes: int, out: Path, *words: str) -> subprocess.CompletedPr
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, cwd=ROOT)
 
 
-@pytest.mark.parametrize("kind", ["maml of all layers", pytest.param("meta-sgd", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LEARNERS)
 def test_two_processes_equal_one_with_twice_the_tasks(kind: str, tmp_path: Path) -> None:
     found = []
     for processes in (1, 2):

@@ -137,6 +137,7 @@ def test_ppo(tmp_path: Path) -> None:
     on_both_devices(train, tolerance=1e-2)
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_with_the_devices_random_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

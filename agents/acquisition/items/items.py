@@ -31,6 +31,9 @@ class Items:
         scale: Whether the columns of `vectors` are still to be standardised.
         used: Columns of a table that are inputs.
         left_out: Column of a table that is no input → why.
+        meta: Columns that are no inputs, but shown beside the item and exported.
+        costs: Price of each item's label; None where all cost the same.
+        groups: What each item belongs to, empty where it stands alone; None where nothing is said of groups.
         id_source: Where `ids` come from, e.g. ``"column 'id'"``.
         label_source: Where `labels` come from, e.g. ``"column 'label'"``; empty where nothing holds labels.
         notes: What else was recognised: encoding, delimiter, header, imputed values.
@@ -48,6 +51,9 @@ class Items:
     scale: bool = False
     used: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    meta: tuple[str, ...] = ()
+    costs: Sequence[float] | None = None
+    groups: Sequence[str] | None = None
     id_source: str = ""
     label_source: str = ""
     notes: tuple[str, ...] = ()
@@ -82,6 +88,12 @@ class Items:
         if self.left_out:
             reasons = [f"{name} ({why})" for name, why in self.left_out.items()]
             parts.append(f"left out: {_some(reasons, SHOWN_COLUMNS)}")
+        if self.meta:
+            parts.append(f"shown and exported beside it: {_some(self.meta, SHOWN_COLUMNS)}")
+        if self.costs is not None:
+            parts.append(f"labels cost {min(self.costs):g} to {max(self.costs):g}")
+        if self.groups is not None:
+            parts.append(f"{len(set(filter(None, self.groups)))} groups")
         if self.id_source:
             parts.append(f"ids: {self.id_source}")
         counts = self.counts

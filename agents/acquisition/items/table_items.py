@@ -37,8 +37,12 @@ def table_items(path: Path, decoded: Decoded, options: ReadOptions) -> Items:
     notes = [*([] if decoded.encoding == "utf-8" else [f"encoding {decoded.encoding}"]), *grid.notes]
     notes += labels.notes
     ids, id_source = _ids(columns, roles)
-    hidden = {*options.ignore, *(column.name for column in (roles.label, roles.text) if column is not None)}
-    cells = {column.name: column.cells for column in columns if column.name not in hidden}
+    said = roles.said
+    unseen = {*said.hidden, *said.ignored} - {*said.meta}
+    unseen |= {column.name for column in (roles.label, roles.text) if column is not None}
+    cells = {column.name: column.cells for column in columns if column.name not in unseen}
+    meta, costs = tuple(name for name in said.meta if name in cells), said.costs(what)
+    groups = None if said.group is None else said.group.cells
     label_source = "" if roles.label is None else f"column {roles.label.name!r}"
     if roles.text is not None:
         texts = list(roles.text.cells)
@@ -47,18 +51,20 @@ def table_items(path: Path, decoded: Decoded, options: ReadOptions) -> Items:
             notes.append(f"{texts.count('')} empty text(s)")
         return Items(
             str(path), ids, labels.values, texts, texts=texts, left_out=roles.left_out,
-            columns=cells, id_source=id_source, label_source=label_source, notes=tuple(notes),
+            meta=meta, costs=costs, groups=groups, columns=cells, id_source=id_source, label_source=label_source,
+            notes=tuple(notes),
         )  # fmt: skip
     vectors = as_vectors(roles.inputs, what)
     return Items(
         str(path), ids, labels.values, list(_shown(roles.inputs)), vectors=vectors, left_out=roles.left_out,
+        meta=meta, costs=costs, groups=groups,
         used=tuple(column.name for column in roles.inputs), columns=cells, id_source=id_source,
         label_source=label_source, notes=(*notes, *_number_notes(roles.inputs)),
     )  # fmt: skip
 
 
 def _ids(columns: Sequence[Column], roles: Roles) -> tuple[tuple[str, ...], str]:
-    """An id column's cells; else hashes of the texts, or of all cells but labels, row numbers and empty ones."""
+    """An id column's cells; else hashes of texts, or of all cells but labels, row numbers and empty or hidden ones."""
     if roles.ident is not None:
         return roles.ident.cells, f"column {roles.ident.name!r}"
     if roles.text is not None:
@@ -67,7 +73,9 @@ def _ids(columns: Sequence[Column], roles: Roles) -> tuple[tuple[str, ...], str]
         (
             column
             for column in columns
-            if column is not roles.label and column.kind not in ("counter", "empty")
+            if column is not roles.label
+            and column.kind not in ("counter", "empty")
+            and column.name not in roles.said.hidden
         ),
         key=lambda column: column.name,
     )
@@ -110,6 +118,10 @@ def no_columns(path: Path, options: ReadOptions) -> None:
         "--label-column": options.label_column,
         "--text-column": options.text_column,
         "--ignore": options.ignore,
+        "--meta": options.meta,
+        "--hide": options.hide,
+        "--cost-column": options.cost_column,
+        "--group-column": options.group_column,
         "--delimiter": options.delimiter,
     }
     wrong = [name for name, value in given.items() if value]

@@ -38,7 +38,7 @@ def table_items(path: Path, decoded: Decoded, options: ReadOptions) -> Items:
     notes += labels.notes
     ids, id_source = _ids(columns, roles)
     said = roles.said
-    unseen = {*said.hidden, *said.ignored} - {*said.meta}
+    unseen = {*said.hidden, *said.ignored, *said.exported} - {*said.meta}
     unseen |= {column.name for column in (roles.label, roles.text) if column is not None}
     cells = {column.name: column.cells for column in columns if column.name not in unseen}
     meta, costs = tuple(name for name in said.meta if name in cells), said.costs(what)

@@ -130,9 +130,11 @@ def take_answers(
             for i, answer in changed.items():
                 session.set(i, answer.label, answer.drawn)
                 mark = read_mark(file.further, answer) if file.has_contents else Mark()
-                session.answers[i] = marked(
-                    session, session.answers[i], replace(mark, time=mark.time or now())
-                )
+                if not (
+                    file.has_contents and "time" in file.further
+                ):  # an export tells when, if that is known
+                    mark = replace(mark, time=now())
+                session.answers[i] = marked(session, session.answers[i], mark)
             session.save()
     notes = [
         f"{len(changed)} new answers of {len(given)} taken from {what.partition('=')[2]} into {session.path}.",

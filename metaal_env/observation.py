@@ -83,7 +83,7 @@ def parse_observation(observation: str | Iterable[str], config: TaskConfig | Non
     try:
         wanted = list(observation)
     except TypeError:
-        wanted = [str(observation)]
+        wanted = [observation]
     known = [*WIDE, *ITEM_SCORES, *ITEM_FEATURES, *POOL_FEATURES]
     for name in wanted:
         if not isinstance(name, str):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 from agents.acquisition.items.items import Items
+from agents.acquisition.items.left_out import warn_of_left_out
 from metaal_env.datasets.readers.image_files import image_files, unreadable_images
 from metaal_env.errors import InputError
-
-_NAMED = 10
 
 
 def read_image_items(path: Path, skip_unreadable: bool = False) -> Items:
@@ -23,10 +21,7 @@ def read_image_items(path: Path, skip_unreadable: bool = False) -> Items:
     """
     files = image_files(path)
     broken = unreadable_images(files.paths, f"data={str(path)!r}") if skip_unreadable else {}
-    if broken:
-        named = ", ".join(repr(file.relative_to(path).as_posix()) for file in list(broken)[:_NAMED])
-        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-        warnings.warn(f"{len(broken)} unreadable images are left out: {named}{more}.", stacklevel=2)
+    warn_of_left_out(broken, path, "images")
     images = [file for file in files.paths if file not in broken]
     counts = ", ".join(f"{count} {suffix}" for suffix, count in files.left_out.items())
     if not images:

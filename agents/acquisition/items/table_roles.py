@@ -12,6 +12,7 @@ from agents.acquisition.items.column_choice import (
     label_column,
     text_column,
 )
+from agents.acquisition.items.media_columns import Media, names_files
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.said_columns import SaidColumns, said_columns
 from metaal_env.datasets.readers.columns import Column
@@ -37,8 +38,11 @@ class Roles:
     said: SaidColumns
 
 
-def roles_of(columns: Sequence[Column], options: ReadOptions, what: str) -> Roles:
+def roles_of(columns: Sequence[Column], options: ReadOptions, what: str, media: Media | None = None) -> Roles:
     """Returns the columns' roles: those that the user named, the others by name and content.
+
+    Args:
+        media: What to look at, where that are vectors or files; then no column is an input.
 
     Raises:
         InputError: a named column that is not there, several that fit, or none that is an input.
@@ -55,6 +59,10 @@ def roles_of(columns: Sequence[Column], options: ReadOptions, what: str) -> Role
         )
     label = label_column([column for column in rest if column is not ident], named, options, what)
     rest = [column for column in rest if column is not ident and column is not label]
+    if media is not None:
+        others = {column.name: f"beside {media.column!r}" for column in rest if column.name != media.column}
+        text = None if media.vectors is None or media.files else _only_text(rest, named, options, what)
+        return Roles(ident, label, text, (), others | left_out, said)
     for column in rest:
         why = _no_input(column, rest)
         if why is not None:
@@ -69,7 +77,8 @@ def roles_of(columns: Sequence[Column], options: ReadOptions, what: str) -> Role
             left_out[column.name] = f"{column.distinct} different values"
     inputs = tuple(column for column in rest if column.name not in left_out)
     if not inputs:
-        if ident is not None and options.id_column is None and ident.kind in ("names", "texts"):
+        names = ident is not None and ident.kind in ("names", "texts") and not names_files(ident.cells)
+        if names and options.id_column is None:
             # Nothing else is there to look at: the names themselves are what to label.
             return Roles(None, label, ident, (), left_out, said)
         reasons = ", ".join(f"{name} ({why})" for name, why in left_out.items()) or "none"
@@ -80,6 +89,16 @@ def roles_of(columns: Sequence[Column], options: ReadOptions, what: str) -> Role
     return Roles(ident, label, None, inputs, left_out, said)
 
 
+def _only_text(
+    rest: Sequence[Column], named: dict[str, Column], options: ReadOptions, what: str
+) -> Column | None:
+    """The text that a person reads beside vectors, if there is one."""
+    if options.text_column is not None:
+        return text_column(rest, named, options, what)
+    texts = [column for column in rest if column.kind == "texts"]
+    return texts[0] if len(texts) == 1 else None
+
+
 def _no_input(column: Column, rest: Sequence[Column]) -> str | None:
     """Why a column says nothing about what an item is like, whatever else the table holds."""
     if column.kind == "empty":
@@ -87,7 +106,9 @@ def _no_input(column: Column, rest: Sequence[Column]) -> str | None:
     if column.kind == "counter":
         return "row numbers"
     if column.kind == "dates":
-        return "dates"
+        return None if column.numbers else "dates that can be read in two ways"
+    if column.kind in ("names", "categories") and names_files(list(filter(None, column.cells))):
+        return "names of files that are not there"
     unique = len(set(column.cells)) == len(column.cells)
     if unique and len(column.cells) > 2 and ID_ENDINGS.fullmatch(column.name.strip()):
         return "an id"

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from agents.acquisition.items.items import Items, content_ids, row_contents
+from agents.acquisition.items.sparse_items import row_content
 from agents.acquisition.tool.answers import Answer, AnswerFile
 from metaal_env.errors import InputError
 
@@ -33,6 +34,8 @@ class Fingerprints:
         files = self.items.images or self.items.sounds
         if files is not None:
             return files[i].read_bytes()
+        if self.items.matrix is not None:
+            return row_content(self.items.matrix, i)
         if self.items.kind == "vectors":
             assert self.items.vectors is not None
             return next(iter(row_contents(self.items.vectors[i : i + 1])))

@@ -53,7 +53,7 @@ def shown_as(items: Items) -> str:
         return "image"
     if items.sounds is not None:
         return "sound"
-    if items.kind == "texts":
+    if items.texts is not None or items.matrix is not None:
         return "text"
     if items.kind == "table":
         return "row"

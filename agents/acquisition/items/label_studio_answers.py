@@ -41,7 +41,7 @@ def class_of(annotation: Mapping[str, Any]) -> str | None:
     chosen: dict[str, set[str]] = {}
     for region in annotation.get("result") or []:
         if isinstance(region, Mapping) and isinstance(region.get("value"), Mapping):
-            names = _choices(region["value"])
+            names = choices_of(region["value"])
             if names:
                 chosen.setdefault(str(region.get("from_name") or ""), set()).update(names)
     parts = {name: " + ".join(sorted(values)) for name, values in sorted(chosen.items())}
@@ -50,7 +50,8 @@ def class_of(annotation: Mapping[str, Any]) -> str | None:
     return "; ".join(f"{name}: {value}" for name, value in parts.items()) or None
 
 
-def _choices(value: Mapping[str, Any]) -> list[str]:
+def choices_of(value: Mapping[str, Any]) -> list[str]:
+    """Returns the classes that a value of Label Studio names."""
     if value.get("choices"):
         return [str(choice) for choice in _listed(value["choices"])]
     if value.get("taxonomy"):

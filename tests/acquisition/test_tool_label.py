@@ -11,6 +11,7 @@ import pytest
 from agents.acquisition.items.items import Items
 from agents.acquisition.tool.choice import Choice, choose_items
 from agents.acquisition.tool.label import label_loop
+from agents.acquisition.tool.marks import mark_of
 from agents.acquisition.tool.menu import Menu
 from agents.acquisition.tool.session import Session
 
@@ -40,6 +41,21 @@ def talk(session: Session, *typed: str, choice: Choice | None = None, count: int
     label_loop(session, X, choice, count=count, ask=ask, show=lambda line: seen.append(str(line)))
     assert next(lines, None) is None, seen
     return seen
+
+
+def test_the_file_tells_when_and_why_an_item_was_asked(tmp_path: Path) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text("item,label,drawn\nitem 3,ape,chosen\n")  # of an earlier version
+    session = new_session(path)
+    talk(session, "ape", "bear", "y", ":e 2", "bear", choice=Choice("margin", yardstick=1))
+    saved = new_session(path)
+    marks = [mark_of(saved, answer) for answer in saved.answers.values()]
+    assert [(mark.policy, mark.score is None) for mark in marks] == [
+        ("", True),
+        ("", True),
+        ("margin", False),
+    ]
+    assert marks[0].time == "" and all(mark.time.endswith("+00:00") for mark in marks[1:])
 
 
 def given(session: Session) -> list[str | None]:

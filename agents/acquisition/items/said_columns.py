@@ -11,6 +11,25 @@ from agents.acquisition.items.options import ReadOptions
 from metaal_env.datasets.readers.columns import Column
 from metaal_env.errors import InputError
 
+EXPORTED = (
+    *(
+        "item",
+        "label",
+        "drawn",
+        "annotator",
+        "time",
+        "policy",
+        "score",
+        "seconds",
+        "unsure",
+        "opinions",
+        "settled",
+    ),
+    "content",
+)
+"""Columns that ``metaal export`` writes of each label."""
+_MEANT = {"item", "label"}
+
 
 @dataclass(frozen=True)
 class SaidColumns:
@@ -18,6 +37,7 @@ class SaidColumns:
 
     Attributes:
         ignored: Names of columns that say nothing.
+        exported: Names of columns of an export that tell how labels came about.
         hidden: Names of columns that nobody is shown.
         meta: Names of columns that are shown beside the item and exported, cost and group among them.
         cost: Column of prices.
@@ -25,6 +45,7 @@ class SaidColumns:
     """
 
     ignored: tuple[str, ...] = ()
+    exported: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     meta: tuple[str, ...] = ()
     cost: Column | None = None
@@ -32,7 +53,8 @@ class SaidColumns:
 
     def left_out(self) -> dict[str, str]:
         """Returns the name of each column → why it is no input."""
-        found = dict.fromkeys(self.ignored, "ignored") | dict.fromkeys(self.meta, "metadata")
+        found = dict.fromkeys(self.exported, "of an export") | dict.fromkeys(self.ignored, "ignored")
+        found |= dict.fromkeys(self.meta, "metadata")
         found |= {column.name: why for column, why in ((self.cost, "cost"), (self.group, "group")) if column}
         return found | dict.fromkeys(self.hidden, "hidden")
 
@@ -77,6 +99,6 @@ def said_columns(named: dict[str, Column], options: ReadOptions, what: str) -> S
         if name in hidden:
             raise InputError(f"{what}: the column {name!r} is named by --meta and by --hide; name it once.")
     shown = [*meta, *(column.name for column in (cost, group) if column is not None)]
-    return SaidColumns(
-        names(options.ignore), hidden, tuple(n for n in dict.fromkeys(shown) if n not in hidden), cost, group
-    )
+    exported = tuple(name for name in EXPORTED if name not in _MEANT) if named.keys() >= set(EXPORTED) else ()
+    beside = tuple(name for name in dict.fromkeys(shown) if name not in hidden)
+    return SaidColumns(names(options.ignore), exported, hidden, beside, cost, group)

@@ -77,7 +77,7 @@ def column_items(
     notes = [*notes, *labels.notes]
     ids, id_source = _ids(columns, roles, media)
     said = roles.said
-    unseen = {*said.hidden, *said.ignored} - {*said.meta}
+    unseen = {*said.hidden, *said.ignored, *said.exported} - {*said.meta}
     unseen |= {column.name for column in (roles.label, roles.text) if column is not None}
     cells = {column.name: column.cells for column in columns if column.name not in unseen}
     items = Items(

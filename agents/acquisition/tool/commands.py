@@ -12,6 +12,7 @@ import tyro
 from agents.acquisition.integrations.label_studio.serve import Serve
 from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.compare import Compare
+from agents.acquisition.tool.export.command import Export
 from agents.acquisition.tool.forecast_command import ForecastCommand
 from agents.acquisition.tool.label import label_loop
 from agents.acquisition.tool.outputs import as_csv
@@ -104,6 +105,7 @@ Command = (
     Annotated[Suggest, tyro.conf.subcommand("suggest")]
     | Annotated[Import, tyro.conf.subcommand("import")]
     | Annotated[Label, tyro.conf.subcommand("label")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[ForecastCommand, tyro.conf.subcommand("forecast")]

@@ -114,7 +114,8 @@ def matched(file: AnswerFile, contents: Fingerprints, what: str, same_ids: bool)
     if 2 * len(found.changed) > len(found.answers) and not same_ids:
         raise InputError(
             f"{what}: {len(found.changed)} of {len(found.answers)} answered items read differently now, e.g. "
-            f"{found.changed[0]!r}; if the names still name the same items, add --same-ids."
+            f"{found.changed[0]!r}; give the options about columns with which they were answered, or, if the names "
+            "still name the same items, --same-ids."
         )
     return found
 

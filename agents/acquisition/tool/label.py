@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
+from agents.acquisition.policies import policy_name
 from agents.acquisition.tool.answers import CHOSEN, RANDOM
 from agents.acquisition.tool.choice import Choice, choose_items
+from agents.acquisition.tool.marks import now, update_mark
 from agents.acquisition.tool.menu import nearest, one_line, visible
 from agents.acquisition.tool.session import Session
 from agents.policy.reasons import in_words, reasons
@@ -89,6 +92,7 @@ class _Loop:
             )
             return False
         drawn = session.next_of_yardstick(self.choice.yardstick)
+        chosen: dict[str, object] = {}  # what chose the item, for the file
         if drawn:
             position = drawn[0]
             done = self.choice.yardstick - len(drawn)
@@ -96,6 +100,7 @@ class _Loop:
         else:
             found = choose_items(session, self.x, self.choice)
             position = int(found.picks[0])
+            chosen = {"policy": policy_name(self.choice.policy), "score": float(found.scores[0])}
             why = f"why: {in_words(reasons(found.strategy, found.views[0], found.places[0]))}"
         self.show(f"\n[{self._so_far(n)}] {visible(session.items.shown[position])}")
         self.show(f"  {why}")
@@ -106,7 +111,7 @@ class _Loop:
             if text == ":q":
                 return False
             if text == ":s":
-                session.record(position, None, RANDOM if drawn else CHOSEN)
+                self._record(position, None, RANDOM if drawn else CHOSEN, chosen)
                 return True
             if text == ":u":
                 self._undo()
@@ -120,7 +125,7 @@ class _Loop:
             else:
                 label = self._class(text)
             if label is not None:
-                session.record(position, label, RANDOM if drawn else CHOSEN)
+                self._record(position, label, RANDOM if drawn else CHOSEN, chosen)
                 self.new.add(position)
                 return True
 
@@ -179,7 +184,18 @@ class _Loop:
         if label is None:
             self.show("left as it was.")
             return
-        self.session.record(position, label)
+        self._record(position, label)
+
+    def _record(
+        self,
+        position: int,
+        label: str | None,
+        drawn: str = CHOSEN,
+        chosen: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
+        self.session.set(position, label, drawn)
+        update_mark(self.session, position, time=now(), **chosen)
+        self.session.save()
 
 
 def _is_command(text: str) -> bool:

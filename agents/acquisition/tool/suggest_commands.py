@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from agents.acquisition.policies import policy_name
 from agents.acquisition.tool.answers import read_answers
 from agents.acquisition.tool.choice import Choice, choose_items
 from agents.acquisition.tool.menu import one_line
@@ -66,7 +67,7 @@ class Suggest(ChoiceOptions):
         if size > 0:
             choice = Choice(self.policy, self.budget, self.class_names())
             found = choose_items(session, self.encoded(session.items), choice, size, without=drawn)
-        rows = suggestion_rows(session, drawn, found)
+        rows = suggestion_rows(session, drawn, found, policy_name(self.policy))
         if earlier.edited:
             lines.append(f"the table that was filled in is kept as {keep_copy(self.out)}.")
         write_atomic(self.out, as_csv([COLUMNS, *rows], for_people=True))

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from agents.acquisition.batch import Selection
+from agents.acquisition.policies import policy_name
 from agents.acquisition.tool.choice import Choice, choose_among
+from agents.acquisition.tool.web.claims import Origin
 from agents.policy.reasons import in_words, reasons
 from metaal_env.errors import InputError
 
@@ -51,6 +53,7 @@ class Ahead:
         take: Returns the present moment.
         idle: Called after a query when no other is due.
         queue: Positions of the items that come next, the most useful first.
+        earlier: Policy and utility with which an earlier run chose items.
     """
 
     x: np.ndarray
@@ -58,6 +61,7 @@ class Ahead:
     take: Callable[[], Moment]
     idle: Callable[[], None] = lambda: None
     queue: list[int] = field(default_factory=list)
+    earlier: dict[int, Origin] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.flat = np.asarray(self.x).reshape(len(self.x), -1)
@@ -98,6 +102,13 @@ class Ahead:
             return []
         selection, rank = found
         return reasons(selection.strategy, selection.views[rank], selection.places[rank])
+
+    def origin(self, position: int) -> Origin:
+        """Returns the policy that chose an item, and its utility then; nothing for items that no query chose."""
+        found = self._found.get(position)
+        if found is None:
+            return self.earlier.get(position, ("", None))
+        return policy_name(self.choice.policy), float(found[0].scores[found[1]])
 
     def why_in_words(self, position: int) -> str:
         """Returns the reasons as one sentence."""

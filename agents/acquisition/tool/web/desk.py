@@ -7,16 +7,15 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 
 import numpy as np
 
 from agents.acquisition.tool.answers import CHOSEN, RANDOM, Answer
 from agents.acquisition.tool.choice import Choice
+from agents.acquisition.tool.marks import Mark, mark_of, marked, now
 from agents.acquisition.tool.session import Session
 from agents.acquisition.tool.web.ahead import Ahead, Moment
 from agents.acquisition.tool.web.claims import Claim, Claims
-from agents.acquisition.tool.web.marks import Mark, mark_of, marked
 from agents.acquisition.tool.web.turns import Turns
 from metaal_env.errors import InputError
 
@@ -68,6 +67,7 @@ class Desk:
         """Takes up what an earlier run left, and begins to choose."""
         left = set(self.session.open_positions().tolist())
         self.ahead.queue = [position for position in self.claims.read() if position in left]
+        self.ahead.earlier = self.claims.origins
         self.ahead.start()
 
     def close(self) -> None:
@@ -117,9 +117,11 @@ class Desk:
             self._check(position)
             name = None if label is None else self.class_name(label)
             before = self.session.answers.get(position)
-            earlier = Mark() if before is None else mark_of(self.session, before)
+            earlier = self._origin(tab, position) if before is None else mark_of(self.session, before)
             another = before is not None and before.label is not None and annotator != earlier.annotator
-            mark = Mark(annotator, _now(), seconds, unsure, earlier.opinions)
+            mark = replace(
+                earlier, annotator=annotator, time=now(), seconds=seconds, unsure=unsure, settled=False
+            )
             if another and earlier.annotator and name is None:
                 pass  # a second annotator who skips has no opinion
             elif another and earlier.annotator and before is not None:
@@ -176,7 +178,7 @@ class Desk:
             claim = Claim(step.position, annotator, second=step.before is not None)
             if self.turns.fits(claim):
                 self.claims.of_tab[tab] = claim
-                self.claims.write(self.ahead.queue)
+                self.claims.write(self.ahead.queue, self.ahead.origin)
             self.ahead.refresh()
             return step.position
 
@@ -253,10 +255,14 @@ class Desk:
                 return Step(position, None)
         return None
 
+    def _origin(self, tab: str, position: int) -> Mark:
+        """What chose an item that a page shows; nothing where its annotator went there."""
+        claim = self.claims.of_tab.get(tab)
+        if claim is None or claim.position != position or self.is_random(position):
+            return Mark()
+        policy, score = ("random", None) if claim.at_random else self.ahead.origin(position)
+        return Mark(policy=policy, score=score)
+
     def _moment(self) -> Moment:
         with self.lock:
             return self.turns.moment()
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from agents.acquisition.tool.choice import Choice
+from agents.acquisition.tool.marks import Mark, annotators, contested, mark_of
 from agents.acquisition.tool.session import Session
 from agents.acquisition.tool.web.ahead import Ahead, Moment
 from agents.acquisition.tool.web.claims import Claim, Claims
-from agents.acquisition.tool.web.marks import Mark, annotators, contested, mark_of
 
 
 class Turns:
@@ -31,7 +31,7 @@ class Turns:
             claim = self.claims.adopt(annotator, self.fits) or self._new(tab, annotator, ahead)
             if claim is not None:
                 self.claims.of_tab[tab] = claim
-        self.claims.write(ahead.queue)
+        self.claims.write(ahead.queue, ahead.origin)
         return claim
 
     def drawn_now(self) -> list[int]:
@@ -71,7 +71,7 @@ class Turns:
         if queue:
             return Claim(queue[0], annotator)
         # Whoever is faster than the query gets an item at random instead of a wait.
-        return Claim(int(self._rng.choice(sorted(left))), annotator) if left else None
+        return Claim(int(self._rng.choice(sorted(left))), annotator, at_random=True) if left else None
 
     def _second(self, annotator: str, taken: set[int]) -> int | None:
         """An item that another annotator answered, as often as `overlap` says; doubtful ones first."""

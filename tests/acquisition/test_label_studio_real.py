@@ -156,7 +156,8 @@ def test_labelling_with_a_real_label_studio(tmp_path: Path) -> None:
 
 def test_a_real_label_studio_imports_what_is_exported(tmp_path: Path) -> None:
     texts = [f"{'red fox' if i % 2 else 'blue bird'} at {i}, seen twice" for i in range(8)]
-    (tmp_path / "pool.csv").write_text("id,site,text\n" + "".join(f't{i},s{i % 2},"{t}"\n' for i, t in enumerate(texts)))
+    rows = [f't{i},s{i % 2},"{text}"' for i, text in enumerate(texts)]
+    (tmp_path / "pool.csv").write_text("\n".join(["id,site,text", *rows]) + "\n")
     items = read_items(tmp_path / "pool.csv", ReadOptions(meta=("site",)))
     session = Session.open(tmp_path / "pool.csv.labels.csv", items)
     for i in range(6):
@@ -172,7 +173,9 @@ def test_a_real_label_studio_imports_what_is_exported(tmp_path: Path) -> None:
         place = f"/api/projects/{client.project}/import?return_task_ids=true"
         taken = client("POST", place, json.loads((tmp_path / "tasks.json").read_text()))
         assert (taken["task_count"], taken["annotation_count"]) == (8, 8)
-        tasks = client("GET", f"/api/projects/{client.project}/export?exportType=JSON&download_all_tasks=true")
+        tasks = client(
+            "GET", f"/api/projects/{client.project}/export?exportType=JSON&download_all_tasks=true"
+        )
     found = {task["data"]["item"]: task for task in tasks}
     classes = {name: answer_of(task["annotations"]).label for name, task in found.items()}
     assert classes == {f"t{i}": None if i > 5 else "bird & fox" if i % 2 else "bird" for i in range(8)}
@@ -180,8 +183,8 @@ def test_a_real_label_studio_imports_what_is_exported(tmp_path: Path) -> None:
     assert found["t1"]["meta"]["policy"] == "margin" and found["t1"]["annotations"][0]["lead_time"] == 2.5
     (tmp_path / "back.json").write_text(json.dumps(tasks))
     back = read_items(tmp_path / "back.json")
-    order = [text for text in back.texts or []]
+    order = list(back.texts or [])
     assert sorted(order) == sorted(texts)
-    assert {text: label for text, label in zip(order, back.labels, strict=True)} == {
+    assert dict(zip(order, back.labels, strict=True)) == {
         texts[int(name[1:])]: label for name, label in classes.items()
     }

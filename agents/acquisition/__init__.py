@@ -8,12 +8,23 @@ from agents.acquisition.integrations.modal import modal_strategy
 from agents.acquisition.policies import load_policy
 from agents.acquisition.query import query
 from agents.pretrained import shipped_policies
+from agents.sharing import from_pretrained, push_to_hub, save_pretrained
 from metaal_env.errors import InputTypeError
 
 if TYPE_CHECKING:
     from agents.acquisition.integrations.scikit_activeml import MetaALQuery as MetaALQuery
 
-__all__ = ["InputTypeError", "MetaALQuery", "load_policy", "modal_strategy", "query", "shipped_policies"]
+__all__ = [
+    "InputTypeError",
+    "MetaALQuery",
+    "from_pretrained",
+    "load_policy",
+    "modal_strategy",
+    "push_to_hub",
+    "query",
+    "save_pretrained",
+    "shipped_policies",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -81,7 +81,7 @@ def parse_observation(observation: str | Iterable[str], config: TaskConfig | Non
         wide = () if observation == "compact" else WIDE
         return Shown(_in_order([*chosen, *of_terms]), wide, stop)
     try:
-        wanted = list(observation)
+        wanted: list[Any] = list(observation)
     except TypeError:
         wanted = [observation]
     known = [*WIDE, *ITEM_SCORES, *ITEM_FEATURES, *POOL_FEATURES]

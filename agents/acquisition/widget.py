@@ -38,7 +38,7 @@ class LabelWidget(anywidget.AnyWidget):
     locked until `close` is called or the kernel ends.
 
     Args:
-        data: What ``metaal label`` reads, or items.
+        data: What `read_items` takes: a path or a data frame; or items.
         classes: Classes that are known in advance.
         labels: File of answers; by default beside the data, as ``<data>.labels.csv``.
         policy: See `agents.acquisition.load_policy`.
@@ -60,7 +60,7 @@ class LabelWidget(anywidget.AnyWidget):
 
     def __init__(
         self,
-        data: str | Path | Items,
+        data: Any,
         *,
         classes: Sequence[str] = (),
         labels: str | Path | None = None,
@@ -71,7 +71,7 @@ class LabelWidget(anywidget.AnyWidget):
         options: ReadOptions | None = None,
     ):
         load_policy(policy)
-        items = data if isinstance(data, Items) else read_items(Path(data), options)
+        items = data if isinstance(data, Items) else read_items(data, options)
         path = Path(labels) if labels is not None else labels_path(Path(items.source))
         self.session = Session.open(path, items, classes=tuple(classes))
         choice = Choice.of_items(items, policy, budget, tuple(classes), yardstick)

@@ -6,8 +6,9 @@ import base64
 import binascii
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ import numpy as np
 from agents.acquisition.items.cells import as_cell, is_file, is_vector
 from agents.acquisition.items.items import row_contents
 from agents.acquisition.items.options import ReadOptions
+from agents.acquisition.items.sound_encoders import unreadable_sounds
 from agents.acquisition.items.sound_items import MEDIA as SOUNDS
 from metaal_env.datasets.cache import cache_dir
 from metaal_env.datasets.readers.columns import Column
-from metaal_env.datasets.readers.image_files import HEIF_SUFFIXES, SUFFIXES
+from metaal_env.datasets.readers.image_files import HEIF_SUFFIXES, SUFFIXES, unreadable_images
 from metaal_env.errors import InputError, brief
 from metaal_env.runtime.files import write_atomic
 
 IMAGES = SUFFIXES | HEIF_SUFFIXES
+_NAMED = 10
 _MAGIC = {
     b"\x89PNG": ".png",
     b"\xff\xd8\xff": ".jpg",
@@ -51,6 +54,7 @@ class Media:
         images: N files.
         sounds: N files.
         names: N names of files, where each is another file; else empty.
+        rows: N rows of the table that are left, where some are left out.
     """
 
     column: str
@@ -58,7 +62,22 @@ class Media:
     images: list[Path] | None = None
     sounds: list[Path] | None = None
     names: tuple[str, ...] = ()
+    rows: tuple[int, ...] | None = None
     notes: tuple[str, ...] = field(default=())
+
+    def left(self, columns: Sequence[Column]) -> list[Column]:
+        """Returns columns without the rows that are left out."""
+        if self.rows is None:
+            return list(columns)
+        rows = self.rows
+        return [
+            replace(
+                column,
+                cells=tuple(column.cells[row] for row in rows),
+                numbers=tuple(column.numbers[row] for row in rows) if column.numbers else (),
+            )
+            for column in columns
+        ]
 
     def __len__(self) -> int:
         return len(self.files) if self.vectors is None else len(self.vectors)
@@ -114,26 +133,56 @@ def vector_media(name: str, values: Sequence[Any], what: str) -> Media:
     return Media(name, vectors=x, notes=(f"vectors: column {name!r}",))
 
 
-def file_media(name: str, values: Sequence[Any], folder: Path | None, what: str) -> Media:
+def file_media(name: str, values: Sequence[Any], folder: Path | None, what: str, skip: bool = False) -> Media:
     """Returns a column of images or sounds as files. Those given as bytes are kept in METAAL_CACHE.
 
     Args:
         values: Bytes, mappings of bytes and path, ``data:`` addresses, or names of files.
         folder: Where relative names are looked for; None for the working folder.
+        skip: Leaves out rows whose file is not there or cannot be decoded, with a warning that lists them.
 
     Raises:
         InputError: a row without a file, a file that is not there, one of no known format, or sounds beside images.
     """
-    paths = [
-        _file(value, folder, f"{what}: the column {name!r}, row {row}") for row, value in enumerate(values, 1)
-    ]
-    kinds = {path.suffix.lower() in SOUNDS for path in paths}
+    paths: dict[int, Path] = {}
+    broken: list[int] = []
+    for row, value in enumerate(values):
+        try:
+            paths[row] = _file(value, folder, f"{what}: the column {name!r}, row {row + 1}")
+        except InputError:
+            if not skip:
+                raise
+            broken.append(row)
+    kinds = {path.suffix.lower() in SOUNDS for path in paths.values()}
     if len(kinds) > 1:
         raise InputError(f"{what}: the column {name!r} holds images and sounds; give them in two tables.")
-    given = [value if isinstance(value, str) and not value.startswith("data:") else "" for value in values]
-    names = tuple(given) if all(given) and len(set(given)) == len(given) else ()
-    kind = "sounds" if kinds == {True} else "images"
-    return Media(name, names=names, notes=(f"{kind}: column {name!r}",), **{kind: paths})  # type: ignore[arg-type]
+    sounds = kinds == {True}
+    if skip:
+        check = unreadable_sounds if sounds else unreadable_images
+        bad = check(list(paths.values()), what)
+        broken = sorted([*broken, *(row for row, path in paths.items() if path in bad)])
+        _warn_of_rows([f"{as_cell(values[row])!r:.60}" for row in broken], broken)
+    kept = [row for row in paths if row not in set(broken)]
+    if not kept:
+        raise InputError(f"{what}: no file in the column {name!r} can be read.")
+    given = [values[row] for row in kept]
+    names = tuple(v if isinstance(v, str) and not v.startswith("data:") else "" for v in given)
+    files = [paths[row] for row in kept]
+    return Media(
+        name,
+        images=None if sounds else files,
+        sounds=files if sounds else None,
+        names=names if all(names) and len(set(names)) == len(names) else (),
+        rows=tuple(kept) if broken else None,
+        notes=(f"{'sounds' if sounds else 'images'}: column {name!r}",),
+    )
+
+
+def _warn_of_rows(cells: list[str], rows: list[int]) -> None:
+    if rows:
+        named = ", ".join(f"{row + 1} ({cell})" for row, cell in zip(rows[:_NAMED], cells, strict=False))
+        more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+        warnings.warn(f"{len(rows)} rows without a readable file are left out: {named}{more}.", stacklevel=3)
 
 
 def named_media(columns: Sequence[Column], options: ReadOptions, folder: Path, what: str) -> Media | None:
@@ -155,7 +204,9 @@ def named_media(columns: Sequence[Column], options: ReadOptions, folder: Path, w
     if len(found) > 1:
         names = " and ".join(repr(column.name) for column in found)
         raise InputError(f"{what}: the columns {names} name files; --ignore all but one.")
-    return file_media(found[0].name, found[0].cells, folder, what) if found else None
+    if not found:
+        return None
+    return file_media(found[0].name, found[0].cells, folder, what, options.skip_unreadable)
 
 
 def names_files(values: Sequence[Any]) -> bool:

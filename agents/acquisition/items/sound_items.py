@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections import Counter
 from pathlib import Path
 
 from agents.acquisition.items.items import Items
@@ -53,6 +54,19 @@ def read_sound_items(path: Path, files: list[Path], skip_unreadable: bool = Fals
             raise InputError(
                 f"data={str(path)!r} holds no sound that can be read; give wav, flac, ogg or mp3 files."
             )
+    others = _other_files(path)
+    notes = (f"other files left out: {others}",) if others else ()
     names = tuple(file.relative_to(path).as_posix() for file in files)
     shown = [str(file) for file in files]
-    return Items(str(path), names, [None] * len(names), shown, sounds=files, id_source="file names")
+    return Items(
+        str(path), names, [None] * len(names), shown, sounds=files, id_source="file names", notes=notes
+    )
+
+
+def _other_files(root: Path) -> str:
+    """How many files of which suffix are no sounds, hidden ones apart."""
+    suffixes: Counter[str] = Counter()
+    for _, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        suffixes.update(Path(name).suffix.lower() or "without a suffix" for name in names if name[0] != ".")
+    return ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()) if suffix not in MEDIA)

@@ -66,6 +66,8 @@ def column_items(
     what = f"data={source!r}"
     if media is None and folder is not None:
         media = named_media(columns, options, folder, what)
+    if media is not None:
+        columns = media.left(columns)
     roles = roles_of(columns, options, what, media)
     n = len(media) if media is not None else len(columns[0].cells)
     labels = Labels((None,) * n)

@@ -135,10 +135,14 @@ def _media(
         if len(found) > 1:
             names = " and ".join(map(repr, found))
             raise InputError(f"{what}: the columns {names} may be what to look at; --ignore all but one.")
-    shown = file_media(files[0], columns[files[0]], folder, what) if files else None
+    shown = None
+    if files:
+        shown = file_media(files[0], columns[files[0]], folder, what, options.skip_unreadable)
     if not vectors:
         return shown
     given = vector_media(vectors[0], columns[vectors[0]], what)
     if shown is None:
         return given
-    return replace(shown, vectors=given.vectors, notes=(*shown.notes, *given.notes))
+    assert given.vectors is not None
+    vectors_left = given.vectors if shown.rows is None else given.vectors[list(shown.rows)]
+    return replace(shown, vectors=vectors_left, notes=(*shown.notes, *given.notes))

@@ -27,7 +27,8 @@ class PoolOptions(ReadOptions):
     """Options that every command about a pool takes."""
 
     data: tyro.conf.Positional[Path]
-    """Your items: .npz (X, optional y), .npy, .csv, .tsv, .txt with a text a line, or a folder of images or sounds."""
+    """Your items: .csv, .jsonl, .parquet, .txt with a text a line, .npz (X, optional y), .h5, a folder of images or
+    sounds, and others; docs/formats.md lists all."""
     labels: Path | None = None
     """CSV of answers; by default <data>.labels.csv beside the data. Labels in the data itself count too."""
     encoder: EncoderName = "auto"

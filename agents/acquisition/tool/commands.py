@@ -10,7 +10,6 @@ from typing import Annotated
 import tyro
 
 from agents.acquisition.integrations.label_studio.serve import Serve
-from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.compare import Compare
 from agents.acquisition.tool.export.command import Export
 from agents.acquisition.tool.forecast_command import ForecastCommand
@@ -50,9 +49,9 @@ class Label(ChoiceOptions):
             self._check_web()
         self.check_choice()
         session = self.read()
+        choice = self.choice(session.items)
         if self.dry_run:
             return
-        choice = Choice(self.policy, self.budget, self.class_names(), self.yardstick)
         x = self.encoded(session.items)
         if self.web:
             label_page(session, x, choice, port=self.port, overlap=self.overlap, browser=self.browser)

@@ -43,7 +43,14 @@ MEASURED = (
     ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations", "baselines")),
     (
         "Reinforcement learning",
-        ("reinforcement_stop", "reinforcement_stop_curve", "reinforcement_cost", "reinforcement_cost_curve"),
+        (
+            "reinforcement_stop",
+            "reinforcement_stop_curve",
+            "reinforcement_cost",
+            "reinforcement_cost_curve",
+            "reinforcement_aulc",
+            "reinforcement_aulc_curve",
+        ),
     ),
     (
         "Own pools",

@@ -40,7 +40,7 @@ AGAINST = {
 """Difference in a cell → what the policy is compared with."""
 
 MEASURED = (
-    ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations", "baselines")),
+    ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations", "baselines", "stock_agents")),
     (
         "Reinforcement learning",
         (

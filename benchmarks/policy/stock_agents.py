@@ -101,7 +101,7 @@ def table(options: Options, console: Console) -> dict[str, Any]:
         seeds = [learned_returns(options, script, seed) for seed in range(options.seeds)]
         values = np.stack([returns for returns, _ in seeds], 1)
         console.print(f"{script}: {values.mean(0)}")
-        ahead = [difference(values - rule[:, None]) for rule in rules.values()]
+        ahead = [difference(values - rule[:, None]).replace("-", "−") for rule in rules.values()]
         minutes = f"{np.mean([minutes for _, minutes in seeds]):.1f}"
         rows.append([f"`{script}.py`", number(float(values.mean()), 4), *ahead, minutes])
     return {

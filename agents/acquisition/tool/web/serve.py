@@ -44,6 +44,7 @@ def listening(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()  # a browser that is faster than the server waits instead of being refused
     except (OSError, OverflowError) as error:
         listener.close()
         raise InputError(f"port={port} cannot be listened on ({brief(error)}); choose another.") from error

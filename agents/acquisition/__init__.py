@@ -8,6 +8,7 @@ from agents.acquisition.integrations.modal import modal_strategy
 from agents.acquisition.policies import load_policy
 from agents.acquisition.query import query
 from agents.pretrained import shipped_policies
+from agents.sharing import from_pretrained, push_to_hub, save_pretrained
 from metaal_env.errors import InputTypeError
 
 if TYPE_CHECKING:
@@ -19,10 +20,13 @@ __all__ = [
     "InputTypeError",
     "MetaALQuery",
     "encode",
+    "from_pretrained",
     "load_policy",
     "modal_strategy",
+    "push_to_hub",
     "query",
     "read_items",
+    "save_pretrained",
     "shipped_policies",
 ]
 

@@ -42,7 +42,7 @@ class LabelWidget(anywidget.AnyWidget):
         classes: Classes that are known in advance.
         labels: File of answers; by default beside the data, as ``<data>.labels.csv``.
         policy: See `agents.acquisition.load_policy`.
-        budget: Labels in all; the session ends there.
+        budget: Labels in all, money where items have prices; the session ends there.
         yardstick: Items to draw at random first, which measure the accuracy.
         encoder: See `agents.acquisition.items.encoders.encode`.
         options: What is to be known of the file.
@@ -65,7 +65,7 @@ class LabelWidget(anywidget.AnyWidget):
         classes: Sequence[str] = (),
         labels: str | Path | None = None,
         policy: PolicySpec = None,
-        budget: int | None = None,
+        budget: float | None = None,
         yardstick: int = 0,
         encoder: EncoderName = "auto",
         options: ReadOptions | None = None,
@@ -74,7 +74,7 @@ class LabelWidget(anywidget.AnyWidget):
         items = data if isinstance(data, Items) else read_items(data, options)
         path = Path(labels) if labels is not None else labels_path(Path(items.source))
         self.session = Session.open(path, items, classes=tuple(classes))
-        choice = Choice(policy, budget, tuple(classes), yardstick)
+        choice = Choice.of_items(items, policy, budget, tuple(classes), yardstick)
         self._lock_held = self.session.locked()
         self._lock_held.__enter__()
         self._tab = uuid4().hex

@@ -156,9 +156,8 @@ def test_labelling_with_a_real_label_studio(tmp_path: Path) -> None:
 
 def test_a_real_label_studio_imports_what_is_exported(tmp_path: Path) -> None:
     texts = [f"{'red fox' if i % 2 else 'blue bird'} at {i}, seen twice" for i in range(8)]
-    (tmp_path / "pool.csv").write_text(
-        "id,site,text\n" + "".join(f't{i},s{i % 2},"{t}"\n' for i, t in enumerate(texts))
-    )
+    rows = [f't{i},s{i % 2},"{text}"' for i, text in enumerate(texts)]
+    (tmp_path / "pool.csv").write_text("\n".join(["id,site,text", *rows]) + "\n")
     items = read_items(tmp_path / "pool.csv", ReadOptions(meta=("site",)))
     session = Session.open(tmp_path / "pool.csv.labels.csv", items)
     for i in range(6):

@@ -74,6 +74,10 @@ class Items:
             return "texts"
         return "table" if self.used else "vectors"
 
+    def beside(self, position: int) -> str:
+        """Returns an item's cells of the columns that are shown beside it, on one line; empty where there are none."""
+        return ", ".join(f"{name}={self.columns[name][position]}" for name in self.meta)
+
     @property
     def counts(self) -> dict[str, int]:
         """Returns the number of labelled items of each class, in the order of first appearance."""

@@ -79,12 +79,9 @@ class _Loop:
 
     def ask_next(self) -> bool:
         """Asks for one item; whether to go on."""
-        session, budget = self.session, self.choice.budget
+        session = self.session
         n = sum(session.counts().values())
         if self.count is not None and len(self.new) >= self.count:
-            return False
-        if budget is not None and n >= budget:
-            self.show(f"the budget of {budget} labels is spent.")
             return False
         if not len(session.open_positions()):
             self.show(
@@ -92,6 +89,10 @@ class _Loop:
             )
             return False
         drawn = session.next_of_yardstick(self.choice.yardstick)
+        wanted = np.array(drawn[:1], int) if drawn else session.choosable_positions(self.choice.yardstick)
+        if not len(self.choice.affordable(session, wanted)):
+            self.show(f"the budget of {self.choice.budget_in_words} is spent.")
+            return False
         chosen: dict[str, object] = {}  # what chose the item, for the file
         if drawn:
             position = drawn[0]
@@ -103,6 +104,8 @@ class _Loop:
             chosen = {"policy": policy_name(self.choice.policy), "score": float(found.scores[0])}
             why = f"why: {in_words(reasons(found.strategy, found.views[0], found.places[0]))}"
         self.show(f"\n[{self._so_far(n)}] {visible(session.items.shown[position])}")
+        if beside := session.items.beside(position):
+            self.show(f"  {visible(beside)}")
         self.show(f"  {why}")
         while True:  # commands that leave the item where it is
             if self._shown_classes():
@@ -133,8 +136,10 @@ class _Loop:
         counts = sorted(self.session.counts().items(), key=lambda pair: -pair[1])
         most = ", ".join(f"{name} {count}" for name, count in counts[:COUNTED])
         most += f" and {len(counts) - COUNTED} classes more" if len(counts) > COUNTED else ""
-        of = "" if self.choice.budget is None else f" of {self.choice.budget}"
-        return f"{n}{of} labelled{': ' if most else ''}{most}"
+        of = "" if self.choice.budget is None else f" of {self.choice.budget:g}"
+        money = "" if self.choice.costs is None else f" for {self.choice.spent(self.session):g}"
+        said = f"{n} labelled{money}{of}" if money else f"{n}{of} labelled"
+        return f"{said}{': ' if most else ''}{most}"
 
     def _shown_classes(self) -> list[str]:
         return list(dict.fromkeys([*self.choice.classes, *self.session.counts()]))

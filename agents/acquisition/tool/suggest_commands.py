@@ -10,7 +10,7 @@ import tyro
 
 from agents.acquisition.policies import policy_name
 from agents.acquisition.tool.answers import read_answers
-from agents.acquisition.tool.choice import Choice, choose_items
+from agents.acquisition.tool.choice import choose_items
 from agents.acquisition.tool.menu import one_line
 from agents.acquisition.tool.outputs import as_csv, keep_copy
 from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
@@ -41,6 +41,7 @@ class Suggest(ChoiceOptions):
             raise InputError(f"k={self.k} must be at least 1.")
         self.check_choice()
         session = self.read()
+        choice = self.choice(session.items)
         if self.dry_run:
             return
         earlier = earlier_table(self.out)
@@ -54,19 +55,24 @@ class Suggest(ChoiceOptions):
                 same_ids=self.same_ids,
                 overwrite=self.overwrite,
             )
-        given = sum(session.counts().values())
         left = session.open_positions()
         if not len(left):
             raise InputError(f"data={str(self.data)!r}: every item is labelled or skipped.")
-        if self.budget is not None and given >= self.budget:
-            raise InputError(f"budget={self.budget} is spent: {given} items are labelled; raise it to go on.")
-        most = len(left) if self.budget is None else min(len(left), self.budget - given)
+        if not len(choice.affordable(session, left)):
+            so_far = f"{choice.spent(session)} items are labelled"
+            so_far = so_far if choice.costs is None else f"the labels so far cost {choice.spent(session):g}"
+            raise InputError(f"budget={self.budget:g} is spent: {so_far}; raise it to go on.")
+        most = len(left)
+        if choice.costs is None and choice.budget is not None:
+            most = min(most, int(choice.budget - choice.spent(session)))
         drawn = session.next_of_yardstick(self.yardstick)[:most]
         size = min(self.k, most - len(drawn))
         found = None
         if size > 0:
-            choice = Choice(self.policy, self.budget, self.class_names())
             found = choose_items(session, self.encoded(session.items), choice, size, without=drawn)
+            if len(found.picks) < size:
+                allowed = f"{len(found.picks)} of {size} items"
+                lines.append(f"{allowed} are suggested; the budget and --per-group allow no more.")
         rows = suggestion_rows(session, drawn, found, policy_name(self.policy))
         if earlier.edited:
             lines.append(f"the table that was filled in is kept as {keep_copy(self.out)}.")

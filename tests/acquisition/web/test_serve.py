@@ -53,7 +53,56 @@ def test_the_page_is_served_under_the_printed_address(
 
 def test_a_port_in_use_is_named() -> None:
     first = listening(0)
-    first.listen()
+    with socket.create_connection(first.getsockname(), timeout=5):
+        pass  # a browser that comes before the server waits
     with pytest.raises(InputError, match="cannot be listened on"):
         listening(first.getsockname()[1])
     first.close()
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (["m00,refund", "m01,"], [], ""),
+        ([f"m{i:02d},refund" for i in range(5)] + ["m05,"], [], "and brings the 1 skipped ones back"),
+        (
+            ["m00,refund"],
+            ["--budget", "1"],
+            "the budget of 1 labels is spent: the page shows the answers to review",
+        ),
+    ],
+)
+def test_a_page_that_will_ask_for_nothing_says_so(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    rows: list[str],
+    options: list[str],
+    message: str,
+) -> None:
+    pool = tmp_path / "messages.csv"
+    pool.write_text("id,text\n" + "".join(f"m{i:02d},message number {i} of six\n" for i in range(6)))
+    (tmp_path / "messages.csv.labels.csv").write_text("item,label\n" + "\n".join(rows) + "\n")
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+    assert main(["label", str(pool), "--web", "--no-browser", "--encoder", "tfidf", *options]) == 0
+    printed = capsys.readouterr().out
+    assert message in printed and ("the page shows" in printed) == bool(message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--port", "8000"], "port=8000 is for the page in the browser; add --web."),
+        (["--port", "0"], "port=0 is for the page"),
+        (["--overlap", "0.2"], "overlap=0.2 is for the page"),
+        (["--no-browser"], "browser=False is for the page"),
+        (["--web", "--port", "70000"], "port=70000 must lie in 0…65535"),
+        (["--web", "--overlap", "2"], "overlap=2.0 must lie in 0…1"),
+    ],
+)
+def test_options_of_the_page_are_not_passed_over_in_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    texts_pool(tmp_path / "messages.csv", 8)
+    assert main(["label", str(tmp_path / "messages.csv"), *options]) == 2
+    assert message in capsys.readouterr().err

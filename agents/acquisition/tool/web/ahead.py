@@ -40,11 +40,13 @@ class Moment(NamedTuple):
         y: (N,) labels that may guide the choice, None where unknown.
         candidates: Positions of items that may be chosen.
         shown: Positions of items that are being looked at.
+        paid: Money that labels cost which `y` lacks.
     """
 
     y: np.ndarray
     candidates: np.ndarray
     shown: list[int]
+    paid: float = 0.0
 
 
 @dataclass
@@ -152,7 +154,7 @@ class Ahead:
             return
         y = self._believed(moment)
         size = min(DEPTH, len(moment.candidates))
-        found = choose_among(self.x, y, moment.candidates, self.choice, size)
+        found = choose_among(self.x, y, moment.candidates, self.choice, size, paid=moment.paid)
         self._found |= {int(pick): (found, rank) for rank, pick in enumerate(found.picks)}
         kept = {*found.picks.tolist(), *moment.shown, *self.take().shown}  # pages may have gone on meanwhile
         self._found = {position: value for position, value in self._found.items() if position in kept}

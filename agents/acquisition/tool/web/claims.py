@@ -13,6 +13,8 @@ SILENCE = 150.0
 """Seconds after which a page that no longer asks is closed, and its item free; browsers let hidden pages ask once a
 minute."""
 MAX_BYTES = 2**20
+OVERLAP = 0.1
+"""Share of an annotator's items that another one answered before, where nothing else is said."""
 Origin = tuple[str, float | None]
 """Policy that chose an item, empty where none did, and its utility then."""
 

@@ -37,7 +37,8 @@ class Reports:
         self.map()
         desk = self.desk
         with desk.lock:
-            y, drawn, order = desk.session.labels(), desk.session.yardstick(), list(desk.session.answers)
+            y, drawn = desk.session.training_labels(), desk.session.yardstick()
+            order = list(desk.session.answers)
         state = progress(self.x, y, drawn=drawn, order=order)
         curve = learning_curve(self.x, y, drawn, order)
         self._progress = {
@@ -65,6 +66,7 @@ class Reports:
             keys = class_keys(numbers)
             answers = session.answers.values()
             skipped = sum(answer.label is None for answer in answers)
+            left = session.open_positions()
             mine = [i for i, name in annotators(session).items() if name == annotator]
             return {
                 "item": None if claim is None else self.item(claim.position, claim, annotator),
@@ -74,9 +76,12 @@ class Reports:
                 ],
                 "labels": sum(counts.values()),
                 "skipped": skipped,
-                "open": len(session.open_positions()),
+                "open": len(left),
                 "total": len(session.items),
                 "budget": desk.choice.budget,
+                "spent": round(float(desk.choice.spent(session)), 2),
+                "money": desk.choice.costs is not None,
+                "exhausted": bool(len(left)) and not len(desk.choice.affordable(session, left)),
                 "yardstick": {"size": desk.choice.yardstick, "done": int(session.yardstick().sum())},
                 "history": mine[-PAGE:],
                 "ahead": desk.ahead.queue[:2],

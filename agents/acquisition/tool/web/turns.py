@@ -50,22 +50,27 @@ class Turns:
 
     def moment(self) -> Moment:
         """Returns what a query needs to know."""
-        shown = sorted(self.claims.positions())
-        candidates = np.setdiff1d(self.session.open_positions(), shown)
-        return Moment(self.session.choosing_labels(), candidates, shown)
+        session, choice, shown = self.session, self.choice, sorted(self.claims.positions())
+        candidates = np.setdiff1d(session.choosable_positions(choice.yardstick), shown)
+        candidates = choice.affordable(session, candidates, [i for i in shown if i not in session.answers])
+        return Moment(session.choosing_labels(), candidates, shown, choice.paid_unseen(session))
 
     def _new(self, tab: str, annotator: str, ahead: Ahead) -> Claim | None:
-        budget = self.choice.budget
-        if budget is not None and sum(self.session.counts().values()) >= budget:
-            return None
+        session, choice = self.session, self.choice
+        left_to_ask = session.open_positions()
+        if len(left_to_ask) and not len(choice.affordable(session, left_to_ask)):
+            return None  # the budget is spent, also for second opinions
         taken = self.claims.positions(but=tab)
+        pending = [position for position in taken if position not in session.answers]
         second = self._second(annotator, taken)
         if second is not None:
             return Claim(second, annotator, second=True)
         for position in self.drawn_now():
             if position not in taken:
-                return Claim(position, annotator)
-        left = set(self.session.open_positions().tolist()) - taken
+                fits = len(choice.affordable(session, np.array([position]), pending))
+                return Claim(position, annotator) if fits else None
+        choosable = session.choosable_positions(choice.yardstick)
+        left = set(choice.affordable(session, choosable, pending).tolist()) - taken
         queue = [position for position in ahead.queue if position in left]
         ahead.queue = queue[1:]
         if queue:

@@ -28,7 +28,7 @@ export const undo = () => once(async () => {
   if (position === null) return;
   const item = await ask(`item/${position}?${who()}`);
   map.colour(position, numberOf(item.answer?.label));
-  map.draw();
+  map.soon();
   if (position !== found.item?.position) {
     page.visiting = true;
     show(item);
@@ -68,7 +68,7 @@ function show(item) {
   stage.replaceChildren(...(tags.length ? [el("div", { class: "tags" }, ...tags)] : []), showItem(item, address));
   stage.scrollTop = 0;
   map.now = item.position;
-  map.draw();
+  map.soon();
   if (page.visiting) {
     const given = item.answer;
     const label = given ? (given.label ?? "skipped") : "no answer yet";

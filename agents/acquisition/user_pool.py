@@ -16,6 +16,7 @@ from agents.acquisition.options import QueryOptions
 from agents.acquisition.own_head import dense, own_doubt, own_view, scaled, view_of_few_classes
 from agents.acquisition.pool_items import PoolItems
 from agents.acquisition.scored_items import scored_items
+from agents.acquisition.stand_in import stand_in
 from agents.strategies.base import Strategy
 from metaal_env.pool.class_count import cautious_class_count
 from metaal_env.pool.distances import Geometry
@@ -72,6 +73,8 @@ def build_pool(
     asked: list[Predictions | None] = []  # of a large pool, which is asked as a whole what is doubtful
 
     def ask(rows: np.ndarray) -> Predictions | None:
+        if options.clf is None and strategy.wants_classifier:
+            return stand_in(items.vectors, labels, rows)
         return predictions(items, labels, rows, options, names, closed)
 
     def doubt(rows: np.ndarray) -> np.ndarray | None:

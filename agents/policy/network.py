@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from metaal_env.errors import unknown_name
+from metaal_env.errors import InputError, unknown_name
 from metaal_env.features import FeatureNames
 
 CONTEXT_LIMIT = 2.0
@@ -16,6 +16,9 @@ CONTEXT_LIMIT = 2.0
 
 STOP_AT_FIRST = -3.0
 """Logit with which an untrained network stops."""
+
+SAFE_WEIGHT = 3.0
+"""Weight of the score of the rule to which a policy steps back; about the deviation of a fitted policy's logits."""
 
 CONTEXT_SCALE = 2.0
 """Factor of a gate's effect on a score's weight, relative to a base weight of the same size."""
@@ -55,9 +58,11 @@ class AcquisitionNetwork(nn.Module):
         names: features in the order of the inputs; by default all that are registered.
         stop: whether it also says when to stop, for tasks in which labels have a price. Whether to stop is decided
             before the item: the probability is the sigmoid of a logit of its own.
+        covered: distances of a context from the examples, in their deviations. Up to the first the policy is itself,
+            from the second on it is the rule `prior`, in between a mixture. None for a policy that never steps back.
 
     Raises:
-        InputError: `prior` is not among the item scores.
+        InputError: `prior` is not among the item scores, or `covered` does not ascend.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class AcquisitionNetwork(nn.Module):
         width: int = 64,
         names: FeatureNames | None = None,
         stop: bool = False,
+        covered: Sequence[float] | None = None,
     ):
         super().__init__()
         self.names = names = names or FeatureNames.registered()
@@ -75,6 +81,7 @@ class AcquisitionNetwork(nn.Module):
         self.options: dict[str, Any] = {"prior": prior, "prior_weight": prior_weight, "width": width}
         if stop:  # not written otherwise, so that older versions read the artifact
             self.options["stop"] = True
+        self.step_back_beyond(covered)
         start = torch.tensor([prior_weight if name == prior else 0.0 for name in names.item_scores])
         self.centre: Tensor
         self.whitening: Tensor
@@ -133,9 +140,47 @@ class AcquisitionNetwork(nn.Module):
         inside = torch.minimum(torch.maximum(episode[:, self.context_columns], self.lowest), self.highest)
         return ((inside - self.centre) @ self.whitening).clamp(-CONTEXT_LIMIT, CONTEXT_LIMIT)
 
+    def step_back_beyond(self, covered: Sequence[float] | None) -> None:
+        """Sets at which distances from the examples the policy steps back; see `covered` of the class.
+
+        Raises:
+            InputError: it is no ascending pair of numbers.
+        """
+        self.options.pop("covered", None)
+        self.covered: tuple[float, float] | None = None
+        if covered is None:
+            return
+        given = tuple(covered) if isinstance(covered, (list, tuple)) else ()
+        numbers = [
+            value for value in given if isinstance(value, (int, float)) and not isinstance(value, bool)
+        ]
+        if len(given) != 2 or len(numbers) != 2 or not 0 <= numbers[0] < numbers[1]:
+            raise InputError(
+                f"covered={covered!r} must be two ascending distances, or None to step back never."
+            )
+        self.covered = float(numbers[0]), float(numbers[1])
+        self.options["covered"] = list(self.covered)
+
+    def distance_of(self, episode: Tensor) -> Tensor:
+        """Returns the (B,) distances of (B, P) features from the examples: about 1 for an example."""
+        apart = (episode[:, self.context_columns] - self.centre) @ self.whitening
+        return apart.square().mean(1).sqrt()
+
+    def stepped_back(self, episode: Tensor) -> Tensor:
+        """Returns the (B,) shares, from 0 to 1, by which the policy gives way to the rule `prior` in such episodes."""
+        if self.covered is None:
+            return torch.zeros_like(episode[:, 0])
+        low, high = self.covered
+        return ((self.distance_of(episode) - low) / (high - low)).clamp(0, 1)
+
     def weights_of_rules(self, episode: Tensor) -> Tensor:
         """Maps (B, P) features to the (B, R) weights of the item scores."""
-        return self.rule_weights + self.context_scale * self.context_of(episode) @ self.gate.T
+        weights = self.rule_weights + self.context_scale * self.context_of(episode) @ self.gate.T
+        if self.covered is None:
+            return weights
+        safe = torch.zeros_like(weights)
+        safe[:, self.names.item_scores.index(self.options["prior"])] = SAFE_WEIGHT
+        return torch.lerp(weights, safe, self.stepped_back(episode).unsqueeze(1))
 
     def prior(self, items: Tensor, episode: Tensor) -> Tensor:
         """Maps (B, N, F) and (B, P) features to (B, N) logits without the correction."""
@@ -161,7 +206,10 @@ class AcquisitionNetwork(nn.Module):
         value = self.value(summary.detach()).squeeze(-1)
         # Of the pool's features alone: examples of imitation hold some of its items.
         stop = None if self.stop is None else self.stop(torch.cat([context, budget], -1)).squeeze(-1)
-        return Output(prior + self.correction(h).squeeze(-1), value, prior, stop)
+        correction = self.correction(h).squeeze(-1)
+        if self.covered is not None:
+            correction = correction * (1 - self.stepped_back(episode)).unsqueeze(1)
+        return Output(prior + correction, value, prior, stop)
 
     @staticmethod
     def feature_counts(tensors: Mapping[str, Tensor]) -> dict[str, int]:

@@ -7,8 +7,13 @@ from typing import NamedTuple
 from agents.policy.attribution import explain
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies.base import Strategy
-from metaal_env.features import ITEM_FEATURES, ITEM_SCORES, FeatureNames, standardised_scores
+from metaal_env.features import ITEM_FEATURES, ITEM_SCORES, FeatureNames, extract, standardised_scores
 from metaal_env.pool.view import PoolView
+
+STEPPED_BACK = "stepped_back"
+"""Name of the reason that a policy stepped back."""
+MENTIONED = 0.05
+"""Share from which stepping back is mentioned."""
 
 
 class Part(NamedTuple):
@@ -50,13 +55,28 @@ def words(part: Part) -> str:
 def reasons(strategy: Strategy, view: PoolView, position: int, most: int = 3) -> list[tuple[str, float, str]]:
     """Returns the strongest reasons for the item: at most `most` of (feature, weight, plain words).
 
-    The weights are those of `parts`. The strongest reason comes first.
+    The weights are those of `parts`. The strongest reason comes first. Where a learned policy steps back, that comes
+    last, with the share by which it does.
     """
     speaking = [part for part in parts(strategy, view, position) if part.weight > 0]
     told: dict[str, tuple[str, float, str]] = {}
     for part in sorted(speaking, key=lambda part: -part.weight):
         told.setdefault(words(part), (part.name, part.weight, words(part)))
-    return list(told.values())[:most]
+    return list(told.values())[:most] + stepping_back(strategy, view)
+
+
+def stepping_back(strategy: Strategy, view: PoolView) -> list[tuple[str, float, str]]:
+    """Returns whether a learned policy steps back from pool 0 because it is unlike those of training, as a reason."""
+    if not isinstance(strategy, LearnedStrategy) or strategy.network.covered is None:
+        return []
+    network = strategy.network
+    share = float(network.stepped_back(extract(view, network.names).episode[:1]))
+    if share < MENTIONED:
+        return []
+    rule = network.options["prior"]
+    return [
+        (STEPPED_BACK, share, f"the pool is unlike those of training, so the rule {rule} counts {share:.0%}")
+    ]
 
 
 def in_words(given: list[tuple[str, float, str]]) -> str:

@@ -208,6 +208,7 @@ class LearnedStrategy(Strategy):
 
     grows_with_classes = True
     counts_classes = True
+    wants_classifier = True
 
     def __init__(self, network: AcquisitionNetwork, *, seed: int = 0):
         super().__init__(seed=seed)

@@ -35,6 +35,8 @@ class Strategy(ABC):
             themselves. In a user's pool with hundreds of classes, fewer items are then scored.
         counts_classes: whether scores depend on how many classes there are. In a user's pool without named classes
             their number is then inferred, see `metaal_env.pool.class_count`.
+        wants_classifier: whether scores are better under a classifier like a user's than under metaal's own head. On a
+            user's pool without one, logistic regression then stands in.
         diversifies: whether a picked item lowers the scores of nearby items even before its label is known.
             Batches are then plain greedy re-scoring; otherwise `select_batch` penalises redundancy itself.
     """
@@ -44,6 +46,7 @@ class Strategy(ABC):
     needs_learner: bool = False
     grows_with_classes: bool = False
     counts_classes: bool = False
+    wants_classifier: bool = False
     diversifies: bool = False
 
     def __init__(self, *, seed: int = 0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def vectors(data: ClassDataset, encoder: str) -> np.ndarray:
 
     Args:
         encoder: ``raw`` for values as they are, ``convolutions`` for random ones, ``scaled`` for standardised columns,
-            or the folder or name of a learner of images.
+            or the folder or name of a learner of images; see `with_tfidf` for ``tfidf``.
 
     Raises:
         InputError: an encoder of images for items that are none.
@@ -53,9 +54,32 @@ def _random_convolutions(images: torch.Tensor) -> np.ndarray:
     return torch.cat(parts, 1).numpy()
 
 
+def with_tfidf(data: ClassDataset, source: str) -> ClassDataset:
+    """Returns a data set of embedded texts with the texts' TF-IDF in place of the embeddings, by an SVD to 64 numbers.
+
+    The texts of ``NAME_….npz`` lie beside it in ``NAME_text.npz``, in the same order.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    file = Path(source).with_name(f"{short_name(source)}_text.npz")
+    if not file.is_file():
+        raise InputError(f"encoder='tfidf' reads {file.name!r} beside {source!r}, which is not there.")
+    with np.load(file) as found:
+        texts = found["text"]
+    x = TruncatedSVD(64, random_state=0).fit_transform(TfidfVectorizer().fit_transform(texts))
+    return replace(data, inputs=torch.from_numpy(x.astype(np.float32)))
+
+
 @lru_cache(maxsize=4)
 def _loaded(source: str, split: Split, encoder: str) -> tuple[np.ndarray, np.ndarray]:
-    data = load_dataset(source).split(split)
+    data = load_dataset(source)
+    if encoder == "tfidf":
+        data, encoder = with_tfidf(data, source), "raw"
+    data = data.split(split)
     return vectors(data, encoder), data.labels.numpy()
 
 

@@ -45,6 +45,7 @@ class Cell(NamedTuple):
     labels: int
     named: bool
     rare: float | None
+    judge_every: int = 1
 
     @property
     def name(self) -> str:
@@ -56,6 +57,8 @@ class Cell(NamedTuple):
             parts.append("named")
         if self.rare is not None:
             parts.append(f"{self.rare:g} positive")
+        if self.judge_every > 1:
+            parts.append(f"judged every {self.judge_every}")
         return " ".join(parts)
 
 
@@ -70,6 +73,7 @@ def session(pool: OwnPool, cell: Cell, policy: str, seed: int) -> dict[str, floa
         seed=seed,
         guide=cell.classifier != NONE,
         classes=np.unique(np.concatenate([pool.truth, pool.held_truth])) if cell.named else None,
+        judge_at={*range(cell.judge_every, cell.labels, cell.judge_every), cell.labels},
     )
     return {name: float(np.nanmean(curve)) for name, curve in curves.items()}
 
@@ -95,6 +99,8 @@ class Options:
     """Labels to buy at a time."""
     seeds: int = 20
     """Pools of each cell."""
+    judge_every: int = 1
+    """Labels between two judgements of the classifier."""
     named: bool = False
     """Whether the policy is told the classes in advance."""
     rare: float | None = None
@@ -116,8 +122,6 @@ def cells(options: Options) -> list[Cell]:
     for name in options.classifiers:
         if name not in (known := (NONE, *CLASSIFIERS)):
             raise unknown_name("classifiers", name, known)
-    if options.measure not in MEASURES:
-        raise unknown_name("measure", options.measure, MEASURES)
     found = []
     for spec in options.cells:
         parts = spec.split("@")
@@ -130,7 +134,8 @@ def cells(options: Options) -> list[Cell]:
             for classifier in options.classifiers:
                 for batch in options.batch:
                     where = (parts[0], parts[1], int(parts[2]), cast(Split, split), size)
-                    found.append(Cell(*where, classifier, batch, options.labels, options.named, options.rare))
+                    how = (classifier, batch, options.labels, options.named, options.rare)
+                    found.append(Cell(*where, *how, options.judge_every))
     return found
 
 

@@ -62,9 +62,9 @@ def test_attributions_sum_to_the_difference_of_scores() -> None:
             network, view, position, average
         )
         assert found.difference == pytest.approx(difference, abs=1e-4)
-        assert abs(found.residual) <= 2e-3
+        assert abs(found.residual) <= 5e-3
         assert tuple(found.values) == FeatureNames.registered().items
-        assert sum(found.total.values()) == pytest.approx(difference, abs=3e-3)
+        assert sum(found.total.values()) == pytest.approx(difference, abs=6e-3)
 
 
 def test_prior_is_exact_and_an_untrained_correction_is_nothing() -> None:

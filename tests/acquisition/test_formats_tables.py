@@ -254,7 +254,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "deep": ("t.json", "[" * 100_000, "is nested too deeply"),
     "ragged columns": ("t.json", '{"a": [1, 2], "b": [1]}', "no columns of equal length"),
     "records by name": ("t.json", '{"x": {"a": 1}, "y": {"a": 2}}', "an object of objects"),
-    "vectors of two lengths": ("t.json", '[{"v": [1, 2]}, {"v": [1]}]', "holds 2 numbers in row 1 and 1 in row 2"),
+    "vectors of two lengths": ("t.json", '[{"v": [1, 2]}, {"v": [1]}]', "2 numbers in row 1 and 1 numbers in row 2"),
     "a row without": ("t.json", '[{"v": [1, 2]}, {"v": null}]', "lists of numbers but nothing in row 2"),
     "NaN": ("t.json", '[{"v": [1, NaN]}]', "NaN or infinity in row 1"),
     "labels of several": ("t.json", '[{"a": 1, "label": [0, 1]}, {"a": 2, "label": [1]}]', "one class per item"),

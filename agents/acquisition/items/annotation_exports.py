@@ -44,14 +44,21 @@ class Export(NamedTuple):
 def is_label_studio(records: Sequence[Mapping[str, Any]]) -> bool:
     """Returns whether records are tasks of Label Studio with their annotations."""
     return all(
-        isinstance(r.get("data"), Mapping) and ("annotations" in r or "completions" in r) for r in records
+        isinstance(record.get("data"), Mapping) and _annotations(record) is not None for record in records
     )
+
+
+def _annotations(record: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
+    """A task's annotations, which were once called completions; None where there is no list of them."""
+    found = record.get("annotations", record.get("completions"))
+    well = isinstance(found, list) and all(isinstance(annotation, Mapping) for annotation in found)
+    return found if well else None
 
 
 def label_studio_tasks(records: Sequence[Mapping[str, Any]]) -> Export:
     """Returns the data of Label Studio's tasks, with the class that most annotators chose; see `answer_of`."""
     data = [dict(record["data"]) for record in records]
-    answers = [answer_of(record.get("annotations") or record.get("completions") or []) for record in records]
+    answers = [answer_of(_annotations(record) or []) for record in records]
     columns = by_column(data)
     label = _free("label", columns)
     columns = {name: _local(values) for name, values in columns.items() if name != "id"}
@@ -163,9 +170,9 @@ def prodigy_tasks(records: Sequence[Mapping[str, Any]]) -> Export:
     tasks: dict[Any, int] = {}
     chosen: dict[Any, dict[Any, set[str]]] = {}
     for row, record in enumerate(records):
-        task = record.get("_input_hash", f"row {row}")
+        task = as_cell(record.get("_input_hash", f"row {row}"))
         tasks.setdefault(task, row)
-        who = record.get("_annotator_id") or record.get("_session_id")
+        who = as_cell(record.get("_annotator_id") or record.get("_session_id"))
         chosen.setdefault(task, {}).setdefault(who, set()).update(_decided(record, len(binary) == 1))
     labels = []
     for people in chosen.values():

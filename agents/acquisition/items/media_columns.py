@@ -27,6 +27,7 @@ from metaal_env.runtime.files import write_atomic
 
 IMAGES = SUFFIXES | HEIF_SUFFIXES
 _NAMED = 10
+_RAGGED = "unequal lists of"
 _MAGIC = {
     b"\x89PNG": ".png",
     b"\xff\xd8\xff": ".jpg",
@@ -118,10 +119,10 @@ def vector_media(name: str, values: Sequence[Any], what: str) -> Media:
             raise InputError(
                 f"{what}: the column {name!r} holds lists of numbers but {_short(value)} in row {row}."
             )
-        if _shape(value) != _shape(values[0]):
+        if _shape(value) != _shape(values[0]) or _shape(value) == _RAGGED:
             raise InputError(
-                f"{what}: the column {name!r} holds {_shape(values[0])} numbers in row 1 and {_shape(value)} in row "
-                f"{row}; give equally many."
+                f"{what}: the column {name!r} holds {_shape(values[0])} numbers in row 1 and {_shape(value)} numbers "
+                f"in row {row}; give equally many."
             )
     x = np.asarray([np.asarray(value) for value in values])
     x = x.astype(np.float32) if x.dtype.kind != "f" or x.dtype.itemsize < 4 else x
@@ -275,7 +276,7 @@ def _shape(value: Any) -> str:
     try:
         return "×".join(map(str, np.shape(value)))
     except ValueError:
-        return "rows of different"
+        return _RAGGED
 
 
 def holds_files(values: Sequence[Any]) -> bool:

@@ -126,6 +126,8 @@ def collect_examples(
     rng: np.random.Generator,
     gain: Gain = "one_step",
     played_out: bool | None = None,
+    most: int = CANDIDATES,
+    per_episode: int = PER_EPISODE,
 ) -> Examples:
     """Plays one episode in every environment by `network`; returns what the teacher knows of some of their states.
 
@@ -133,11 +135,13 @@ def collect_examples(
         gain: what the teacher tells of an item.
         played_out: takes the few candidates of vine roll-outs, by default if `gain` is ``"return"``. States and
             candidates then are the same for both gains.
+        most: candidates of a state, where they are not those of vine roll-outs.
+        per_episode: states of an episode that become examples; see `PER_EPISODE`.
     """
     few = gain == "return" if played_out is None else played_out
     core = envs.core
     horizon = core.config.max_actions
-    count = min(horizon, PER_EPISODE, max(2, horizon // 2))
+    count = min(horizon, per_episode, max(2, horizon // 2))
     remembered = rng.choice(horizon, count, replace=False)
     envs.begin()
     generator = torch.Generator(core.device).manual_seed(int(rng.integers(2**62)))
@@ -157,7 +161,7 @@ def collect_examples(
             order = noise(scores)
             if few:
                 order = vine.near_and_far(scores, view.selectable, order)
-            places, real = _candidates(best, view.selectable, order, vine.CANDIDATES if few else CANDIDATES)
+            places, real = _candidates(best, view.selectable, order, vine.CANDIDATES if few else most)
             items = torch.take_along_dim(features.items, places.unsqueeze(-1), 1) * real.unsqueeze(-1)
             teach = vine.returns_to_go if gain == "return" else one_step_gains
             worth, mean = centred(teach(network, oracle, places, real), real)

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from metaal_env.pool.view import PoolView
 
@@ -27,8 +28,13 @@ def _installed() -> bool:
 
 def loops(view: PoolView) -> Any:
     """Returns the module `metaal_env.pool.compiled.partitions` if it serves this view, else None."""
-    plain = view.device.type == "cpu" and view.embeddings.dtype == torch.float32
-    if not plain or os.environ.get(SWITCH) == "0" or not _installed():
+    return loops_for(view.embeddings)
+
+
+def loops_for(floats: Tensor) -> Any:
+    """Returns the same module if it serves such a tensor, else None."""
+    plain = floats.device.type == "cpu" and floats.dtype == torch.float32
+    if not plain or floats.requires_grad or os.environ.get(SWITCH) == "0" or not _installed():
         return None
     from metaal_env.pool.compiled import partitions  # numba takes a moment to import
 

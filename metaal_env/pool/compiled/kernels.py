@@ -982,3 +982,45 @@ def gaussian_gains(sq_dist: Array, radius: Array, covered: Array, weight: Array,
             for j in range(sq_dist.shape[2]):
                 total += weight[b, j] * max(exp(sq_dist[b, i, j] * inverse) - covered[b, j], F(0))
             gain[b, i] = total
+
+
+@jit
+def score(
+    logits: Array, begin: int, labels: Array, accuracy: Array, likelihood: Array, log_loss: Array
+) -> None:
+    """Writes the (B·C,) sums over R items of what `metaal_env.scores.score` computes the means of.
+
+    Args:
+        logits: (B·C, K, `begin` + R).
+        labels: (B, R), −1 at padding; C consecutive logits share them.
+    """
+    n_classes, n_items = logits.shape[1], labels.shape[1]
+    each = len(logits) // max(len(labels), 1)
+    best, first = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
+    total, own, weight = np.empty_like(best), np.empty_like(best), np.empty_like(best)
+    for b in range(len(logits)):
+        t = b // each
+        for e in range(n_items):
+            weight[e] = F(1) if labels[t, e] >= 0 else F(0)
+        best[:] = -np.inf
+        first[:] = 0
+        total[:] = 0
+        for k in range(n_classes):
+            for e in range(n_items):
+                value = logits[b, k, begin + e]
+                over = value > best[e]
+                best[e] = value if over else best[e]
+                first[e] = F(k) if over else first[e]
+        for k in range(n_classes):
+            for e in range(n_items):
+                total[e] += exp(logits[b, k, begin + e] - best[e])
+        for e in range(n_items):
+            own[e] = logits[b, max(labels[t, e], 0), begin + e]
+        hits, likely, lost = F(0), F(0), F(0)
+        for e in range(n_items):
+            hits += weight[e] if first[e] == F(labels[t, e]) else F(0)
+        for e in range(n_items):
+            loss = best[e] - own[e] + log(total[e])
+            likely += weight[e] * exp(-max(loss, F(0)))
+            lost += weight[e] * loss
+        accuracy[b], likelihood[b], log_loss[b] = hits, likely, lost

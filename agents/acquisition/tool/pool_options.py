@@ -112,7 +112,7 @@ class ChoiceOptions(PoolOptions):
     """Options of the commands that choose items."""
 
     policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding; try metaal-general on MiniLM's vectors."""
+    """Rule, shipped policy, or run folder; by default metaal-pools."""
     budget: int | None = None
     """Labels you will buy in all, those known included; choosing ends there."""
     yardstick: int = 0

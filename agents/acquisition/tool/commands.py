@@ -100,7 +100,7 @@ class Label(ChoiceOptions):
 class Report(PoolOptions):
     """Show how a policy's scores correlate with each rule's, as labels grow; needs fully labelled data."""
 
-    policy: str = "metaal-general"
+    policy: str = "metaal-pools"
     """Rule, shipped policy, or run folder."""
     budget: int = 30
     """Labels of the played episode."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -189,7 +190,10 @@ def test_a_column_of_vectors_is_what_distances_are_taken_of(container: str, tmp_
     items = read_items(CONTAINERS[container](frame, tmp_path))
     np.testing.assert_allclose(encode(items), x, atol=1e-6)
     assert list(items.shown) == TEXTS["text"].tolist() and list(items.ids) == TEXTS["id"].tolist()
-    assert "vectors: column 'embedding'" in items.understood and items.counts == {"praise": 2, "complaint": 2}
+    assert "vectors: column 'embedding'" in items.understood and items.left_out == {
+        "stars": "beside 'embedding'"
+    }
+    assert items.counts == {"praise": 2, "complaint": 2}
     with pytest.raises(
         InputError, match="'embedding' and 'other' may be what to look at; --ignore all but one"
     ):
@@ -236,6 +240,8 @@ def test_nested_records_chats_and_lists(tmp_path: Path) -> None:
     items = read_items(tmp_path / "t.jsonl", ReadOptions(text_column="messages"))
     assert items.texts is not None and items.texts[2] == "user: question 2 of mine\nbot: yes"
     assert items.columns["meta.source"][0] == "mail" and items.columns["meta.tags"][0] == '["a", "b"]'
+    (tmp_path / "t.jsonl.gz").write_bytes(gzip.compress((tmp_path / "t.jsonl").read_bytes()))
+    assert read_items(tmp_path / "t.jsonl.gz", ReadOptions(text_column="messages")).ids == items.ids
     (tmp_path / "t.json").write_text(json.dumps(["some text here", "another text"]))
     assert read_items(tmp_path / "t.json").texts == ["some text here", "another text"]
     (tmp_path / "v.json").write_text(json.dumps([[1, 2.5], [3, 4]]))

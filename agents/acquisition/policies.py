@@ -10,8 +10,8 @@ from agents.strategies import Strategy
 from agents.strategies.base import PrivilegedStrategy
 from metaal_env.errors import InputError
 
-DEFAULT_POLICY = "uherding"
-"""A rule that holds its own in every space, with and without a classifier (docs/own_pool.md compares)."""
+DEFAULT_POLICY = "metaal-pools"
+"""Learned on pools like a user's; where a pool is unlike them it gives way to the rule `uherding`."""
 
 PolicySpec: TypeAlias = "StrategySpec | None"
 

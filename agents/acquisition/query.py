@@ -55,16 +55,15 @@ def query(
             columns of text: distances are then those of its steps' output before the last.
         y: (N,) labels, `missing_label` where unknown.
         clf: classifier with ``predict_proba`` whose uncertainty guides the choice; it is given the rows of X as X
-            holds them. By default metaal's own logistic regression, which also serves, with a warning, while there are
-            too few labels to fit `clf`.
+            holds them. By default scikit-learn's logistic regression for learned policies and metaal's own for rules.
+            The latter also serves, with a warning, while there are too few labels to fit `clf`.
         fit_clf: fit a copy of `clf` to the labels; else it is used as it is, also before any label is known.
         sample_weight: (N,) weights for fitting `clf`.
         candidates: positions in X, an (N,) mask, or (C, D) features; all unlabelled items by default. Labelled items
             may be named too; they come last.
         batch_size: items to choose together; more than there are is reduced with a warning.
         return_utilities: also return utilities.
-        policy: see `agents.acquisition.load_policy`; the default is ``"uherding"``. Learned ones want a `clf` and all
-            `classes`.
+        policy: see `agents.acquisition.load_policy`; the default is ``"metaal-pools"``.
         random_state: seed, or a NumPy generator, which is not advanced; None counts as 0, so that equal calls give
             equal answers.
         classes: all classes, where they are known in advance.

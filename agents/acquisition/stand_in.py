@@ -12,9 +12,9 @@ from agents.acquisition.named_classifiers import CLASSIFIERS
 NAME = "logistic"
 """The classifier, by its name in `named_classifiers`: what most people fit to vectors."""
 
-LONGEST = 4.0
-"""Root mean squared length of vectors beyond which they are shrunk to it: else the classifier would hardly be
-regularised, and slow, for pixels from 0 to 255."""
+LENGTH = 2.0
+"""Root mean squared length to which vectors are brought, so that their unit does not matter. Of the lengths 1, 2 and 4
+2 gave `metaal-pools` the best mean accuracy on five validation pools."""
 
 
 def stand_in(x: Features, labels: Labels, rows: np.ndarray) -> Predictions | None:
@@ -26,24 +26,24 @@ def stand_in(x: Features, labels: Labels, rows: np.ndarray) -> Predictions | Non
     if len(labels.seen) < 2:
         return None
     known = np.flatnonzero(labels.known)
-    length = float(np.sqrt(np.mean(_squares(x, rows))))
-    factor = LONGEST / length if length > LONGEST else 1.0
-    model = CLASSIFIERS[NAME]().fit(_scaled(x, known, factor), labels.values)
+    unit = float(abs(x[rows]).max()) or 1.0
+    length = float(np.sqrt(np.mean(_squares(x, rows, unit))))
+    factor = LENGTH / length if length > 0 else 1.0
+    model = CLASSIFIERS[NAME]().fit(_scaled(x, known, unit, factor), labels.values)
 
     def ask(some: np.ndarray) -> np.ndarray:
-        return np.asarray(model.predict_proba(_scaled(x, some, factor)), dtype=np.float64)
+        return np.asarray(model.predict_proba(_scaled(x, some, unit, factor)), dtype=np.float64)
 
     return Predictions(ask(rows), model.classes_.tolist(), ask)
 
 
-def _scaled(x: Features, rows: np.ndarray, factor: float) -> Features:
-    taken = x[rows]
-    return taken.astype(np.float64) * factor
+def _scaled(x: Features, rows: np.ndarray, unit: float, factor: float) -> Features:
+    return x[rows].astype(np.float64) / unit * factor
 
 
-def _squares(x: Features, rows: np.ndarray) -> np.ndarray:
-    """Returns the (M,) squared lengths."""
-    some = x[rows].astype(np.float64)
+def _squares(x: Features, rows: np.ndarray, unit: float) -> np.ndarray:
+    """Returns the (M,) squared lengths of rows in a unit in which no square overflows."""
+    some = x[rows].astype(np.float64) / unit
     return np.asarray(
-        np.square(some).sum(1) if isinstance(some, np.ndarray) else some.multiply(some).sum(1)
+        (some * some).sum(1) if isinstance(some, np.ndarray) else some.multiply(some).sum(1)
     ).ravel()

@@ -81,11 +81,11 @@ class SetPolicy(ActorCriticPolicy):
 
     def inputs(self, obs: Observation) -> tuple[Tensor, Tensor]:
         """Returns the network's item and pool features, (B, N, F) and (B, P)."""
-        items, pool = (
-            _take(obs, key, columns)
-            for key, columns in zip(("item_features", "pool_features"), self._columns, strict=True)
-        )
-        return items, pool
+        return _take(obs, "item_features", self._columns[0]), self.pool_inputs(obs)
+
+    def pool_inputs(self, obs: Observation) -> Tensor:
+        """Returns the network's (B, P) pool features."""
+        return _take(obs, "pool_features", self._columns[1])
 
     def valid(self, obs: Observation) -> Tensor:
         """Returns which items are no padding, (B, N) bool."""

@@ -65,8 +65,8 @@ def beam(core: Core, seeds: range, width: int) -> tuple[np.ndarray, np.ndarray]:
         2**53, (n,), generator=torch.Generator().manual_seed(0)
     )  # sums of them tell sets apart
     sums, tests = torch.zeros(b, dtype=torch.double), torch.zeros(b, dtype=torch.double)
-    kept = 1
-    for left in range(core.config.budget - 1, -1, -1):
+    kept, steps = 1, core.config.max_actions
+    for left in range(steps - 1, -1, -1):
         value = accuracy_first(core.oracle(state).look_ahead())
         area = (sums.unsqueeze(1) + value * (left + 1)).masked_fill(~state.selectable, -torch.inf)
         sets = ((state.labelled * names).sum(1, keepdim=True) + names).view(b, kept * n)
@@ -83,8 +83,8 @@ def beam(core: Core, seeds: range, width: int) -> tuple[np.ndarray, np.ndarray]:
         right = core.test_logits(state).argmax(-1) == state.task.test_labels
         tests += right.double().mean(1)
     best = sums.view(b, kept).argmax(1, keepdim=True)
-    steps = core.config.budget
-    return tuple((x.view(b, kept).gather(1, best)[:, 0] / steps).numpy() for x in (sums, tests))  # type: ignore[return-value]
+    on_reward, on_test = ((x.view(b, kept).gather(1, best)[:, 0] / steps).numpy() for x in (sums, tests))
+    return on_reward, on_test
 
 
 def areas(core: Core, n_tasks: int, width: int) -> np.ndarray:

@@ -225,7 +225,7 @@ CARD: dict[str, Any] = {
     "training_data": {name: LICENCES[name] for name in LICENCES},
     "held_back": HELD_BACK,
     "limits": [
-        "Trained on pools of 150-1,200 items, 2-20 classes, 30 labels, one at a time, from none or a few.",
+        "Trained on pools of up to 1,200 items, 2-20 classes, 30 labels, one at a time, from none or a few.",
         "It wants a classifier; without one scikit-learn's logistic regression on the vectors stands in.",
         "On tables its gain is not clear; where a pool is unlike those of training it gives way to uherding.",
         "Distances are Euclidean: scale columns of different units.",

@@ -158,7 +158,7 @@ def as_own_pool(view: PoolView, width: int, own: tuple[Tensor, Any], guided: boo
 
 
 def own_pool_shape(base: TaskConfig, data: ClassDataset, rng: np.random.Generator) -> TaskConfig:
-    """Draws the shape of a task like a user's: a pool of 150 to 1,200 items, from no label to 30 bought ones.
+    """Draws the shape of a task like a user's: a pool of 150 to 1,200 items, or what there is, and 30 labels to buy.
 
     A quarter has two classes, half of these with one of 1–10 %, the others 3–20 (2 where there are no more),
     log-uniformly. Class shares are equal in a quarter of the draws, else from Dirichlet(.3), (1) or (3). In one draw of

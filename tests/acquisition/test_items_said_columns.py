@@ -9,6 +9,7 @@ import pytest
 from agents.acquisition.items.items import Items
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.read_items import read_items
+from agents.acquisition.tool.web.item_view import item_view
 from metaal_env.errors import InputError
 
 HEADER = "case,name,site,price,patient,u,v,label\n"
@@ -34,6 +35,9 @@ def test_metadata_are_shown_and_no_inputs(tmp_path: Path) -> None:
     assert items.costs is not None and list(items.costs[:4]) == [1, 2, 3, 1]
     assert items.groups is not None and list(items.groups[6:9]) == ["p2", "3", "p0"]
     assert "Ann" not in str([items.shown, items.columns, items.understood])
+    names = [name for name, _ in item_view(items, 0)["cells"]]
+    assert names == ["u", "v", "site", "price", "patient", "case"], "inputs, then metadata, then the rest"
+    assert items.beside(0) == "site=A, price=1, patient=p0"
     assert "labels cost 1 to 3; 5 groups" in items.understood
 
 

@@ -86,6 +86,14 @@ def test_a_budget_of_money_bounds_the_suggestions(
     assert f"budget={paid + 0.5:g} is spent: the labels so far cost {paid}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("money", [2.0, 5.0, 9.0])
+def test_the_yardstick_of_suggestions_is_paid_from_the_same_budget(table: np.ndarray, money: float) -> None:
+    paid = sum(1 + i % 3 for i in range(4))
+    options = ["--yardstick", "3", "--k", "9", "--budget", str(paid + money)]
+    assert main(["suggest", "pool.csv", "--cost-column", "price", *options]) == 0
+    assert 0 < sum(1 + i % 3 for i in suggested()) <= money
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

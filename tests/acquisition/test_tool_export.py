@@ -350,7 +350,44 @@ def test_vectors(work: Path, x: np.ndarray, columns: list[str]) -> None:
     assert [name for name in rows[0] if name.startswith("x")] == columns
     assert [row["label"] for row in rows] == ["a", "b"] and {row["drawn"] for row in rows} == {"data"}
     first = json.loads((work / "o.jsonl").read_text().splitlines()[0])
-    assert np.array_equal(first["x"], x[0])
+    assert np.array_equal(first["x"], x[0]) and first["row"] == 0
+
+
+def test_wide_rows_are_told_by_their_number_and_gaps_are_no_numbers(work: Path) -> None:
+    from scipy import sparse
+
+    wide = sparse.random(4, 5000, density=0.01, random_state=0, format="csr")
+    sparse.save_npz(work / "wide.npz", wide)
+    (work / "wide.npz.labels.csv").write_text(f"item,label\n{read_items(work / 'wide.npz').ids[2]},a\n")
+    export("--out", "o.csv", pool="wide.npz")
+    with (work / "o.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["row"] == "2" and row["label"] == "a" and "x0" not in row
+    items = Items("a.npy", ["i0"], ["a"], ["i0"], vectors=np.array([[1.0, np.nan]]))
+    (record,) = records(Session(Path("unused"), items))
+    assert record.data["x"] == [1.0, None] and record.cells()["x1"] == ""
+
+
+def test_pictures_that_a_table_names_keep_their_place(work: Path) -> None:
+    """Names of items are ids there, and a file may be called as a column of ours."""
+    photos = folder(work)
+    (work / "elsewhere.png").write_bytes((photos / "a" / "p 0.png").read_bytes())
+    rows = ["k1,photos/b/p 1.png,red", f"k2,{work / 'elsewhere.png'},blue", "k3,photos/a/p 1.png,green"]
+    (work / "pool.csv").write_text("\n".join(["id,image,file", *rows]) + "\n")
+    items = read_items(work / "pool.csv", ReadOptions(meta=("file",)))
+    assert items.kind == "images"
+    session = Session.open(work / "pool.csv.labels.csv", items)
+    for i in range(3):
+        session.set(i, "c")
+    session.save()
+    export("--meta", "file", "--out", "o.jsonl")
+    found = [json.loads(line) for line in (work / "o.jsonl").read_text().splitlines()]
+    assert [row["file"] for row in found][::2] == ["photos/b/p 1.png", "photos/a/p 1.png"]
+    assert Path(found[1]["file"]).resolve() == (work / "elsewhere.png").resolve()
+    assert [row["file (data)"] for row in found] == ["red", "blue", "green"]
+    export("--meta", "file", "--out", "sorted", "--format", "imagefolder")
+    names = sorted(path.name for path in (work / "sorted" / "c").iterdir())
+    assert len(names) == 3 and {"photos_a_p 1.png", "photos_b_p 1.png"} < set(names)
 
 
 # Label Studio

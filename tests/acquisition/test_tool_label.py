@@ -58,6 +58,23 @@ def test_the_file_tells_when_and_why_an_item_was_asked(tmp_path: Path) -> None:
     assert marks[0].time == "" and all(mark.time.endswith("+00:00") for mark in marks[1:])
 
 
+def test_the_annotator_is_kept_with_every_answer(tmp_path: Path) -> None:
+    session = new_session(tmp_path / "answers.csv", classes=("ape", "bear"))
+    choice = Choice("margin", classes=("ape", "bear"))
+    for name, words in [("ada", ["ape", ":s"]), ("", ["bear", ":e 1", "bear"]), ("bob", [":e 3", "ape"])]:
+        lines = iter(words)
+
+        def ask(prompt: str, lines: Iterator[str] = lines) -> str:
+            if (line := next(lines, None)) is None:
+                raise EOFError
+            return line
+
+        label_loop(session, X, choice, annotator=name, ask=ask, show=lambda line: None)
+    saved = new_session(tmp_path / "answers.csv")
+    names = [mark_of(saved, answer).annotator for answer in saved.answers.values()]
+    assert names == ["ada", "ada", "bob"] and given(saved) == ["bear", None, "ape"]
+
+
 def given(session: Session) -> list[str | None]:
     return [answer.label for answer in session.answers.values()]
 

@@ -14,6 +14,7 @@ from agents.acquisition.tool.compare import Compare
 from agents.acquisition.tool.export.command import Export
 from agents.acquisition.tool.forecast_command import ForecastCommand
 from agents.acquisition.tool.label import label_loop
+from agents.acquisition.tool.menu import MAX_NAME
 from agents.acquisition.tool.outputs import as_csv
 from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
 from agents.acquisition.tool.status import Status
@@ -33,6 +34,8 @@ class Label(ChoiceOptions):
 
     count: int | None = None
     """Stop after this many labels."""
+    annotator: str = ""
+    """Your name, which is kept with every answer."""
     web: bool = False
     """Label on a page in the browser instead; it is reached from this machine alone."""
     port: int | None = None
@@ -51,6 +54,10 @@ class Label(ChoiceOptions):
             self._check_web()
         else:
             self._check_terminal()
+        if len(self.annotator) > MAX_NAME or not (self.annotator.isprintable() or not self.annotator):
+            raise InputError(
+                f"annotator={self.annotator!r:.80} must be at most {MAX_NAME} characters that can be shown."
+            )
         self.check_choice()
         session = self.read()
         choice = self.choice(session.items)
@@ -59,9 +66,17 @@ class Label(ChoiceOptions):
         x = self.encoded(session.items)
         if self.web:
             overlap = OVERLAP if self.overlap is None else self.overlap
-            label_page(session, x, choice, port=self.port or 0, overlap=overlap, browser=self.browser)
+            label_page(
+                session,
+                x,
+                choice,
+                port=self.port or 0,
+                overlap=overlap,
+                browser=self.browser,
+                annotator=self.annotator,
+            )
         else:
-            label_loop(session, x, choice, count=self.count)
+            label_loop(session, x, choice, count=self.count, annotator=self.annotator.strip())
 
     def _check_web(self) -> None:
         check_installed()
@@ -85,7 +100,7 @@ class Label(ChoiceOptions):
 class Report(PoolOptions):
     """Show how a policy's scores correlate with each rule's, as labels grow; needs fully labelled data."""
 
-    policy: str = "metaal-general"
+    policy: str = "metaal-pools"
     """Rule, shipped policy, or run folder."""
     budget: int = 30
     """Labels of the played episode."""

@@ -27,7 +27,7 @@ HEADER = ("policy", "aulc", "final", "difference", "low", "high", "wins", "ties"
 class Compare(PoolOptions):
     """Compare random, rules and policies on your labelled data, with your classifier and on the same pools."""
 
-    policies: tuple[str, ...] = ("margin", "uherding", "typiclust", "metaal-general")
+    policies: tuple[str, ...] = ("margin", "uherding", "typiclust", "metaal-pools")
     """Rules, shipped policies or run folders to compare with random."""
     classifier: str = "logistic"
     """logistic, neighbours, bayes, forest, or module:attribute of a scikit-learn classifier of your own."""

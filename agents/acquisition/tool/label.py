@@ -35,6 +35,7 @@ def label_loop(
     choice: Choice | None = None,
     *,
     count: int | None = None,
+    annotator: str = "",
     ask: Callable[[str], str] | None = None,
     show: Callable[[str], object] = say,
 ) -> int:
@@ -42,6 +43,7 @@ def label_loop(
 
     Args:
         x: (N, D) vectors of the items.
+        annotator: Who answers; kept with every answer.
         ask: Takes a prompt and returns a line; raises `EOFError` at the end of the input. By default `typed_line`.
 
     Returns:
@@ -51,7 +53,7 @@ def label_loop(
         InputError: another process writes to the same file.
     """
     with session.locked():
-        loop = _Loop(session, x, choice or Choice(), count, ask or typed_line, show)
+        loop = _Loop(session, x, choice or Choice(), count, ask or typed_line, show, annotator)
         show(HELP)
         try:
             while loop.ask_next():
@@ -72,6 +74,7 @@ class _Loop:
     count: int | None
     ask: Callable[[str], str]
     show: Callable[[str], object]
+    annotator: str = ""
 
     def __post_init__(self) -> None:
         self.new: set[int] = set()  # items labelled in this call
@@ -199,7 +202,8 @@ class _Loop:
         chosen: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self.session.set(position, label, drawn)
-        update_mark(self.session, position, time=now(), **chosen)
+        who = {"annotator": self.annotator} if self.annotator else {}
+        update_mark(self.session, position, time=now(), **who, **chosen)
         self.session.save()
 
 

@@ -115,7 +115,7 @@ class ChoiceOptions(PoolOptions):
     """Options of the commands that choose items."""
 
     policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding; try metaal-general on MiniLM's vectors."""
+    """Rule, shipped policy, or run folder; by default metaal-pools."""
     budget: float | None = None
     """Labels you will buy in all, those known included; choosing ends there. Money where --cost-column names prices."""
     yardstick: int = 0

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
 from agents.acquisition.policies import policy_name
+from agents.acquisition.purchase import SLACK
 from agents.acquisition.tool.answers import read_answers
-from agents.acquisition.tool.choice import choose_items
+from agents.acquisition.tool.choice import Choice, choose_items
 from agents.acquisition.tool.menu import one_line
 from agents.acquisition.tool.outputs import as_csv, keep_copy
 from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
+from agents.acquisition.tool.session import Session
 from agents.acquisition.tool.suggestions import COLUMNS, earlier_table, suggestion_rows, take_answers
 from agents.acquisition.why.figures import save_figure, why_figure
 from metaal_env.errors import InputError
@@ -66,9 +69,11 @@ class Suggest(ChoiceOptions):
         if choice.costs is None and choice.budget is not None:
             most = min(most, int(choice.budget - choice.spent(session)))
         drawn = session.next_of_yardstick(self.yardstick)[:most]
+        choice, drawn = _within_budget(choice, session, drawn)
         size = min(self.k, most - len(drawn))
         found = None
-        if size > 0:
+        open_to_choice = np.setdiff1d(session.choosable_positions(self.yardstick), drawn)
+        if size > 0 and len(choice.affordable(session, open_to_choice)):
             found = choose_items(session, self.encoded(session.items), choice, size, without=drawn)
             if len(found.picks) < size:
                 allowed = f"{len(found.picks)} of {size} items"
@@ -90,6 +95,15 @@ class Suggest(ChoiceOptions):
             say(f"{rank:4d}  {item}  {one_line(str(shown), 70)}\n      {why}")
         for line in lines:
             say(line)
+
+
+def _within_budget(choice: Choice, session: Session, drawn: list[int]) -> tuple[Choice, list[int]]:
+    """The items of the yardstick that can be paid for, and the choice with the budget that they leave."""
+    if choice.costs is None or choice.budget is None:
+        return choice, drawn
+    paid = np.cumsum(choice.costs[drawn])
+    kept = drawn[: int(np.sum(paid <= choice.budget - choice.spent(session) + SLACK))]
+    return replace(choice, budget=choice.budget - float(choice.costs[kept].sum())), kept
 
 
 @dataclass(frozen=True)

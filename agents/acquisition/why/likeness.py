@@ -30,7 +30,7 @@ def policy_report(
     x: np.ndarray,
     truth: Sequence[Any] | np.ndarray,
     *,
-    policy: PolicySpec = "metaal-general",
+    policy: PolicySpec = "metaal-pools",
     budget: int = 30,
 ) -> list[Likeness]:
     """Rank correlation of the policy's scores with each rule's, as labels grow from 0 to `budget`.

@@ -193,9 +193,11 @@ def sweep(
             if before >= 0:
                 norm[before] += norms[block, j] - 2 * np.float64(product[before, i])
                 count[before] -= 1
-                for e in range(len(own)):
-                    product[before, e] = product[before, e] - gram[i, e] if count[before] > 0 else F(0)
-                if count[before] == 0:
+                if count[before] > 0:
+                    for e in range(len(own)):
+                        product[before, e] -= gram[i, e]
+                else:
+                    product[before] = 0
                     norm[before] = 0
             norm[k] += norms[block, j] + 2 * np.float64(product[k, i])
             count[k] += 1
@@ -394,7 +396,11 @@ def class_of_clusters(
     """
     n_clusters = len(count)
     votes[:] = 0
-    inner = np.empty(n_clusters)
+    inner, offset, factor = np.empty(n_clusters), np.empty(n_clusters), np.empty(n_clusters)
+    for c in range(n_clusters):
+        some = max(count[c], F(1))
+        offset[c] = norm[c] / (some * some) if count[c] > 0 else np.inf
+        factor[c] = 2 / some
     for s in range(len(row)):
         if order_label[s] < 0:
             continue
@@ -408,10 +414,9 @@ def class_of_clusters(
                     inner[name[e]] += line[e]
         best, nearest = 0, np.inf
         for c in range(n_clusters):
-            if count[c] > 0:
-                distance = norm[c] / (count[c] * count[c]) - 2 * inner[c] / count[c]
-                if distance < nearest:
-                    best, nearest = c, distance
+            distance = offset[c] - factor[c] * inner[c]
+            if distance < nearest:
+                best, nearest = c, distance
         # Between classes with equally many labels in a cluster, the one nearer to its centre gets it.
         # In single precision, in which nearly equal distances count as equal.
         apart = F(max(nearest + own[row[s]], 0.0))

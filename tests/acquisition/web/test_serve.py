@@ -36,14 +36,17 @@ def test_the_page_is_served_under_the_printed_address(
             pass
         http = TestClient(self.config.app, base_url=address)
         assert http.get(address).status_code == 200
-        state = http.get(f"{address}api/start?tab=one").json()
+        base = address.partition("?")[0]
+        state = http.get(f"{base}api/start?tab=one").json()
         body = {"tab": "one", "position": state["item"]["position"], "label": "refund"}
-        assert http.post(f"{address}api/answer", json=body).json()["labels"] == 1
+        assert http.post(f"{base}api/answer", json=body).json()["labels"] == 1
         seen["address"] = address
 
     monkeypatch.setattr("uvicorn.Server.run", run)
     monkeypatch.setattr("webbrowser.open", lambda address: seen.setdefault("opened", address))
-    assert main(["label", str(pool), "--web", "--encoder", "tfidf", "--classes", "refund,delivery"]) == 0
+    arguments = ["--encoder", "tfidf", "--classes", "refund,delivery", "--annotator", "Ada & Bo"]
+    assert main(["label", str(pool), "--web", *arguments]) == 0
+    assert seen["address"].endswith("/?as=Ada%20%26%20Bo")
     assert seen["host"] == "127.0.0.1" and seen["address"].startswith(f"http://127.0.0.1:{seen['port']}/")
     assert len(seen["address"].split("/")[3]) >= 32 and seen["opened"] == seen["address"]
     assert list(Session.open(pool.with_name("messages.csv.labels.csv"), read_items(pool)).counts()) == [
@@ -92,6 +95,7 @@ def test_a_page_that_will_ask_for_nothing_says_so(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--annotator", "a\x07"], "annotator='a\\x07' must be at most 200 characters"),
         (["--port", "8000"], "port=8000 is for the page in the browser; add --web."),
         (["--port", "0"], "port=0 is for the page"),
         (["--overlap", "0.2"], "overlap=0.2 is for the page"),

@@ -23,7 +23,7 @@ class Serve:
     """Entry of a task's data that is the item: a text, an image's address, or a list of numbers; by default the one
     that the label config shows."""
     policy: str | None = None
-    """Rule, shipped policy, or run folder; by default uherding; try metaal-general on MiniLM's vectors."""
+    """Rule, shipped policy, or run folder; by default metaal-pools."""
     encoder: EncoderName = "auto"
     """How texts and images become vectors; auto takes the best that is installed."""
     state: Path = Path("metaal_label_studio.sqlite")

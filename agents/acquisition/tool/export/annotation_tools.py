@@ -28,8 +28,8 @@ def label_config(items: Items, classes: Sequence[str]) -> str:
     if items.kind in _TAGS:
         shown = [f'  <{_TAGS[items.kind]} name="item" value="${_KEYS[items.kind]}"/>']
     else:
-        of_kind = {"texts": ["text"], "table": [free_name(name) for name in items.used][:SHOWN_COLUMNS]}
-        names = of_kind.get(items.kind, ["item"])
+        names = [free_name(name) for name in items.used][:SHOWN_COLUMNS] or ["item"]
+        names = names if items.texts is None else ["text"]
         shown = []
         for number, name in enumerate(names):
             if items.kind == "table":
@@ -101,7 +101,7 @@ def _label_studio_data(record: Record, items: Items) -> dict[str, Any]:
 def _prodigy_data(record: Record, items: Items) -> dict[str, Any]:
     if items.kind in _KEYS:
         return {_KEYS[items.kind]: record.data["file"]}
-    if items.kind == "texts":
+    if items.texts is not None:
         return dict(record.data)
     return {"text": items.shown[record.position], **record.data}
 

@@ -40,7 +40,8 @@ def write_folders(found: Sequence[Record], items: Items, folder: Path, *, link: 
         if record.label is None:
             continue
         # Readers take the folder right above a file for its class, so folders of the data become part of the name.
-        flat = PurePosixPath("_".join(PurePosixPath(str(record.data["file"])).parts))
+        parts = PurePosixPath(str(record.data["file"]))
+        flat = PurePosixPath(parts.name if parts.is_absolute() else "_".join(parts.parts))
         place = f"{class_folder(record.label)}/{flat}"
         taken[place.casefold()] += 1
         while (count := taken[place.casefold()]) > 1:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,12 @@ from agents.acquisition.items.said_columns import EXPORTED
 from agents.acquisition.tool.marks import Mark, mark_of
 from agents.acquisition.tool.session import Session
 
+OURS = ("text", "file", "row", "x")
+"""Names under which items that are no rows of cells are written."""
 DATA = "data"
 """What stands under ``drawn`` where a label came with the data."""
+MOST_NUMBERS = 4096
+"""Numbers of an item that are written; rows of wider arrays are told by their number alone."""
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 
@@ -27,8 +33,8 @@ class Record:
 
     Attributes:
         item: Its name.
-        data: Text, cells, file or numbers, by column. A column named like one of `EXPORTED` is called ``name (data)``.
-        meta: Cells of the columns of metadata.
+        data: Text, cells, file, or row and numbers, by column.
+        meta: Cells of the columns of metadata. A column whose name is taken is called ``name (data)``.
         raw: Cells of a table as they stand there.
         label: Class; None where nobody gave one.
         drawn: ``"chosen"``, ``"random"`` for items of the yardstick, `DATA`, or empty for an item without an answer.
@@ -131,19 +137,34 @@ def typed_column(cells: Sequence[str]) -> list[Any]:
 
 
 def _data(items: Items, i: int, typed: Mapping[str, list[Any]]) -> dict[str, Any]:
-    if items.images is not None or items.sounds is not None:
-        return {"file": str(items.ids[i])}
-    if items.kind == "texts":
-        return {"text": items.shown[i]}
-    if items.kind == "table":
-        return {free_name(name): typed[name][i] for name in items.used}
-    assert items.vectors is not None
-    return {"x": np.asarray(items.vectors[i]).tolist()}
+    data: dict[str, Any] = {} if items.texts is None else {"text": items.texts[i]}
+    files = items.images or items.sounds
+    if files is not None:
+        data["file"] = _place(files[i], Path(items.source))
+    elif items.kind == "table":
+        data |= {free_name(name): typed[name][i] for name in items.used}
+    elif items.kind == "vectors":
+        data["row"] = i
+        x = items.matrix[[i]].toarray()[0] if items.vectors is None else np.asarray(items.vectors[i])  # type: ignore
+        if x.size <= MOST_NUMBERS:
+            numbers = x.astype(object)
+            numbers[~np.isfinite(x)] = None  # JSON knows no NaN
+            data["x"] = numbers.tolist()
+    return data
+
+
+def _place(file: Path, source: Path) -> str:
+    """A file's place below the folder of the data; its whole path where it lies elsewhere."""
+    folder = source if source.is_dir() else source.parent
+    try:
+        return file.relative_to(folder).as_posix()
+    except ValueError:
+        return Path(os.path.abspath(file)).as_posix()
 
 
 def free_name(name: str) -> str:
-    """Returns how a column of the data is called beside those of `EXPORTED`."""
-    return f"{name} (data)" if name.strip().lower() in EXPORTED else name
+    """Returns how a column of the data is called beside those of `EXPORTED` and `OURS`."""
+    return f"{name} (data)" if name.strip().lower() in {*EXPORTED, *OURS} else name
 
 
 def _cell(value: object) -> str:

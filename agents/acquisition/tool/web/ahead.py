@@ -179,7 +179,7 @@ class Ahead:
 
 
 def _give_way() -> None:
-    """Lowers the priority of this thread, and of those that it starts; Linux takes a thread for a process here."""
+    """Lowers the priority of this thread and of those that it starts: Linux takes a thread for a process here."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

@@ -8,6 +8,7 @@ import socket
 import sys
 import webbrowser
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 
@@ -74,6 +75,7 @@ def label_page(
     port: int = 0,
     overlap: float = OVERLAP,
     browser: bool = True,
+    annotator: str = "",
 ) -> None:
     """Serves the page until it is interrupted, and opens it in the browser where there is one.
 
@@ -96,7 +98,8 @@ def label_page(
         desk.open()
         before = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
-        address = f"http://{HOST}:{port}/{token}/"
+        who = f"?as={quote(annotator.strip())}" if annotator.strip() else ""
+        address = f"http://{HOST}:{port}/{token}/{who}"
         say(f"labelling page: {address}")
         say(f"every answer goes to {session.path} at once; Ctrl-C stops, the same command goes on.")
         if nothing := nothing_to_ask(session, choice):

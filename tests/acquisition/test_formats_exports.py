@@ -9,9 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from agents.acquisition.items.encoders import encode
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.read_items import read_items
 from agents.acquisition.tool.commands import main
@@ -53,6 +55,15 @@ def test_several_choices_and_controls_of_label_studio(tmp_path: Path) -> None:
     (tmp_path / "min.json").write_text(json.dumps(rows))
     found = read_items(tmp_path / "min.json").labels
     assert list(found) == ["sport", "money + politics", "world / asia", None, "sport"]
+    with (tmp_path / "t.csv").open("w", newline="") as file:  # where Label Studio writes objects as JSON
+        writer = csv.DictWriter(file, sorted(rows[0]))
+        writer.writeheader()
+        for row in rows:
+            topic = row["topic"]
+            writer.writerow(
+                row | {"topic": topic if isinstance(topic, str) or topic is None else json.dumps(topic)}
+            )
+    assert list(read_items(tmp_path / "t.csv").labels) == list(found)
     (tmp_path / "two.json").write_text(
         json.dumps([{"text": r["text"], "id": r["id"], "topic": "a", "mood": "b", **kept} for r in rows])
     )
@@ -196,3 +207,25 @@ def test_an_export_is_labelled_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     with out.open(newline="") as file:
         assert {row["item"] for row in csv.DictReader(file)} <= {"104", "105", "106"}
     assert "3 of 6, 2 classes" in capsys.readouterr().out
+
+
+def test_images_beside_their_vectors(tmp_path: Path) -> None:
+    rows = []
+    for i in range(3):
+        Image.new("RGB", (8, 8), (90 * i, 0, 0)).save(tmp_path / f"{i}.png")
+        rows.append(
+            {
+                "picture": {"bytes": None, "path": f"{i}.png"},
+                "embedding": [float(i), 1.0],
+                "label": "ab"[i % 2],
+            }
+        )
+    (tmp_path / "t.json").write_text(json.dumps(rows))
+    items = read_items(tmp_path / "t.json")
+    assert items.kind == "images" and items.images == [tmp_path / f"{i}.png" for i in range(3)]
+    np.testing.assert_array_equal(encode(items), [[0, 1], [1, 1], [2, 1]])
+    (tmp_path / "1.png").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="1 rows without a readable file are left out: 2 "):
+        left = read_items(tmp_path / "t.json", ReadOptions(skip_unreadable=True))
+    np.testing.assert_array_equal(encode(left), [[0, 1], [2, 1]])
+    assert list(left.labels) == ["a", "a"]

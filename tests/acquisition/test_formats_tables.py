@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -189,7 +190,10 @@ def test_a_column_of_vectors_is_what_distances_are_taken_of(container: str, tmp_
     items = read_items(CONTAINERS[container](frame, tmp_path))
     np.testing.assert_allclose(encode(items), x, atol=1e-6)
     assert list(items.shown) == TEXTS["text"].tolist() and list(items.ids) == TEXTS["id"].tolist()
-    assert "vectors: column 'embedding'" in items.understood and items.counts == {"praise": 2, "complaint": 2}
+    assert "vectors: column 'embedding'" in items.understood and items.left_out == {
+        "stars": "beside 'embedding'"
+    }
+    assert items.counts == {"praise": 2, "complaint": 2}
     with pytest.raises(
         InputError, match="'embedding' and 'other' may be what to look at; --ignore all but one"
     ):
@@ -236,6 +240,8 @@ def test_nested_records_chats_and_lists(tmp_path: Path) -> None:
     items = read_items(tmp_path / "t.jsonl", ReadOptions(text_column="messages"))
     assert items.texts is not None and items.texts[2] == "user: question 2 of mine\nbot: yes"
     assert items.columns["meta.source"][0] == "mail" and items.columns["meta.tags"][0] == '["a", "b"]'
+    (tmp_path / "t.jsonl.gz").write_bytes(gzip.compress((tmp_path / "t.jsonl").read_bytes()))
+    assert read_items(tmp_path / "t.jsonl.gz", ReadOptions(text_column="messages")).ids == items.ids
     (tmp_path / "t.json").write_text(json.dumps(["some text here", "another text"]))
     assert read_items(tmp_path / "t.json").texts == ["some text here", "another text"]
     (tmp_path / "v.json").write_text(json.dumps([[1, 2.5], [3, 4]]))
@@ -297,3 +303,83 @@ def test_an_index_that_says_something_is_a_column() -> None:
     assert read_items(FRAME).used == read_items(FRAME.iloc[3:]).used
     named = FRAME.set_index(pd.Index([f"s{i}" for i in range(N)], name="sample_id"))
     assert list(read_items(named).ids[:2]) == ["s0", "s1"]
+
+
+def test_a_folder_of_parquet_files_is_one_table(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    for part in (0, 1):
+        TEXTS.iloc[part::2].to_parquet(tmp_path / f"train-0000{part}-of-00002.parquet")
+    items = read_items(tmp_path)
+    assert len(items) == N and items.counts == {"praise": 2, "complaint": 2}
+    TEXTS.to_parquet(tmp_path / "test-00000-of-00001.parquet")
+    with pytest.raises(InputError, match="holds files of the splits test, train; give the files of one"):
+        read_items(tmp_path)
+    FRAME.to_parquet(tmp_path / "train-00000-of-00002.parquet")
+    (tmp_path / "test-00000-of-00001.parquet").unlink()
+    with pytest.raises(InputError, match="its files have different columns"):
+        read_items(tmp_path)
+
+
+def test_types_of_arrow_that_csv_lacks(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import feather
+
+    lists = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.5]]
+    columns = {
+        "took": pa.array([dt.timedelta(seconds=i) for i in range(3)]),
+        "at": pa.array([1_767_225_600_000_000_001 + i * 10**13 for i in range(3)], pa.timestamp("ns")),
+        "half": pa.array(np.array([1, 2, 3], np.float16)),
+        "paid": pa.array(["1.50", "2.25", "3.00"]).cast(pa.decimal128(5, 2)),
+        "word": pa.array(["a", "b", "a"]).dictionary_encode(),
+    }
+    feather.write_feather(pa.table(columns), tmp_path / "t.feather", version=2)
+    items = read_items(tmp_path / "t.feather")
+    assert items.used == ("took", "at", "half", "paid", "word") and items.columns["took"] == (
+        "0.0",
+        "1.0",
+        "2.0",
+    )
+    assert encode(items).shape == (3, 1 + 3 + 1 + 1 + 2) and items.columns["at"][0] == "2026-01-01 00:00:00"
+    for kind in (pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float32(), 2)):
+        np.testing.assert_array_equal(encode(read_items(pa.table({"v": pa.array(lists, kind)}))), lists)
+    for kind, rows in (
+        (pa.list_(pa.float32()), [[1.0], [2.0, 3.0], [4.0]]),
+        (pa.list_(pa.float32()), [[1.0], None]),
+    ):
+        with pytest.raises(InputError, match=r"numbers in row 2; give equally many|but nothing in row 2"):
+            read_items(pa.table({"v": pa.array(rows, kind)}))
+
+
+def test_pictures_as_arrays_of_hugging_face(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"picture": datasets.Array2D((4, 5), "uint8")})
+    x = RNG.integers(0, 255, (6, 4, 5)).astype(np.uint8)
+    datasets.Dataset.from_dict({"picture": x}, features=features).save_to_disk(str(tmp_path / "d"))
+    items = read_items(tmp_path / "d")
+    assert items.vectors is not None
+    np.testing.assert_array_equal(items.vectors, x)
+
+
+def test_damaged_data_sets_are_one_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    for content, message in (
+        ("{", "state.json cannot be read"),
+        ("[]", "names no files of data"),
+        ('{"_indices_files": [{"filename": "i"}]}', "is a selection of another data set"),
+    ):
+        (folder / "state.json").write_text(content)
+        with pytest.raises(InputError, match=message):
+            read_items(folder)
+
+
+def test_several_indices_and_repeated_columns() -> None:
+    two = TEXTS.set_index(["id", "stars"])
+    assert (
+        list(read_items(two).ids) == TEXTS["id"].tolist() and read_items(two).texts == TEXTS["text"].tolist()
+    )
+    with pytest.raises(InputError, match="two columns called 'text'"):
+        read_items(pd.concat([TEXTS, TEXTS[["text"]]], axis=1))
+    assert read_items({"a": np.arange(3.0), "b": [1, None, 3]}).used == ("a", "b")
+    with pytest.raises(InputError, match="holds no items"):
+        read_items(pd.DataFrame({"a": []}))

@@ -60,8 +60,9 @@ def roles_of(columns: Sequence[Column], options: ReadOptions, what: str, media: 
     label = label_column([column for column in rest if column is not ident], named, options, what)
     rest = [column for column in rest if column is not ident and column is not label]
     if media is not None:
-        others = {column.name: f"beside {media.column!r}" for column in rest if column.name != media.column}
         text = None if media.vectors is None or media.files else _only_text(rest, named, options, what)
+        beside = [column for column in rest if column is not text and column.name != media.column]
+        others = {column.name: f"beside {media.column!r}" for column in beside}
         return Roles(ident, label, text, (), others | left_out, said)
     for column in rest:
         why = _no_input(column, rest)

@@ -50,6 +50,8 @@ MEASURED = (
             "reinforcement_cost_curve",
             "reinforcement_aulc",
             "reinforcement_aulc_curve",
+            "reinforcement_alone",
+            "reinforcement_alone_curve",
         ),
     ),
     (

@@ -57,6 +57,7 @@ MEASURED = (
     (
         "Own pools",
         (
+            "own_pools_held_out",
             "own_pools",
             "own_digits",
             "own_intents",

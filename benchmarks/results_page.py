@@ -50,11 +50,14 @@ MEASURED = (
             "reinforcement_cost_curve",
             "reinforcement_aulc",
             "reinforcement_aulc_curve",
+            "reinforcement_alone",
+            "reinforcement_alone_curve",
         ),
     ),
     (
         "Own pools",
         (
+            "own_pools_held_out",
             "own_pools",
             "own_digits",
             "own_intents",

@@ -107,6 +107,8 @@ class Options:
     """Share of the rarer class in pools of two classes."""
     measure: str = "accuracy"
     """accuracy, balanced (accuracy) or (average) precision of the rarest class."""
+    held_out: bool = False
+    """Whether these are data on which nothing was chosen, which the table then says."""
     write: Path | None = None
     """File of docs/measured for the table."""
 
@@ -199,19 +201,32 @@ def as_json(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict[
         return shown
 
     rows = [row(name, {policy: table[name, policy] for policy in options.policies}) for name in names]
-    mean = {p: np.mean([table[name, p] for name in names], 0) for p in options.policies}
+    mean = {p: mean_over(table, names, p) for p in options.policies}
+    kind = "data that no choice has seen" if options.held_out else "validation data"
     return {
-        "title": "Policies on pools like a user's",
+        "title": f"Policies on pools like a user's: {kind}",
         "command": "python -m benchmarks.policy.own_pools --cells CELLS --policies "
-        + " ".join(options.policies),
+        + " ".join(options.policies)
+        + f" --judge-every {options.judge_every} --seeds {options.seeds}",
         "text": [
             f"From none to {options.labels} labels, {options.seeds} paired seeds: the mean {options.measure} of the "
             f"user's classifier over the curve under `{first}`, and the differences of others to it with 95 % "
-            "bootstrap intervals. Options were chosen on these pools."
+            "bootstrap intervals; for the mean they are over cells, or over seeds if these are more. "
+            + (
+                "Nothing was chosen on these pools."
+                if options.held_out
+                else "Options were chosen on these pools."
+            )
         ],
         "columns": ["pool", first, *options.policies[1:]],
         "rows": [*rows, row("mean", mean)],
     }
+
+
+def mean_over(table: dict[tuple[str, str], np.ndarray], names: list[str], policy: str) -> np.ndarray:
+    """Returns the means of each cell over seeds, or of each seed over cells if there are more seeds."""
+    values = np.stack([table[name, policy] for name in names])
+    return values.mean(int(len(names) > values.shape[1]))
 
 
 def main(options: Options) -> None:
@@ -225,7 +240,7 @@ def main(options: Options) -> None:
     print(f"\nmean of {len(names)} cells, differences to {first}; cells above / below (interval without 0)")
     for policy in options.policies[1:]:
         apart = np.stack([table[name, policy] - table[name, first] for name in names])
-        mean = bootstrap(apart.mean(0))
+        mean = bootstrap(mean_over(table, names, policy) - mean_over(table, names, first))
         each = [bootstrap(row) for row in apart]
         above, below = sum(one.low > 0 for one in each), sum(one.high < 0 for one in each)
         print(f"  {policy:24s} {mean.estimate:+.4f} [{mean.low:+.4f}, {mean.high:+.4f}]  {above} / {below}")

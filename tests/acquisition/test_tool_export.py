@@ -20,7 +20,7 @@ from agents.acquisition.items.read_items import read_items
 from agents.acquisition.items.said_columns import EXPORTED
 from agents.acquisition.tool.commands import main
 from agents.acquisition.tool.export.annotation_tools import label_config, label_studio_tasks
-from agents.acquisition.tool.export.pictures import class_folder
+from agents.acquisition.tool.export.pictures import class_folder, class_folders
 from agents.acquisition.tool.export.records import class_names, records, typed_column
 from agents.acquisition.tool.marks import COLUMNS, Mark, mark_of, update_mark
 from agents.acquisition.tool.session import Session, labels_path
@@ -240,7 +240,7 @@ def test_torchvision_reads_the_folder_of_folders(work: Path, link: bool) -> None
             "--format", "imagefolder", "--out", "out", *(["--link"] if link else []), *again, pool="photos"
         )
     found = ImageFolder(str(work / "out"))
-    assert found.classes == ["%2E.", "wet%2Fdry"] == sorted(map(class_folder, ["..", "wet/dry"]))
+    assert found.classes == ["%2E%2E", "wet%2Fdry"] == sorted(map(class_folder, ["..", "wet/dry"]))
     assert sorted(image.size[0] for image, _ in found) == [20, 21, 22, 23, 24]
     assert {(image.size[0], found.classes[k]) for image, k in found} == {
         (20 + i, class_folder(("wet/dry", "..")[i % 2])) for i in range(5)
@@ -250,6 +250,37 @@ def test_torchvision_reads_the_folder_of_folders(work: Path, link: bool) -> None
         rows = list(csv.DictReader(file))
     assert len(rows) == 5 and all((work / "out" / row["file"]).is_file() for row in rows)
     assert {row["label"] for row in rows} == {"wet/dry", ".."} and rows[0]["policy"] == "uherding"
+
+
+def test_hugging_face_takes_the_folders_for_classes(work: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    folder(work)
+    export("--format", "imagefolder", "--out", "out", pool="photos")
+    found = datasets.load_dataset("imagefolder", data_dir=str(work / "out"), cache_dir=str(work / "cache"))[
+        "train"
+    ]
+    assert found.features["label"].names == ["%2E%2E", "wet%2Fdry"]
+    assert {(row["image"].size[0], row["label"]) for row in found} == {(20 + i, 1 - i % 2) for i in range(5)}
+
+
+@pytest.mark.parametrize(
+    ("classes", "folders"),
+    [
+        (["ape", "Ape", "APE", "Ape-2"], ["ape", "Ape-2", "APE-3", "Ape-2-2"]),
+        (["a/b", "a\\b", "..", "ärger", "50 %"], ["a%2Fb", "a%5Cb", "%2E%2E", "ärger", "50 %25"]),
+    ],
+)
+def test_every_class_has_a_folder_of_its_own(classes: list[str], folders: list[str]) -> None:
+    assert list(class_folders(classes).values()) == folders
+
+
+def test_a_class_that_no_folder_takes_is_named(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = folder(work)
+    session = Session.open(work / "photos.labels.csv", read_items(photos))
+    session.set(5, "x" * 300)
+    session.save()
+    export("--format", "imagefolder", "--out", "out", pool="photos", code=2)
+    assert "cannot be written as 'xxx" in capsys.readouterr().err and not (work / "out").exists()
 
 
 def test_files_of_one_name_in_two_folders_stay_two(work: Path) -> None:

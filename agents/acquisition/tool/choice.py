@@ -81,6 +81,13 @@ class Choice:
         left = self.budget - self.spent(session) - costs[list(pending)].sum()
         return positions[costs[positions] <= left + SLACK]
 
+    def exhausted(self, session: Session) -> bool:
+        """Returns whether the budget is enough for no open item, or is spent where none is open."""
+        if self.budget is None:
+            return False
+        left = session.open_positions()
+        return not len(self.affordable(session, left)) if len(left) else self.spent(session) >= self.budget
+
     def paid_unseen(self, session: Session) -> float:
         """Returns the money that labels cost which do not guide the choice."""
         return 0.0 if self.costs is None else float(self.costs[session.yardstick()].sum())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers.desks import CLASSES, TRUTH, Page, X, client, desk, texts
 
+from agents.acquisition.policies import DEFAULT_POLICY
 from agents.acquisition.tool.answers import CHOSEN, RANDOM
 from agents.acquisition.tool.choice import Choice, choose_items
 from agents.acquisition.tool.label import label_loop
@@ -83,7 +84,7 @@ def test_the_terminal_goes_on_and_the_page_after_it(tmp_path: Path) -> None:
     saved = opened(tmp_path)
     assert set(saved.further) == {"time", "policy", "score", "seconds"}
     marks = [mark_of(saved, answer) for answer in saved.answers.values()]
-    assert all(mark.policy == "uherding" and mark.score is not None and mark.time for mark in marks)
+    assert all(mark.policy == DEFAULT_POLICY and mark.score is not None and mark.time for mark in marks)
 
 
 def test_the_file_tells_what_was_drawn_at_random_and_what_a_person_looked_for(tmp_path: Path) -> None:
@@ -100,7 +101,9 @@ def test_the_file_tells_what_was_drawn_at_random_and_what_a_person_looked_for(tm
             "it was drawn at random, since you were faster than the next choice"
         ]
         looked_for = next(
-            i for i in found.session.open_positions() if i not in (hasty.position, *found.ahead.queue)
+            i
+            for i in found.session.open_positions().tolist()
+            if i != hasty.position and not found.ahead.why(i)  # no query chose it
         )
         assert "you opened it yourself" in page.read(f"why/{looked_for}")["reasons"][0]
         found.answer("one", int(looked_for), "ham")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections import Counter
@@ -16,12 +17,34 @@ from metaal_env.errors import InputError, brief
 
 TABLE = "labels.csv"
 """What is told of each label, in the folder of folders."""
+FORBIDDEN = '<>:"/\\|?*%'
 
 
 def class_folder(name: str) -> str:
-    """Returns a class as the name of a folder: what no file system takes is percent-encoded."""
-    safe = quote(name, safe=" !#$&'()+,;=@[]{}~^`" + "".join(filter(_is_letter, name)))
-    return f"%{ord(safe[0]):02X}{safe[1:]}" if safe[0] in ". " else safe
+    """Returns a class as the name of a folder: what some file system does not take there is percent-encoded."""
+    encoded = [quote(c, safe="") if c in FORBIDDEN or not c.isprintable() else c for c in name]
+    for end in (0, -1):
+        if encoded[end] in (".", " "):  # hidden files, and what Windows cuts off
+            encoded[end] = f"%{ord(encoded[end]):02X}"
+    return "".join(encoded)
+
+
+def class_folders(classes: Sequence[str]) -> dict[str, str]:
+    """Returns class → its folder; classes that differ in capitals alone are told apart by a number.
+
+    File systems that ignore case would mix them else.
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in classes:
+        folder = base = class_folder(name)
+        for number in itertools.count(2):
+            if folder.casefold() not in taken:
+                break
+            folder = f"{base}-{number}"
+        taken.add(folder.casefold())
+        found[name] = folder
+    return found
 
 
 def write_folders(found: Sequence[Record], items: Items, folder: Path, *, link: bool) -> dict[str, str]:
@@ -36,26 +59,29 @@ def write_folders(found: Sequence[Record], items: Items, folder: Path, *, link: 
     files = items.images or items.sounds or []
     taken: Counter[str] = Counter()
     places: dict[str, str] = {}
+    folders = class_folders(list(dict.fromkeys(r.label for r in found if r.label is not None)))
     for record in found:
         if record.label is None:
             continue
         # Readers take the folder right above a file for its class, so folders of the data become part of the name.
         parts = PurePosixPath(str(record.data["file"]))
         flat = PurePosixPath(parts.name if parts.is_absolute() else "_".join(parts.parts))
-        place = f"{class_folder(record.label)}/{flat}"
+        place = f"{folders[record.label]}/{flat}"
         taken[place.casefold()] += 1
         while (count := taken[place.casefold()]) > 1:
-            place = f"{class_folder(record.label)}/{flat.stem}-{count}{flat.suffix}"
+            place = f"{folders[record.label]}/{flat.stem}-{count}{flat.suffix}"
             taken[place.casefold()] += 1
         source, target = files[record.position], folder / place
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             if link:
                 target.symlink_to(os.path.realpath(source))
             else:
                 shutil.copyfile(source, target)
         except OSError as error:
-            raise InputError(f"file={str(source)!r} cannot be exported ({brief(error)}).") from error
+            raise InputError(
+                f"file={str(source)!r} cannot be written as {place!r} ({brief(error)})."
+            ) from error
         places[record.item] = place
     return places
 
@@ -95,7 +121,3 @@ def coco(found: Sequence[Record], items: Items, classes: Sequence[str]) -> dict[
         "annotations": annotations,
         "categories": [{"id": k, "name": name, "supercategory": ""} for name, k in numbers.items()],
     }
-
-
-def _is_letter(character: str) -> bool:
-    return not character.isascii() and character.isprintable()

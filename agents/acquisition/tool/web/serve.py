@@ -59,7 +59,7 @@ def nothing_to_ask(session: Session, choice: Choice) -> str:
         skipped = sum(answer.label is None for answer in session.answers.values())
         again = f", and brings the {skipped} skipped ones back" if skipped else ""
         return f"every item is labelled or skipped: the page shows the answers to review and change{again}."
-    if not len(choice.affordable(session, left)):
+    if choice.exhausted(session):
         return (
             f"the budget of {choice.budget_in_words} is spent: the page shows the answers to review and change; "
             "a larger --budget goes on."

@@ -57,9 +57,8 @@ class Turns:
 
     def _new(self, tab: str, annotator: str, ahead: Ahead) -> Claim | None:
         session, choice = self.session, self.choice
-        left_to_ask = session.open_positions()
-        if len(left_to_ask) and not len(choice.affordable(session, left_to_ask)):
-            return None  # the budget is spent, also for second opinions
+        if choice.exhausted(session):  # also for second opinions
+            return None
         taken = self.claims.positions(but=tab)
         pending = [position for position in taken if position not in session.answers]
         second = self._second(annotator, taken)
@@ -70,13 +69,13 @@ class Turns:
                 fits = len(choice.affordable(session, np.array([position]), pending))
                 return Claim(position, annotator) if fits else None
         choosable = session.choosable_positions(choice.yardstick)
-        left = set(choice.affordable(session, choosable, pending).tolist()) - taken
-        queue = [position for position in ahead.queue if position in left]
+        free = set(choice.affordable(session, choosable, pending).tolist()) - taken
+        queue = [position for position in ahead.queue if position in free]
         ahead.queue = queue[1:]
         if queue:
             return Claim(queue[0], annotator)
         # Whoever is faster than the query gets an item at random instead of a wait.
-        return Claim(int(self._rng.choice(sorted(left))), annotator, at_random=True) if left else None
+        return Claim(int(self._rng.choice(sorted(free))), annotator, at_random=True) if free else None
 
     def _second(self, annotator: str, taken: set[int]) -> int | None:
         """An item that another annotator answered, as often as `overlap` says; doubtful ones first."""

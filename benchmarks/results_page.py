@@ -52,6 +52,7 @@ MEASURED = (
             "reinforcement_aulc_curve",
             "reinforcement_alone",
             "reinforcement_alone_curve",
+            "horizon",
         ),
     ),
     (

@@ -119,7 +119,7 @@ class StopByCount(Stopping):
     """Labels by UHerding and stops after a number of labels that falls with a power of the price."""
 
     def __init__(self, *, seed: int = 0):
-        super().__init__("uherding", "count", 9.0, 0.75, seed=seed)
+        super().__init__("uherding", "count", 6.05, 1.25, seed=seed)
 
 
 @STRATEGIES.register("stop_by_gain")

@@ -118,10 +118,11 @@ def table(options: Options) -> dict[str, Any]:
     for column, name in enumerate(("reward set", "test set")):
         one, many = greedy[:, column], wide[:, column]
         means = [number(float(x.mean()), 4) for x in (one, many)]
-        rows.append([f"area on the {name}", *means, difference((many - one)[:, None])])
+        ahead = difference((many - one)[:, None]).replace("-", "−")
+        rows.append([f"accuracy over the labels, {name}", *means, ahead])
     text = (
-        f"{options.n_tasks} paired tasks of unseen glyph scripts, 10-way, 20 labels; mean area without the start. Both "
-        f"see hidden labels and choose by the reward set; the beam keeps the {options.width} best sets of labels."
+        f"{options.n_tasks} paired tasks of unseen glyph scripts, 10-way, 20 labels; mean accuracy after each label. "
+        f"Both see hidden labels and choose by the reward set; the beam keeps the {options.width} best sets of labels."
     )
     if options.policy is not None:
         found, states = correlation(of["validation"], LearnedStrategy.load(options.policy), options.states)
@@ -131,7 +132,8 @@ def table(options: Options) -> dict[str, Any]:
         )
     return {
         "title": "What the horizon is worth to one who sees the labels",
-        "command": f"python -m benchmarks.policy.horizon --n-tasks {options.n_tasks} --width {options.width} --write",
+        "command": f"python -m benchmarks.policy.horizon --n-tasks {options.n_tasks} --width {options.width} --states "
+        f"{options.states} --policy {options.policy} --write",
         "text": [text],
         "columns": ["", "greedy look-ahead*", f"beam of {options.width}*", "beam − greedy [95 %]"],
         "rows": rows,

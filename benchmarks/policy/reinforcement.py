@@ -68,6 +68,8 @@ class Options:
     """Paired tasks of unseen scripts."""
     iterations: int = 10
     """Roll-outs of PPO."""
+    imitation_rollouts: int = 3
+    """Roll-outs of imitation, of 128 episodes each."""
     n_envs: int = 512
     """Episodes in each."""
     validate_every: int = 5
@@ -129,7 +131,7 @@ def configs(options: Options, kind: Kind, seed: int) -> tuple[PPOConfig, Imitati
         seed=seed,
     )
     imitation = ImitationConfig(
-        iterations=0 if kind == "ppo alone" else 3,
+        iterations=0 if kind == "ppo alone" else options.imitation_rollouts,
         rounds=3,
         gain="return" if kind == "vine" else "one_step",
         n_envs=128,

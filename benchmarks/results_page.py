@@ -49,6 +49,7 @@ MEASURED = (
         "Own pools",
         (
             "own_pools_held_out",
+            "own_pools_classifiers",
             "own_pools",
             "own_digits",
             "own_intents",

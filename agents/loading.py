@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from agents.pretrained import shipped_policies
+from agents.sharing import HUB, from_pretrained
 from agents.strategies import STRATEGIES, Strategy
 from agents.strategies.fitted.base import is_fitted, load_fitted
 from agents.strategies.scikit_activeml import QueryStrategyAdapter, is_query_strategy
@@ -27,8 +28,9 @@ def load_strategy(spec: StrategySpec, *, seed: int = 0, argument: str = "strateg
     Args:
         spec: a `Strategy`, which is returned as it is; a registered rule (``"margin"``); a shipped policy
             (``"metaal-general"``); the folder or file of a trained policy (``"runs/my_run"``) or of a fitted
-            strategy; ``"file.py:Name"``, a subclass of `Strategy` or a query strategy of scikit-activeml (class
-            or object); or any of these with ``@1``, the same strategy under another seed (for A/A tests).
+            strategy; a policy on Hugging Face's hub (``"hf://owner/name"``); ``"file.py:Name"``, a subclass of
+            `Strategy` or a query strategy of scikit-activeml (class or object); or any of these with ``@1``, the same
+            strategy under another seed (for A/A tests).
         seed: stream of a stochastic strategy's random numbers.
         argument: name of the argument in error messages.
 
@@ -57,6 +59,8 @@ def load_strategy(spec: StrategySpec, *, seed: int = 0, argument: str = "strateg
         return load_fitted(name, seed=seed)
     if Path(name).exists() or Path(f"{name}.json").exists():
         return _policy(name)
+    if name.startswith(HUB):
+        return _from_hub(name)
     if "/" in name or "\\" in name:
         raise InputError(
             f"{argument}={name!r} is neither a registered name nor an existing path; check the path."
@@ -76,6 +80,12 @@ def _policy(source: str | Path) -> Strategy:
     from agents.policy.sb3_policy import LearnedStrategy  # imports stable-baselines3, which takes seconds
 
     return LearnedStrategy.load(source)
+
+
+@lru_cache(maxsize=4)
+def _from_hub(name: str) -> Strategy:
+    """Loads a policy from the hub once in a process: a query must not wait for the network."""
+    return from_pretrained(name)
 
 
 @lru_cache(maxsize=4)

@@ -40,10 +40,19 @@ AGAINST = {
 """Difference in a cell → what the policy is compared with."""
 
 MEASURED = (
-    ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations", "baselines")),
+    ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations", "baselines", "stock_agents")),
     (
         "Reinforcement learning",
-        ("reinforcement_stop", "reinforcement_stop_curve", "reinforcement_cost", "reinforcement_cost_curve"),
+        (
+            "reinforcement_stop",
+            "reinforcement_stop_curve",
+            "reinforcement_cost",
+            "reinforcement_cost_curve",
+            "reinforcement_aulc",
+            "reinforcement_aulc_curve",
+            "reinforcement_alone",
+            "reinforcement_alone_curve",
+        ),
     ),
     (
         "Own pools",

@@ -17,13 +17,14 @@ from metaal_env.episode_terms import item_costs, targets
 from metaal_env.inner_products import InnerProducts
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.look_ahead import look_ahead
-from metaal_env.metrics import Metrics, score_class_first, score_logits
+from metaal_env.metrics import Metrics, score_logits
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.terms import AFFORDABLE, Terms, plain_terms
 from metaal_env.pool.view import PoolView
 from metaal_env.rewards import Reward
 from metaal_env.runtime.forks import use_one_thread_after_fork
 from metaal_env.sampler import TaskSampler
+from metaal_env.scores import score
 from metaal_env.tasks import TaskBatch, TaskConfig
 
 
@@ -299,7 +300,7 @@ class Core:
             )
             logits, n = self.learner.predict_products(labelled), state.labelled.shape[1]  # (B, K, N + R)
             state.logits = logits[:, :, :n].transpose(1, 2)
-            return score_class_first(logits[:, :, n:], labels)
+            return score(logits, labels, n)
         state.logits = self.learner.predict(state.adapted, state.prepared)
         return score_logits(self.learner.predict(state.adapted, state.prepared_reward), labels)
 

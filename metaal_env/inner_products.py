@@ -104,26 +104,33 @@ class InnerProducts:
         Args:
             order: (B, T) pool positions of all labels, these included; −1 at padding.
         """
-        if self.gram is None:
-            x = self.items.take(torch.take_along_dim(self.evaluated, positions, 1))
-            row = torch.cat(
-                [
-                    x[b : b + 1] @ self.items.take(self.evaluated[b : b + 1]).transpose(1, 2)
-                    for b in range(len(x))
-                ]
-            )
-        else:
-            row = take_rows(self.gram, positions)
-        if self.items.shift is not None:
-            shift = self.items.shift[self.evaluated]
-            row = row + shift.unsqueeze(1) + torch.take_along_dim(shift, positions, 1).unsqueeze(2)
-        row, place = row.squeeze(1), torch.where(valid, place, self.own.shape[1] - 1).squeeze(1)
+        row, place = (
+            self.rows(positions).squeeze(1),
+            torch.where(valid, place, self.own.shape[1] - 1).squeeze(1),
+        )
         batch = torch.arange(len(row), device=row.device)
         self.table[batch, 2 + place] = row
         own = row.gather(1, order.clamp(min=0))
         self.own[batch, place, :-1] = own
         self.own[batch, :-1, place] = own
         self.own_squares[batch, place] = self.table[:, SQUARES].gather(1, positions).squeeze(1)
+
+    def rows(self, positions: Tensor) -> Tensor:
+        """Maps (B, C) pool positions to (B, C, E) products of these items with the evaluated ones."""
+        if self.gram is None:
+            x = self.items.take(torch.take_along_dim(self.evaluated, positions, 1))
+            rows = torch.cat(
+                [
+                    x[b : b + 1] @ self.items.take(self.evaluated[b : b + 1]).transpose(1, 2)
+                    for b in range(len(x))
+                ]
+            )
+        else:
+            rows = take_rows(self.gram, positions)
+        if self.items.shift is not None:
+            shift = self.items.shift[self.evaluated]
+            rows = rows + shift.unsqueeze(1) + torch.take_along_dim(shift, positions, 1).unsqueeze(2)
+        return rows
 
     def labelled(self, order: Tensor, labels: Tensor, longest: int, class_mask: Tensor) -> Labelled:
         """What a learner is given: the first `longest` labels of (B, T) `order`, and the pool's (B, N) `labels`."""
@@ -136,6 +143,37 @@ class InnerProducts:
             labels=known,
             mask=(order >= 0) & (known >= 0),
             class_mask=class_mask,
+        )
+
+    def hypotheses(self, now: Labelled, order: Tensor, positions: Tensor, labels: Tensor) -> Labelled:
+        """Returns what a learner is given if one of (B, C) `positions` had its label of `labels` next, B·C in all.
+
+        The items to predict are those of the reward set.
+
+        Args:
+            now: what it is given now.
+            order: (B, S) pool positions of the labels in `now`.
+        """
+        count, rows = positions.shape[1], self.rows(positions)
+        with_labels = torch.take_along_dim(rows, order.clamp(min=0).unsqueeze(1), 2)  # (B, C, S)
+        squares = self.table[:, SQUARES].gather(1, positions)  # (B, C)
+        column = with_labels.flatten(0, 1).unsqueeze(2)  # (B·C, S, 1)
+        square = squares.reshape(-1, 1)
+
+        def each(x: Tensor) -> Tensor:
+            return x.repeat_interleave(count, 0)
+
+        gram = torch.cat([each(now.gram), column], 2)
+        below = torch.cat([column.transpose(1, 2), square.unsqueeze(2)], 2)
+        label = labels.reshape(-1, 1)
+        return Labelled(
+            table=now.table[:, :, self.pool_size :],
+            gram=torch.cat([gram, below], 1),
+            own_squares=torch.cat([each(now.own_squares), square], 1),
+            labels=torch.cat([each(now.labels), label], 1),
+            mask=torch.cat([each(now.mask), label >= 0], 1),
+            class_mask=each(now.class_mask),
+            last=rows[:, :, self.pool_size :].flatten(0, 1),
         )
 
     def take(self, index: Tensor) -> InnerProducts:

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from metaal_env.batched import take_rows
 from metaal_env.episode import EpisodeState
+from metaal_env.inner_products import InnerProducts
 from metaal_env.learners.base import InnerLearner
 from metaal_env.learners.columns import Columns
 from metaal_env.metrics import Metrics, score_logits
+from metaal_env.scores import score
 
 MAX_ELEMENTS = 2**22
 """Largest number of floats that one chunk of candidates may hold."""
@@ -22,23 +24,29 @@ def look_ahead(
 
     Args:
         learner: as it adapted to `state`.
-        exact: take the learner's closed form where it has one, O(R) per candidate; False re-adapts always.
+        exact: take the learner's closed form where it has one: O(S·K·R) per candidate by inner products, or O(R);
+            False re-adapts always.
     """
-    columns = None
-    if exact:
+    columns, products = None, state.products if exact else None
+    if exact and products is None:
         candidates = take_rows(state.embeddings, positions)
         evaluated = learner.embed(state.adapted, state.prepared_reward)
         columns = learner.columns(state.adapted, candidates, evaluated)
-    reward, b = state.prepared_reward, len(positions)
-    if columns is None:
+    b, n_rewards = state.task.reward_labels.shape
+    if products is not None:
+        per_candidate = b * state.task.class_mask.shape[1] * n_rewards
+    elif columns is None:
+        reward = state.prepared_reward
         per_candidate = b * (reward[0].numel() + state.order.shape[1] * reward[0, 0].numel())
     else:
-        per_candidate = 8 * b * reward.shape[1]
+        per_candidate = 8 * b * n_rewards
     step = max(1, MAX_ELEMENTS // max(per_candidate, 1))
     parts = []
     for start in range(0, positions.shape[1], step):
         part = slice(start, start + step)
-        if columns is None:
+        if products is not None:
+            parts.append(_by_products(learner, state, products, positions[:, part], labels[:, part]))
+        elif columns is None:
             parts.append(_by_adaptation(learner, state, positions[:, part], labels[:, part]))
         else:
             parts.append(_by_columns(learner, state, columns, part, labels[:, part]))
@@ -62,6 +70,16 @@ def _by_adaptation(learner: InnerLearner, state: EpisodeState, positions: Tensor
     logits = learner.predict_each(adapted, state.prepared_reward)
     metrics = score_logits(logits, repeat(state.task.reward_labels))
     return Metrics(*(m.view(b, c) for m in metrics))
+
+
+def _by_products(
+    learner: InnerLearner, state: EpisodeState, products: InnerProducts, positions: Tensor, labels: Tensor
+) -> Metrics:
+    """The same from inner products alone."""
+    longest, order = state.longest, state.order[:, : state.longest]
+    now = products.labelled(state.order, state.labels, longest, state.task.class_mask)
+    logits = learner.predict_products(products.hypotheses(now, order, positions, labels))  # (B·C, K, R)
+    return Metrics(*(metric.view(positions.shape) for metric in score(logits, state.task.reward_labels)))
 
 
 def _by_columns(

@@ -81,9 +81,9 @@ def parse_observation(observation: str | Iterable[str], config: TaskConfig | Non
         wide = () if observation == "compact" else WIDE
         return Shown(_in_order([*chosen, *of_terms]), wide, stop)
     try:
-        wanted = list(observation)
+        wanted: list[Any] = list(observation)
     except TypeError:
-        wanted = [str(observation)]
+        wanted = [observation]
     known = [*WIDE, *ITEM_SCORES, *ITEM_FEATURES, *POOL_FEATURES]
     for name in wanted:
         if not isinstance(name, str):

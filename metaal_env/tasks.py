@@ -173,6 +173,10 @@ def check_term_options(config: TaskConfig) -> None:
             raise InputError(f"{name}={value!r} must be {least} ≤ low ≤ high ≤ {most}.")
         if name in ("price", "target") and pair[0] == 0 < pair[1]:
             raise InputError(f"{name}={value!r} must begin above 0; leave {name} at 0 for none.")
+    if not config.item_costs and any(float_bounds(config.cost_hardness)):
+        raise InputError(
+            f"cost_hardness={config.cost_hardness!r} needs item_costs above 0; without it every label costs the same."
+        )
     if config.item_costs and config.cost_ratio > bounds(config.budget)[0]:
         raise InputError(
             f"item_costs={config.item_costs} makes items cost up to {config.cost_ratio:.2f}, more than "

@@ -137,8 +137,8 @@ def _check_columns(X: Any, name: str) -> None:
         for value in values:
             if not is_missing(value) and not isinstance(value, (Number, np.bool_)):
                 raise InputTypeError(
-                    f"{name} holds {value!r:.40} in column {column!r}; encode text, dates and categories, or let clf "
-                    "be a Pipeline that does."
+                    f"{name} holds {value!r:.40} in column {column!r}; encode text, dates and categories by "
+                    "encode(read_items(X)), or let clf be a Pipeline that does."
                 )
 
 

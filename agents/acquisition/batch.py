@@ -12,6 +12,7 @@ import torch
 
 from agents.acquisition.arrays import Features
 from agents.acquisition.options import Limits
+from agents.acquisition.purchase import Purchase
 from agents.acquisition.representatives import Representatives
 from agents.acquisition.user_pool import Pool
 from agents.strategies.base import Strategy, similarity_to
@@ -40,12 +41,13 @@ def choose(
     everything: bool,
     with_utilities: bool,
     limits: Limits,
+    purchase: Purchase | None = None,
 ) -> Selection:
-    """Picks `size` items among `positions`, which count in the pool."""
+    """Picks `size` items among `positions`, which count in the pool; fewer where `purchase` allows no more."""
     enough = size <= int(pool.view.selectable.sum())
     representatives = Representatives(pool, x, positions, known, everything and enough and not with_utilities)
     plan = None
-    if size > 1 and representatives.covers_all and _plans_batches(strategy):
+    if size > 1 and purchase is None and representatives.covers_all and _plans_batches(strategy):
         plan = strategy.select_batch(pool.view, size)[0].tolist()
     rounds = score_rounds(strategy, pool.view, _rescore_every(strategy, pool, size, limits))
     picks: list[int] = []
@@ -54,6 +56,10 @@ def choose(
     scores, view = next(rounds)
     for step in range(size):
         utilities = representatives.utilities(scores)
+        if purchase is not None:
+            utilities = purchase.worth(utilities, representatives.members)
+            if np.isnan(utilities).all():
+                break
         if with_utilities:
             rows.append(representatives.over_pool(utilities))
         if plan is None:
@@ -61,6 +67,8 @@ def choose(
         else:
             pick, place, value = representatives.take(plan[step], scores)
         picks.append(pick)
+        if purchase is not None:
+            purchase.pick(pick)
         places.append(place)
         values.append(value)
         views.append(view)

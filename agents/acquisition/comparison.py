@@ -14,6 +14,7 @@ from agents.evaluation.episodes import Episodes
 from agents.evaluation.measures import aulc, final_accuracy
 from agents.evaluation.statistics.comparisons import RANDOM
 from agents.evaluation.statistics.intervals import Difference, difference
+from metaal_env.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,27 @@ class Row(NamedTuple):
     against: Difference | None  # AULC − that of random; None for random itself
 
 
-def sessions(x: np.ndarray, truth: np.ndarray, plan: Plan, seeds: int) -> Iterator[dict[str, np.ndarray]]:
+def sessions(
+    x: np.ndarray, truth: np.ndarray, plan: Plan, seeds: int, groups: np.ndarray | None = None
+) -> Iterator[dict[str, np.ndarray]]:
     """Yields policy → (labels + 1,) accuracies of each seed's pool, which all policies share with its first labels.
 
     Args:
         x: (M, D) vectors.
         truth: (M,) class numbers from 0.
+        groups: (M,) what each item belongs to; none is split between a pool and what judges it.
+
+    Raises:
+        InputError: groups so large that a pool has fewer items than labels are to be bought.
     """
     strategies = {name: load_policy(name) for name in plan.policies}
     classes = np.unique(truth) if plan.named else None
     for seed in range(seeds):
-        pool = split_pool(x, truth, size=plan.size, seed=seed)
+        pool = split_pool(x, truth, size=plan.size, seed=seed, groups=groups)
+        if len(pool.x) < plan.labels:
+            raise InputError(
+                f"budget={plan.labels} exceeds the {len(pool.x)} items that whole groups leave to a pool; lower it."
+            )
         yield {
             name: play(
                 pool,

@@ -58,18 +58,22 @@ class QueryOptions:
     sample_weight: Any = None
     prior: Any = None
     classes: Any = None
-    budget: int | None = None
+    budget: float | None = None
     missing_label: Any = np.nan
     random_state: Seed = None
     policy: PolicySpec = None
+    costs: Any = None
+    groups: Any = None
+    per_group: int | None = None
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         if not isinstance(self.fit_clf, (bool, np.bool_)):
             raise InputTypeError(f"fit_clf={self.fit_clf!r} must be True or False.")
-        whole = isinstance(self.budget, numbers.Integral) and not isinstance(self.budget, bool)
-        if self.budget is not None and not whole:
-            raise InputTypeError(f"budget={self.budget!r} must be a whole number of labels.")
+        kind = numbers.Integral if self.costs is None else numbers.Real
+        if self.budget is not None and (isinstance(self.budget, bool) or not isinstance(self.budget, kind)):
+            what = "a whole number of labels" if self.costs is None else "a number, the money in all"
+            raise InputTypeError(f"budget={self.budget!r} must be {what}.")
         if self.sample_weight is not None and self.clf is None:
             raise InputError(
                 "sample_weight is given but clf is None; give the classifier whose fit it weighs."

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from agents.acquisition.arrays import CHUNK, Features
@@ -117,6 +118,11 @@ def dense(x: Features) -> np.ndarray:
     used = np.unique(x.indices)
     if len(used) <= MAX_COLUMNS:
         return x[:, used].toarray() if len(used) else np.zeros((x.shape[0], 1))
+    return by_svd(x, used)
+
+
+def by_svd(x: sparse.csr_array, used: np.ndarray) -> np.ndarray:
+    """Returns (M, ≤ `SVD_DIMENSIONS`) projections of sparse rows, of which only the columns `used` hold something."""
     from sklearn.decomposition import TruncatedSVD
 
     size = min(SVD_DIMENSIONS, x.shape[0] - 1)

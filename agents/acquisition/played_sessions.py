@@ -9,6 +9,7 @@ import numpy as np
 
 from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import query
+from metaal_env.errors import InputError
 
 MEASURES = ("accuracy", "balanced", "precision")
 """Accuracy, balanced accuracy, and average precision of the rarest class."""
@@ -25,16 +26,32 @@ class OwnPool(NamedTuple):
     held_truth: np.ndarray  # (H,)
 
 
-def split_pool(x: np.ndarray, truth: np.ndarray, *, size: int, seed: int) -> OwnPool:
+def split_pool(
+    x: np.ndarray, truth: np.ndarray, *, size: int, seed: int, groups: np.ndarray | None = None
+) -> OwnPool:
     """Draws a pool of `size` items, at most two thirds, and up to `HELD_OUT` others to judge on.
+
+    Where items have groups, the others are whole groups, at least a third of the items in all.
 
     Args:
         x: (M, D) vectors.
         truth: (M,) numbers from 0.
+        groups: (M,) what each item belongs to.
+
+    Raises:
+        InputError: fewer than two groups.
     """
-    items = np.random.default_rng(seed).permutation(len(x))
+    rng = np.random.default_rng(seed)
+    items = rng.permutation(len(x))
     stop = min(size, len(x) * 2 // 3)
     pool, held = items[:stop], items[stop : stop + HELD_OUT]
+    if groups is not None:
+        names = rng.permutation(np.unique(groups))
+        if len(names) < 2:
+            raise InputError(f"groups: all {len(x)} items are of one; a pool and what judges it need two.")
+        up_to = np.cumsum([np.sum(groups == name) for name in names[:-1]])
+        apart = np.isin(groups, names[: 1 + int(np.searchsorted(up_to, len(x) - len(x) * 2 // 3))])
+        pool, held = items[~apart[items]][:size], items[apart[items]][:HELD_OUT]
     return OwnPool(x[pool], truth[pool], x[held], truth[held])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TypeAlias
 
 from agents.loading import StrategySpec, load_strategy
@@ -13,6 +14,13 @@ DEFAULT_POLICY = "metaal-pools"
 """Learned on pools like a user's; where a pool is unlike them it gives way to the rule `uherding`."""
 
 PolicySpec: TypeAlias = "StrategySpec | None"
+
+
+def policy_name(policy: PolicySpec) -> str:
+    """Returns what files call a policy: its name or place, or the class of an object."""
+    if isinstance(policy, Strategy):
+        return type(policy).__name__
+    return DEFAULT_POLICY if policy is None else os.fspath(policy)
 
 
 def load_policy(policy: PolicySpec = None) -> Strategy:

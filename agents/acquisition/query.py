@@ -17,6 +17,7 @@ from agents.acquisition.labels import Labels, check_labels, hint
 from agents.acquisition.options import QueryOptions, Seed
 from agents.acquisition.policies import PolicySpec, load_policy
 from agents.acquisition.pool_items import PoolItems, read_pool
+from agents.acquisition.purchase import Purchase
 from agents.acquisition.user_pool import build_pool
 from metaal_env.errors import InputError, InputTypeError
 
@@ -34,8 +35,11 @@ def query(
     random_state: Seed = None,
     classes: Any = None,
     missing_label: Any = np.nan,
-    budget: int | None = None,
+    budget: float | None = None,
     prior: Any = None,
+    costs: Any = None,
+    groups: Any = None,
+    per_group: int | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Chooses the items of a pool to label next. Nothing that is passed in is changed.
 
@@ -69,11 +73,16 @@ def query(
         prior: (N, C) class probabilities from before the labels: of a zero-shot model, a language model or an old
             classifier. Columns follow `classes`, or are a data frame's, named like the classes. It is where the
             classifier starts; labels take over as they come, the sooner the less the prior foresaw them.
+        costs: (N,) price above 0 of each item's label. A utility is then one for its money, as of the rule `per_cost`,
+            and `budget` counts money. The batch is cut, with a warning, where the money ends.
+        groups: (N,) what each item belongs to, e.g. patients; None, NaN or an empty text where it stands alone.
+        per_group: most items of a group in the batch, which is cut, with a warning, where no more are left.
 
     Returns:
         (b,) int64 positions in X, or in `candidates` where these are features. With `return_utilities` also
         (b, N) or (b, C) float64 utilities before each of the picks: higher = label first, NaN at earlier
-        picks and items that are no candidate, as labelled ones are. Each pick has the highest utility of its row,
+        picks, items that cost more than is left, items of a group that has enough, and items that are no candidate, as
+        labelled ones are. Each pick has the highest utility of its row,
         but in batches of rules that compose them as a whole (badge, clue, batch_bald and their like).
 
     Raises:
@@ -82,11 +91,17 @@ def query(
             labels; an ordinary `ValueError`.
     """
     options = QueryOptions(
-        clf, fit_clf, sample_weight, prior, classes, budget, missing_label, random_state, policy
-    )
+        clf, fit_clf, sample_weight, prior, classes, budget, missing_label, random_state, policy, costs, groups,
+        per_group,
+    )  # fmt: skip
     selection = select(
         X, y, options, candidates=candidates, batch_size=batch_size, return_utilities=return_utilities
     )
+    if (costs is not None or per_group is not None) and len(selection.picks) < batch_size:
+        warnings.warn(
+            f"{len(selection.picks)} of {batch_size} items are chosen; the budget and per_group allow no more.",
+            stacklevel=2,
+        )
     return (selection.picks, selection.utilities) if selection.utilities is not None else selection.picks
 
 
@@ -120,6 +135,13 @@ def select(
     weight, start = options.weights(n), options.start(n)
     seed = options.seed + int(labels.known.sum())
     strategy = load_policy(options.policy)
+    purchase, positions = Purchase.read(options, labels.known), chosen.positions
+    if purchase is not None and chosen.new is not None:
+        raise InputError("candidates that are not in X have no costs and groups; give positions in X.")
+    if purchase is not None and purchase.costs is not None and options.budget is not None:
+        more = purchase.labels_left(positions, options.budget)
+        positions = positions[purchase.affordable(positions)]
+        options = replace(options, budget=int(labels.known.sum()) + more)
     if chosen.new is not None:
         new = len(chosen.new)
         items = items.extended(candidates, chosen.new)
@@ -131,13 +153,14 @@ def select(
     selection = choose(
         pool,
         items.vectors,
-        chosen.positions,
+        positions,
         labels.known,
         size,
         strategy,
-        everything=candidates is None,
+        everything=candidates is None and len(positions) == len(chosen.positions),
         with_utilities=bool(return_utilities),
         limits=options.limits,
+        purchase=purchase,
     )
     if not chosen.direct:
         return selection

@@ -102,7 +102,7 @@ def build_pool(
     z = scaled(dense(items.vectors[rows]))
     k = max(2, len(names) + (not closed))
     if not closed and strategy.counts_classes:
-        k = max(k, cautious_class_count(z))
+        k = max(k, _class_count(z))
     code = {name: i for i, name in enumerate(names)}
     y = np.full(n, -1)
     y[labels.known] = [code[value] for value in labels.values.tolist()]
@@ -144,6 +144,14 @@ def _remembered(geometry: Geometry) -> Geometry:
     if last is None or not torch.equal(last.embeddings, geometry.embeddings):
         _last.geometry = last = geometry
     return last
+
+
+def _class_count(z: Tensor) -> int:
+    """The number of classes to reckon with, of this thread's last query if that was about the same vectors."""
+    last: tuple[Tensor, int] | None = getattr(_last, "class_count", None)
+    if last is None or not torch.equal(last[0], z):
+        _last.class_count = last = z, cautious_class_count(z)
+    return last[1]
 
 
 def _view(

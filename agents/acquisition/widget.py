@@ -38,11 +38,11 @@ class LabelWidget(anywidget.AnyWidget):
     locked until `close` is called or the kernel ends.
 
     Args:
-        data: What ``metaal label`` reads, or items.
+        data: What `read_items` takes: a path or a data frame; or items.
         classes: Classes that are known in advance.
         labels: File of answers; by default beside the data, as ``<data>.labels.csv``.
         policy: See `agents.acquisition.load_policy`.
-        budget: Labels in all; the session ends there.
+        budget: Labels in all, money where items have prices; the session ends there.
         yardstick: Items to draw at random first, which measure the accuracy.
         encoder: See `agents.acquisition.items.encoders.encode`.
         options: What is to be known of the file.
@@ -60,21 +60,21 @@ class LabelWidget(anywidget.AnyWidget):
 
     def __init__(
         self,
-        data: str | Path | Items,
+        data: Any,
         *,
         classes: Sequence[str] = (),
         labels: str | Path | None = None,
         policy: PolicySpec = None,
-        budget: int | None = None,
+        budget: float | None = None,
         yardstick: int = 0,
         encoder: EncoderName = "auto",
         options: ReadOptions | None = None,
     ):
         load_policy(policy)
-        items = data if isinstance(data, Items) else read_items(Path(data), options)
+        items = data if isinstance(data, Items) else read_items(data, options)
         path = Path(labels) if labels is not None else labels_path(Path(items.source))
         self.session = Session.open(path, items, classes=tuple(classes))
-        choice = Choice(policy, budget, tuple(classes), yardstick)
+        choice = Choice.of_items(items, policy, budget, tuple(classes), yardstick)
         self._lock_held = self.session.locked()
         self._lock_held.__enter__()
         self._tab = uuid4().hex

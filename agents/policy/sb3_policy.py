@@ -81,11 +81,11 @@ class SetPolicy(ActorCriticPolicy):
 
     def inputs(self, obs: Observation) -> tuple[Tensor, Tensor]:
         """Returns the network's item and pool features, (B, N, F) and (B, P)."""
-        items, pool = (
-            _take(obs, key, columns)
-            for key, columns in zip(("item_features", "pool_features"), self._columns, strict=True)
-        )
-        return items, pool
+        return _take(obs, "item_features", self._columns[0]), self.pool_inputs(obs)
+
+    def pool_inputs(self, obs: Observation) -> Tensor:
+        """Returns the network's (B, P) pool features."""
+        return _take(obs, "pool_features", self._columns[1])
 
     def valid(self, obs: Observation) -> Tensor:
         """Returns which items are no padding, (B, N) bool."""
@@ -200,7 +200,11 @@ def entropy(distribution: Categorical) -> Tensor:
 
 
 class LearnedStrategy(Strategy):
-    """Scores by a trained acquisition network; its selection is greedy."""
+    """Scores by a trained acquisition network; its selection is greedy.
+
+    Attributes:
+        summary: how the policy was trained, as its file tells; empty for one that was not loaded.
+    """
 
     grows_with_classes = True
     counts_classes = True
@@ -209,6 +213,7 @@ class LearnedStrategy(Strategy):
     def __init__(self, network: AcquisitionNetwork, *, seed: int = 0):
         super().__init__(seed=seed)
         self.network = network.eval()
+        self.summary: dict[str, Any] = {}
         # A policy that sees the open batch has learned to spread its picks.
         self.diversifies = "near_batch" in network.names.items
 
@@ -240,22 +245,26 @@ class LearnedStrategy(Strategy):
         Raises:
             InputError: the files are missing, damaged or foreign, or the features are unknown here or out of order.
         """
-        card, tensors = load_artifact(_stem(source), "policy")
+        card, tensors = load_artifact(policy_stem(source), "policy")
         config, subject = card["config"], f"policy={str(source)!r}"
         names = FeatureNames.read(config.get("features"), subject)
         names.check_counts(AcquisitionNetwork.feature_counts(tensors), subject)
         with limit_allocation(tensors, subject):
             network = AcquisitionNetwork(**config["network"], names=names)
         load_weights(network, tensors, subject)
-        return cls(network)
+        strategy = cls(network)
+        summary = card.get("summary")
+        strategy.summary = summary if isinstance(summary, dict) else {}
+        return strategy
 
 
 def policy_fingerprint(source: str | Path) -> str:
     """Returns the fingerprint of a saved policy, independent of its path. Raises: `InputError` as `load`."""
-    return fingerprint(_stem(source), "policy")
+    return fingerprint(policy_stem(source), "policy")
 
 
-def _stem(source: str | Path) -> Path:
+def policy_stem(source: str | Path) -> Path:
+    """Returns the path of a policy's files without suffix, given a folder or one of the files."""
     stem = Path(source)
     if stem.suffix in (".json", ".safetensors"):
         stem = stem.with_suffix("")

@@ -27,6 +27,7 @@ from metaal_env.meta_training.group import Group
 from metaal_env.meta_training.train import meta_train
 from metaal_env.runtime.command_line import run_command, say
 from metaal_env.runtime.locks import lock_folder
+from metaal_env.runtime.memory import keep_memory
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class MetaTrainOptions:
 
 def train_learner(options: MetaTrainOptions) -> None:
     """Meta-trains the learner and writes ``learner.json`` and ``learner.safetensors``. Raises: `InputError`."""
+    keep_memory()
     folder = options.out / (options.name or f"{Path(options.dataset).stem}-learner")
     group = Group()
     try:

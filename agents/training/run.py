@@ -38,6 +38,7 @@ from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.executor import Executor, in_this_process, open_executor
 from metaal_env.runtime.files import refuse_unwritable, write_atomic
 from metaal_env.runtime.locks import lock_folder
+from metaal_env.runtime.memory import keep_memory
 from metaal_env.sampler import TaskSampler
 from metaal_env.supply import fit_task
 from metaal_env.tasks import TaskConfig
@@ -61,6 +62,7 @@ class Inputs:
 
 def run(config: TrainConfig) -> None:
     """Runs the stages that are not finished yet, from the inner learner to the verdict."""
+    keep_memory()
     inputs = check(config)
     with begin_run(config, inputs.parts):
         write_run_card(config.folder, asdict(config))

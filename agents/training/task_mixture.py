@@ -95,24 +95,29 @@ class TaskMixture:
 
     def draw(self, number: int) -> list[MetaALVectorEnv]:
         """The environments of roll-out `number`, ready to be reset."""
+        return [self._part(*shape) for shape in self._shapes(number)]
+
+    def draw_part(self, number: int, place: int) -> MetaALVectorEnv:
+        """The environments of one part of roll-out `number`; those of the others are not made."""
+        return self._part(*self._shapes(number)[place])
+
+    def _shapes(self, number: int) -> list[tuple[Core, list[int]]]:
+        """What the parts of a roll-out play, and the seeds of their episodes."""
         rng = np.random.default_rng([self.seed, number])
         # Every family once before any comes twice.
         rounds = -(-self.shapes_per_rollout // len(self.families))
-        order = np.concatenate([rng.permutation(len(self.families)) for _ in range(rounds)])[
-            : self.shapes_per_rollout
-        ]
-        return [self._part(self.families[family], rng) for family in order]
+        order = np.concatenate([rng.permutation(len(self.families)) for _ in range(rounds)])
+        shapes = []
+        for family in (self.families[place] for place in order[: self.shapes_per_rollout]):
+            core = self._shaped(family[int(rng.integers(len(family)))], rng)
+            shapes.append((core, rng.integers(2**62, size=self.size).tolist()))
+        return shapes
 
-    def _part(self, family: Sequence[Core], rng: np.random.Generator) -> MetaALVectorEnv:
-        core = family[int(rng.integers(len(family)))]
-        envs = MetaALVectorEnv(
-            self.size,
-            paired=self.paired,
-            core=self._shaped(core, rng),
-            # And nothing else: the network reads no embeddings.
-            observation=self.names.items + self.names.pool_features,
-        )
-        envs.seed_episodes(rng.integers(2**62, size=self.size).tolist())
+    def _part(self, core: Core, seeds: list[int]) -> MetaALVectorEnv:
+        # Only what the network reads, and no embeddings.
+        observation = self.names.items + self.names.pool_features
+        envs = MetaALVectorEnv(self.size, paired=self.paired, core=core, observation=observation)
+        envs.seed_episodes(seeds)
         return envs
 
     def _shaped(self, core: Core, rng: np.random.Generator) -> Core:

@@ -176,8 +176,8 @@ def obtain(config: Config, name: str, data: ClassDataset) -> tuple[InnerLearner,
             )
         take_over(learner, load_learner(body, shape), heads=row.learner in HEADED)
     base = MetaTrainConfig(
-        classes_per_batch=60, items_per_class=10, patience=10**6, validate_every=250, distortion=0.1,
-        precision="bfloat16", validation_tasks=1000, seed=config.seed,
+        learning_rate=3e-3, classes_per_batch=60, items_per_class=10, patience=10**6, validate_every=250,
+        distortion=0.1, precision="bfloat16", validation_tasks=1000, seed=config.seed,
     )  # fmt: skip
     meta = replace(base, **row.training)
     if config.iterations is not None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -144,7 +144,15 @@ def maskable_ppo(problem: Problem) -> Returns:
     return stock_returns(problem, model), f"{problem.options.steps:,} steps"
 
 
-def stock_returns(problem: Problem, model: MaskablePPO) -> np.ndarray:
+class Agent(Protocol):
+    """What has a trained model's ``predict`` as of stable-baselines3."""
+
+    @property
+    def predict(self) -> Callable[..., tuple[np.ndarray, Any]]:
+        """Observation, ``deterministic`` and ``action_masks`` → (B,) actions, and a state of no use here."""
+
+
+def stock_returns(problem: Problem, model: Agent) -> np.ndarray:
     """Returns the (n,) returns of a trained model on the test tasks, whose seeds are those of `play_returns`."""
     parts = []
     for first in range(0, problem.options.n_tasks, AT_ONCE):

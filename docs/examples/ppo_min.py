@@ -9,12 +9,12 @@ from torch import nn
 import metaal_env  # noqa: F401 (registers the environments)
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--steps", type=int, default=100_000)
-parser.add_argument("--env", default="MetaAL-v0")
+for name, default in {"--steps": 100_000, "--seed": 0, "--env": "MetaAL-v0"}.items():
+    parser.add_argument(name, type=type(default), default=default)
 args = parser.parse_args()
-torch.manual_seed(0)
+torch.manual_seed(args.seed)
 envs, tests = gym.make_vec(args.env, num_envs=64), gym.make_vec(args.env, num_envs=256, split="test")
-obs = envs.reset(seed=0)[0]
+obs = envs.reset(seed=args.seed)[0]
 g, f = (envs.single_observation_space[key].shape[-1] for key in ("pool_features", "item_features"))
 stop, score, value = (nn.Sequential(nn.Linear(s, 64), nn.Tanh(), nn.Linear(64, 1)) for s in (g, f + g, f + g))
 optimizer = torch.optim.Adam([*score.parameters(), *stop.parameters(), *value.parameters()], lr=1e-3)

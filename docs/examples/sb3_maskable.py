@@ -20,6 +20,7 @@ from metaal_env.sb3 import SB3VecEnv
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=100_000)
+parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--env", default="MetaAL-v0")
 args = parser.parse_args()
 
@@ -50,7 +51,7 @@ model = MaskablePPO(
     n_epochs=4,
     learning_rate=1e-3,
     gamma=1.0,
-    seed=0,
+    seed=args.seed,
     device="cpu",
     policy_kwargs={
         "features_extractor_class": ScoreEachItem,

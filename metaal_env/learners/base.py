@@ -37,11 +37,18 @@ class Labelled(NamedTuple):
     labels: Tensor  # (B, S) int64; ignored where `mask` is False
     mask: Tensor  # (B, S) bool, True at real labels; elsewhere products are finite and mean nothing
     class_mask: Tensor  # (B, K) bool
+    last: Tensor | None = None  # (B, E) products of the last labelled item, where tables are shared
 
-    @property
-    def rows(self) -> Tensor:
-        """(B, S, E) products of the labelled with the evaluated items."""
-        return self.table[:, 2:]
+    def weighted(self, weights: Tensor) -> Tensor:
+        """Returns the (B, K, E) sums of the rows of each table, with (B, K, 2 + S) weights.
+
+        Of hypotheses about the next label, C consecutive ones share a table without the last row, which is `last`.
+        """
+        if self.last is None:
+            return weights @ self.table
+        shared = weights[:, :, :-1].reshape(len(self.table), -1, self.table.shape[1]) @ self.table
+        shared = shared.view(*weights.shape[:2], -1)
+        return shared.addcmul_(weights[:, :, -1:], self.last.unsqueeze(1))
 
 
 class InnerLearner(nn.Module, ABC):
@@ -150,7 +157,7 @@ def linear_logits(
     """
     parts = torch.cat([squares, torch.where(seen, constant, 0.0), weights], 2) * seen
     parts[:, :, ONES : ONES + 1] += outside.masked_fill(seen, 0.0)
-    return parts @ labelled.table
+    return labelled.weighted(parts)
 
 
 def products(h: Tensor, p: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from metaal_env.tasks import Range, bounds
 class MetaTrainConfig:
     """Holds the settings of meta-training an inner learner."""
 
-    iterations: int = 1000
+    iterations: int = 400
     """Most meta-updates. Training ends earlier when validation stops improving."""
     classes_per_batch: int = 48
     """Classes embedded per update, shared by all its tasks."""
@@ -36,7 +36,7 @@ class MetaTrainConfig:
     """Weight of the loss over all classes of the batch at once; 0 for learners of a fixed way."""
     distortion: float = 0.0
     """Strength of the random affine maps of training images; 0 = none."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 0.01
     """Step size of Adam, annealed to zero by a cosine."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the body's convolutions and products in training. Weights, heads and validation are float32.

@@ -37,15 +37,26 @@ def walk_ends(view: PoolView, softness: float, steps: int) -> Ends:
     # Classes second and rows in memory one after another: a product with few such rows from the left takes a
     # quarter of one with few columns, and a seventh of one with rows that are views of columns.
     here, ends = here.unsqueeze(1), ends.transpose(1, 2).contiguous()
-    some = AT_ONCE if weights.device.type == "cpu" and geometry.exact else len(weights)
+    on_cpu = weights.device.type == "cpu"
+    some = AT_ONCE if on_cpu and geometry.exact else len(weights)
+    # No walk ends at a class without a label; on other devices the host would have to wait for their number.
+    used = int(view.seen.sum(1).max()) if on_cpu else view.seen.shape[1]
+    seen_first = None
+    if used < view.seen.shape[1]:
+        seen_first = view.seen.int().argsort(dim=1, descending=True, stable=True)[:, :used]
+        ends = torch.cat([take_rows(ends, seen_first), ends[:, -1:]], 1)
     parts = []
     for walk, label, end, last in zip(*(x.split(some) for x in (between, here, ends, weights)), strict=True):
         state = end
         for _ in range(steps - 1):
             state = torch.where(label, end, state @ walk)
         parts.append(state @ last.transpose(1, 2))
-    result = torch.cat(parts).transpose(1, 2)
-    return Ends(result[..., :-1], result[..., -1])
+    result = torch.cat(parts)  # (B, K + 1, N)
+    classes, reached = result[:, :-1], result[:, -1]
+    if seen_first is not None:
+        every = result.new_zeros(*view.class_mask.shape, result.shape[2])
+        classes = every.scatter_(1, seen_first.unsqueeze(2).expand_as(classes), classes)
+    return Ends(classes.transpose(1, 2), reached)
 
 
 def walk_visits(view: PoolView, weight: Tensor, softness: float, steps: int) -> Tensor:

@@ -118,7 +118,7 @@ def test_bad_input_ends_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "others.csv").write_text("item,label\nrow999,ape\n")
     (tmp_path / "text.bin").write_text("x")
     (tmp_path / "empty.txt").write_text("\n")
-    (tmp_path / "dates.csv").write_text("day\n2024-01-02\n2024-01-03\n")
+    (tmp_path / "dates.csv").write_text("day\n1/2/2024\n3/4/2024\n")
     for arguments, message in [
         (["suggest", str(tmp_path / "none.csv")], "no such file"),
         (["suggest", str(tmp_path / "text.bin")], "suffix"),

@@ -13,9 +13,14 @@ import pytest
 from helpers.paths import ROOT
 from helpers.queries import N, data
 from sklearn.base import clone
+from sklearn.datasets import load_wine
 from sklearn.linear_model import LogisticRegression
 
-from agents.acquisition import MetaALQuery, query
+from agents.acquisition import MetaALQuery, encode, query, read_items
+from agents.acquisition.tool.answers import RANDOM
+from agents.acquisition.tool.choice import Choice, choose_items
+from agents.acquisition.tool.commands import main
+from agents.acquisition.tool.session import Session
 
 
 def test_estimator_clones_pickles_and_runs_in_scikit_activeml() -> None:
@@ -47,11 +52,26 @@ def test_estimator_clones_pickles_and_runs_in_scikit_activeml() -> None:
     assert len(MetaALQuery("margin").query(x, empty, clf, batch_size=2)) == 2
 
 
+def label_wines() -> None:
+    """Does what the page of the guide's hour does: 20 labels drawn at random, and 30 chosen ones."""
+    truth = load_wine().target
+    session = Session.open(Path("wine.csv.labels.csv"), read_items(Path("wine.csv")))
+    x = encode(session.items)
+    for i in session.next_of_yardstick(20):
+        session.set(i, ("barolo", "grignolino", "barbera")[truth[i]], RANDOM)
+    for _ in range(10):
+        for i in choose_items(session, x, Choice(), 3).picks.tolist():
+            session.set(i, ("barolo", "grignolino", "barbera")[truth[i]])
+    session.save()
+
+
 def test_code_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     guide = (ROOT / "docs" / "own_pool.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", guide, re.S)
     assert len(blocks) == 10
+    exports = re.findall(r"^metaal (export wine\.csv .*?)(?:  #.*)?$", guide, re.M)
+    assert len(exports) == 2
     optional = {
         "agents.acquisition import MetaALQuery": "skactiveml",
         "small_text": "small_text",
@@ -62,7 +82,12 @@ def test_code_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             blocks = [block for block in blocks if words not in block]
     namespace: dict[str, Any] = {}
     for block in blocks:
+        if "training.csv" in block:
+            label_wines()
+            for command in exports if importlib.util.find_spec("datasets") else exports[:1]:
+                assert main(command.split()) == 0
         exec(block, namespace)
+    assert namespace["accuracy"] > 0.6 and len(namespace["training"]) == 50
     known = namespace["known"]
     assert known.sum() == 15 and namespace["rows"].max() < (~known).sum()
     if "learner" in namespace:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from helpers.label_studio_requests import annotation, region
 
-from agents.acquisition.integrations.label_studio.answers import Answer, answer_of, class_of
 from agents.acquisition.integrations.label_studio.label_config import read_label_config
+from agents.acquisition.items.label_studio_answers import Answer, answer_of, class_of
 from metaal_env.errors import InputError
 
 

@@ -20,6 +20,14 @@ from typing import Any
 
 import pytest
 
+from agents.acquisition.items.label_studio_answers import answer_of
+from agents.acquisition.items.options import ReadOptions
+from agents.acquisition.items.read_items import read_items
+from agents.acquisition.tool.commands import main
+from agents.acquisition.tool.export.annotation_tools import label_config
+from agents.acquisition.tool.marks import update_mark
+from agents.acquisition.tool.session import Session
+
 COMMAND = os.environ.get("METAAL_LABEL_STUDIO") or shutil.which("label-studio")
 pytestmark = [
     pytest.mark.skipif(COMMAND is None, reason="label-studio is not installed"),
@@ -76,11 +84,31 @@ class Client:
         return {p["task"]: (p["score"], p["model_version"]) for p in found}
 
 
-def test_labelling_with_a_real_label_studio(tmp_path: Path) -> None:
+@contextmanager
+def studio(folder: Path) -> Iterator[Client]:
+    """Starts Label Studio with data of its own."""
     assert COMMAND is not None
-    port, own_port = free_port(), free_port()
-    client, own = Client(f"http://127.0.0.1:{port}"), f"http://127.0.0.1:{own_port}"
-    arguments = ["start", "-b", "--port", str(port), "--host", client.url, "--data-dir", str(tmp_path / "ls")]
+    port = free_port()
+    client = Client(f"http://127.0.0.1:{port}")
+    arguments = ["start", "-b", "--port", str(port), "--host", client.url, "--data-dir", str(folder / "ls")]
+    settings = {
+        "LABEL_STUDIO_BASE_DATA_DIR": str(folder / "ls"),
+        "LABEL_STUDIO_USERNAME": "a@b.co",
+        "LABEL_STUDIO_PASSWORD": "no secret at all",
+        "LABEL_STUDIO_USER_TOKEN": TOKEN,
+        "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+        "ML_BLOCK_LOCAL_IP": "false",
+        "SSRF_PROTECTION_ENABLED": "false",
+        "COLLECT_ANALYTICS": "false",
+        "PYTHONPATH": "",
+    }
+    with started([COMMAND, *arguments], client.url, **settings):
+        yield client
+
+
+def test_labelling_with_a_real_label_studio(tmp_path: Path) -> None:
+    own_port = free_port()
+    own = f"http://127.0.0.1:{own_port}"
     serve = [
         sys.executable,
         "-m",
@@ -92,19 +120,8 @@ def test_labelling_with_a_real_label_studio(tmp_path: Path) -> None:
         "tfidf",
     ]
     serve += ["--state", str(tmp_path / "state.sqlite")]
-    settings = {
-        "LABEL_STUDIO_BASE_DATA_DIR": str(tmp_path / "ls"),
-        "LABEL_STUDIO_USERNAME": "a@b.co",
-        "LABEL_STUDIO_PASSWORD": "no secret at all",
-        "LABEL_STUDIO_USER_TOKEN": TOKEN,
-        "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
-        "ML_BLOCK_LOCAL_IP": "false",
-        "SSRF_PROTECTION_ENABLED": "false",
-        "COLLECT_ANALYTICS": "false",
-        "PYTHONPATH": "",
-    }
     cache = {"METAAL_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    with started([COMMAND, *arguments], client.url, **settings):
+    with studio(tmp_path) as client:
         with started(serve, own, **cache):
             project = {"title": "real", "label_config": CONFIG, "sampling": "Uncertainty sampling"}
             client.project = client("POST", "/api/projects", project)["id"]
@@ -135,3 +152,39 @@ def test_labelling_with_a_real_label_studio(tmp_path: Path) -> None:
             client("PATCH", f"/api/projects/{client.project}", {"model_version": third[ids[2]][1]})
             served = client("GET", f"/api/projects/{client.project}/next")["id"]
             assert third[served][0] == 0
+
+
+def test_a_real_label_studio_imports_what_is_exported(tmp_path: Path) -> None:
+    texts = [f"{'red fox' if i % 2 else 'blue bird'} at {i}, seen twice" for i in range(8)]
+    rows = [f't{i},s{i % 2},"{text}"' for i, text in enumerate(texts)]
+    (tmp_path / "pool.csv").write_text("\n".join(["id,site,text", *rows]) + "\n")
+    items = read_items(tmp_path / "pool.csv", ReadOptions(meta=("site",)))
+    session = Session.open(tmp_path / "pool.csv.labels.csv", items)
+    for i in range(6):
+        session.set(i, "bird & fox"[:4] if i % 2 == 0 else "bird & fox")
+        update_mark(session, i, policy="margin", score=0.5, seconds=2.5, annotator="ada")
+    update_mark(session, 2, opinions={"ada": "bird", "bob": "bird & fox"}, settled=True)
+    session.save()
+    command = ["export", str(tmp_path / "pool.csv"), "--meta", "site", "--unlabelled"]
+    assert main([*command, "--format", "label-studio", "--out", str(tmp_path / "tasks.json")]) == 0
+    with studio(tmp_path) as client:
+        project = {"title": "taken in", "label_config": label_config(items, ["bird", "bird & fox"])}
+        client.project = client("POST", "/api/projects", project)["id"]
+        place = f"/api/projects/{client.project}/import?return_task_ids=true"
+        taken = client("POST", place, json.loads((tmp_path / "tasks.json").read_text()))
+        assert (taken["task_count"], taken["annotation_count"]) == (8, 8)
+        tasks = client(
+            "GET", f"/api/projects/{client.project}/export?exportType=JSON&download_all_tasks=true"
+        )
+    found = {task["data"]["item"]: task for task in tasks}
+    classes = {name: answer_of(task["annotations"]).label for name, task in found.items()}
+    assert classes == {f"t{i}": None if i > 5 else "bird & fox" if i % 2 else "bird" for i in range(8)}
+    assert found["t1"]["data"]["text"] == texts[1] and found["t1"]["data"]["site"] == "s1"
+    assert found["t1"]["meta"]["policy"] == "margin" and found["t1"]["annotations"][0]["lead_time"] == 2.5
+    (tmp_path / "back.json").write_text(json.dumps(tasks))
+    back = read_items(tmp_path / "back.json")
+    order = list(back.texts or [])
+    assert sorted(order) == sorted(texts)
+    assert dict(zip(order, back.labels, strict=True)) == {
+        texts[int(name[1:])]: label for name, label in classes.items()
+    }

@@ -129,3 +129,13 @@ def test_nothing_is_forecast_where_all_is_labelled(
     pool.write_text("a,b,label\n" + "".join(f"{i},{i * i % 11},{'xy'[i % 2]}\n" for i in range(60)))
     assert main(["forecast", str(pool), "--budget", "6"]) == 2
     assert "all 60 items have a label; nothing is left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("rows", "said"), [(1, "1 item"), (30, "30 items")])
+def test_pools_of_few_items_are_labelled_rather_than_forecast(
+    rows: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool = tmp_path / "pool.csv"
+    pool.write_text("a,b\n" + "".join(f"{i},{i * i % 11}\n" for i in range(rows)))
+    assert main(["forecast", str(pool), "--budget", "4"]) == 2
+    assert f"has {said}; a forecast needs at least 34: label so few all" in capsys.readouterr().err

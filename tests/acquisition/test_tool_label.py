@@ -11,6 +11,7 @@ import pytest
 from agents.acquisition.items.items import Items
 from agents.acquisition.tool.choice import Choice, choose_items
 from agents.acquisition.tool.label import label_loop
+from agents.acquisition.tool.marks import mark_of
 from agents.acquisition.tool.menu import Menu
 from agents.acquisition.tool.session import Session
 
@@ -40,6 +41,38 @@ def talk(session: Session, *typed: str, choice: Choice | None = None, count: int
     label_loop(session, X, choice, count=count, ask=ask, show=lambda line: seen.append(str(line)))
     assert next(lines, None) is None, seen
     return seen
+
+
+def test_the_file_tells_when_and_why_an_item_was_asked(tmp_path: Path) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text("item,label,drawn\nitem 3,ape,chosen\n")  # of an earlier version
+    session = new_session(path)
+    talk(session, "ape", "bear", "y", ":e 2", "bear", choice=Choice("margin", yardstick=1))
+    saved = new_session(path)
+    marks = [mark_of(saved, answer) for answer in saved.answers.values()]
+    assert [(mark.policy, mark.score is None) for mark in marks] == [
+        ("", True),
+        ("", True),
+        ("margin", False),
+    ]
+    assert marks[0].time == "" and all(mark.time.endswith("+00:00") for mark in marks[1:])
+
+
+def test_the_annotator_is_kept_with_every_answer(tmp_path: Path) -> None:
+    session = new_session(tmp_path / "answers.csv", classes=("ape", "bear"))
+    choice = Choice("margin", classes=("ape", "bear"))
+    for name, words in [("ada", ["ape", ":s"]), ("", ["bear", ":e 1", "bear"]), ("bob", [":e 3", "ape"])]:
+        lines = iter(words)
+
+        def ask(prompt: str, lines: Iterator[str] = lines) -> str:
+            if (line := next(lines, None)) is None:
+                raise EOFError
+            return line
+
+        label_loop(session, X, choice, annotator=name, ask=ask, show=lambda line: None)
+    saved = new_session(tmp_path / "answers.csv")
+    names = [mark_of(saved, answer).annotator for answer in saved.answers.values()]
+    assert names == ["ada", "ada", "bob"] and given(saved) == ["bear", None, "ape"]
 
 
 def given(session: Session) -> list[str | None]:

@@ -11,7 +11,12 @@ from helpers.clusters import clusters
 
 from agents.acquisition.learning_curve import Curve, fit_curve
 from agents.acquisition.tool.commands import main
-from agents.acquisition.tool.label_errors import doubted_labels, held_out_probabilities, predicted_shares
+from agents.acquisition.tool.label_errors import (
+    doubted_labels,
+    folds,
+    held_out_probabilities,
+    predicted_shares,
+)
 from agents.acquisition.tool.outlook import Outlook, extrapolated, outlook, outlook_lines
 
 
@@ -85,11 +90,11 @@ def test_a_class_of_one_label_is_never_doubted() -> None:
 def test_held_out_probabilities_do_not_see_the_label() -> None:
     truth = np.arange(40) % 2
     x = clusters(truth, 2, apart=3, noise=0.2, on_axes=True)
-    before = held_out_probabilities(x, truth, 2, np.random.default_rng(0))
+    before = held_out_probabilities(x, truth, 2, folds(truth, np.random.default_rng(0)))
     assert np.allclose(before.sum(1), 1) and (before.argmax(1) == truth).all()
     flipped = truth.copy()
     flipped[0] = 1
-    after = held_out_probabilities(x, flipped, 2, np.random.default_rng(0))
+    after = held_out_probabilities(x, flipped, 2, folds(flipped, np.random.default_rng(0)))
     assert after[0].argmax() == truth[0]
 
 

@@ -13,6 +13,7 @@ from agents.acquisition.items.encoders import encode
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.read_items import read_items
 from metaal_env.datasets import load_dataset
+from metaal_env.datasets.readers import image_files as image_files_module
 from metaal_env.datasets.readers.image_files import image_files, is_grey, open_image, read_picture
 from metaal_env.errors import InputError
 
@@ -51,11 +52,15 @@ def test_every_common_format_is_an_item(name: str, tmp_path: Path) -> None:
     assert list(items.ids) == [name] and encode(items, "pixels").shape == (1, 768)
 
 
-def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_files_module, "dicom_available", lambda: False)
     save(tmp_path / "a.png")
     for name in ("scan.dcm", "logo.svg", "raw.nef", "notes.txt", "index"):
         (tmp_path / name).write_bytes(b"x")
-    with pytest.warns(UserWarning, match=r"left out \(1 \.dcm, 1 \.nef, 1 \.svg\); convert them to PNG"):
+    with pytest.warns(
+        UserWarning,
+        match=r"left out \(1 \.dcm, 1 \.nef, 1 \.svg\); pip install 'metaal\[medical\]', or convert",
+    ):
         items = read_items(tmp_path)
     assert "1 .txt" in items.understood and "1 without a suffix" in items.understood
     (tmp_path / "a.png").unlink()

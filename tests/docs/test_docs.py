@@ -23,7 +23,7 @@ from benchmarks.results_page import main as write_results
 from benchmarks.sections import section
 from metaal_env.errors import InputError
 
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SKILL.md", *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 ELSEWHERE = ["docs/own_pool.md"]
 """Pages whose code `test_acquisition.py` runs, and looks at what it leaves."""

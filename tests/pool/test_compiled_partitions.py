@@ -9,9 +9,11 @@ from helpers.clusters import clusters
 from helpers.views import build
 from torch import Tensor
 
+from metaal_env.learners.base import EXCLUDED_LOGIT
 from metaal_env.pool import compiled, partitions
 from metaal_env.pool.expected_gain import expected_accuracy, expected_likelihood
 from metaal_env.pool.view import PoolView
+from metaal_env.scores import score
 
 pytest.importorskip("numba")
 
@@ -86,3 +88,20 @@ def test_doubles_and_other_devices_stay_with_the_reference() -> None:
     view = pools(20, 3, 4, 2)
     view.embeddings = view.embeddings.double()
     assert compiled.loops(view) is None
+
+
+@pytest.mark.parametrize("begin", [0, 7])
+def test_compiled_scores_of_predictions_equal_those_in_torch(
+    begin: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 5 * torch.randn(12, 6, begin + 50, generator=generator)
+    logits[:, 4] = logits[:, 2]  # ties
+    logits[:4, 5] = EXCLUDED_LOGIT
+    labels = torch.randint(-1, 5, (3, 50), generator=generator)
+    fast = score(logits, labels, begin)
+    monkeypatch.setenv(compiled.SWITCH, "0")
+    slow = score(logits, labels, begin)
+    assert torch.equal(fast.accuracy, slow.accuracy)
+    assert 0 < float(slow.accuracy.min()) < float(slow.accuracy.max()) < 1
+    torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,54 @@ OPTIONS = st.builds(
 )
 
 
+LEAVES = st.one_of(
+    *(st.none(), st.booleans(), st.integers(-5, 5), st.floats(), st.integers(), st.text(max_size=4)),
+    st.sampled_from(
+        ["", "a", "b", "a text of words", "2024-01-02", "1,5", "x.png", "data:image/png;base64,aa"]
+    ),
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda parts: st.one_of(
+        st.lists(parts, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["choices", "text", "a", "bytes", "path", "id", ""]), parts, max_size=3
+        ),
+    ),
+    max_leaves=4,
+)
+KEYS = st.sampled_from(
+    (
+        *(
+            "id",
+            "label",
+            "labels",
+            "text",
+            "a",
+            "b",
+            "answer",
+            "_task_hash",
+            "_input_hash",
+            "_annotator_id",
+            "accept",
+        ),
+        *("data", "annotations", "annotation_id", "annotator", "lead_time", "image", "meta", ""),
+    )
+)
+FLAT = {
+    name: st.lists(LEAVES, min_size=3, max_size=3)
+    for name in ("annotation_id", "annotator", "lead_time", "id", "c")
+}
+DOCUMENTS = st.one_of(
+    st.lists(st.dictionaries(KEYS, VALUES, max_size=6), max_size=6),
+    st.lists(VALUES, max_size=5),
+    st.dictionaries(KEYS, st.lists(VALUES, max_size=4), max_size=4),
+    st.dictionaries(KEYS, VALUES, max_size=4),
+    st.fixed_dictionaries(FLAT),
+)
+"""Records, columns, and what looks like an export of an annotation tool without being one."""
+
+
 def check_sound(items: Items) -> None:
     assert 0 < len(items) == len(set(items.ids)) == len(items.labels) == len(items.shown)
     assert all(items.ids) and "\n" not in items.understood
@@ -99,6 +148,28 @@ def test_files(examples: int, tmp_path: Path) -> None:
             outcomes["refused"] += 1
             refused(error, "data")
         assert path.read_bytes() == data
+
+    check()
+    assert min(outcomes.values()) > examples // 100, outcomes
+
+
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_json(examples: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METAAL_CACHE", str(tmp_path / "cache"))
+    outcomes = {"read": 0, "refused": 0}
+
+    @fuzz(examples)
+    @given(DOCUMENTS, st.booleans())
+    def check(document: object, by_line: bool) -> None:
+        path = tmp_path / ("t.jsonl" if by_line else "t.json")
+        lines = document if by_line and isinstance(document, list) else [document]
+        path.write_text("\n".join(map(json.dumps, lines)))
+        try:
+            check_sound(read_items(path))
+            outcomes["read"] += 1
+        except InputError as error:
+            outcomes["refused"] += 1
+            refused(error, "data")
 
     check()
     assert min(outcomes.values()) > examples // 100, outcomes

@@ -67,8 +67,10 @@ def test_the_closed_form_equals_re_adapting(strategy: type[ExpectedModelChange])
         label(core, state, 1)
 
 
-def test_the_oracles_look_ahead_equals_re_adapting() -> None:
-    core = make_core(reward_per_class=5)
+@pytest.mark.parametrize("learner", ["prototype", "maml", "ridge", "logistic"])
+@pytest.mark.parametrize("pool_size", [(14, 18), 64])  # the products of all pairs, or of the labels alone
+def test_the_oracles_look_ahead_equals_re_adapting(learner: str, pool_size: int | tuple[int, int]) -> None:
+    core = make_core(learner, reward_per_class=5, pool_size=pool_size, label_noise=0.2)
     state = core.reset(sample(core, 6))
     for _ in range(4):
         view, oracle = core.view(state), core.oracle(state)

@@ -41,6 +41,8 @@ def test_a_roll_out_depends_on_its_number_alone() -> None:
     for ours, theirs in zip(pools(first, 3), pools(second, 3), strict=True):
         assert torch.equal(ours, theirs)
     assert [p.shape for p in pools(first, 3)] != [p.shape for p in pools(first, 4)]
+    for place, ours in enumerate(pools(first, 3)):  # a worker makes its own part alone
+        assert torch.equal(ours, second.draw_part(3, place).reset_tensors()["item_features"])
 
 
 def test_every_family_comes_before_any_comes_twice() -> None:

@@ -104,3 +104,11 @@ def test_ppo_recovers_from_what_is_not_finite_in_another_process(
     ):
         train(tmp_path, replace(CONFIG, critic_rollouts=0), reward="broken", executor=executor)
     assert "recovery 1 of" in capsys.readouterr().out
+
+
+def test_rewards_that_are_not_finite_from_the_start_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(REWARDS, "broken", broken_reward)
+    with pytest.raises(InputError, match=r"PPO cannot begin \(.*\); choose another reward"):
+        train(tmp_path, replace(CONFIG, critic_rollouts=1), reward="broken")

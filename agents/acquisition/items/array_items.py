@@ -21,8 +21,23 @@ def npz_items(path: Path, options: ReadOptions) -> Items:
         InputError: neither vectors nor texts, arrays of other lengths, labels that are no classes; or as
             `named_arrays`.
     """
+    arrays, notes = named_arrays(path, f"data={str(path)!r}")
+    return named_array_items(path, arrays, notes, options)
+
+
+def named_array_items(
+    path: Path, arrays: dict[str, np.ndarray], notes: tuple[str, ...], options: ReadOptions
+) -> Items:
+    """Returns the items of arrays by their documented names: X, y, text, ids, class_names.
+
+    Args:
+        path: File that held them.
+        notes: What was recognised.
+
+    Raises:
+        InputError: as `npz_items`, but for damage.
+    """
     what = f"data={str(path)!r}"
-    arrays, notes = named_arrays(path, what)
     x, text = arrays.get("X"), arrays.get("text")
     if x is not None and x.ndim == 1 and x.dtype.kind in "US" and text is None:
         x, text = None, x
@@ -42,7 +57,7 @@ def npz_items(path: Path, options: ReadOptions) -> Items:
     ids, id_source = _ids(arrays, texts if x is None else None, main, what)
     shown = texts if texts is not None else [f"item {i} of {path.name}" for i in range(1, n + 1)]
     return Items(
-        str(path), ids, labels.values, shown, vectors=x, texts=texts if x is None else None, id_source=id_source,
+        str(path), ids, labels.values, shown, vectors=x, texts=texts, id_source=id_source,
         label_source="" if y is None else "y", notes=(*notes, *labels.notes),
     )  # fmt: skip
 

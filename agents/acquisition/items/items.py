@@ -12,6 +12,7 @@ from textwrap import shorten
 from typing import Literal
 
 import numpy as np
+from scipy import sparse
 
 Kind = Literal["table", "texts", "images", "sounds", "vectors"]
 SHOWN_CLASSES = 8
@@ -20,7 +21,7 @@ SHOWN_COLUMNS = 12
 
 @dataclass(frozen=True)
 class Items:
-    """Holds a pool as read. One of `vectors`, `texts`, `images`, `sounds` is given; `vectors` may come with `texts`.
+    """Holds a pool as read: one of `vectors`, `matrix`, `texts`, `images` and `sounds`, or `vectors` beside another.
 
     Attributes:
         source: Path of the file or folder, or what messages call the pool.
@@ -29,8 +30,12 @@ class Items:
         shown: What a person who labels sees.
         columns: Column of a table → cell of each item, as a person reads them; without labels and texts.
         scale: Whether the columns of `vectors` are still to be standardised.
+        matrix: Sparse rows; an encoder makes vectors of them.
         used: Columns of a table that are inputs.
         left_out: Column of a table that is no input → why.
+        meta: Columns that are no inputs, but shown beside the item and exported.
+        costs: Price of each item's label; None where all cost the same.
+        groups: What each item belongs to, empty where it stands alone; None where nothing is said of groups.
         id_source: Where `ids` come from, e.g. ``"column 'id'"``.
         label_source: Where `labels` come from, e.g. ``"column 'label'"``; empty where nothing holds labels.
         notes: What else was recognised: encoding, delimiter, header, imputed values.
@@ -44,10 +49,14 @@ class Items:
     texts: list[str] | None = None
     images: list[Path] | None = None
     sounds: list[Path] | None = None
+    matrix: sparse.csr_array | None = None  # (N, D)
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     scale: bool = False
     used: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    meta: tuple[str, ...] = ()
+    costs: Sequence[float] | None = None
+    groups: Sequence[str] | None = None
     id_source: str = ""
     label_source: str = ""
     notes: tuple[str, ...] = ()
@@ -61,9 +70,13 @@ class Items:
             return "images"
         if self.sounds is not None:
             return "sounds"
-        if self.vectors is None:
+        if self.vectors is None and self.matrix is None:
             return "texts"
         return "table" if self.used else "vectors"
+
+    def beside(self, position: int) -> str:
+        """Returns an item's cells of the columns that are shown beside it, on one line; empty where there are none."""
+        return ", ".join(f"{name}={self.columns[name][position]}" for name in self.meta)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -76,12 +89,21 @@ class Items:
         what = "a table" if self.kind == "table" else self.kind
         parts = [f"{self.source}: {what}, {len(self)} items"]
         if self.vectors is not None and not self.used:
-            parts[0] += f" of shape {'×'.join(map(str, self.vectors.shape[1:]))}"
+            beside = " with vectors" if self.kind != "vectors" else ""
+            parts[0] += f"{beside} of shape {'×'.join(map(str, self.vectors.shape[1:]))}"
+        if self.matrix is not None:
+            parts[0] += f" of shape {self.matrix.shape[1]}, sparse"
         if self.used:
             parts.append(f"inputs: {_some(self.used, SHOWN_COLUMNS)}")
         if self.left_out:
             reasons = [f"{name} ({why})" for name, why in self.left_out.items()]
             parts.append(f"left out: {_some(reasons, SHOWN_COLUMNS)}")
+        if self.meta:
+            parts.append(f"shown and exported beside it: {_some(self.meta, SHOWN_COLUMNS)}")
+        if self.costs is not None:
+            parts.append(f"labels cost {min(self.costs):g} to {max(self.costs):g}")
+        if self.groups is not None:
+            parts.append(f"{len(set(filter(None, self.groups)))} groups")
         if self.id_source:
             parts.append(f"ids: {self.id_source}")
         counts = self.counts

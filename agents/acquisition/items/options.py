@@ -21,6 +21,14 @@ class ReadOptions:
     """No column of the data holds labels."""
     ignore: tuple[str, ...] = ()
     """Columns of a table that are no inputs."""
+    meta: tuple[str, ...] = ()
+    """Columns of a table that are no inputs, but shown beside the item and exported."""
+    hide: tuple[str, ...] = ()
+    """Columns of a table that identify persons: no inputs, shown to nobody, and in no file that is written."""
+    cost_column: str | None = None
+    """Column of a table with the price of each item's label; --budget then counts money."""
+    group_column: str | None = None
+    """Column of a table with what items belong to, e.g. patients: no group is split between training and estimate."""
     missing_label: str | None = None
     """What stands for unlabelled in the data beside an empty cell, e.g. NA or -1; the empty string says that only
     empty cells, and NaN in arrays, do."""

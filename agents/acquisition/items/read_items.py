@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 from agents.acquisition.items.array_items import npy_items, npz_items
+from agents.acquisition.items.arrow_items import SUFFIXES as ARROW
+from agents.acquisition.items.arrow_items import arrow_items, is_saved_data_set, saved_data_set_items
+from agents.acquisition.items.frame_items import frame_items
+from agents.acquisition.items.hdf5_items import SUFFIXES as HDF5
+from agents.acquisition.items.hdf5_items import hdf5_items
 from agents.acquisition.items.image_items import read_image_items
 from agents.acquisition.items.items import Items as Items
 from agents.acquisition.items.items import text_ids
+from agents.acquisition.items.json_items import SUFFIXES as JSON
+from agents.acquisition.items.json_items import json_items
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.sound_items import read_sound_items, sound_files
+from agents.acquisition.items.sparse_items import is_sparse_file, sparse_file_items
 from agents.acquisition.items.table_items import no_columns, table_items
 from metaal_env.datasets.readers.decode import read_decoded
 from metaal_env.datasets.readers.image_files import image_files
@@ -18,20 +28,29 @@ from metaal_env.datasets.readers.load_file import is_folder
 from metaal_env.datasets.readers.table import MAX_BYTES, PACKED, is_table
 from metaal_env.errors import InputError
 
+READ = ".csv, .tsv, .txt, .json, .jsonl, .parquet, .feather, .arrow, .npz, .npy, .h5 or a folder"
+"""What is read, for messages."""
 
-def read_items(path: Path, options: ReadOptions | None = None) -> Items:
-    """Reads ``*.npz``, ``*.npy``, ``*.csv``, ``*.tsv``, ``*.txt`` (one text a line) or a folder of images or sounds.
 
-    Tables and texts may be compressed (``.csv.gz``, also bz2 and xz). `Items.understood` says what was recognised.
+def read_items(data: Any, options: ReadOptions | None = None) -> Items:
+    """Reads a file or folder of items, or a table in memory.
+
+    Tables (``.csv``, ``.tsv``), JSON and texts (``.txt``, one a line) may be compressed (``.csv.gz``, also bz2 and xz).
+    Arrays are read from ``.npz`` (also SciPy's sparse matrices), ``.npy`` and ``.h5``, columns from ``.parquet``,
+    ``.feather`` and ``.arrow``. A folder holds images, sounds, Parquet files or a data set that Hugging Face's library
+    saved. `Items.understood` says what was recognised.
 
     Args:
+        data: Path; or what `frame_items` takes.
         options: What the user says about the file; the rest is recognised.
 
     Raises:
         InputError: nothing there, another kind of file, no items, sounds beside images, or contents that
             cannot be used.
     """
-    path, options = Path(path), options or ReadOptions()
+    if not isinstance(data, (str, os.PathLike)):
+        return frame_items(data, options)
+    path, options = Path(data), options or ReadOptions()
     what = f"data={str(path)!r}"
     folder = is_folder(path, what)
     suffix = path.suffix.lower()
@@ -41,6 +60,12 @@ def read_items(path: Path, options: ReadOptions | None = None) -> Items:
         return table_items(path, read_decoded(path, what, MAX_BYTES, options.encoding), options)
     if not folder and suffix == ".txt":
         return _lines(path, options)
+    if not folder and suffix in JSON:
+        return json_items(path, read_decoded(path, what, MAX_BYTES, options.encoding), options)
+    if not folder and suffix in ARROW:
+        return arrow_items(path, options)
+    if folder and is_saved_data_set(path):
+        return saved_data_set_items(path, options)
     no_columns(path, options)
     if folder:
         sounds = sound_files(path)
@@ -51,13 +76,15 @@ def read_items(path: Path, options: ReadOptions | None = None) -> Items:
                 "move those that are no items elsewhere."
             )
         if sounds:
-            return read_sound_items(path, sounds)
+            return read_sound_items(path, sounds, options.skip_unreadable)
         return read_image_items(path, options.skip_unreadable)
     if suffix == ".npz":
-        return npz_items(path, options)
+        return sparse_file_items(path) if is_sparse_file(path) else npz_items(path, options)
+    if suffix in HDF5:
+        return hdf5_items(path, options)
     if suffix == ".npy":
         return npy_items(path)
-    raise InputError(f"{what} has the suffix {suffix!r}; give .npz, .npy, .csv, .tsv, .txt or a folder.")
+    raise InputError(f"{what} has the suffix {suffix!r}; give {READ}.")
 
 
 def _lines(path: Path, options: ReadOptions) -> Items:

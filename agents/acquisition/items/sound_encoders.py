@@ -39,7 +39,23 @@ def logmel(sounds: Sequence[Path]) -> np.ndarray:
     return np.asarray((x - x.mean(0)) / np.maximum(x.std(0), 1e-6), dtype=np.float32)
 
 
-def _row(path: Path) -> np.ndarray:
+def unreadable_sounds(sounds: Sequence[Path], subject: str = "data") -> dict[Path, str]:
+    """Decodes every sound and returns those that cannot be read, with the reason.
+
+    Args:
+        subject: Start of the reasons.
+    """
+    broken: dict[Path, str] = {}
+    for path in tqdm(list(sounds), "checking sounds", unit="sound", disable=None):
+        try:
+            _wave(path, subject)
+        except InputError as error:
+            broken[path] = str(error)
+    return broken
+
+
+def _wave(path: Path, subject: str = "data") -> tuple[np.ndarray, int]:
+    """Samples of a sound, its channels averaged, and how many of them make a second."""
     import soundfile
 
     try:
@@ -48,8 +64,14 @@ def _row(path: Path) -> np.ndarray:
             wave = file.read(MAX_SECONDS * rate, dtype="float32", always_2d=True).mean(1)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"data: {str(path)!r} is no readable sound ({brief(error)}); replace or delete it."
+            f"{subject}: {str(path)!r} is no readable sound ({brief(error)}); replace or delete it, or add "
+            "--skip-unreadable."
         ) from error
+    return wave, rate
+
+
+def _row(path: Path) -> np.ndarray:
+    wave, rate = _wave(path)
     spectrum = _log_mel(np.nan_to_num(wave), rate)
     return np.r_[spectrum.mean(1), spectrum.std(1)]
 

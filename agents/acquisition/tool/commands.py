@@ -10,14 +10,16 @@ from typing import Annotated
 import tyro
 
 from agents.acquisition.integrations.label_studio.serve import Serve
-from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.compare import Compare
+from agents.acquisition.tool.export.command import Export
 from agents.acquisition.tool.forecast_command import ForecastCommand
 from agents.acquisition.tool.label import label_loop
+from agents.acquisition.tool.menu import MAX_NAME
 from agents.acquisition.tool.outputs import as_csv
 from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
 from agents.acquisition.tool.status import Status
 from agents.acquisition.tool.suggest_commands import Import, Suggest
+from agents.acquisition.tool.web.claims import OVERLAP
 from agents.acquisition.tool.web.serve import check_installed, label_page
 from agents.acquisition.why.figures import report_figure, save_figure
 from agents.acquisition.why.likeness import most_alike, policy_report
@@ -32,38 +34,66 @@ class Label(ChoiceOptions):
 
     count: int | None = None
     """Stop after this many labels."""
+    annotator: str = ""
+    """Your name, which is kept with every answer."""
     web: bool = False
     """Label on a page in the browser instead; it is reached from this machine alone."""
-    port: int = 0
+    port: int | None = None
     """Port of the page; by default a free one."""
     browser: bool = True
     """Open the page in the browser."""
-    overlap: float = 0.1
-    """Share of the page's items of which a second annotator is asked, where several give their names."""
+    overlap: float | None = None
+    """Share of the page's items of which a second annotator is asked, where several give their names; 0.1 by
+    default."""
 
     def run(self) -> None:
         self.check(self.policy)
-        if not 0 <= self.overlap <= 1:
+        if self.overlap is not None and not 0 <= self.overlap <= 1:
             raise InputError(f"overlap={self.overlap} must lie in 0…1.")
         if self.web:
             self._check_web()
+        else:
+            self._check_terminal()
+        if len(self.annotator) > MAX_NAME or not (self.annotator.isprintable() or not self.annotator):
+            raise InputError(
+                f"annotator={self.annotator!r:.80} must be at most {MAX_NAME} characters that can be shown."
+            )
         self.check_choice()
         session = self.read()
+        choice = self.choice(session.items)
         if self.dry_run:
             return
-        choice = Choice(self.policy, self.budget, self.class_names(), self.yardstick)
         x = self.encoded(session.items)
         if self.web:
-            label_page(session, x, choice, port=self.port, overlap=self.overlap, browser=self.browser)
+            overlap = OVERLAP if self.overlap is None else self.overlap
+            label_page(
+                session,
+                x,
+                choice,
+                port=self.port or 0,
+                overlap=overlap,
+                browser=self.browser,
+                annotator=self.annotator,
+            )
         else:
-            label_loop(session, x, choice, count=self.count)
+            label_loop(session, x, choice, count=self.count, annotator=self.annotator.strip())
 
     def _check_web(self) -> None:
         check_installed()
         if self.count is not None:
             raise InputError(f"count={self.count} is for the terminal; --budget ends a session on the page.")
-        if not 0 <= self.port < 2**16:
+        if self.port is not None and not 0 <= self.port < 2**16:
             raise InputError(f"port={self.port} must lie in 0…65535.")
+
+    def _check_terminal(self) -> None:
+        """Refuses options of the page, which the terminal would pass over."""
+        given = {
+            f"port={self.port}": self.port is not None,
+            f"overlap={self.overlap}": self.overlap is not None,
+            "browser=False": not self.browser,
+        }
+        for option in (option for option, is_given in given.items() if is_given):
+            raise InputError(f"{option} is for the page in the browser; add --web.")
 
 
 @dataclass(frozen=True)
@@ -104,6 +134,7 @@ Command = (
     Annotated[Suggest, tyro.conf.subcommand("suggest")]
     | Annotated[Import, tyro.conf.subcommand("import")]
     | Annotated[Label, tyro.conf.subcommand("label")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[ForecastCommand, tyro.conf.subcommand("forecast")]

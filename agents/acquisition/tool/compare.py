@@ -78,13 +78,14 @@ class Compare(PoolOptions):
         if self.dry_run:
             return
         plan = Plan(policies, make, self.budget, self.batch, self.start, size, named=self.classes is not None)
-        self._play(self.encoded(session.items)[known], truth, plan)
+        groups = None if session.groups is None else np.array(session.groups.keys)[known]
+        self._play(self.encoded(session.items)[known], truth, plan, groups)
 
-    def _play(self, x: np.ndarray, truth: np.ndarray, plan: Plan) -> None:
+    def _play(self, x: np.ndarray, truth: np.ndarray, plan: Plan, groups: np.ndarray | None) -> None:
         finished: list[dict[str, np.ndarray]] = []
         stopped = False
         try:
-            for curves in sessions(x, truth, plan, self.seeds):
+            for curves in sessions(x, truth, plan, self.seeds, groups):
                 finished.append(curves)
                 say(f"  pool {len(finished)} of {self.seeds}")
         except KeyboardInterrupt:

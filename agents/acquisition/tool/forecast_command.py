@@ -67,6 +67,12 @@ class ForecastCommand(PoolOptions):
             )
         if n >= self.budget:
             raise InputError(f"budget={self.budget} is spent: {n} items have a label; raise it.")
+        needed = max(4, n + 1) + LEAST  # of the smallest budget
+        if len(y) < needed:
+            count = "1 item" if len(y) == 1 else f"{len(y)} items"
+            raise InputError(
+                f"data={str(self.data)!r} has {count}; a forecast needs at least {needed}: label so few all."
+            )
         if len(y) < self.budget + LEAST:
             raise InputError(
                 f"data={str(self.data)!r} has {len(y)} items; a forecast of {self.budget} labels needs "

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from agents.acquisition.items.items import Items, content_ids, row_contents
+from agents.acquisition.items.sparse_items import row_content
 from agents.acquisition.tool.answers import Answer, AnswerFile
 from metaal_env.errors import InputError
 
@@ -33,6 +34,8 @@ class Fingerprints:
         files = self.items.images or self.items.sounds
         if files is not None:
             return files[i].read_bytes()
+        if self.items.matrix is not None:
+            return row_content(self.items.matrix, i)
         if self.items.kind == "vectors":
             assert self.items.vectors is not None
             return next(iter(row_contents(self.items.vectors[i : i + 1])))
@@ -111,7 +114,8 @@ def matched(file: AnswerFile, contents: Fingerprints, what: str, same_ids: bool)
     if 2 * len(found.changed) > len(found.answers) and not same_ids:
         raise InputError(
             f"{what}: {len(found.changed)} of {len(found.answers)} answered items read differently now, e.g. "
-            f"{found.changed[0]!r}; if the names still name the same items, add --same-ids."
+            f"{found.changed[0]!r}; give the options about columns with which they were answered, or, if the names "
+            "still name the same items, --same-ids."
         )
     return found
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
+from agents.acquisition.policies import policy_name
 from agents.acquisition.tool.answers import CHOSEN, RANDOM
 from agents.acquisition.tool.choice import Choice, choose_items
+from agents.acquisition.tool.marks import now, update_mark
 from agents.acquisition.tool.menu import nearest, one_line, visible
 from agents.acquisition.tool.session import Session
 from agents.policy.reasons import in_words, reasons
@@ -32,6 +35,7 @@ def label_loop(
     choice: Choice | None = None,
     *,
     count: int | None = None,
+    annotator: str = "",
     ask: Callable[[str], str] | None = None,
     show: Callable[[str], object] = say,
 ) -> int:
@@ -39,6 +43,7 @@ def label_loop(
 
     Args:
         x: (N, D) vectors of the items.
+        annotator: Who answers; kept with every answer.
         ask: Takes a prompt and returns a line; raises `EOFError` at the end of the input. By default `typed_line`.
 
     Returns:
@@ -48,7 +53,7 @@ def label_loop(
         InputError: another process writes to the same file.
     """
     with session.locked():
-        loop = _Loop(session, x, choice or Choice(), count, ask or typed_line, show)
+        loop = _Loop(session, x, choice or Choice(), count, ask or typed_line, show, annotator)
         show(HELP)
         try:
             while loop.ask_next():
@@ -69,6 +74,7 @@ class _Loop:
     count: int | None
     ask: Callable[[str], str]
     show: Callable[[str], object]
+    annotator: str = ""
 
     def __post_init__(self) -> None:
         self.new: set[int] = set()  # items labelled in this call
@@ -76,12 +82,9 @@ class _Loop:
 
     def ask_next(self) -> bool:
         """Asks for one item; whether to go on."""
-        session, budget = self.session, self.choice.budget
+        session = self.session
         n = sum(session.counts().values())
         if self.count is not None and len(self.new) >= self.count:
-            return False
-        if budget is not None and n >= budget:
-            self.show(f"the budget of {budget} labels is spent.")
             return False
         if not len(session.open_positions()):
             self.show(
@@ -89,6 +92,11 @@ class _Loop:
             )
             return False
         drawn = session.next_of_yardstick(self.choice.yardstick)
+        wanted = np.array(drawn[:1], int) if drawn else session.choosable_positions(self.choice.yardstick)
+        if not len(self.choice.affordable(session, wanted)):
+            self.show(f"the budget of {self.choice.budget_in_words} is spent.")
+            return False
+        chosen: dict[str, object] = {}  # what chose the item, for the file
         if drawn:
             position = drawn[0]
             done = self.choice.yardstick - len(drawn)
@@ -96,8 +104,11 @@ class _Loop:
         else:
             found = choose_items(session, self.x, self.choice)
             position = int(found.picks[0])
+            chosen = {"policy": policy_name(self.choice.policy), "score": float(found.scores[0])}
             why = f"why: {in_words(reasons(found.strategy, found.views[0], found.places[0]))}"
         self.show(f"\n[{self._so_far(n)}] {visible(session.items.shown[position])}")
+        if beside := session.items.beside(position):
+            self.show(f"  {visible(beside)}")
         self.show(f"  {why}")
         while True:  # commands that leave the item where it is
             if self._shown_classes():
@@ -106,7 +117,7 @@ class _Loop:
             if text == ":q":
                 return False
             if text == ":s":
-                session.record(position, None, RANDOM if drawn else CHOSEN)
+                self._record(position, None, RANDOM if drawn else CHOSEN, chosen)
                 return True
             if text == ":u":
                 self._undo()
@@ -120,7 +131,7 @@ class _Loop:
             else:
                 label = self._class(text)
             if label is not None:
-                session.record(position, label, RANDOM if drawn else CHOSEN)
+                self._record(position, label, RANDOM if drawn else CHOSEN, chosen)
                 self.new.add(position)
                 return True
 
@@ -128,8 +139,10 @@ class _Loop:
         counts = sorted(self.session.counts().items(), key=lambda pair: -pair[1])
         most = ", ".join(f"{name} {count}" for name, count in counts[:COUNTED])
         most += f" and {len(counts) - COUNTED} classes more" if len(counts) > COUNTED else ""
-        of = "" if self.choice.budget is None else f" of {self.choice.budget}"
-        return f"{n}{of} labelled{': ' if most else ''}{most}"
+        of = "" if self.choice.budget is None else f" of {self.choice.budget:g}"
+        money = "" if self.choice.costs is None else f" for {self.choice.spent(self.session):g}"
+        said = f"{n} labelled{money}{of}" if money else f"{n}{of} labelled"
+        return f"{said}{': ' if most else ''}{most}"
 
     def _shown_classes(self) -> list[str]:
         return list(dict.fromkeys([*self.choice.classes, *self.session.counts()]))
@@ -179,7 +192,19 @@ class _Loop:
         if label is None:
             self.show("left as it was.")
             return
-        self.session.record(position, label)
+        self._record(position, label)
+
+    def _record(
+        self,
+        position: int,
+        label: str | None,
+        drawn: str = CHOSEN,
+        chosen: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
+        self.session.set(position, label, drawn)
+        who = {"annotator": self.annotator} if self.annotator else {}
+        update_mark(self.session, position, time=now(), **who, **chosen)
+        self.session.save()
 
 
 def _is_command(text: str) -> bool:

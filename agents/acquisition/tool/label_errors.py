@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,16 +28,19 @@ class Doubt(NamedTuple):
     own: float  # … and of the label
 
 
-def doubted_labels(x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> list[Doubt]:
+def doubted_labels(
+    x: np.ndarray, y: np.ndarray, *, groups: Sequence[str] | None = None, seed: int = 0
+) -> list[Doubt]:
     """Finds labels that other labels contradict with confidence, the worst first.
 
     Confident learning (Northcutt, Jiang & Chuang, 2021): a label is doubted where another class is likelier, and at
     least as likely as it is on average for the items of that class. Probabilities are those of metaal's own head,
-    fitted without the item's fold. A class of one label is never doubted.
+    fitted without the item's fold. A class of one label, or of one fold, is never doubted.
 
     Args:
         x: (N, D) vectors.
         y: (N,) labels, None where unknown.
+        groups: (N,) group of each item; none is split between folds.
     """
     known = np.flatnonzero([label is not None for label in y])
     rng = np.random.default_rng(seed)
@@ -45,13 +49,16 @@ def doubted_labels(x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> list[Doubt
     if len(rows) < LEAST or len(names) < 2:
         return []
     codes = np.searchsorted(names, [str(y[i]) for i in rows])
-    probs = held_out_probabilities(x[rows], codes, len(names), rng)
+    fold = folds(codes, rng, None if groups is None else np.array([groups[i] for i in rows]))
+    probs = held_out_probabilities(x[rows], codes, len(names), fold)
     own = probs[np.arange(len(rows)), codes]
     usual = np.array([own[codes == k].mean() for k in range(len(names))])
     confident = np.where(probs >= usual, probs, 0.0)
     likely = confident.argmax(1)
     chance = confident[np.arange(len(rows)), likely]
-    single = np.bincount(codes, minlength=len(names))[codes] < 2
+    counts = np.zeros((fold.max() + 1, len(names)), dtype=int)
+    np.add.at(counts, (fold, codes), 1)
+    single = counts.sum(0)[codes] == counts[fold, codes]  # no label of the class lies outside the fold
     wrong = np.flatnonzero((likely != codes) & (chance > own) & ~single)
     worst = wrong[np.argsort(own[wrong] - chance[wrong], kind="stable")]
     return [
@@ -60,26 +67,43 @@ def doubted_labels(x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> list[Doubt
     ]
 
 
-def held_out_probabilities(
-    x: np.ndarray, codes: np.ndarray, classes: int, rng: np.random.Generator
-) -> np.ndarray:
+def folds(codes: np.ndarray, rng: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray:
+    """Returns (n,) numbers of folds, of which none takes all of a class, or splits a group.
+
+    Args:
+        codes: (n,) classes.
+        groups: (n,) where given, whole groups are dealt out, and a class may lie in one fold.
+    """
+    n = len(codes)
+    if groups is not None:
+        from sklearn.model_selection import GroupKFold
+
+        fold, several = np.zeros(n, dtype=int), min(FOLDS, len(np.unique(groups)))
+        for k, (_, held) in enumerate(GroupKFold(several).split(codes, codes, groups) if several > 1 else []):
+            fold[held] = k
+        return fold
+    # Within a class folds take turns, so that no fold takes all of a class.
+    order = rng.permutation(n)
+    order = order[np.argsort(codes[order], kind="stable")]
+    fold = np.empty(n, dtype=int)
+    fold[order] = np.arange(n) % min(FOLDS, n)
+    return fold
+
+
+def held_out_probabilities(x: np.ndarray, codes: np.ndarray, classes: int, fold: np.ndarray) -> np.ndarray:
     """Returns (n, C) probabilities of each label by a head that is fitted to the other folds.
 
     Args:
         x: (n, D) labelled items.
         codes: (n,) their classes, in 0…C − 1.
+        fold: (n,) as of `folds`.
     """
     n = len(codes)
     z = centred(scaled(np.asarray(x).reshape(n, -1)))
     head = head_for(z)
     with torch.no_grad():
         features = head.prepare_all(z)
-    # Within a class folds take turns, so that no fold takes all of a class.
-    order = rng.permutation(n)
-    order = order[np.argsort(codes[order], kind="stable")]
-    fold = np.empty(n, dtype=int)
-    fold[order] = np.arange(n) % min(FOLDS, n)
-    used = torch.from_numpy(fold[None] != np.arange(min(FOLDS, n))[:, None])
+    used = torch.from_numpy(fold[None] != np.arange(fold.max() + 1)[:, None])
     labels = torch.from_numpy(codes)
     probs = probabilities(head, features, labels, used, features).numpy()  # (folds, n, C)
     found = np.zeros((n, classes))

@@ -9,7 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from agents.acquisition.tool.answers import Answer
+from metaal_env.errors import InputError
 
+MAX_NAME = 200
+"""Characters of a class or an annotator on the page."""
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 
@@ -64,6 +67,23 @@ class Menu:
         value = _value(text)
         equal = [name for name in shown if value is not None and _value(name) == value]
         return equal[0] if len(equal) == 1 else None
+
+
+def class_name(menu: Menu, text: str) -> str:
+    """Returns a class as it is written, that of an equal class where there is one.
+
+    Raises:
+        InputError: an empty or long name, or one with characters that cannot be shown.
+    """
+    name = " ".join(unicodedata.normalize("NFC", text).split()) if isinstance(text, str) else ""
+    for known in menu.numbers:
+        if known == text or unicodedata.normalize("NFC", known) == name:
+            return known
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise InputError(
+            f"label={text!r:.80} is no class; give 1 to {MAX_NAME} characters that can be shown."
+        )
+    return name
 
 
 def nearest(text: str, classes: Sequence[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from agents.acquisition.items.items import Items
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.read_items import read_items
 from agents.acquisition.policies import load_policy
+from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.outputs import check_folders, check_outputs
 from agents.acquisition.tool.session import Session, labels_path
 from agents.acquisition.why.figures import check_figure_path
@@ -25,7 +27,8 @@ class PoolOptions(ReadOptions):
     """Options that every command about a pool takes."""
 
     data: tyro.conf.Positional[Path]
-    """Your items: .npz (X, optional y), .npy, .csv, .tsv, .txt with a text a line, or a folder of images or sounds."""
+    """Your items: .csv, .jsonl, .parquet, .txt with a text a line, .npz (X, optional y), .h5, a folder of images or
+    sounds, and others; docs/formats.md lists all."""
     labels: Path | None = None
     """CSV of answers; by default <data>.labels.csv beside the data. Labels in the data itself count too."""
     encoder: EncoderName = "auto"
@@ -113,17 +116,27 @@ class ChoiceOptions(PoolOptions):
 
     policy: str | None = None
     """Rule, shipped policy, or run folder; by default metaal-pools."""
-    budget: int | None = None
-    """Labels you will buy in all, those known included; choosing ends there."""
+    budget: float | None = None
+    """Labels you will buy in all, those known included; choosing ends there. Money where --cost-column names prices."""
     yardstick: int = 0
     """Items to draw at random, before any is chosen; they measure the accuracy and never guide the choice."""
+
+    per_group: int | None = None
+    """Most items of a group of --group-column that are chosen together."""
+
+    def choice(self, items: Items) -> Choice:
+        """Returns what is to be chosen. Raises: `InputError` as `Choice.of_items`."""
+        return Choice.of_items(
+            items, self.policy, self.budget, self.class_names(), self.yardstick, self.per_group
+        )
 
     def check_choice(self) -> None:
         """Refuses numbers out of range, and a policy that cannot be loaded. Raises: `InputError`."""
         if self.yardstick < 0:
             raise InputError(f"yardstick={self.yardstick} must be at least 0.")
-        if self.budget is not None and self.budget < 1:
-            raise InputError(f"budget={self.budget} must be at least 1.")
+        least = 1 if self.cost_column is None else 0
+        if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= least):
+            raise InputError(f"budget={self.budget:g} must be at least {least}.")
         load_policy(self.policy)
 
 

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from agents.acquisition.items.items import Items
 from agents.acquisition.tool.answers import CHOSEN, RANDOM, SHOWN, Answer, read_answers, written
+from agents.acquisition.tool.held_groups import HeldGroups
 from agents.acquisition.tool.identity import Fingerprints, matched
 from agents.acquisition.tool.menu import Menu, one_line
 from agents.acquisition.tool.outputs import keep_copy, printable_name
@@ -60,6 +61,8 @@ class Session:
 
     def __post_init__(self) -> None:
         self.contents = Fingerprints(self.items, [printable_name(name) for name in self.items.ids])
+        groups = self.items.groups
+        self.groups = None if groups is None else HeldGroups(groups, self.contents.names)
 
     @classmethod
     def open(
@@ -205,11 +208,35 @@ class Session:
         answered = self.answers.keys()
         return np.array([i for i, y in enumerate(self.items.labels) if y is None and i not in answered], int)
 
+    def choosable_positions(self, yardstick: int) -> np.ndarray:
+        """Positions of open items that a policy may choose: of no group that is held back, where others are left.
+
+        Args:
+            yardstick: Items that the yardstick is to have.
+        """
+        left = self.open_positions()
+        return left if self.groups is None else self.groups.free(left, self._held(yardstick))
+
+    def training_labels(self) -> np.ndarray:
+        """(N,) object labels of which an estimate may know: without others of the groups that measure it."""
+        y = self.labels()
+        return y if self.groups is None else self.groups.apart(y, self.yardstick())
+
+    def _held(self, size: int) -> frozenset[str]:
+        assert self.groups is not None
+        drawn = [i for i, answer in self.answers.items() if answer.drawn == RANDOM]
+        return self.groups.held(drawn, size, [i for i, y in enumerate(self.items.labels) if y is None])
+
     def next_of_yardstick(self, size: int) -> list[int]:
         """Positions of the items still to be labelled for a yardstick of `size` items, in a random but fixed order.
 
-        The order follows from the items' names alone, so that leaving and coming back does not draw anew.
+        The order follows from the items' names alone, so that leaving and coming back does not draw anew. Where items
+        have groups, those of some groups are drawn, and the others are left to the choice; see `HeldGroups`.
         """
+        if self.groups is not None:
+            held = self._held(size)
+            wanted = [i for i in self.open_positions().tolist() if self.groups.keys[i] in held]
+            return self.groups.in_turn(wanted)[: max(0, size - int(self.yardstick().sum()))]
         names = self.contents.names
         order = sorted(
             self.open_positions().tolist(),

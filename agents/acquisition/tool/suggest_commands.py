@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
+from agents.acquisition.policies import policy_name
+from agents.acquisition.purchase import SLACK
 from agents.acquisition.tool.answers import read_answers
 from agents.acquisition.tool.choice import Choice, choose_items
 from agents.acquisition.tool.menu import one_line
 from agents.acquisition.tool.outputs import as_csv, keep_copy
 from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
+from agents.acquisition.tool.session import Session
 from agents.acquisition.tool.suggestions import COLUMNS, earlier_table, suggestion_rows, take_answers
 from agents.acquisition.why.figures import save_figure, why_figure
 from metaal_env.errors import InputError
@@ -40,6 +44,7 @@ class Suggest(ChoiceOptions):
             raise InputError(f"k={self.k} must be at least 1.")
         self.check_choice()
         session = self.read()
+        choice = self.choice(session.items)
         if self.dry_run:
             return
         earlier = earlier_table(self.out)
@@ -53,20 +58,27 @@ class Suggest(ChoiceOptions):
                 same_ids=self.same_ids,
                 overwrite=self.overwrite,
             )
-        given = sum(session.counts().values())
         left = session.open_positions()
         if not len(left):
             raise InputError(f"data={str(self.data)!r}: every item is labelled or skipped.")
-        if self.budget is not None and given >= self.budget:
-            raise InputError(f"budget={self.budget} is spent: {given} items are labelled; raise it to go on.")
-        most = len(left) if self.budget is None else min(len(left), self.budget - given)
+        if not len(choice.affordable(session, left)):
+            so_far = f"{choice.spent(session)} items are labelled"
+            so_far = so_far if choice.costs is None else f"the labels so far cost {choice.spent(session):g}"
+            raise InputError(f"budget={self.budget:g} is spent: {so_far}; raise it to go on.")
+        most = len(left)
+        if choice.costs is None and choice.budget is not None:
+            most = min(most, int(choice.budget - choice.spent(session)))
         drawn = session.next_of_yardstick(self.yardstick)[:most]
+        choice, drawn = _within_budget(choice, session, drawn)
         size = min(self.k, most - len(drawn))
         found = None
-        if size > 0:
-            choice = Choice(self.policy, self.budget, self.class_names())
+        open_to_choice = np.setdiff1d(session.choosable_positions(self.yardstick), drawn)
+        if size > 0 and len(choice.affordable(session, open_to_choice)):
             found = choose_items(session, self.encoded(session.items), choice, size, without=drawn)
-        rows = suggestion_rows(session, drawn, found)
+            if len(found.picks) < size:
+                allowed = f"{len(found.picks)} of {size} items"
+                lines.append(f"{allowed} are suggested; the budget and --per-group allow no more.")
+        rows = suggestion_rows(session, drawn, found, policy_name(self.policy))
         if earlier.edited:
             lines.append(f"the table that was filled in is kept as {keep_copy(self.out)}.")
         write_atomic(self.out, as_csv([COLUMNS, *rows], for_people=True))
@@ -83,6 +95,15 @@ class Suggest(ChoiceOptions):
             say(f"{rank:4d}  {item}  {one_line(str(shown), 70)}\n      {why}")
         for line in lines:
             say(line)
+
+
+def _within_budget(choice: Choice, session: Session, drawn: list[int]) -> tuple[Choice, list[int]]:
+    """The items of the yardstick that can be paid for, and the choice with the budget that they leave."""
+    if choice.costs is None or choice.budget is None:
+        return choice, drawn
+    paid = np.cumsum(choice.costs[drawn])
+    kept = drawn[: int(np.sum(paid <= choice.budget - choice.spent(session) + SLACK))]
+    return replace(choice, budget=choice.budget - float(choice.costs[kept].sum())), kept
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.acquisition.batch import Selection
 from agents.acquisition.tool.answers import CHOSEN, RANDOM, AnswerFile, read_answers
 from agents.acquisition.tool.identity import matched
+from agents.acquisition.tool.marks import Mark, marked, now, read_mark
 from agents.acquisition.tool.menu import nearest
 from agents.acquisition.tool.outputs import is_ours
 from agents.acquisition.tool.session import Session
@@ -16,27 +17,40 @@ from agents.acquisition.tool.tables import read_table
 from agents.policy.reasons import in_words, reasons
 from metaal_env.errors import InputError
 
-COLUMNS = ["rank", "item", "shown", "label", "why", "score", "drawn", "content"]
+COLUMNS = ["rank", "item", "shown", "label", "why", "policy", "score", "drawn", "content"]
 
 
-def suggestion_rows(session: Session, drawn: list[int], found: Selection | None) -> list[list[object]]:
+def suggestion_rows(
+    session: Session, drawn: list[int], found: Selection | None, policy: str
+) -> list[list[object]]:
     """Returns a row for each suggested item, under `COLUMNS`; the person fills in the labels.
 
     Args:
         drawn: Positions of items drawn at random for the yardstick.
         found: The items that the policy chose.
+        policy: Its name.
     """
     items, contents = session.items, session.contents
     rows: list[list[object]] = []
     for i in drawn:
         why = "drawn at random to measure the accuracy"
-        rows.append([len(rows) + 1, contents.names[i], items.shown[i], "", why, "", RANDOM, contents[i]])
+        rows.append([len(rows) + 1, contents.names[i], items.shown[i], "", why, "", "", RANDOM, contents[i]])
     for i, pick in enumerate([] if found is None else found.picks.tolist()):
         assert found is not None
         why = in_words(reasons(found.strategy, found.views[i], found.places[i]))
         score = f"{found.scores[i]:.6g}"
         rows.append(
-            [len(rows) + 1, contents.names[pick], items.shown[pick], "", why, score, CHOSEN, contents[pick]]
+            [
+                len(rows) + 1,
+                contents.names[pick],
+                items.shown[pick],
+                "",
+                why,
+                policy,
+                score,
+                CHOSEN,
+                contents[pick],
+            ]
         )
     return rows
 
@@ -115,6 +129,12 @@ def take_answers(
         with session.locked():
             for i, answer in changed.items():
                 session.set(i, answer.label, answer.drawn)
+                mark = read_mark(file.further, answer) if file.has_contents else Mark()
+                if not (
+                    file.has_contents and "time" in file.further
+                ):  # an export tells when, if that is known
+                    mark = replace(mark, time=now())
+                session.answers[i] = marked(session, session.answers[i], mark)
             session.save()
     notes = [
         f"{len(changed)} new answers of {len(given)} taken from {what.partition('=')[2]} into {session.path}.",

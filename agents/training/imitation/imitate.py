@@ -50,7 +50,7 @@ class ImitationConfig:
     shapes_per_rollout: int = 16
     """Parts of a roll-out. Each part has one data set and one task shape."""
     epochs: int = 8
-    """Passes over the examples in one fit."""
+    """Passes over the examples in the last fit; half as many in those before."""
     learning_rate: float = 0.01
     """Step size of AdamW. It falls linearly over the epochs, towards a twentieth."""
     weight_decay: float = 0.1

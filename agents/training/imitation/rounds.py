@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +142,7 @@ def collect(families: Families, job: Imitation, iteration: int, place: int) -> N
     network.to(families[0][0].device)
     # Seeded by its numbers alone, so that it does not matter who plays it and what was played before.
     rng = np.random.default_rng([config.seed, iteration, place])
-    envs = job.mixture.on(families).draw(FIRST + iteration)[place]
+    envs = job.mixture.on(families).draw_part(FIRST + iteration, place)
     found = collect_examples(network, envs, rng, job.gain(iteration))
     if not bool(found.gain.isfinite().all()):
         raise InputError(
@@ -160,8 +160,10 @@ def fit_round(families: Families, job: Imitation, end: int) -> float:
     first = job.first_returns
     used = range(end) if end <= first else range(first, end)
     examples = Examples.joined([rollout_examples(job, iteration) for iteration in used])
-    last = end == job.config.iterations
-    expected = (fit_mean if last else fit)(network, examples, job.config)
+    if end == job.config.iterations:
+        expected = fit_mean(network, examples, job.config)
+    else:  # half as long: this one only says where the next examples are collected
+        expected = fit(network, examples, replace(job.config, epochs=-(-job.config.epochs // 2)))
     state = {"network": network.cpu().state_dict(), "iteration": end, "features": network.names.to_json()}
     write_checkpoint(job.checkpoint, job.config, state)
     return expected

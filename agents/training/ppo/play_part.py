@@ -52,7 +52,7 @@ def play_part(families: Sequence[Sequence[Core]], job: Rollout, place: int) -> P
     # Seeded by its numbers alone, so that it does not matter who plays it and what was played before.
     seed = np.random.SeedSequence([job.seed, job.number, place]).generate_state(1, np.uint64)
     torch.manual_seed(int(seed[0]) >> 1)
-    policy, envs = job.policy, job.mixture.on(families).draw(job.number)[place]
+    policy, envs = job.policy, job.mixture.on(families).draw_part(job.number, place)
     core = envs.core
     part = MixedRolloutBuffer(**job.options).open(envs, core.config.max_actions)
     envs.begin()

@@ -6,7 +6,7 @@ stable-baselines3 declares NumPy arrays and its own base classes where tensors a
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ class TensorRolloutBuffer(DictRolloutBuffer):
 
     def reset(self) -> None:
         self.steps: list[dict[str, Tensor]] = []
-        self._flat: dict[str, Tensor] | None = None
+        self._flat: dict[str, Tensor] = {}
         self.observations = {}
         shape = (self.buffer_size, self.n_envs)
         self.actions = np.zeros((*shape, self.action_dim), dtype=self.action_space.dtype)
@@ -128,17 +128,17 @@ class TensorRolloutBuffer(DictRolloutBuffer):
         order = np.random.permutation(len(real))[: max(count, most)]
         return np.array_split(real[order], count)
 
-    def samples(self, index: np.ndarray) -> DictRolloutBufferSamples:
-        """The samples at `index`, counted environment by environment."""
+    def samples(self, index: np.ndarray, keys: Sequence[str] | None = None) -> DictRolloutBufferSamples:
+        """The samples at `index`, counted environment by environment, with all entries or those of `keys`."""
         assert self.full, "the roll-out is not complete"
-        if self._flat is None:
-            self._flat = {
-                key: torch.stack([step[key] for step in self.steps], 1).flatten(0, 1) for key in self.steps[0]
-            }
+        keys = tuple(self.steps[0]) if keys is None else keys
+        if not self._flat:
             for name in ("actions", "values", "log_probs", "advantages", "returns"):
                 setattr(self, name, self.swap_and_flatten(getattr(self, name)))
+        for key in set(keys) - set(self._flat):
+            self._flat[key] = torch.stack([step[key] for step in self.steps], 1).flatten(0, 1)
         rows = torch.as_tensor(index, device=self.device)
-        observations = {key: value[rows] for key, value in self._flat.items()}
+        observations = {key: self._flat[key][rows] for key in keys}
         return DictRolloutBufferSamples(
             observations=observations,
             actions=self.to_torch(self.actions[index]),
@@ -192,14 +192,22 @@ class MixedRolloutBuffer:
             found.append(value.flatten()[part.running.T.flatten() if flat else part.running.flatten()])
         return np.concatenate(found)
 
-    def get(self, batch_size: int) -> Generator[DictRolloutBufferSamples, None, None]:
-        """Minibatches of about `batch_size` samples; their observations are lists with one entry a part."""
+    def get(
+        self, batch_size: int, keys: Sequence[str] | None = None
+    ) -> Generator[DictRolloutBufferSamples, None, None]:
+        """Minibatches of about `batch_size` samples; their observations are lists with one entry a part.
+
+        Args:
+            keys: the only entries of an observation that are wanted; all by default.
+        """
         most = [min(int(part.running.sum()), self.most_steps * part.n_envs) for part in self.parts]
         count = max(1, round(sum(most) / batch_size))
         cut = [part.chunks(count, size) for part, size in zip(self.parts, most, strict=True)]
         for places in zip(*cut, strict=True):
             samples = [
-                part.samples(index) for part, index in zip(self.parts, places, strict=True) if len(index)
+                part.samples(index, keys)
+                for part, index in zip(self.parts, places, strict=True)
+                if len(index)
             ]
             observations, *columns = zip(*samples, strict=True)
             parts: Any = list(observations)

@@ -28,6 +28,7 @@ from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
 from agents.training.ppo.training_policy import TrainingPolicy
 from agents.training.task_mixture import TaskMixture
 from metaal_env.core import Core
+from metaal_env.errors import InputError
 from metaal_env.runtime.executor import Executor
 from metaal_env.runtime.executor.progress import PROGRESS
 from metaal_env.runtime.interrupts import deferred_interrupts
@@ -112,8 +113,8 @@ def train_ppo(
         executor: plays roll-outs and validation tasks; this process by default. The weights do not depend on it.
 
     Raises:
-        InputError: a checkpoint is damaged or belongs to other settings; training still diverges after
-            `checkpoint.RECOVERIES` recoveries.
+        InputError: a checkpoint is damaged or belongs to other settings; the first roll-outs are not finite; training
+            still diverges after `checkpoint.RECOVERIES` recoveries.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the iteration and its checkpoint.
     """
     model = make_ppo(training, config, logger, executor)
@@ -131,7 +132,12 @@ def train_ppo(
         LearnedStrategy(network).save(folder / "policy", {"iteration": 0})
         return LearnedStrategy.load(folder)
     if checkpoint.restore(model) is None:
-        explained = model.begin(config.critic_rollouts)
+        try:
+            explained = model.begin(config.critic_rollouts)
+        except FloatingPointError as error:  # no learning rate is to blame: nothing was learned yet
+            raise InputError(
+                f"PPO cannot begin ({error}); choose another reward or inner learner."
+            ) from error
         logger.record("critic/variance_explained", explained)
     with closing(trainer), deferred_interrupts() as trainer.stopping:
         while model.iteration < config.iterations and not model.ending:

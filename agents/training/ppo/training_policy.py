@@ -21,6 +21,9 @@ from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
 RATE = 2e-3
 """Step size of Adam at the start of a critic's fit; it falls linearly to 0."""
 
+CRITIC_SEES = ("pool_features", "labels", PRIVILEGED)
+"""Entries of an observation that a critic needs."""
+
 
 class TrainingPolicy(SetPolicy):
     """Adds a critic, and a bonus that keeps the policy near the anchor, the network with which PPO started.
@@ -59,9 +62,14 @@ class TrainingPolicy(SetPolicy):
     def run(self, obs: Observation) -> tuple[Categorical, Output]:
         distribution, output = super().run(obs)
         if self.critic is not None and PRIVILEGED in obs:
-            pool = self.inputs(obs)[1]
-            output = output._replace(value=self.critic(pool, obs[PRIVILEGED]))
+            output = output._replace(value=self.value(obs))
         return distribution, output
+
+    def value(self, obs: Observation) -> Tensor:
+        """Returns the (B,) values of the critic, or without one of the network."""
+        if self.critic is None:
+            return super().run(obs)[1].value
+        return self.critic(self.pool_inputs(obs), obs[PRIVILEGED])
 
     def bonus(self, obs: Observation, distribution: Categorical) -> Tensor:
         """Returns the (B,) entropy bonus less the penalty for leaving the anchor."""
@@ -77,17 +85,18 @@ class TrainingPolicy(SetPolicy):
 def fit_critic(policy: TrainingPolicy, buffer: MixedRolloutBuffer, batch_size: int, epochs: int) -> float:
     """Fits the critic of `policy` to the returns in `buffer`, and returns the share of their variance explained."""
     trained = policy.network.value if policy.critic is None else policy.critic
+    keys = None if policy.critic is None else CRITIC_SEES
     if policy.critic is not None:
-        groups: Any = [group for samples in buffer.get(batch_size) for group in samples.observations]
-        pool = torch.cat([policy.inputs(group)[1] for group in groups])
+        groups: Any = [group for samples in buffer.get(batch_size, keys) for group in samples.observations]
+        pool = torch.cat([policy.pool_inputs(group) for group in groups])
         policy.critic.fit_scale(pool, torch.cat([group[PRIVILEGED] for group in groups]))
     optimizer = torch.optim.Adam(trained.parameters(), lr=RATE)
     for epoch in range(epochs):
         optimizer.param_groups[0]["lr"] = RATE * (1 - epoch / epochs)
         left = total = 0.0
-        for samples in buffer.get(batch_size):
+        for samples in buffer.get(batch_size, keys):
             observations: Any = samples.observations
-            values = torch.cat([policy.run(group)[1].value for group in observations])
+            values = torch.cat([policy.value(group) for group in observations])
             loss = (values - samples.returns).square().mean()
             optimizer.zero_grad()
             loss.backward()

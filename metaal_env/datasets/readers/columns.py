@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from metaal_env.datasets.prepare import standardise
+from metaal_env.datasets.readers.cell_dates import is_date, moment_vectors, read_moments
 from metaal_env.datasets.readers.cell_numbers import has_decimal_commas, is_missing, read_number
 from metaal_env.datasets.readers.cells import MAX_CELLS, Grid
 from metaal_env.datasets.readers.header import MORE_TEXT_NAMES, TEXT_NAMES
@@ -22,13 +23,6 @@ _COUNTERS = {
     *("", "#", "index", "rownames", "row", "rowid", "row_id", "rownumber", "row_number", "nr", "no", "no.")
 }
 _UNNAMED = re.compile(r"(unnamed: ?\d+(_level_\d+)?)?", re.IGNORECASE)
-_MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
-_TIME = r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[ap]m)?( ?(z|utc|[+-]\d{2}:?\d{2}))?"
-_DATE = re.compile(
-    rf"({_TIME}|(\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](\d{{4}}|\d{{2}})"
-    rf"|(\w+, )?\d{{1,2}} {_MONTH},? \d{{4}}|(\w+, )?{_MONTH} \d{{1,2}},? \d{{4}})([T ,]+{_TIME})?)",
-    re.IGNORECASE,
-)
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]")
 """Letters of scripts without spaces between words: Thai, Japanese, Chinese."""
 _MOSTLY = 0.9
@@ -39,8 +33,9 @@ class Column:
     """Holds a column's name, its cells and their kind.
 
     Attributes:
-        numbers: values of the cells of a column of numbers, None where a value is missing.
-        strays: different cells that are neither numbers nor known signs of a missing value.
+        numbers: values of the cells of a column of numbers, None where a value is missing; of dates the seconds since
+            1970, or nothing where they can be read in two ways.
+        strays: different cells that are neither numbers or dates nor known signs of a missing value.
     """
 
     name: str
@@ -85,8 +80,16 @@ def _column(name: str, cells: tuple[str, ...], delimiter: str) -> Column:
         )
         kind: ColumnKind = "counter" if _is_counter(name, numbers) else "numbers"
         return Column(name, cells, kind, numbers, strays, comma)
-    if present and sum(bool(_DATE.fullmatch(cell)) for cell in present) >= _MOSTLY * len(present):
-        return Column(name, cells, "dates")
+    if present and sum(map(is_date, present)) >= _MOSTLY * len(present):
+        moments = read_moments(cells)
+        strays = tuple(
+            dict.fromkeys(
+                cell
+                for cell, moment in zip(cells, moments, strict=False)
+                if moment is None and not is_missing(cell)
+            )
+        )
+        return Column(name, cells, "dates", moments, strays)
     filled = [cell for cell in cells if cell]
     different = set(filled)
     if _is_text(name, filled, different):
@@ -136,7 +139,7 @@ def _words(cell: str) -> float:
 
 
 def as_vectors(columns: Sequence[Column], subject: str, max_numbers: int = MAX_CELLS) -> np.ndarray:
-    """Returns the columns as (M, D) float32: numbers standardised, categories one-hot.
+    """Returns the columns as (M, D) float32: numbers standardised, categories one-hot, dates by `moment_vectors`.
 
     A missing number becomes the mean of its column and sets an extra column to 1. A missing category is a category.
 
@@ -146,7 +149,10 @@ def as_vectors(columns: Sequence[Column], subject: str, max_numbers: int = MAX_C
     parts: list[np.ndarray] = []
     width = 0
     for column in columns:
-        parts.append(_standardised(column, subject) if column.kind == "numbers" else _one_hot(column))
+        if column.kind == "dates":
+            parts.append(moment_vectors(column.numbers))
+        else:
+            parts.append(_standardised(column, subject) if column.kind == "numbers" else _one_hot(column))
         width += parts[-1].shape[1]
         if width * len(column.cells) > max_numbers:
             raise InputError(

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from metaal_env.datasets.readers.dicom import SUFFIXES as DICOM_SUFFIXES
+from metaal_env.datasets.readers.dicom import dicom_available, is_dicom, read_dicom, stretched
 from metaal_env.errors import InputError, brief
 
 if TYPE_CHECKING:
@@ -30,14 +32,15 @@ FORMATS = ["PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000"
 """Formats that are decoded, whatever the suffix; Pillow would pass others, such as PostScript, to other programs."""
 HEIF_SUFFIXES = {".heic", ".heif", ".hif"}
 UNREADABLE_SUFFIXES = {
-    *(".svg", ".psd", ".xcf", ".eps", ".pdf", ".jxl", ".exr", ".hdr", ".dcm", ".nii"),
+    *(".svg", ".psd", ".xcf", ".eps", ".pdf", ".jxl", ".exr", ".hdr", ".nii"),
     *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
 }
 """Pictures that Pillow does not decode; a folder with some is read without them, with a warning."""
 _SERVICE_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
 _GREY_MODES = {"1", "L", "LA"}
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
-_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, MemoryError)
+DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, MemoryError)
+"""Errors of Pillow on damaged files."""
 _NAMED = 5
 
 
@@ -67,10 +70,12 @@ def image_files(root: Path) -> ImageFiles:
                 paths.append(path)
             elif not name.startswith(".") and os.path.isfile(path):  # False where permissions forbid to look
                 left_out[path.suffix.lower() or "without a suffix"] += 1
-    pictures = {s: n for s, n in left_out.items() if s in UNREADABLE_SUFFIXES | HEIF_SUFFIXES}
+    unread = UNREADABLE_SUFFIXES | HEIF_SUFFIXES | DICOM_SUFFIXES
+    pictures = {s: n for s, n in left_out.items() if s in unread}
     if pictures:
         counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(pictures.items()))
         advice = "pip install pillow-heif, or " if HEIF_SUFFIXES & pictures.keys() else ""
+        advice += "pip install 'metaal[medical]', or " if DICOM_SUFFIXES & pictures.keys() else ""
         warnings.warn(
             f"{str(root)!r}: pictures of unknown formats are left out ({counts}); {advice}convert them to PNG.",
             stacklevel=2,
@@ -86,6 +91,8 @@ def is_image(path: Path) -> bool:
     """Returns whether a regular file has the name of an image. Pipes and devices could block for ever."""
     suffix = path.suffix.lower()
     known = suffix in SUFFIXES or (suffix in HEIF_SUFFIXES and heif_available())
+    if not known and dicom_available() and not path.name.startswith("."):
+        known = is_dicom(path)
     return known and not path.name.startswith(".") and os.path.isfile(path)
 
 
@@ -105,6 +112,8 @@ def open_image(path: Path, subject: str, decode: bool = False) -> Image.Image:
     """
     from PIL import Image
 
+    if path.suffix.lower() not in SUFFIXES and dicom_available() and is_dicom(path):
+        return Image.fromarray(read_dicom(path, subject))
     formats = FORMATS
     if path.suffix.lower() in HEIF_SUFFIXES and heif_available():
         importlib.import_module("pillow_heif").register_heif_opener()
@@ -116,7 +125,7 @@ def open_image(path: Path, subject: str, decode: bool = False) -> Image.Image:
             with Image.open(path, formats=formats) as image:
                 if decode:
                     image.load()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, *_DAMAGE) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, *DAMAGE) as error:
         raise InputError(
             f"{subject}: {str(path)!r} is no readable image ({brief(error)}); replace or delete it."
         ) from error
@@ -144,7 +153,8 @@ def upright_image(path: Path, subject: str, grey: bool = False) -> Image.Image:
     """Reads an image in mode RGB, or L where `grey`.
 
     The camera's orientation (EXIF) is applied. Transparent pixels become white. Images of 16 or 32 bits a pixel are
-    scaled from their own minimum and maximum to 0 and 255. Of several frames the first is used.
+    scaled from their own minimum and maximum to 0 and 255. Of several frames or pages the first is used. Medical
+    images are read by `read_dicom`.
 
     Raises:
         InputError: as `open_image`.
@@ -155,23 +165,16 @@ def upright_image(path: Path, subject: str, grey: bool = False) -> Image.Image:
     try:
         image = ImageOps.exif_transpose(image)
         if image.mode in _DEEP_MODES:
-            image = Image.fromarray(_stretched(np.asarray(image, dtype=np.float64)))
+            image = Image.fromarray(stretched(np.asarray(image, dtype=np.float64)))
         if image.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in image.info:
             opaque = Image.new("RGBA", image.size, "white")
             opaque.alpha_composite(image.convert("RGBA"))
             image = opaque
         return image.convert("L" if grey else "RGB")
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InputError(
             f"{subject}: {str(path)!r} is no readable image ({brief(error)}); replace or delete it."
         ) from error
-
-
-def _stretched(values: np.ndarray) -> np.ndarray:
-    finite = np.isfinite(values)
-    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
-    scaled = (np.where(finite, values, low) - low) / (high - low if high > low else 1.0)
-    return np.round(255 * scaled).astype(np.uint8)
 
 
 def read_pictures(

@@ -193,9 +193,11 @@ def sweep(
             if before >= 0:
                 norm[before] += norms[block, j] - 2 * np.float64(product[before, i])
                 count[before] -= 1
-                for e in range(len(own)):
-                    product[before, e] = product[before, e] - gram[i, e] if count[before] > 0 else F(0)
-                if count[before] == 0:
+                if count[before] > 0:
+                    for e in range(len(own)):
+                        product[before, e] -= gram[i, e]
+                else:
+                    product[before] = 0
                     norm[before] = 0
             norm[k] += norms[block, j] + 2 * np.float64(product[k, i])
             count[k] += 1
@@ -394,7 +396,11 @@ def class_of_clusters(
     """
     n_clusters = len(count)
     votes[:] = 0
-    inner = np.empty(n_clusters)
+    inner, offset, factor = np.empty(n_clusters), np.empty(n_clusters), np.empty(n_clusters)
+    for c in range(n_clusters):
+        some = max(count[c], F(1))
+        offset[c] = norm[c] / (some * some) if count[c] > 0 else np.inf
+        factor[c] = 2 / some
     for s in range(len(row)):
         if order_label[s] < 0:
             continue
@@ -408,10 +414,9 @@ def class_of_clusters(
                     inner[name[e]] += line[e]
         best, nearest = 0, np.inf
         for c in range(n_clusters):
-            if count[c] > 0:
-                distance = norm[c] / (count[c] * count[c]) - 2 * inner[c] / count[c]
-                if distance < nearest:
-                    best, nearest = c, distance
+            distance = offset[c] - factor[c] * inner[c]
+            if distance < nearest:
+                best, nearest = c, distance
         # Between classes with equally many labels in a cluster, the one nearer to its centre gets it.
         # In single precision, in which nearly equal distances count as equal.
         apart = F(max(nearest + own[row[s]], 0.0))
@@ -982,3 +987,45 @@ def gaussian_gains(sq_dist: Array, radius: Array, covered: Array, weight: Array,
             for j in range(sq_dist.shape[2]):
                 total += weight[b, j] * max(exp(sq_dist[b, i, j] * inverse) - covered[b, j], F(0))
             gain[b, i] = total
+
+
+@jit
+def score(
+    logits: Array, begin: int, labels: Array, accuracy: Array, likelihood: Array, log_loss: Array
+) -> None:
+    """Writes the (B·C,) sums over R items of what `metaal_env.scores.score` computes the means of.
+
+    Args:
+        logits: (B·C, K, `begin` + R).
+        labels: (B, R), −1 at padding; C consecutive logits share them.
+    """
+    n_classes, n_items = logits.shape[1], labels.shape[1]
+    each = len(logits) // max(len(labels), 1)
+    best, first = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
+    total, own, weight = np.empty_like(best), np.empty_like(best), np.empty_like(best)
+    for b in range(len(logits)):
+        t = b // each
+        for e in range(n_items):
+            weight[e] = F(1) if labels[t, e] >= 0 else F(0)
+        best[:] = -np.inf
+        first[:] = 0
+        total[:] = 0
+        for k in range(n_classes):
+            for e in range(n_items):
+                value = logits[b, k, begin + e]
+                over = value > best[e]
+                best[e] = value if over else best[e]
+                first[e] = F(k) if over else first[e]
+        for k in range(n_classes):
+            for e in range(n_items):
+                total[e] += exp(logits[b, k, begin + e] - best[e])
+        for e in range(n_items):
+            own[e] = logits[b, max(labels[t, e], 0), begin + e]
+        hits, likely, lost = F(0), F(0), F(0)
+        for e in range(n_items):
+            hits += weight[e] if first[e] == F(labels[t, e]) else F(0)
+        for e in range(n_items):
+            loss = best[e] - own[e] + log(total[e])
+            likely += weight[e] * exp(-max(loss, F(0)))
+            lost += weight[e] * loss
+        accuracy[b], likelihood[b], log_loss[b] = hits, likely, lost

@@ -203,6 +203,17 @@ def gaussian_gains(view: PoolView, radius: Tensor, covered: Tensor, weight: Tens
     return gain
 
 
+def score(logits: Tensor, labels: Tensor, begin: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the (B·C,) accuracy, likelihood and log-loss of `metaal_env.scores.score`."""
+    sums = torch.empty(3, len(logits))
+    kernels.score(*_arrays(logits), begin, *_arrays(labels, *sums))
+    count = (labels >= 0).sum(1).clamp(min=1)
+    found = sums / (
+        count if len(count) == len(logits) else count.repeat_interleave(len(logits) // len(count))
+    )
+    return found[0], found[1], found[2]
+
+
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.contiguous().numpy() for tensor in tensors]
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.desks import CLASSES, TRUTH, X, desk, texts
+from helpers.desks import CLASSES, TRUTH, Page, X, client, desk, texts
 
+from agents.acquisition.policies import DEFAULT_POLICY
 from agents.acquisition.tool.answers import CHOSEN, RANDOM
 from agents.acquisition.tool.choice import Choice, choose_items
 from agents.acquisition.tool.label import label_loop
+from agents.acquisition.tool.marks import mark_of
 from agents.acquisition.tool.session import Session
 from agents.acquisition.tool.web.desk import Desk
-from agents.acquisition.tool.web.marks import COLUMNS, mark_of
 from metaal_env.errors import InputError
 
 
@@ -80,7 +81,49 @@ def test_the_terminal_goes_on_and_the_page_after_it(tmp_path: Path) -> None:
         assert [mark_of(found.session, a).seconds for _, a in answers] == [1.5] * 4 + [None] * 3
         again = labelled(found, 2)
         assert not set(again) & {position for position, _ in answers}
-    assert opened(tmp_path).further == list(COLUMNS)
+    saved = opened(tmp_path)
+    assert set(saved.further) == {"time", "policy", "score", "seconds"}
+    marks = [mark_of(saved, answer) for answer in saved.answers.values()]
+    assert all(mark.policy == DEFAULT_POLICY and mark.score is not None and mark.time for mark in marks)
+
+
+def test_the_file_tells_what_was_drawn_at_random_and_what_a_person_looked_for(tmp_path: Path) -> None:
+    with desk(tmp_path) as found, client(found) as http:
+        page = Page(http)
+        labelled(found, 1)
+        found.ahead.wait()
+        found.ahead.queue = []  # the person was faster than the query
+        claim = found.current("one")
+        assert claim is not None
+        hasty = found.answer("one", claim.position, truth(claim.position))
+        assert hasty is not None and hasty.at_random
+        assert page.read(f"why/{hasty.position}")["reasons"] == [
+            "it was drawn at random, since you were faster than the next choice"
+        ]
+        looked_for = next(
+            i
+            for i in found.session.open_positions().tolist()
+            if i != hasty.position and not found.ahead.why(i)  # no query chose it
+        )
+        assert "you opened it yourself" in page.read(f"why/{looked_for}")["reasons"][0]
+        found.answer("one", int(looked_for), "ham")
+        found.answer("one", hasty.position, truth(hasty.position))
+        assert page.read(f"why/{hasty.position}")["reasons"] == ["random chose it"]
+    saved = opened(tmp_path)
+    marks = {i: mark_of(saved, answer) for i, answer in saved.answers.items()}
+    assert (marks[hasty.position].policy, marks[hasty.position].score) == ("random", None)
+    assert (marks[int(looked_for)].policy, marks[int(looked_for)].score) == ("", None)
+    assert saved.answers[hasty.position].drawn == CHOSEN, "no item of the yardstick"
+
+
+def test_reasons_that_a_restart_lost_are_owned_up_to(tmp_path: Path) -> None:
+    with desk(tmp_path) as found:
+        labelled(found, 3)
+    with desk(tmp_path) as found, client(found) as http:
+        found.ahead.close()  # no query of this run
+        claim = found.current("one")
+        assert claim is not None and not claim.at_random
+        assert "which keeps no reasons" in Page(http).read(f"why/{claim.position}")["reasons"][0]
 
 
 def test_the_same_item_comes_next_after_a_crash(tmp_path: Path) -> None:
@@ -277,5 +320,5 @@ def test_columns_of_a_person_stay(tmp_path: Path) -> None:
         assert mark_of(found.session, found.session.answers[3]).seconds is None
         labelled(found, 1)
     saved = opened(tmp_path)
-    assert saved.further == ["remark", "seconds", *(name for name in COLUMNS if name != "seconds")]
+    assert saved.further == ["remark", "seconds", "time", "policy", "score"]
     assert saved.answers[3].further[:2] == ("see mail", "soon")

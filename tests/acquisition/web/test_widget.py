@@ -16,8 +16,8 @@ from helpers.own_pools import POOLS, images_pool, texts_pool
 pytest.importorskip("anywidget", reason="needs the extra notebook")
 
 from agents.acquisition.items.read_items import read_items
+from agents.acquisition.tool.marks import mark_of
 from agents.acquisition.tool.session import Session
-from agents.acquisition.tool.web.marks import mark_of
 from agents.acquisition.widget import LabelWidget
 from metaal_env.errors import InputError
 

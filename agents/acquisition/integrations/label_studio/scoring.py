@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from agents.acquisition.integrations.label_studio.answers import Answer
 from agents.acquisition.integrations.label_studio.label_config import read_label_config
 from agents.acquisition.integrations.label_studio.task_files import TaskFiles
 from agents.acquisition.integrations.label_studio.task_items import EncodedTasks, encode_tasks
 from agents.acquisition.items.encoders import EncoderName
+from agents.acquisition.items.label_studio_answers import Answer
 from agents.acquisition.policies import PolicySpec
 from agents.acquisition.query import query
 from metaal_env.pool.clusters import k_means

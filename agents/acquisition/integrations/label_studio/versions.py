@@ -9,12 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Lock
 
-from agents.acquisition.integrations.label_studio.answers import Answer, answer_of
 from agents.acquisition.integrations.label_studio.scoring import Score, Snapshot, encode_snapshot, score_tasks
 from agents.acquisition.integrations.label_studio.store import TaskStore
 from agents.acquisition.integrations.label_studio.task_files import TaskFiles
 from agents.acquisition.integrations.label_studio.task_items import EncodedTasks
 from agents.acquisition.items.encoders import EncoderName
+from agents.acquisition.items.label_studio_answers import Answer, answer_of
 from agents.acquisition.items.text_encoders import minilm_installed
 from agents.acquisition.policies import PolicySpec
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from agents.acquisition.batch import Selection
+from agents.acquisition.policies import policy_name
 from agents.acquisition.tool.choice import Choice, choose_among
+from agents.acquisition.tool.web.claims import Origin
 from agents.policy.reasons import in_words, reasons
 from metaal_env.errors import InputError
 
@@ -24,6 +29,9 @@ BREATH, REST = 0.15, 0.6
 PATIENCE = 10.0
 """Seconds after which `idle` is called although answers keep coming."""
 
+NICE = 5
+"""Steps by which a query's thread stands back behind answers, where the system knows priorities of threads."""
+
 
 class Moment(NamedTuple):
     """Holds what a query needs to know, taken while nobody changes the session.
@@ -32,11 +40,13 @@ class Moment(NamedTuple):
         y: (N,) labels that may guide the choice, None where unknown.
         candidates: Positions of items that may be chosen.
         shown: Positions of items that are being looked at.
+        paid: Money that labels cost which `y` lacks.
     """
 
     y: np.ndarray
     candidates: np.ndarray
     shown: list[int]
+    paid: float = 0.0
 
 
 @dataclass
@@ -51,6 +61,7 @@ class Ahead:
         take: Returns the present moment.
         idle: Called after a query when no other is due.
         queue: Positions of the items that come next, the most useful first.
+        earlier: Policy and utility with which an earlier run chose items.
     """
 
     x: np.ndarray
@@ -58,6 +69,7 @@ class Ahead:
     take: Callable[[], Moment]
     idle: Callable[[], None] = lambda: None
     queue: list[int] = field(default_factory=list)
+    earlier: dict[int, Origin] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.flat = np.asarray(self.x).reshape(len(self.x), -1)
@@ -99,11 +111,19 @@ class Ahead:
         selection, rank = found
         return reasons(selection.strategy, selection.views[rank], selection.places[rank])
 
+    def origin(self, position: int) -> Origin:
+        """Returns the policy that chose an item, and its utility then; nothing for items that no query chose."""
+        found = self._found.get(position)
+        if found is None:
+            return self.earlier.get(position, ("", None))
+        return policy_name(self.choice.policy), float(found[0].scores[found[1]])
+
     def why_in_words(self, position: int) -> str:
         """Returns the reasons as one sentence."""
         return in_words(self.why(position))
 
     def _run(self) -> None:
+        _give_way()
         rested = time.monotonic()
         while True:
             with self._changed:
@@ -134,7 +154,7 @@ class Ahead:
             return
         y = self._believed(moment)
         size = min(DEPTH, len(moment.candidates))
-        found = choose_among(self.x, y, moment.candidates, self.choice, size)
+        found = choose_among(self.x, y, moment.candidates, self.choice, size, paid=moment.paid)
         self._found |= {int(pick): (found, rank) for rank, pick in enumerate(found.picks)}
         kept = {*found.picks.tolist(), *moment.shown, *self.take().shown}  # pages may have gone on meanwhile
         self._found = {position: value for position, value in self._found.items() if position in kept}
@@ -156,3 +176,10 @@ class Ahead:
             return []
         apart = np.square(self.flat[among].astype(np.float64) - self.flat[position]).sum(1)
         return [int(i) for i in among[np.argsort(apart, kind="stable")[:count]]]
+
+
+def _give_way() -> None:
+    """Lowers the priority of this thread and of those that it starts: Linux takes a thread for a process here."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

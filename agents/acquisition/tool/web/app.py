@@ -19,7 +19,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from agents.acquisition.items.sound_items import MEDIA
-from agents.acquisition.tool.web.desk import MAX_NAME, Desk
+from agents.acquisition.tool.menu import MAX_NAME
+from agents.acquisition.tool.web.desk import Desk
 from agents.acquisition.tool.web.guard import Guard
 from agents.acquisition.tool.web.pictures import LARGE, SIZE, Pictures
 from agents.acquisition.tool.web.reports import Reports

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,10 @@ SILENCE = 150.0
 """Seconds after which a page that no longer asks is closed, and its item free; browsers let hidden pages ask once a
 minute."""
 MAX_BYTES = 2**20
+OVERLAP = 0.1
+"""Share of an annotator's items that another one answered before, where nothing else is said."""
+Origin = tuple[str, float | None]
+"""Policy that chose an item, empty where none did, and its utility then."""
 
 
 @dataclass
@@ -21,22 +25,29 @@ class Claim:
 
     Attributes:
         second: Whether another annotator answered it already, and this one is asked without knowing.
+        at_random: Whether it was drawn at random, since no choice was ready.
         heard: When the page was last heard of, in seconds of `time.monotonic`.
     """
 
     position: int
     annotator: str
     second: bool = False
+    at_random: bool = False
     heard: float = field(default_factory=time.monotonic)
 
 
 class Claims:
-    """Holds the claims of open pages, and those of an earlier run of which no page is left."""
+    """Holds the claims of open pages, and those of an earlier run of which no page is left.
+
+    Attributes:
+        origins: Item → policy and utility with which an earlier run chose it.
+    """
 
     def __init__(self, path: Path, names: Sequence[str]):
         self.path, self.names = path, names
         self.of_tab: dict[str, Claim] = {}
         self.orphans: list[Claim] = []
+        self.origins: dict[int, Origin] = {}
         self._written = ""
 
     def read(self) -> list[int]:
@@ -46,18 +57,37 @@ class Claims:
                 saved = json.loads(file.read(MAX_BYTES))
             place = {name: i for i, name in enumerate(self.names)}
             self.orphans = [
-                Claim(place[name], str(annotator), bool(second))
-                for name, annotator, second in saved["shown"]
+                Claim(place[name], str(annotator), bool(second), any(at_random))
+                for name, annotator, second, *at_random in saved["shown"]
                 if name in place
             ]
+            self.origins = {
+                place[name]: (str(policy), None if score is None else float(score))
+                for name, (policy, score) in saved.get("origins", {}).items()
+                if name in place
+            }
             return [place[name] for name in saved["next"] if name in place]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):  # none, or damaged: choose anew
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            RecursionError,
+        ):  # none, or damaged: choose anew
             return []
 
-    def write(self, queue: Iterable[int]) -> None:
-        """Writes what is shown and what comes next; not flushed, since nothing is lost with it but the order."""
-        shown = [[self.names[c.position], c.annotator, c.second] for c in self.all()]
-        data = json.dumps({"shown": shown, "next": [self.names[i] for i in queue]})
+    def write(self, queue: Sequence[int], origin: Callable[[int], Origin]) -> None:
+        """Writes what is shown and what comes next; not flushed, since nothing is lost with it but the order.
+
+        Args:
+            origin: Returns the policy that chose an item, and its utility then.
+        """
+        shown = [[self.names[c.position], c.annotator, c.second, c.at_random] for c in self.all()]
+        origins = {
+            self.names[i]: origin(i) for i in [*(c.position for c in self.all()), *queue] if origin(i)[0]
+        }
+        data = json.dumps({"shown": shown, "next": [self.names[i] for i in queue], "origins": origins})
         if data == self._written:
             return
         self._written = data
@@ -89,5 +119,5 @@ class Claims:
         for claim in sorted(self.orphans, key=lambda claim: claim.annotator != annotator):
             if claim.annotator == annotator or not claim.second:
                 self.orphans.remove(claim)
-                return Claim(claim.position, annotator, claim.second)
+                return Claim(claim.position, annotator, claim.second, claim.at_random)
         return None

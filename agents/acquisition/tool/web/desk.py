@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import threading
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 
 import numpy as np
 
 from agents.acquisition.tool.answers import CHOSEN, RANDOM, Answer
 from agents.acquisition.tool.choice import Choice
+from agents.acquisition.tool.marks import Mark, mark_of, marked, now
+from agents.acquisition.tool.menu import class_name
 from agents.acquisition.tool.session import Session
 from agents.acquisition.tool.web.ahead import Ahead, Moment
-from agents.acquisition.tool.web.claims import Claim, Claims
-from agents.acquisition.tool.web.marks import Mark, mark_of, marked
+from agents.acquisition.tool.web.claims import OVERLAP, Claim, Claims
+from agents.acquisition.tool.web.opinions import after_answer
 from agents.acquisition.tool.web.turns import Turns
 from metaal_env.errors import InputError
-
-MAX_NAME = 200
-"""Characters of a class or an annotator."""
-OVERLAP = 0.1
-"""Share of an annotator's items that another one answered before."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +63,7 @@ class Desk:
         """Takes up what an earlier run left, and begins to choose."""
         left = set(self.session.open_positions().tolist())
         self.ahead.queue = [position for position in self.claims.read() if position in left]
+        self.ahead.earlier = self.claims.origins
         self.ahead.start()
 
     def close(self) -> None:
@@ -102,8 +98,7 @@ class Desk:
     ) -> Claim | None:
         """Writes an answer to disk and returns what the page shows next.
 
-        The class of an item that another annotator answered becomes a second opinion: the item keeps its label
-        until somebody settles it.
+        An item that another annotator answered keeps its label until somebody settles it, see `after_answer`.
 
         Args:
             label: Class, or None to skip.
@@ -115,25 +110,13 @@ class Desk:
         """
         with self.lock:
             self._check(position)
-            name = None if label is None else self.class_name(label)
+            name = None if label is None else class_name(self.session.menu, label)
             before = self.session.answers.get(position)
-            earlier = Mark() if before is None else mark_of(self.session, before)
-            another = before is not None and before.label is not None and annotator != earlier.annotator
-            mark = Mark(annotator, _now(), seconds, unsure, earlier.opinions)
-            if another and earlier.annotator and name is None:
-                pass  # a second annotator who skips has no opinion
-            elif another and earlier.annotator and before is not None:
-                opinions = {earlier.annotator: str(before.label)} | earlier.opinions | {annotator: str(name)}
-                self._write(
-                    position,
-                    annotator,
-                    before.label,
-                    replace(earlier, opinions=opinions, unsure=earlier.unsure or unsure, settled=False),
-                )
-            else:
-                if name is not None and earlier.opinions:
-                    mark = replace(mark, opinions=earlier.opinions | {annotator: name})
-                self._write(position, annotator, name, mark)
+            earlier = self._origin(tab, position) if before is None else mark_of(self.session, before)
+            mark = Mark(annotator, now(), earlier.policy, earlier.score, seconds, unsure)
+            found = after_answer(None if before is None else before.label, earlier, name, mark)
+            if found is not None:
+                self._write(position, annotator, *found)
             claim = self.claims.of_tab.get(tab)
             if claim is not None and claim.position == position:
                 del self.claims.of_tab[tab]
@@ -152,7 +135,7 @@ class Desk:
             if before is None:
                 raise InputError(f"item {position} has no answer yet.")
             mark = replace(mark_of(self.session, before), settled=True)
-            self._write(position, mark.annotator, self.class_name(label), mark)
+            self._write(position, mark.annotator, class_name(self.session.menu, label), mark)
             self.ahead.refresh()
 
     def undo(self, tab: str, annotator: str = "") -> int | None:
@@ -176,7 +159,7 @@ class Desk:
             claim = Claim(step.position, annotator, second=step.before is not None)
             if self.turns.fits(claim):
                 self.claims.of_tab[tab] = claim
-                self.claims.write(self.ahead.queue)
+                self.claims.write(self.ahead.queue, self.ahead.origin)
             self.ahead.refresh()
             return step.position
 
@@ -200,22 +183,6 @@ class Desk:
         with self.lock:
             counts = dict.fromkeys(self.choice.classes, 0) | self.session.counts()
         return dict(sorted(counts.items(), key=lambda pair: self.session.menu.add(pair[0])))
-
-    def class_name(self, text: str) -> str:
-        """Returns a class as it is written, that of an equal class where there is one.
-
-        Raises:
-            InputError: an empty or long name, or one with characters that cannot be shown.
-        """
-        name = " ".join(unicodedata.normalize("NFC", text).split()) if isinstance(text, str) else ""
-        for known in self.session.menu.numbers:
-            if known == text or unicodedata.normalize("NFC", known) == name:
-                return known
-        if not name or len(name) > MAX_NAME or not name.isprintable():
-            raise InputError(
-                f"label={text!r:.80} is no class; give 1 to {MAX_NAME} characters that can be shown."
-            )
-        return name
 
     def is_random(self, position: int) -> bool:
         """Returns whether an item belongs to the yardstick, answered or not."""
@@ -253,10 +220,14 @@ class Desk:
                 return Step(position, None)
         return None
 
+    def _origin(self, tab: str, position: int) -> Mark:
+        """What chose an item that a page shows; nothing where its annotator went there."""
+        claim = self.claims.of_tab.get(tab)
+        if claim is None or claim.position != position or self.is_random(position):
+            return Mark()
+        policy, score = ("random", None) if claim.at_random else self.ahead.origin(position)
+        return Mark(policy=policy, score=score)
+
     def _moment(self) -> Moment:
         with self.lock:
             return self.turns.moment()
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -53,7 +53,7 @@ def shown_as(items: Items) -> str:
         return "image"
     if items.sounds is not None:
         return "sound"
-    if items.kind == "texts":
+    if items.texts is not None or items.matrix is not None:
         return "text"
     if items.kind == "table":
         return "row"
@@ -66,9 +66,11 @@ def is_pictures(x: np.ndarray | None) -> bool:
 
 
 def _cells(items: Items, position: int) -> list[list[str]]:
-    """Name and cell of each column of a table, inputs first."""
-    inputs = [name for name in items.columns if name in items.used]
-    names = [*inputs, *(name for name in items.columns if name not in items.used)][:MAX_CELLS]
+    """Name and cell of each column of a table: inputs, then metadata, then the others."""
+    named = [
+        name for names in (items.used, items.meta, items.columns) for name in names if name in items.columns
+    ]
+    names = list(dict.fromkeys(named))[:MAX_CELLS]
     return [
         ["" if is_unnamed(name) else visible(name), visible(items.columns[name][position])[:MAX_CELL]]
         for name in names

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from agents.acquisition.tool.answers import RANDOM
+from agents.acquisition.tool.marks import annotators, mark_of
 from agents.acquisition.tool.progress import progress
 from agents.acquisition.tool.web.claims import Claim
 from agents.acquisition.tool.web.class_keys import class_keys
 from agents.acquisition.tool.web.curve import learning_curve
 from agents.acquisition.tool.web.desk import Desk
 from agents.acquisition.tool.web.item_view import item_view, short
-from agents.acquisition.tool.web.marks import annotators, mark_of
 from agents.acquisition.tool.web.pool_map import pool_map
 
 NEIGHBOURS = 3
@@ -37,7 +37,8 @@ class Reports:
         self.map()
         desk = self.desk
         with desk.lock:
-            y, drawn, order = desk.session.labels(), desk.session.yardstick(), list(desk.session.answers)
+            y, drawn = desk.session.training_labels(), desk.session.yardstick()
+            order = list(desk.session.answers)
         state = progress(self.x, y, drawn=drawn, order=order)
         curve = learning_curve(self.x, y, drawn, order)
         self._progress = {
@@ -65,6 +66,7 @@ class Reports:
             keys = class_keys(numbers)
             answers = session.answers.values()
             skipped = sum(answer.label is None for answer in answers)
+            left = session.open_positions()
             mine = [i for i, name in annotators(session).items() if name == annotator]
             return {
                 "item": None if claim is None else self.item(claim.position, claim, annotator),
@@ -74,9 +76,12 @@ class Reports:
                 ],
                 "labels": sum(counts.values()),
                 "skipped": skipped,
-                "open": len(session.open_positions()),
+                "open": len(left),
                 "total": len(session.items),
                 "budget": desk.choice.budget,
+                "spent": None if desk.choice.budget is None else round(float(desk.choice.spent(session)), 2),
+                "money": desk.choice.costs is not None,
+                "exhausted": desk.choice.exhausted(session),
                 "yardstick": {"size": desk.choice.yardstick, "done": int(session.yardstick().sum())},
                 "history": mine[-PAGE:],
                 "ahead": desk.ahead.queue[:2],
@@ -117,11 +122,29 @@ class Reports:
         reasons = [words for _, _, words in desk.ahead.why(position)]
         if desk.is_random(position):
             reasons = ["it was drawn at random, to measure the accuracy"]
+        elif not reasons:
+            with desk.lock:
+                reasons = [self._origin(position)]
         return {
             "position": position,
             "reasons": reasons,
             "nearest": [{**item_view(session.items, i), "label": y[i]} for i in near],
         }
+
+    def _origin(self, position: int) -> str:
+        """Returns how an item came to be shown or answered where no query of this run says why."""
+        session = self.desk.session
+        if (answer := session.answers.get(position)) is not None and answer.label is not None:
+            policy = mark_of(session, answer).policy
+            return f"{policy} chose it" if policy else "it has an answer already"
+        if session.items.labels[position] is not None:
+            return "its label came with the data"
+        claims = [claim for claim in self.desk.claims.all() if claim.position == position]
+        if any(claim.at_random for claim in claims):
+            return "it was drawn at random, since you were faster than the next choice"
+        if claims:
+            return "it was chosen before the page was started again, which keeps no reasons"
+        return "nothing chose it: you opened it yourself"
 
     def progress(self) -> dict[str, Any]:
         """Returns accuracy, learning curve and pace; what the thread has not computed yet is None."""

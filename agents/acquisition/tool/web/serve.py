@@ -8,11 +8,13 @@ import socket
 import sys
 import webbrowser
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 
 from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.session import Session
+from agents.acquisition.tool.web.claims import OVERLAP
 from metaal_env.errors import InputError, brief
 from metaal_env.runtime.command_line import say
 
@@ -43,10 +45,26 @@ def listening(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()  # a browser that is faster than the server waits instead of being refused
     except (OSError, OverflowError) as error:
         listener.close()
         raise InputError(f"port={port} cannot be listened on ({brief(error)}); choose another.") from error
     return listener
+
+
+def nothing_to_ask(session: Session, choice: Choice) -> str:
+    """Returns a sentence where the page will ask for nothing when it opens; else an empty text."""
+    left = session.open_positions()
+    if not len(left):
+        skipped = sum(answer.label is None for answer in session.answers.values())
+        again = f", and brings the {skipped} skipped ones back" if skipped else ""
+        return f"every item is labelled or skipped: the page shows the answers to review and change{again}."
+    if choice.exhausted(session):
+        return (
+            f"the budget of {choice.budget_in_words} is spent: the page shows the answers to review and change; "
+            "a larger --budget goes on."
+        )
+    return ""
 
 
 def label_page(
@@ -55,8 +73,9 @@ def label_page(
     choice: Choice,
     *,
     port: int = 0,
-    overlap: float = 0.1,
+    overlap: float = OVERLAP,
     browser: bool = True,
+    annotator: str = "",
 ) -> None:
     """Serves the page until it is interrupted, and opens it in the browser where there is one.
 
@@ -79,9 +98,12 @@ def label_page(
         desk.open()
         before = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
-        address = f"http://{HOST}:{port}/{token}/"
+        who = f"?as={quote(annotator.strip())}" if annotator.strip() else ""
+        address = f"http://{HOST}:{port}/{token}/{who}"
         say(f"labelling page: {address}")
         say(f"every answer goes to {session.path} at once; Ctrl-C stops, the same command goes on.")
+        if nothing := nothing_to_ask(session, choice):
+            say(nothing)
         if browser:
             webbrowser.open(address)
         config = uvicorn.Config(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from agents.acquisition.tool.choice import Choice
+from agents.acquisition.tool.marks import Mark, annotators, contested, mark_of
 from agents.acquisition.tool.session import Session
 from agents.acquisition.tool.web.ahead import Ahead, Moment
 from agents.acquisition.tool.web.claims import Claim, Claims
-from agents.acquisition.tool.web.marks import Mark, annotators, contested, mark_of
 
 
 class Turns:
@@ -31,7 +31,7 @@ class Turns:
             claim = self.claims.adopt(annotator, self.fits) or self._new(tab, annotator, ahead)
             if claim is not None:
                 self.claims.of_tab[tab] = claim
-        self.claims.write(ahead.queue)
+        self.claims.write(ahead.queue, ahead.origin)
         return claim
 
     def drawn_now(self) -> list[int]:
@@ -50,28 +50,32 @@ class Turns:
 
     def moment(self) -> Moment:
         """Returns what a query needs to know."""
-        shown = sorted(self.claims.positions())
-        candidates = np.setdiff1d(self.session.open_positions(), shown)
-        return Moment(self.session.choosing_labels(), candidates, shown)
+        session, choice, shown = self.session, self.choice, sorted(self.claims.positions())
+        candidates = np.setdiff1d(session.choosable_positions(choice.yardstick), shown)
+        candidates = choice.affordable(session, candidates, [i for i in shown if i not in session.answers])
+        return Moment(session.choosing_labels(), candidates, shown, choice.paid_unseen(session))
 
     def _new(self, tab: str, annotator: str, ahead: Ahead) -> Claim | None:
-        budget = self.choice.budget
-        if budget is not None and sum(self.session.counts().values()) >= budget:
+        session, choice = self.session, self.choice
+        if choice.exhausted(session):  # also for second opinions
             return None
         taken = self.claims.positions(but=tab)
+        pending = [position for position in taken if position not in session.answers]
         second = self._second(annotator, taken)
         if second is not None:
             return Claim(second, annotator, second=True)
         for position in self.drawn_now():
             if position not in taken:
-                return Claim(position, annotator)
-        left = set(self.session.open_positions().tolist()) - taken
-        queue = [position for position in ahead.queue if position in left]
+                fits = len(choice.affordable(session, np.array([position]), pending))
+                return Claim(position, annotator) if fits else None
+        choosable = session.choosable_positions(choice.yardstick)
+        free = set(choice.affordable(session, choosable, pending).tolist()) - taken
+        queue = [position for position in ahead.queue if position in free]
         ahead.queue = queue[1:]
         if queue:
             return Claim(queue[0], annotator)
         # Whoever is faster than the query gets an item at random instead of a wait.
-        return Claim(int(self._rng.choice(sorted(left))), annotator) if left else None
+        return Claim(int(self._rng.choice(sorted(free))), annotator, at_random=True) if free else None
 
     def _second(self, annotator: str, taken: set[int]) -> int | None:
         """An item that another annotator answered, as often as `overlap` says; doubtful ones first."""

@@ -99,9 +99,16 @@ export class PoolMap {
     if (i !== undefined) this.data.classes[i] = number;
   }
 
-  place(i) {
+  place(i, width = this.canvas.clientWidth, height = this.canvas.clientHeight) {
     const pad = 10;
-    return [pad + this.data.x[i] * (this.canvas.clientWidth - 2 * pad), pad + (1 - this.data.y[i]) * (this.canvas.clientHeight - 2 * pad)];
+    return [pad + this.data.x[i] * (width - 2 * pad), pad + (1 - this.data.y[i]) * (height - 2 * pad)];
+  }
+
+  /** Draws after the next frame: an item never waits for the map of thousands. */
+  soon() {
+    if (this.due) return;
+    this.due = true;
+    requestAnimationFrame(() => setTimeout(() => { this.due = false; this.draw(); }));
   }
 
   nearest(x, y, within) {
@@ -135,24 +142,31 @@ export class PoolMap {
 
   draw() {
     const { canvas, data } = this, ratio = window.devicePixelRatio || 1;
-    if (!canvas.clientWidth) return;
-    canvas.width = canvas.clientWidth * ratio;
-    canvas.height = canvas.clientHeight * ratio;
+    const width = canvas.clientWidth, height = canvas.clientHeight;
+    if (!width) return;
+    canvas.width = width * ratio;
+    canvas.height = height * ratio;
     const pen = canvas.getContext("2d"), style = getComputedStyle(canvas);
     pen.scale(ratio, ratio);
     if (!data) return;
     const colours = Array.from({ length: 12 }, (_, i) => style.getPropertyValue(`--c${i + 1}`));
     const small = data.positions.length > 3000 ? 1.3 : data.positions.length > 600 ? 1.8 : 2.4;
     const circle = (i, radius) => {
-      const [x, y] = this.place(i);
+      const [x, y] = this.place(i, width, height);
       pen.beginPath();
       pen.arc(x, y, radius, 0, 7);
     };
     pen.fillStyle = style.getPropertyValue("--points");
+    const dotted = data.positions.length > 3000; // squares of this size look like dots, and are drawn much sooner
     for (let i = 0; i < data.positions.length; i++) {
       if (data.classes[i]) continue;
-      circle(i, small);
-      pen.fill();
+      if (dotted) {
+        const [x, y] = this.place(i, width, height);
+        pen.fillRect(x - small, y - small, 2 * small, 2 * small);
+      } else {
+        circle(i, small);
+        pen.fill();
+      }
     }
     pen.strokeStyle = style.getPropertyValue("--surface");
     for (let i = 0; i < data.positions.length; i++) {

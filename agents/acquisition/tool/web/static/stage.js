@@ -28,7 +28,7 @@ export const undo = () => once(async () => {
   if (position === null) return;
   const item = await ask(`item/${position}?${who()}`);
   map.colour(position, numberOf(item.answer?.label));
-  map.draw();
+  map.soon();
   if (position !== found.item?.position) {
     page.visiting = true;
     show(item);
@@ -68,7 +68,7 @@ function show(item) {
   stage.replaceChildren(...(tags.length ? [el("div", { class: "tags" }, ...tags)] : []), showItem(item, address));
   stage.scrollTop = 0;
   map.now = item.position;
-  map.draw();
+  map.soon();
   if (page.visiting) {
     const given = item.answer;
     const label = given ? (given.label ?? "skipped") : "no answer yet";
@@ -82,8 +82,8 @@ function show(item) {
 }
 
 function finished() {
-  const spent = page.state.budget !== null && page.state.labels >= page.state.budget;
-  const text = spent ? `The budget of ${page.state.budget} labels is spent.` : "Every item is labelled or skipped.";
+  const spent = page.state.exhausted;
+  const text = spent ? `The budget of ${page.state.budget}${page.state.money ? "" : " labels"} is spent.` : "Every item is labelled or skipped.";
   return el("div", { class: "finished" }, el("p", { class: "big" }, "Done"), el("p", {}, text),
     page.state.skipped && !spent ? el("button", { type: "button", class: "primary", onclick: restore }, `Ask ${page.state.skipped} skipped items again`) : null);
 }
@@ -112,8 +112,9 @@ export async function refresh() {
 
 export function drawCounts() {
   const goal = page.state.budget ?? page.state.total;
-  $("bar").style.width = `${Math.min(100, (100 * page.state.labels) / Math.max(1, goal))}%`;
-  $("count").textContent = `${page.state.labels.toLocaleString("en")} of ${goal.toLocaleString("en")}${page.state.budget ? "" : " items"}`;
+  const done = page.state.budget === null ? page.state.labels : page.state.spent;
+  $("bar").style.width = `${Math.min(100, (100 * done) / Math.max(1e-9, goal))}%`;
+  $("count").textContent = `${done.toLocaleString("en")} of ${goal.toLocaleString("en")}${page.state.budget ? (page.state.money ? " spent" : "") : " items"}`;
   $("n-labels").textContent = page.state.labels.toLocaleString("en");
   $("n-classes").textContent = page.state.classes.filter((c) => c.count).length;
   $("who").textContent = page.annotator || "Add name";

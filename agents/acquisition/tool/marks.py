@@ -1,15 +1,18 @@
-"""What the page knows of an answer beyond its label, kept in columns of the same file of answers."""
+"""What is known of an answer beyond its label, kept in further columns of the same file of answers."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any
 
 from agents.acquisition.tool.answers import Answer
 from agents.acquisition.tool.session import Session
 
-COLUMNS = ("annotator", "time", "seconds", "unsure", "opinions", "settled")
-"""Columns that the page appends; the terminal's `label` keeps them as it keeps columns of a person's own."""
+COLUMNS = ("annotator", "time", "policy", "score", "seconds", "unsure", "opinions", "settled")
+"""Columns that are appended once an answer has something to say there; files of earlier versions lack some."""
 YES = "yes"
 
 
@@ -20,6 +23,8 @@ class Mark:
     Attributes:
         annotator: Name of who gave the answer; empty where nobody gave a name, and for answers of the terminal.
         time: When, in UTC, as ISO 8601.
+        policy: What chose the item; empty where a person did, it was drawn for the yardstick, or nobody knows.
+        score: Its utility when it was chosen.
         seconds: From the item's appearance to the answer.
         unsure: Whether the annotator wants the answer to be looked at again.
         opinions: Annotator → class, where more than one annotator answered.
@@ -28,6 +33,8 @@ class Mark:
 
     annotator: str = ""
     time: str = ""
+    policy: str = ""
+    score: float | None = None
     seconds: float | None = None
     unsure: bool = False
     opinions: dict[str, str] = field(default_factory=dict)
@@ -43,6 +50,8 @@ class Mark:
         return {
             "annotator": self.annotator,
             "time": self.time,
+            "policy": self.policy,
+            "score": "" if self.score is None else f"{self.score:.6g}",
             "seconds": "" if self.seconds is None else f"{self.seconds:.1f}",
             "unsure": YES if self.unsure else "",
             "opinions": json.dumps(self.opinions, ensure_ascii=False) if self.opinions else "",
@@ -52,11 +61,19 @@ class Mark:
 
 def mark_of(session: Session, answer: Answer) -> Mark:
     """Returns what the file tells of an answer; cells that a person changed to something else tell nothing."""
-    cell = dict(zip(session.further, answer.further, strict=False))
+    return read_mark(session.further, answer)
+
+
+def read_mark(columns: Sequence[str], answer: Answer) -> Mark:
+    """Returns what the cells of an answer tell, under the names of further columns."""
+    cell = dict(zip(columns, answer.further, strict=False))
+    seconds = _number(cell.get("seconds", ""))
     return Mark(
         cell.get("annotator", "").strip(),
         cell.get("time", ""),
-        _number(cell.get("seconds", "")),
+        cell.get("policy", "").strip(),
+        _number(cell.get("score", "")),
+        None if seconds is None or seconds < 0 else seconds,
         cell.get("unsure", "") == YES,
         _opinions(cell.get("opinions", "")),
         cell.get("settled", "") == YES,
@@ -84,15 +101,27 @@ def contested(session: Session) -> dict[int, Mark]:
 
 
 def marked(session: Session, answer: Answer, mark: Mark) -> Answer:
-    """Returns the answer with the cells of the mark; columns that the session lacks are appended to all answers."""
-    absent = [name for name in COLUMNS if name not in session.further]
+    """Returns the answer with the cells of the mark; columns that it needs are appended to all answers."""
+    told = mark.cells()
+    absent = [name for name in COLUMNS if name not in session.further and told[name]]
     if absent:
         session.further = [*session.further, *absent]
         for position, other in session.answers.items():
             session.answers[position] = _padded(session, other)
         session.gone = [(name, _padded(session, other)) for name, other in session.gone]
-    cells = dict(zip(session.further, _padded(session, answer).further, strict=True)) | mark.cells()
+    cells = dict(zip(session.further, _padded(session, answer).further, strict=True)) | told
     return replace(answer, further=tuple(cells[name] for name in session.further))
+
+
+def update_mark(session: Session, position: int, **changes: Any) -> None:
+    """Changes fields of the mark of an item's answer, without writing the file."""
+    answer = session.answers[position]
+    session.answers[position] = marked(session, answer, replace(mark_of(session, answer), **changes))
+
+
+def now() -> str:
+    """Returns the time as marks hold it."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _padded(session: Session, answer: Answer) -> Answer:
@@ -105,7 +134,7 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if 0 <= value < float("inf") else None
+    return value if abs(value) < float("inf") else None
 
 
 def _opinions(text: str) -> dict[str, str]:

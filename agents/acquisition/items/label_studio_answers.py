@@ -25,11 +25,17 @@ def answer_of(annotations: Iterable[Mapping[str, Any]]) -> Answer:
     Ground truths outvote others, and the most frequent class wins; of equally frequent ones the earliest. Annotations
     without a class (regions, texts, numbers, nothing chosen) and skips are no label, but the task is done.
     """
-    given = sorted(annotations, key=lambda a: a.get("id") or 0)
+    given = sorted(annotations, key=_number)
     kept = [a for a in given if not a.get("was_cancelled")]
     kept = [a for a in kept if a.get("ground_truth")] or kept
     classes = [label for label in map(class_of, kept) if label is not None]
     return Answer(Counter(classes).most_common(1)[0][0] if classes else None, bool(given))
+
+
+def _number(annotation: Mapping[str, Any]) -> int:
+    """Annotations are numbered as they come; those of drafts have texts for ids."""
+    number = annotation.get("id")
+    return number if isinstance(number, int) else 0
 
 
 def class_of(annotation: Mapping[str, Any]) -> str | None:
@@ -41,7 +47,7 @@ def class_of(annotation: Mapping[str, Any]) -> str | None:
     chosen: dict[str, set[str]] = {}
     for region in annotation.get("result") or []:
         if isinstance(region, Mapping) and isinstance(region.get("value"), Mapping):
-            names = _choices(region["value"])
+            names = choices_of(region["value"])
             if names:
                 chosen.setdefault(str(region.get("from_name") or ""), set()).update(names)
     parts = {name: " + ".join(sorted(values)) for name, values in sorted(chosen.items())}
@@ -50,7 +56,8 @@ def class_of(annotation: Mapping[str, Any]) -> str | None:
     return "; ".join(f"{name}: {value}" for name, value in parts.items()) or None
 
 
-def _choices(value: Mapping[str, Any]) -> list[str]:
+def choices_of(value: Mapping[str, Any]) -> list[str]:
+    """Returns the classes that a value of Label Studio names."""
     if value.get("choices"):
         return [str(choice) for choice in _listed(value["choices"])]
     if value.get("taxonomy"):

@@ -58,6 +58,7 @@ MEASURED = (
         "Own pools",
         (
             "own_pools_held_out",
+            "own_pools_rivals",
             "own_pools_classifiers",
             "own_pools",
             "own_digits",

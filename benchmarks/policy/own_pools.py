@@ -204,7 +204,7 @@ def as_json(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict[
     mean = {p: mean_over(table, names, p) for p in options.policies}
     kind = "data that no choice has seen" if options.held_out else "validation data"
     return {
-        "title": f"Policies on pools like a user's: {kind}",
+        "title": f"Policies on pools like a user's: {kind} ({', '.join(options.classifiers)})",
         "command": "python -m benchmarks.policy.own_pools --cells CELLS --policies "
         + " ".join(options.policies)
         + f" --judge-every {options.judge_every} --seeds {options.seeds}",

@@ -59,6 +59,9 @@ MEASURED = (
         "Own pools",
         (
             "own_pools_held_out",
+            "own_pools_rivals",
+            "own_pools_classifiers",
+            "own_pools_rare",
             "own_pools",
             "own_digits",
             "own_intents",

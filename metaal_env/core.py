@@ -18,6 +18,7 @@ from metaal_env.inner_products import InnerProducts
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.look_ahead import look_ahead
 from metaal_env.metrics import Metrics, score_logits
+from metaal_env.oracle import LabelOracle
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.terms import AFFORDABLE, Terms, plain_terms
 from metaal_env.pool.view import PoolView
@@ -32,41 +33,6 @@ class StepResult(NamedTuple):
     reward: Tensor  # (B,)
     terminated: Tensor  # (B,) bool
     valid: Tensor  # (B,) bool: False where a labelled item or padding was picked
-
-
-class LabelOracle:
-    """Holds the hidden labels. Only the core and privileged strategies may have one; never the test set."""
-
-    def __init__(self, core: Core, state: EpisodeState):
-        self.core, self.state = core, state
-
-    @property
-    def true_labels(self) -> Tensor:
-        """(B, N) int64; −1 for distractors and padding."""
-        return self.state.task.pool_labels
-
-    def reveal(self, positions: Tensor) -> Tensor:
-        """(B, …) pool positions → the labels that the oracle gives for them, noise included."""
-        flat = positions.reshape(len(positions), -1)
-        return torch.take_along_dim(self.state.task.oracle_labels, flat, 1).reshape(positions.shape)
-
-    def look_ahead(self, positions: Tensor | None = None, *, exact: bool = True) -> Metrics:
-        """Returns reward-set metrics after labelling one further item, (B, C) each; see `Core.look_ahead`.
-
-        The labels of an open batch count as revealed.
-
-        Args:
-            positions: (B, C) candidates; the whole pool when left out.
-        """
-        if positions is None:
-            b, n = self.state.labelled.shape
-            positions = torch.arange(n, device=self.core.device).expand(b, n)
-        state, pending = self.state, self.state.terms.pending
-        if self.core.config.max_batch > 1 and bool(pending.any()):
-            state = state.rows(torch.arange(len(state), device=self.core.device))
-            state.labels = torch.where(pending, state.task.oracle_labels, state.labels)
-            state.forget_moment()
-        return self.core.look_ahead(state, positions, self.reveal(positions), exact=exact)
 
 
 class Core:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.core import Core, LabelOracle, StepResult
+from metaal_env.core import Core, StepResult
 from metaal_env.episode import EpisodeState
+from metaal_env.oracle import LabelOracle
 from metaal_env.pool.view import PoolView
 
 Pick = Callable[[PoolView, LabelOracle], Tensor]

@@ -209,7 +209,7 @@ class TaskBatch:
     """Holds B tasks as indices into one data set, padded to common sizes; items are never copied.
 
     `pool`, `reward` and `test` are disjoint. Classes are numbered 0…way − 1 within the task, in random
-    order. The label fields are hidden from every strategy: only `core.LabelOracle` may read them.
+    order. The label fields are hidden from every strategy: only `oracle.LabelOracle` may read them.
     """
 
     pool: Tensor  # (B, N) int64 indices into the data set; 0 at padding

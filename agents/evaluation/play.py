@@ -13,9 +13,10 @@ from torch import Tensor
 from agents.evaluation.episodes import CURVES, Episodes, concatenate
 from agents.evaluation.measures import quality
 from agents.strategies.base import Strategy
-from metaal_env.core import Core, LabelOracle
+from metaal_env.core import Core
 from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
+from metaal_env.oracle import LabelOracle
 from metaal_env.play_out import play_out
 from metaal_env.pool.view import PoolView
 from metaal_env.tasks import bounds

@@ -18,10 +18,10 @@ from torch.distributions import Categorical
 
 from agents.policy.network import AcquisitionNetwork, Output, action_logits
 from agents.strategies.base import Strategy
-from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames, extract
 from metaal_env.observation import PADDING
+from metaal_env.oracle import LabelOracle
 from metaal_env.pool.view import PoolView
 from metaal_env.runtime.artifacts import (
     fingerprint,

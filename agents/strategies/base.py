@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from metaal_env.batched import unit_range
-from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.features.rules import HERDING_WIDTH
+from metaal_env.oracle import LabelOracle
 from metaal_env.pool.terms import terms_of
 from metaal_env.pool.view import PoolView
 from metaal_env.registry import Registry

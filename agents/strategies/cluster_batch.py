@@ -16,8 +16,8 @@ from torch import Tensor
 from agents.strategies.base import STRATEGIES, Strategy, masked_scores, random_if_cold, stack_picks
 from agents.strategies.lookahead import learner_of
 from metaal_env.batched import as_tie_break
-from metaal_env.core import LabelOracle
 from metaal_env.features import rules
+from metaal_env.oracle import LabelOracle
 from metaal_env.pool.clusters import Clusters, class_clusters, k_means
 from metaal_env.pool.view import PoolView
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from agents.strategies.base import STRATEGIES, Strategy, random_if, stack_picks, unlabelled
 from agents.strategies.lookahead import MAX_ELEMENTS, learner_of, support, tile
 from metaal_env.batched import take_rows
-from metaal_env.core import LabelOracle
 from metaal_env.features import rules
+from metaal_env.oracle import LabelOracle
 from metaal_env.pool.view import PoolView
 
 

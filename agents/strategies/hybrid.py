@@ -7,8 +7,8 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, cold_start, masked_scores, stack_picks
 from agents.strategies.diversity import TypiClust
-from metaal_env.core import LabelOracle
 from metaal_env.features import rules
+from metaal_env.oracle import LabelOracle
 from metaal_env.pool.view import PoolView
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, PrivilegedStrategy
 from metaal_env.batched import as_tie_break
-from metaal_env.core import LabelOracle
 from metaal_env.features import rules
 from metaal_env.metrics import Metrics
+from metaal_env.oracle import LabelOracle
 from metaal_env.pool.view import PoolView
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from agents.strategies.base import STRATEGIES, Strategy, masked_scores, stack_picks
-from metaal_env.core import LabelOracle
 from metaal_env.features import rules
+from metaal_env.oracle import LabelOracle
 from metaal_env.pool.view import PoolView
 
 ENSEMBLE = (

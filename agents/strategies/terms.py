@@ -14,8 +14,8 @@ from torch import Tensor
 from agents.strategies.base import STRATEGIES, PrivilegedStrategy, Strategy, masked_scores
 from agents.strategies.privileged import accuracy_first
 from metaal_env.batched import unit_range
-from metaal_env.core import LabelOracle
 from metaal_env.features import POOL_FEATURES
+from metaal_env.oracle import LabelOracle
 from metaal_env.pool.terms import terms_of
 from metaal_env.pool.view import PoolView
 

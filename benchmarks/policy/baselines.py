@@ -35,10 +35,11 @@ from agents.training.validation import play_returns, validation_seeds
 from benchmarks.policy.hand_made import best_answer
 from benchmarks.policy.reinforcement import Options as TrainingOptions
 from benchmarks.policy.reinforcement import configs
-from metaal_env.core import Core, LabelOracle
+from metaal_env.core import Core
 from metaal_env.errors import unknown_name
 from metaal_env.make import make_core
 from metaal_env.observation import mask_actions
+from metaal_env.oracle import LabelOracle
 from metaal_env.pool.view import PoolView
 from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic

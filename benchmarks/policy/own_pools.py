@@ -202,9 +202,10 @@ def as_json(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict[
 
     rows = [row(name, {policy: table[name, policy] for policy in options.policies}) for name in names]
     mean = {p: mean_over(table, names, p) for p in options.policies}
+    rare = "" if options.rare is None else f", {options.rare:.0%} positive"
     kind = "data that no choice has seen" if options.held_out else "validation data"
     return {
-        "title": f"Policies on pools like a user's: {kind}",
+        "title": f"Policies on pools like a user's: {kind} ({', '.join(options.classifiers)}{rare})",
         "command": "python -m benchmarks.policy.own_pools --cells CELLS --policies "
         + " ".join(options.policies)
         + f" --judge-every {options.judge_every} --seeds {options.seeds}",

@@ -10,8 +10,8 @@ from helpers.evaluation_stubs import RandomStub, core
 from agents.evaluation import pair, play
 from agents.evaluation.measures import area, aulc, labels_to_target, quality
 from agents.strategies.base import PrivilegedStrategy
-from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
+from metaal_env.oracle import LabelOracle
 from metaal_env.pool.view import PoolView
 
 

@@ -14,9 +14,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 from agents.strategies.base import masked_scores
 from agents.strategies.fitted.base import FITTED, FittedStrategy
 from agents.strategies.privileged import accuracy_first
-from metaal_env.core import Core, LabelOracle
+from metaal_env.core import Core
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames, extract
+from metaal_env.oracle import LabelOracle
 from metaal_env.play_out import play_out
 from metaal_env.pool.view import PoolView
 

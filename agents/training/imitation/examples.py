@@ -13,10 +13,10 @@ from torch.nn.functional import pad
 from agents.policy.network import AcquisitionNetwork
 from agents.training.imitation import vine
 from metaal_env.batched import masked_deviation
-from metaal_env.core import LabelOracle
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames, extract
 from metaal_env.metrics import Metrics
+from metaal_env.oracle import LabelOracle
 from metaal_env.play_out import play_out
 from metaal_env.pool.view import PoolView
 from metaal_env.rewards import REWARDS

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from agents.policy.network import AcquisitionNetwork
 from agents.policy.sb3_policy import best_actions
-from metaal_env.core import Core, LabelOracle
+from metaal_env.core import Core
 from metaal_env.episode import EpisodeState
 from metaal_env.features import extract
+from metaal_env.oracle import LabelOracle
 from metaal_env.pool.view import PoolView
 
 CANDIDATES = 12

@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from metaal_env.core import LabelOracle
 from metaal_env.metrics import Metrics
+from metaal_env.oracle import LabelOracle
 
 CriticKind = Literal["own", "privileged", "look_ahead"]
 

@@ -8,8 +8,10 @@ pool's partitions differ.
 from __future__ import annotations
 
 import os
+import sys
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +28,15 @@ def _installed() -> bool:
     return find_spec("numba") is not None
 
 
+@cache
+def _say_that_it_compiles() -> None:
+    """Tells a person at a terminal why the first use of an installation takes a while."""
+    kept = Path(__file__).parent / "__pycache__"
+    compiled = any(kept.glob("kernels.*.nbi")) or not os.access(kept.parent, os.W_OK)
+    if sys.stderr.isatty() and not compiled:
+        print(f"compiling loops, once for this installation; {SWITCH}=0 does without", file=sys.stderr)
+
+
 def loops(view: PoolView) -> Any:
     """Returns the module `metaal_env.pool.compiled.partitions` if it serves this view, else None."""
     return loops_for(view.embeddings)
@@ -36,6 +47,7 @@ def loops_for(floats: Tensor) -> Any:
     plain = floats.device.type == "cpu" and floats.dtype == torch.float32
     if not plain or floats.requires_grad or os.environ.get(SWITCH) == "0" or not _installed():
         return None
+    _say_that_it_compiles()
     from metaal_env.pool.compiled import partitions  # numba takes a moment to import
 
     return partitions

@@ -172,13 +172,12 @@ class Logistic(LinearHead):
         identity = torch.eye(gram.shape[1], device=gram.device)
         factor = torch.linalg.inv_ex(0.5 * gram + penalty * identity)[0]
         excluded = torch.where(seen, 0.0, EXCLUDED_LOGIT).unsqueeze(1)  # (B, 1, K)
-        # What does not change from step to step is multiplied before: a step is then five operations.
-        kept, towards = identity - penalty * factor, factor @ targets
         factor = factor * targets.sum(-1).unsqueeze(1)  # padding has no probabilities
         dual = momentum = torch.zeros_like(targets)
         for step in range(self.iterations):
             probs = torch.softmax(torch.baddbmm(excluded, gram, momentum), -1)
-            new = torch.baddbmm(torch.baddbmm(towards, kept, momentum), factor, probs, alpha=-1)
+            gradient = torch.addcmul(probs - targets, penalty, momentum)
+            new = torch.baddbmm(momentum, factor, gradient, alpha=-1)
             dual, momentum = new, torch.lerp(dual, new, 1 + step / (step + 3))
         return dual * seen.unsqueeze(1)
 

@@ -168,7 +168,7 @@ def test_a_table_that_names_its_images(tmp_path: Path) -> None:
 
 
 def test_images_and_sounds_inside_a_data_set(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+    datasets = pytest.importorskip("datasets", minversion="2")
     for i in range(3):
         Image.new("RGB", (8, 8), (90 * i, 0, 0)).save(tmp_path / f"{i}.png")
     features = datasets.Features(

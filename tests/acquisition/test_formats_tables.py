@@ -97,7 +97,9 @@ def json_by(orient: str) -> Callable[[Any, Path], Path]:
 
 
 def saved_by_datasets(frame: Any, folder: Path) -> Path:
-    pytest.importorskip("datasets").Dataset.from_pandas(frame).save_to_disk(str(folder / "saved"))
+    pytest.importorskip("datasets", minversion="2").Dataset.from_pandas(frame).save_to_disk(
+        str(folder / "saved")
+    )
     return folder / "saved"
 
 
@@ -209,7 +211,7 @@ def test_what_is_read_can_be_queried() -> None:
 
 
 def test_classes_of_hugging_face_are_named(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+    datasets = pytest.importorskip("datasets", minversion="2")
     features = datasets.Features(
         {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])}
     )
@@ -351,7 +353,7 @@ def test_types_of_arrow_that_csv_lacks(tmp_path: Path) -> None:
 
 
 def test_pictures_as_arrays_of_hugging_face(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+    datasets = pytest.importorskip("datasets", minversion="2")
     features = datasets.Features({"picture": datasets.Array2D((4, 5), "uint8")})
     x = RNG.integers(0, 255, (6, 4, 5)).astype(np.uint8)
     datasets.Dataset.from_dict({"picture": x}, features=features).save_to_disk(str(tmp_path / "d"))

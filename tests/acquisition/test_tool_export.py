@@ -194,7 +194,7 @@ def test_the_file_of_answers_names_its_pool(work: Path, capsys: pytest.CaptureFi
 def test_what_is_refused_leaves_everything_as_it_was(
     work: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("datasets") if "datasets" in arguments else None
+    pytest.importorskip("datasets", minversion="2") if "datasets" in arguments else None
     table(work / "pool.csv")
     (work / "notes.csv").write_text("mine\n")
     (work / "full").mkdir()
@@ -253,7 +253,7 @@ def test_torchvision_reads_the_folder_of_folders(work: Path, link: bool) -> None
 
 
 def test_hugging_face_takes_the_folders_for_classes(work: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets = pytest.importorskip("datasets", minversion="2", reason="needs the extra datasets")
     folder(work)
     export("--format", "imagefolder", "--out", "out", pool="photos")
     found = datasets.load_dataset("imagefolder", data_dir=str(work / "out"), cache_dir=str(work / "cache"))[
@@ -335,7 +335,7 @@ def test_pycocotools_reads_the_classes(work: Path) -> None:
 
 
 def test_hugging_face_opens_the_folder(work: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets = pytest.importorskip("datasets", minversion="2", reason="needs the extra datasets")
     table(work / "pool.csv")
     for again in ([], ["--overwrite"]):
         export(*SAID, "--format", "datasets", "--out", "ds", "--unlabelled", *again)
@@ -347,7 +347,7 @@ def test_hugging_face_opens_the_folder(work: Path) -> None:
 
 
 def test_hugging_face_decodes_the_pictures(work: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    datasets = pytest.importorskip("datasets", minversion="2", reason="needs the extra datasets")
     folder(work)
     export("--format", "datasets", "--out", "ds", pool="photos")
     for path in (work / "photos").rglob("*.png"):

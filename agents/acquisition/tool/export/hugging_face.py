@@ -14,7 +14,8 @@ from metaal_env.errors import InputError
 
 def check_installed() -> None:
     """Refuses to start without the package. Raises: `InputError`."""
-    if importlib.util.find_spec("datasets") is None:
+    found = importlib.util.find_spec("datasets")
+    if found is None or found.origin is None:  # a folder of that name in the working directory is no package
         raise InputError("--format datasets needs the package datasets: pip install 'metaal[datasets]'.")
 
 

@@ -36,7 +36,7 @@ class MetaTrainConfig:
     """Weight of the loss over all classes of the batch at once; 0 for learners of a fixed way."""
     distortion: float = 0.0
     """Strength of the random affine maps of training images; 0 = none."""
-    learning_rate: float = 0.01
+    learning_rate: float = 0.007
     """Step size of Adam, annealed to zero by a cosine."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the body's convolutions and products in training. Weights, heads and validation are float32.

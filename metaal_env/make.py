@@ -84,7 +84,10 @@ def check_device(device: str | torch.device) -> torch.device:
         usable = torch.cuda.is_available() and not torch.cuda._is_in_bad_fork()
         return torch.device("cuda" if usable else "cpu")
     try:
-        checked = torch.device(device)
+        whole = isinstance(device, int) and not isinstance(device, bool)
+        checked = torch.device(
+            f"cuda:{device}" if whole else device
+        )  # torch takes a number for any accelerator
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"device={device!r} is unknown; use 'auto', 'cpu' or 'cuda'.") from error
     if checked.type == "cuda" and torch.cuda._is_in_bad_fork():  # as torch itself asks before it refuses

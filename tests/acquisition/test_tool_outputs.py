@@ -215,25 +215,26 @@ def test_data_that_commands_read_stay_as_they_are(
     @fuzz(examples * 4 // 10)
     @given(command_lines())
     def check(arguments: list[str]) -> None:
+        for path in work.rglob("*"):  # what one command wrote must not decide the next
+            if path.is_file() and path.name not in {*INPUTS, "link.csv"}:
+                path.unlink()
+        for name, data_before in before.items():
+            Path(name).write_bytes(data_before)
         try:
             codes.append(main(arguments))
         except SystemExit as refused_by_tyro:
             codes.append(int(refused_by_tyro.code or 0))
         capsys.readouterr()
-        data = arguments[1]
-        reads = {data, "items.csv", "policy.py", "texts.txt", "arrays.npz"}
-        if "--overwrite" not in arguments:
-            reads |= set(INPUTS)
-        if arguments[0] == "import" and "--labels" in arguments:  # the one file that it is to change
-            reads -= {arguments[i + 1] for i, word in enumerate(arguments) if word == "--labels"}
-        reads |= {data}
+        named = dict(itertools.pairwise(arguments[2:]))  # option → its value; the last one counts
+        reads = {named.get("--from"), named.get("--labels")}
+        if "--policy" in named and named["--policy"] != "random":
+            reads |= {"policy.py"}
+        reads = {name for name in INPUTS if name in reads or "--overwrite" not in arguments}
+        if arguments[0] == "import":  # the one file that it is to change
+            reads -= {named.get("--labels")}
+        reads |= {arguments[1]}
         changed = [name for name in reads if Path(name).read_bytes() != before[name]]
         assert not changed, (arguments, changed)
-        for path in work.rglob("*"):
-            if path.is_file() and path.name not in {*INPUTS, "link.csv"}:
-                path.unlink()
-        for name, data_before in before.items():
-            Path(name).write_bytes(data_before)
 
     check()
     assert {0, 2} == set(codes)

@@ -103,16 +103,16 @@ class Session:
             InputError: another session has it.
             FileError: its folder cannot be written.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = Path(f"{self.path}.lock")
         if os.path.lexists(lock) and (lock.is_symlink() or not lock.is_file() or lock.stat().st_size):
             raise InputError(f"file={str(lock)!r} is in the way of the lock for the answers; rename it.")
         held = FileLock(lock, timeout=0)
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             held.acquire()
         except Timeout as error:
             raise InputError(f"labels={str(self.path)!r} is in use by another session; close it.") from error
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a null byte
             raise FileError(
                 f"labels={str(self.path)!r} cannot be written ({brief(error)}); give another place with --labels."
             ) from error

@@ -13,7 +13,7 @@ from metaal_env.tasks import Range, bounds
 class MetaTrainConfig:
     """Holds the settings of meta-training an inner learner."""
 
-    iterations: int = 400
+    iterations: int = 500
     """Most meta-updates. Training ends earlier when validation stops improving."""
     classes_per_batch: int = 48
     """Classes embedded per update, shared by all its tasks."""

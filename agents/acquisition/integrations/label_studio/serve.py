@@ -52,7 +52,7 @@ class Serve:
         )
         try:
             server = make_server(backend, self.host, self.port)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, TypeError, ValueError) as error:  # the last two: no name of a host
             raise InputError(
                 f"host={self.host!r} and port={self.port} cannot be listened on ({brief(error)}); choose others."
             ) from error

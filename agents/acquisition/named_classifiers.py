@@ -75,7 +75,8 @@ def named_classifier(name: str) -> Callable[[], Any]:
     if lacking:
         raise InputError(f"{what} has no {' and no '.join(lacking)}; give a classifier with probabilities.")
     if made is not found:
-        return found  # type: ignore[no-any-return]
+        builder: Callable[[], Any] = found
+        return builder
     from sklearn.base import clone
 
     return lambda: clone(made)

@@ -91,7 +91,9 @@ def flat_label_studio(columns: Mapping[str, Sequence[Any]], label: str | None, w
     votes: dict[str, Counter[str]] = {}
     for row, task in enumerate(map(as_cell, columns["id"])):
         first.setdefault(task, row)
-        votes.setdefault(task, Counter()).update([classes[row]] if classes[row] is not None else [])  # type: ignore
+        given, name = votes.setdefault(task, Counter()), classes[row]
+        if name is not None:
+            given[name] += 1
     rows = list(first.values())
     found: dict[str, Sequence[Any]] = {"id": list(first)}
     found |= {name: _local([columns[name][row] for row in rows]) for name in names if name != label}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations, permutations
 
@@ -54,12 +54,12 @@ def krippendorff(units: Sequence[Sequence[str]]) -> float | None:
     Args:
         units: Answers to each item; items with fewer than two answers tell nothing.
     """
-    pairs: Counter[tuple[str, str]] = Counter()
+    pairs: defaultdict[tuple[str, str], float] = defaultdict(float)
     for answers in units:
         for a, b in permutations(answers, 2):
-            pairs[a, b] += 1 / (len(answers) - 1)  # type: ignore[assignment]  # shares
+            pairs[a, b] += 1 / (len(answers) - 1)
     total = sum(pairs.values())
-    of_class: Counter[str] = Counter()
+    of_class: defaultdict[str, float] = defaultdict(float)
     for (a, _), count in pairs.items():
         of_class[a] += count
     chance = sum(of_class[a] * of_class[b] for a, b in permutations(of_class, 2))

@@ -145,7 +145,11 @@ def _data(items: Items, i: int, typed: Mapping[str, list[Any]]) -> dict[str, Any
         data |= {free_name(name): typed[name][i] for name in items.used}
     elif items.kind == "vectors":
         data["row"] = i
-        x = items.matrix[[i]].toarray()[0] if items.vectors is None else np.asarray(items.vectors[i])  # type: ignore
+        if items.vectors is not None:
+            x = np.asarray(items.vectors[i])
+        else:
+            assert items.matrix is not None  # vectors have one of the two
+            x = items.matrix[[i]].toarray()[0]
         if x.size <= MOST_NUMBERS:
             numbers = x.astype(object)
             numbers[~np.isfinite(x)] = None  # JSON knows no NaN

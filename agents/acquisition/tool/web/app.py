@@ -152,7 +152,7 @@ def make_app(desk: Desk, reports: Reports, token: str, hosts: Sequence[str], *, 
         Route("/sound/{position:int}", sound),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
-    guard = Middleware(Guard, token=token, hosts=hosts)  # type: ignore[arg-type]
+    guard = Middleware(Guard, token=token, hosts=hosts)  # type: ignore[arg-type] # starlette declares classes without arguments
     return Starlette(routes=[Mount(f"/{token}", routes=routes)], middleware=[guard])
 
 

@@ -3,9 +3,10 @@
 They are one file because numba keeps compiled code until the file of a function changes, not until what it calls does.
 
 In every kernel items are last. Loops are short: where one writes to several of many arrays, the compiler would have to
-check too often whether they overlap, and does not vectorise it. Sums may be taken in any order, else no loop over
-floats is vectorised; infinities and NaN keep their meaning. `F` marks numbers that must not turn a loop over float32
-into one over doubles.
+check too often whether they overlap, and does not vectorise it. Both numbers that an element is chosen from are read
+before the choice: the compiler reads none that may not be needed, and then keeps a branch. Sums may be taken in any
+order, else no loop over floats is vectorised; infinities and NaN keep their meaning. `F` marks numbers that must not
+turn a loop over float32 into one over doubles.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
 def exp(x: Any) -> Any:
     """Returns e^x of a float32 x ≤ 0 by a polynomial, to 1e-6 for x > −20; 0 below −70."""
     t = max(x, F(-87.0)) * F(1.4426950408889634)
-    whole = math.floor(t + F(0.5))
-    f = t - F(whole)
+    whole = np.floor(t + F(0.5))  # a float: vectors have no conversion to math.floor's long integers
+    f = t - whole
     p = F(1.5403530e-4)
     p = p * f + F(1.3333558e-3)
     p = p * f + F(9.6181291e-3)
@@ -182,9 +183,10 @@ def sweep(
                     inner[k, j] += chances[k, block, j] / factor
             for j in range(size):
                 value = inner[k, j] * factor - fall * norms[block, j] + constant
-                better = value > best[j]
-                best[j] = value if better else best[j]
-                new[j] = number if better else new[j]
+                top, was = best[j], new[j]
+                better = value > top
+                best[j] = value if better else top
+                new[j] = number if better else was
         for j in range(size):  # and joins the ones that were drawn
             before, k, i = names[block, j], int(new[j]), block * size + j
             if not free[i] or k == before:
@@ -247,14 +249,15 @@ def first_clusters(
             total = F(0)
             row = apart[candidate]
             for e in range(n_items):
-                total += min(nearest[e], row[e]) if real[e] else F(0)
+                left = min(nearest[e], row[e])
+                total += left if real[e] else F(0)
             if total < lowest:
                 best, lowest = candidate, total
         row = apart[best]
         for e in range(n_items):
-            closer = row[e] < nearest[e]
-            nearest[e] = row[e] if closer else nearest[e]
-            name[e] = number if closer else name[e]
+            closer, was = row[e] < nearest[e], name[e]
+            nearest[e] = min(row[e], nearest[e])
+            name[e] = number if closer else was
 
 
 @jit
@@ -651,21 +654,24 @@ def rivals(scores: Array, seen: Array, rival: Array, guess: Array, best: Array, 
         if not seen[k]:
             continue
         for e in range(n_items):
-            over = scores[k, e] > best[0, e]
-            best[0, e] = scores[k, e] if over else best[0, e]
-            best[1, e] = F(k) if over else best[1, e]
+            over, was = scores[k, e] > best[0, e], best[1, e]
+            best[0, e] = max(scores[k, e], best[0, e])
+            best[1, e] = F(k) if over else was
     for k in range(n_classes):
         if not seen[k]:
             continue
         for e in range(n_items):
-            over = scores[k, e] > second[0, e] and best[1, e] != F(k)
-            second[0, e] = scores[k, e] if over else second[0, e]
-            second[1, e] = F(k) if over else second[1, e]
+            value, top, was, own = scores[k, e], second[0, e], second[1, e], best[1, e] == F(k)
+            over = (value > top) & (not own)
+            second[0, e] = value if over else top
+            second[1, e] = F(k) if over else was
     for k in range(n_classes):
         for e in range(n_items):
-            rival[k, e] = second[0, e] if best[1, e] == F(k) else best[0, e]
+            first, other = best[0, e], second[0, e]
+            rival[k, e] = other if best[1, e] == F(k) else first
         for e in range(n_items):
-            guess[k, e] = second[1, e] if best[1, e] == F(k) else best[1, e]
+            first, other = best[1, e], second[1, e]
+            guess[k, e] = other if first == F(k) else first
 
 
 @jit
@@ -687,30 +693,32 @@ def without_each(scores: Array, mask: Array, rest: Array, others: Array, part: A
     whole[3:] = 0
     for k in range(n_classes):
         for e in range(n_items):
-            value = scores[k, e]
-            over = value > whole[0, e]
-            whole[2, e] = whole[0, e] if over else max(whole[2, e], value)
-            whole[0, e] = value if over else whole[0, e]
-            whole[1, e] = F(k) if over else whole[1, e]
+            value, top, was = scores[k, e], whole[0, e], whole[1, e]
+            whole[2, e] = max(whole[2, e], min(value, top))
+            whole[0, e] = max(value, top)
+            whole[1, e] = F(k) if value > top else was
     for k in range(n_classes):
         for e in range(n_items):
             part[0, k, e] = exp(scores[k, e] - whole[0, e])
         for e in range(n_items):
             part[1, k, e] = exp(min(scores[k, e] - whole[2, e], F(0)))
         for e in range(n_items):
-            whole[3, e] += F(0) if whole[1, e] == F(k) else part[0, k, e]
+            value = part[0, k, e]
+            whole[3, e] += F(0) if whole[1, e] == F(k) else value
         for e in range(n_items):
-            whole[4, e] += F(0) if whole[1, e] == F(k) else part[1, k, e]
+            value = part[1, k, e]
+            whole[4, e] += F(0) if whole[1, e] == F(k) else value
     for k in range(n_classes):
         if not mask[k]:
             rest[k] = 0
             others[k] = 1
             continue
         for e in range(n_items):
-            top = whole[1, e] == F(k)
-            others[k, e] = whole[4, e] if top else F(1) + max(whole[3, e] - part[0, k, e], F(0))
+            below, value = whole[4, e], F(1) + max(whole[3, e] - part[0, k, e], F(0))
+            others[k, e] = below if whole[1, e] == F(k) else value
         for e in range(n_items):
-            rest[k, e] = (whole[2, e] if whole[1, e] == F(k) else whole[0, e]) + log(others[k, e])
+            below, value = whole[2, e], whole[0, e]
+            rest[k, e] = (below if whole[1, e] == F(k) else value) + log(others[k, e])
 
 
 @jit
@@ -805,15 +813,17 @@ def expected_gains(
             for k in range(n_classes):
                 sure, soft_sure = F(0), F(0)
                 for e in range(n_items):
-                    other = weight[e] if truth[e] != F(k) else F(0)
-                    stays = other if guess[k, e] == truth[e] else F(0)
-                    one[k, e] = weight[e] - other - stays
+                    mass, guessed = weight[e], guess[k, e]
+                    other = mass if truth[e] != F(k) else F(0)
+                    stays = other if guessed == truth[e] else F(0)
+                    one[k, e] = mass - other - stays
                     sure += stays
                 for e in range(n_items):
-                    other = weight[e] if truth[e] != F(k) else F(0)
-                    share = (best[1, e] if whole[1, e] == F(k) else best[0, e]) / others[k, e]
+                    mass, below, above = weight[e], best[1, e], best[0, e]
+                    other = mass if truth[e] != F(k) else F(0)
+                    share = (below if whole[1, e] == F(k) else above) / others[k, e]
                     stays = other * min(share, F(1))
-                    two[k, e] = weight[e] - other - stays
+                    two[k, e] = mass - other - stays
                     soft_sure += stays
                 base[0, k] = sure
                 base[1, k] = soft_sure
@@ -827,7 +837,8 @@ def expected_gains(
                 right, soft_right = base[0, k], base[1, k]
                 for e in range(n_items):  # no slices: to count references to them would take as long
                     inner = rows[b, r, e] - far
-                    right += one[k, e] if inner > near[k, e] else F(0)
+                    won = one[k, e]
+                    right += won if inner > near[k, e] else F(0)
                     soft_right += two[k, e] * sigmoid(steep * (inner - soft[k, e]))
                 total[0, r] += right
                 total[1, r] += soft_right
@@ -1013,9 +1024,9 @@ def score(
         for k in range(n_classes):
             for e in range(n_items):
                 value = logits[b, k, begin + e]
-                over = value > best[e]
-                best[e] = value if over else best[e]
-                first[e] = F(k) if over else first[e]
+                top, was = best[e], first[e]
+                best[e] = max(value, top)
+                first[e] = F(k) if value > top else was
         for k in range(n_classes):
             for e in range(n_items):
                 total[e] += exp(logits[b, k, begin + e] - best[e])
@@ -1023,7 +1034,8 @@ def score(
             own[e] = logits[b, max(labels[t, e], 0), begin + e]
         hits, likely, lost = F(0), F(0), F(0)
         for e in range(n_items):
-            hits += weight[e] if first[e] == F(labels[t, e]) else F(0)
+            one = weight[e]
+            hits += one if first[e] == F(labels[t, e]) else F(0)
         for e in range(n_items):
             loss = best[e] - own[e] + log(total[e])
             likely += weight[e] * exp(-max(loss, F(0)))

@@ -20,9 +20,6 @@ from metaal_env.pool.remembered import remembered
 from metaal_env.pool.sampled_clusterings import MAX_ITEMS, N_CLUSTERINGS, SHARPNESS, SWEEPS, TRIALS
 from metaal_env.pool.view import PoolView
 
-LANES = 16
-"""Blocks are filled up to a multiple of this many items, which the processor takes at once."""
-
 
 class Drawn(NamedTuple):
     """Holds M clusterings of E items, some of which fill up blocks.
@@ -220,11 +217,10 @@ def _arrays(*tensors: Tensor) -> list[np.ndarray]:
 
 @lru_cache(maxsize=64)
 def _blocks(items: int) -> np.ndarray:
-    """Returns the (E,) order of items by blocks, −1 where a block is filled up."""
-    parts = [np.arange(first, items, gibbs_sampler.BLOCKS) for first in range(gibbs_sampler.BLOCKS)]
-    size = -len(parts[0]) % LANES + len(parts[0])
-    filled = [np.pad(part, (0, size - len(part)), constant_values=-1) for part in parts]
-    return np.concatenate(filled)
+    """Returns the (E,) order of items by blocks, −1 where a block is filled up to the size of the first."""
+    size = -(-items // gibbs_sampler.BLOCKS)
+    order = np.arange(size * gibbs_sampler.BLOCKS).reshape(size, gibbs_sampler.BLOCKS).T.flatten()
+    return np.where(order < items, order, -1)
 
 
 @lru_cache(maxsize=64)

@@ -179,6 +179,17 @@ def visits(weights: Tensor, unlabelled: Tensor, start: Tensor, steps: int) -> Te
     return visited
 
 
+def ends(view: PoolView, back: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Returns the (B, N, K) and (B, N) of `metaal_env.pool.random_walks.Ends`, where all items are landmarks.
+
+    Args:
+        back: (B, N, N) probabilities of a step from column to row.
+    """
+    classes, reached = torch.zeros(*view.class_mask.shape, back.shape[1]), torch.empty(view.valid.shape)
+    kernels.ends(*_arrays(back, view.order, view.labels), steps, *_arrays(classes, reached))
+    return classes.transpose(1, 2), reached
+
+
 def standard_scores(scores: Tensor, mask: Tensor) -> Tensor:
     """Returns the (B, N, R) inverse hyperbolic sines of standard scores over the (B, N) mask, 0 elsewhere."""
     found = torch.empty(scores.shape)

@@ -215,9 +215,14 @@ class Geometry:
         weights.scatter_(1, self.landmarks.unsqueeze(1), 0.0)  # not itself
         return weights.div_(weights.sum(-1, keepdim=True).clamp_(min=1e-30))
 
+    @property
+    def knows_distances(self) -> bool:
+        """Returns whether all distances are at hand, or cost next to nothing."""
+        return self.exact and (self.products is not None or "sq_dist" in self.__dict__)
+
     def sq_dist_from(self, positions: Tensor) -> Tensor:
         """Maps (B, S) positions to (B, S, N) squared distances to every item, reusing known distances."""
-        if self.exact and (self.products is not None or "sq_dist" in self.__dict__):
+        if self.knows_distances:
             return take_rows(self.sq_dist, positions)
         return squared_distances(take_rows(self.items, positions), self.items)
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from metaal_env.batched import empty, take_rows
-from metaal_env.pool import compiled
+from metaal_env.compiled import loops_for
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.remembered import remembered
-from metaal_env.pool.view import PoolView, largest_two
+from metaal_env.pool.view import PoolView, largest
 
 
 class Ends(NamedTuple):
@@ -36,8 +36,10 @@ def _back(geometry: Geometry, softness: float) -> Tensor:
 def walk_ends(view: PoolView, softness: float, steps: int) -> Ends:
     """Computes where walks of at most `steps` steps end. Cost O(`steps` · N·L·K)."""
     geometry = view.geometry
-    if geometry.exact and (fast := compiled.loops(view)):
-        return Ends(*fast.ends(view, _back(geometry, softness), steps))
+    if geometry.exact and (fast := loops_for(view.embeddings)):
+        return Ends(
+            *fast.ends(_back(geometry, softness), view.order, view.labels, view.class_mask.shape[1], steps)
+        )
     weights = geometry.attention(softness)
     between = geometry.at_landmarks(weights).transpose(1, 2)  # (B, L, L)
     here, ends = _labels(view)
@@ -79,7 +81,7 @@ def walk_visits(view: PoolView, weight: Tensor, softness: float, steps: int) -> 
     unlabelled = (geometry.landmark_mask & ~here).unsqueeze(1)
     starts = (weight * view.selectable.unsqueeze(1)).transpose(1, 2)
     under_way = (geometry.at_landmarks(starts).transpose(1, 2) * unlabelled).contiguous()
-    if fast := compiled.loops(view):
+    if fast := loops_for(view.embeddings):
         visits = fast.visits(between, unlabelled.squeeze(1), under_way, steps)
     else:
         visits = under_way
@@ -97,7 +99,7 @@ def walk_gain(view: PoolView, softness: float, steps: int) -> Tensor:
 
 def certainty(ends: Ends) -> Tensor:
     """Returns the (B, N) lead of the likeliest class over the next; walks still under way count for neither."""
-    top, second = largest_two(ends.classes.transpose(1, 2))  # in memory classes are second
+    top, second = largest(ends.classes.transpose(1, 2), 2)  # in memory classes are second
     return top - second
 
 

@@ -9,11 +9,12 @@ from helpers.clusters import clusters
 from helpers.views import build
 from torch import Tensor
 
+from metaal_env.compiled import SWITCH
 from metaal_env.learners.base import EXCLUDED_LOGIT
+from metaal_env.metrics import score
 from metaal_env.pool import compiled, partitions
 from metaal_env.pool.expected_gain import expected_accuracy, expected_likelihood
 from metaal_env.pool.view import PoolView
-from metaal_env.scores import score
 
 pytest.importorskip("numba")
 
@@ -73,7 +74,7 @@ def test_values_are_those_of_the_reference(
     found = [function(one) for function in FUNCTIONS]
     torch.manual_seed(0)
     other = view()
-    monkeypatch.setenv(compiled.SWITCH, "0")
+    monkeypatch.setenv(SWITCH, "0")
     assert compiled.loops(other) is None
     for function, values in zip(FUNCTIONS, found, strict=True):
         wanted = function(other)
@@ -100,7 +101,7 @@ def test_compiled_scores_of_predictions_equal_those_in_torch(
     logits[:4, 5] = EXCLUDED_LOGIT
     labels = torch.randint(-1, 5, (3, 50), generator=generator)
     fast = score(logits, labels, begin)
-    monkeypatch.setenv(compiled.SWITCH, "0")
+    monkeypatch.setenv(SWITCH, "0")
     slow = score(logits, labels, begin)
     assert torch.equal(fast.accuracy, slow.accuracy)
     assert 0 < float(slow.accuracy.min()) < float(slow.accuracy.max()) < 1

@@ -1153,6 +1153,42 @@ def weighted(weights: Array, table: Array, sums: Array) -> None:
 
 
 @jit
+def gaussian(sq_dist: Array, radius: Array, real: Array, kernel: Array) -> None:
+    """Writes the (B, N, L) `kernel` e^(−d² / radius) of (B,) squared radii; 0 where (B, L) `real` is not."""
+    for b in range(len(sq_dist)):
+        inverse = F(-1) / radius[b]
+        for i in range(sq_dist.shape[1]):
+            for j in range(sq_dist.shape[2]):
+                value = exp(sq_dist[b, i, j] * inverse)
+                kernel[b, i, j] = value if real[b, j] else F(0)
+
+
+@jit
+def attention(sq_dist: Array, scale: Array, real: Array, weights: Array) -> None:
+    """Writes (B, N, N) `weights`: softmax over all other `real` items of −d² in units of the (B,) `scale`."""
+    line = np.empty(sq_dist.shape[2], np.float32)
+    for b in range(len(sq_dist)):
+        inverse = F(1) / scale[b]
+        for i in range(sq_dist.shape[1]):
+            for j in range(len(line)):
+                value = sq_dist[b, i, j]
+                line[j] = value if real[b, j] else F(np.inf)
+            line[i] = np.inf
+            least, total = F(np.inf), F(0)
+            for j in range(len(line)):
+                least = min(least, line[j])
+            if least == F(np.inf):  # it has no others
+                weights[b, i] = 0
+                continue
+            for j in range(len(line)):
+                line[j] = exp((least - line[j]) * inverse)
+            for j in range(len(line)):
+                total += line[j]
+            for j in range(len(line)):
+                weights[b, i, j] = line[j] / total
+
+
+@jit
 def coverage_gains(kernel: Array, covered: Array, weight: Array, gain: Array) -> None:
     """Writes the (B, N) sums over landmarks of (B, L) `weight` times what (B, N, L) `kernel` exceeds `covered` by."""
     for b in range(len(kernel)):

@@ -76,6 +76,20 @@ def weighted(weights: Tensor, table: Tensor) -> Tensor:
     return sums
 
 
+def gaussian(sq_dist: Tensor, radius: Tensor, real: Tensor) -> Tensor:
+    """Returns the (B, N, L) kernel e^(−d² / radius) of (B,) squared radii; 0 where (B, L) `real` is not."""
+    kernel = empty(*sq_dist.shape, like=sq_dist)
+    kernels.gaussian(*arrays(sq_dist, radius, real, kernel))
+    return kernel
+
+
+def attention(sq_dist: Tensor, scale: Tensor, real: Tensor) -> Tensor:
+    """Returns the (B, N, N) softmax over all other `real` items of −d² in units of the (B,) `scale`."""
+    weights = empty(*sq_dist.shape, like=sq_dist)
+    kernels.attention(*arrays(sq_dist, scale, real, weights))
+    return weights
+
+
 def coverage_gains(kernel: Tensor, covered: Tensor, weight: Tensor) -> Tensor:
     """Returns the (B, N) sums over landmarks of `weight` times what the (B, N, L) kernel exceeds `covered` by."""
     gain = torch.empty(kernel.shape[:2])

@@ -10,6 +10,7 @@ from helpers.views import build
 from torch import Tensor
 
 from metaal_env.compiled import SWITCH
+from metaal_env.features import item_scores, rules, shared
 from metaal_env.learners.base import EXCLUDED_LOGIT
 from metaal_env.metrics import score
 from metaal_env.pool import compiled, partitions
@@ -27,6 +28,19 @@ FUNCTIONS: list[Callable[[PoolView], Tensor]] = [
     partitions.typicality_within,
     expected_accuracy,
     expected_likelihood,
+    rules.entropy,
+    rules.novelty,
+    rules.uherding_gain,
+    rules.labelled_radius,
+    item_scores.probcover,
+    item_scores.density,
+    shared.walk_margin,
+    shared.walk_need,
+    lambda view: shared.visits(view)[:, 0],
+    lambda view: shared.visits(view)[:, 1],
+    lambda view: shared.neighbour_means(view)[..., 1],
+    lambda view: view.beliefs.top[2],
+    lambda view: rules.herding_gain(view),
 ]
 
 
@@ -44,7 +58,8 @@ def pools(n: int, d: int, k: int, labels: int, *, pending: bool = False, padded:
     )
     if pending:
         revealed.scatter_(1, order[:, ::2], -1)
-    view = build(torch.from_numpy(x).float(), torch.zeros(3, n, k), revealed, order, valid)
+    logits = torch.from_numpy(rng.normal(size=(3, n, k))).float()
+    view = build(torch.from_numpy(x).float(), logits, revealed, order, valid)
     view.labelled = torch.zeros(3, n, dtype=torch.bool).scatter_(1, order, True)
     if padded:
         view.order = torch.cat([view.order, torch.full((3, 2), -1)], 1)

@@ -31,11 +31,10 @@ NUMBERS = "id,weight,length,label\n" + "".join(
 
 
 @pytest.fixture()
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def work(work: Path) -> Path:
     """The working folder, with a pool."""
-    monkeypatch.chdir(tmp_path)
     Path("items.csv").write_text(NUMBERS)
-    return tmp_path
+    return work
 
 
 @pytest.mark.parametrize(

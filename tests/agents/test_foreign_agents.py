@@ -58,7 +58,7 @@ def single(env_id: str) -> gym.Env[Any, Any]:
     return gym.make(env_id, **TINY | options_of(env_id))
 
 
-def batch(env_id: str, num_envs: int = 32) -> SB3VecEnv:
+def batch(env_id: str, num_envs: int = 8) -> SB3VecEnv:
     return SB3VecEnv(gym.make_vec(env_id, num_envs=num_envs, **TINY | options_of(env_id)))  # type: ignore[arg-type]
 
 
@@ -101,10 +101,10 @@ STOCK = [
 
 @pytest.mark.parametrize(("env_id", "name"), STOCK)
 def test_stock_algorithms_learn_alone_and_in_batches(env_id: str, name: str, tmp_path: Path) -> None:
-    check_learning(MAKERS[name](single(env_id)), 256, env_id in FIXED)
+    check_learning(MAKERS[name](single(env_id)), 32, env_id in FIXED)
 
     model = MAKERS[name](batch(env_id))
-    check_learning(model, 256, env_id in FIXED)
+    check_learning(model, 64, env_id in FIXED)
     model.save(tmp_path / "model")
     loaded = type(model).load(tmp_path / "model", device="cpu")
     env = Monitor(single(env_id))
@@ -131,7 +131,7 @@ def test_maskable_ppo_never_wastes_a_label(make: Any) -> None:
 def wrapped(kind: str) -> VecEnv:
     if kind == "single":
         return make_vec_env("MetaAL-Wine-v0", n_envs=2, env_kwargs=TINY)
-    return VecMonitor(batch("MetaAL-Wine-v0", 8), info_keywords=("aulc",))
+    return VecMonitor(batch("MetaAL-Wine-v0"), info_keywords=("aulc",))
 
 
 @pytest.mark.parametrize("kind", ["single", "batch"])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
-from helpers.hostile import EXAMPLES, fuzz
+from helpers.hostile import COMMANDS, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -196,7 +196,7 @@ def command_lines() -> st.SearchStrategy[list[str]]:
     )
 
 
-@pytest.mark.parametrize("examples", EXAMPLES)
+@pytest.mark.parametrize("examples", COMMANDS)
 def test_data_that_commands_read_stay_as_they_are(
     examples: int, work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

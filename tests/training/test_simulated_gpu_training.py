@@ -130,6 +130,7 @@ def trained(device: str, folder: Path, iterations: int = PPO.iterations) -> dict
     return torch.load(folder / "checkpoints" / "ppo.pt", weights_only=True)
 
 
+@pytest.mark.slow  # its parts, roll-outs and the network, are computed on both devices in every run
 def test_ppo(tmp_path: Path) -> None:
     def train(device: str) -> Any:
         saved = trained(device, tmp_path / device, iterations=1)

@@ -17,7 +17,7 @@ from metaal_env.episode_terms import item_costs, targets
 from metaal_env.inner_products import InnerProducts
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.look_ahead import look_ahead
-from metaal_env.metrics import Metrics, score_logits
+from metaal_env.metrics import Metrics, score, score_logits
 from metaal_env.oracle import LabelOracle
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.terms import AFFORDABLE, Terms, plain_terms
@@ -25,7 +25,6 @@ from metaal_env.pool.view import PoolView
 from metaal_env.rewards import Reward
 from metaal_env.runtime.forks import use_one_thread_after_fork
 from metaal_env.sampler import TaskSampler
-from metaal_env.scores import score
 from metaal_env.tasks import TaskBatch, TaskConfig
 
 

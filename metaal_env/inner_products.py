@@ -137,7 +137,7 @@ class InnerProducts:
         order = order[:, :longest]
         known = labels.gather(1, order.clamp(min=0))
         return Labelled(
-            table=self.table[:, : 2 + longest],
+            table=self.table,
             gram=self.own[:, :longest, :longest],
             own_squares=self.own_squares[:, :longest],
             labels=known,

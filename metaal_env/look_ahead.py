@@ -10,8 +10,7 @@ from metaal_env.episode import EpisodeState
 from metaal_env.inner_products import InnerProducts
 from metaal_env.learners.base import InnerLearner
 from metaal_env.learners.columns import Columns
-from metaal_env.metrics import Metrics, score_logits
-from metaal_env.scores import score
+from metaal_env.metrics import Metrics, score, score_logits
 
 MAX_ELEMENTS = 2**22
 """Largest number of floats that one chunk of candidates may hold."""

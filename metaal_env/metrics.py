@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from metaal_env.compiled import loops_for
+
 CALIBRATION_BINS = 10
 
 
@@ -23,6 +25,19 @@ def score_logits(logits: Tensor, labels: Tensor) -> Metrics:
     """Computes mean accuracy, likelihood and log-loss of (B, n, K) logits for (B, n) labels (−1 = padding)."""
     # Classes second: operations over a few classes are vectorised over items.
     return score_class_first(logits.transpose(1, 2).contiguous(), labels)
+
+
+def score(logits: Tensor, labels: Tensor, begin: int = 0) -> Metrics:
+    """Computes the (B·C,) metrics of predictions; see `score_class_first`.
+
+    Args:
+        logits: (B·C, K, `begin` + R), of which the last R items count.
+        labels: (B, R), −1 at padding; C consecutive logits share them.
+    """
+    if fast := loops_for(logits):
+        return Metrics(*fast.score(logits, labels, begin))
+    each = len(logits) // max(len(labels), 1)
+    return score_class_first(logits[:, :, begin:], labels if each == 1 else labels.repeat_interleave(each, 0))
 
 
 def score_class_first(logits: Tensor, labels: Tensor) -> Metrics:

@@ -164,7 +164,7 @@ def observe(view: PoolView, shown: Shown) -> dict[str, Tensor]:
     if shown.names.pool_features:
         found["pool_features"] = features.episode
     if "class_probabilities" in shown.wide:
-        probs = view.probs_by_class
+        probs = view.beliefs.probs
         if not (view.geometry.exact and view.geometry.all_landmarks_real):  # there is padding
             probs = probs * view.valid.unsqueeze(1)
         found["class_probabilities"] = probs.transpose(1, 2)

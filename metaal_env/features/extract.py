@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from metaal_env.batched import arsinh, standardise
+from metaal_env.compiled import loops_for
 from metaal_env.errors import InputError
 from metaal_env.features.catalogue import ITEM_FEATURES, ITEM_SCORES, POOL_FEATURES, ItemFeature, PoolFeature
 from metaal_env.features.names import FeatureNames
-from metaal_env.pool import compiled
 from metaal_env.pool.view import PoolView
 from metaal_env.registry import Registry
 
@@ -56,10 +56,10 @@ def standardised_scores(view: PoolView, names: FeatureNames | None = None) -> Te
     lonely point) would dominate a weighted sum.
     """
     names = names or FeatureNames.registered()
-    scores = _columns(view, ITEM_SCORES, names.item_scores, view.valid.shape).transpose(1, 2)
-    if fast := compiled.loops(view):
-        return fast.standard_scores(scores, view.selectable)  # type: ignore[no-any-return]
-    return arsinh(standardise(scores, view.selectable))
+    scores = _columns(view, ITEM_SCORES, names.item_scores, view.valid.shape)
+    if fast := loops_for(scores):
+        return fast.standard_scores(scores, view.selectable).transpose(1, 2)  # type: ignore[no-any-return]
+    return arsinh(standardise(scores.transpose(1, 2), view.selectable))
 
 
 def _columns(

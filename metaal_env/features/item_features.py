@@ -28,7 +28,7 @@ def _absolute(score: str, function: Function) -> Function:
     low="its likeliest class is unsure",
 )
 def top1(view: PoolView) -> Tensor:
-    return view.top_probs[..., 0]
+    return view.beliefs.top[0]
 
 
 @item_feature(
@@ -38,7 +38,7 @@ def top1(view: PoolView) -> Tensor:
     low="its second class is unlikely",
 )
 def top2(view: PoolView) -> Tensor:
-    return view.top_probs[..., 1]
+    return view.beliefs.top[1]
 
 
 @item_feature(
@@ -48,7 +48,7 @@ def top2(view: PoolView) -> Tensor:
     low="its third class is unlikely",
 )
 def top3(view: PoolView) -> Tensor:
-    return view.top_probs[..., 2]
+    return view.beliefs.top[2]
 
 
 _absolute("margin", rules.margin)

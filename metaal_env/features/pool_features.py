@@ -120,7 +120,7 @@ def mean_walk_margin(view: PoolView) -> Tensor:
 
 @pool_feature("class_evenness", "entropy of the mean class probabilities, 1 if all are equal")
 def class_evenness(view: PoolView) -> Tensor:
-    return evenness(masked_mean(view.probs, view.valid), view)
+    return evenness(shared.class_shares(view), view)
 
 
 @pool_feature("walk_evenness", "entropy of the classes at which walks end, 1 if all are equal")

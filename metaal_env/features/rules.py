@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from metaal_env.batched import take_rows
+from metaal_env.compiled import loops_for
 from metaal_env.features.catalogue import item_score
-from metaal_env.pool import compiled
+from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
 
 HERDING_WIDTH = 0.5
@@ -33,7 +34,7 @@ UHERDING_WIDTH = 0.3
 )
 def least_confidence(view: PoolView) -> Tensor:
     """1 − max_y p(y), in [0, 1) (Lewis & Gale 1994)."""
-    return 1 - view.top_two[0]
+    return 1 - view.beliefs.top[0]
 
 
 @item_score(
@@ -42,9 +43,10 @@ def least_confidence(view: PoolView) -> Tensor:
     high="two classes are equally likely",
     low="one class stands out",
 )
+@remembered("moment")
 def margin(view: PoolView) -> Tensor:
     """1 − (p₁ − p₂), the two largest class probabilities; in [0, 1] (Scheffer 2001)."""
-    top, second = view.top_two
+    top, second, _ = view.beliefs.top
     return 1 - (top - second)
 
 
@@ -54,10 +56,10 @@ def margin(view: PoolView) -> Tensor:
     high="many classes are possible",
     low="few classes are possible",
 )
+@remembered("moment")
 def entropy(view: PoolView) -> Tensor:
     """H[p] / log K in [0, 1], relative to the task's number of classes (Shannon 1948)."""
-    entropy = -(view.probs_by_class * view.log_probs_by_class).sum(1)
-    return entropy / view.way.clamp(min=2).log().unsqueeze(1)
+    return view.beliefs.entropy / view.way.clamp(min=2).log().unsqueeze(1)
 
 
 def entropy_of(probs: Tensor) -> Tensor:
@@ -71,9 +73,11 @@ def entropy_of(probs: Tensor) -> Tensor:
     high="it may belong to a class without a label",
     low="its class has labels already",
 )
+@remembered("moment")
 def novelty(view: PoolView) -> Tensor:
     """Probability that the item belongs to a class without a label, in [0, 1]."""
-    return ((~view.seen).to(view.probs_by_class).unsqueeze(1) @ view.probs_by_class).squeeze(1)
+    probs = view.beliefs.probs
+    return ((~view.seen).to(probs).unsqueeze(1) @ probs).squeeze(1)
 
 
 @item_score(
@@ -130,9 +134,9 @@ def uherding_gain(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
     geometry = view.geometry
     covered = geometry.at_landmarks(torch.exp(-view.nearest_sq_dist / radius.unsqueeze(1)))  # (B, L)
     weight = geometry.at_landmarks(margin(view))
-    if fast := compiled.loops(view):
+    if fast := loops_for(geometry.sq_dist):
         count = geometry.landmark_mask.sum(1, keepdim=True).clamp(min=1)
-        return fast.gaussian_gains(view, radius, covered, weight * geometry.landmark_mask) / count  # type: ignore[no-any-return]
+        return fast.gaussian_gains(geometry.sq_dist, radius, covered, weight * geometry.landmark_mask) / count  # type: ignore[no-any-return]
     kernel = geometry.gaussian(radius, out=geometry.scratch)
     return _gain(kernel, covered, view, weight)
 
@@ -142,20 +146,21 @@ def labelled_radius(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
     ceiling = width * view.geometry.mean_sq_dist
     if view.order.shape[1] < 2:
         return ceiling
-    distance = take_rows(view.labelled_sq_dist.transpose(1, 2), view.order)  # (B, S, S)
-    real = view.order_mask.unsqueeze(1) & view.order_mask.unsqueeze(2)
     # Duplicates have no radius to offer; below this share of the mean a distance is rounding.
-    real = real & (distance > 1e-5 * view.geometry.mean_sq_dist.view(-1, 1, 1))
-    nearest = distance.masked_fill(~real, torch.inf).amin((1, 2))
-    return torch.minimum(ceiling, nearest)
+    least = 1e-5 * view.geometry.mean_sq_dist
+    if view.geometry.knows_distances and (fast := loops_for(ceiling)):
+        return fast.least_between(view.geometry.sq_dist, view.order, least, ceiling)  # type: ignore[no-any-return]
+    distance = take_rows(view.labelled_sq_dist.transpose(1, 2), view.order)  # (B, S, S)
+    real = view.order_mask.unsqueeze(1) & view.order_mask.unsqueeze(2) & (distance > least.view(-1, 1, 1))
+    return torch.minimum(ceiling, distance.masked_fill(~real, torch.inf).amin((1, 2)))
 
 
 def _gain(kernel: Tensor, covered: Tensor, view: PoolView, weight: Tensor | None = None) -> Tensor:
     """(B, N, L) kernel, (B, L) coverage, (B, L) weights → (B, N) mean weighted gain over real landmarks."""
     count = view.geometry.landmark_mask.sum(1, keepdim=True).clamp(min=1)
-    if fast := compiled.loops(view):
+    if fast := loops_for(kernel):
         weight = torch.ones_like(covered) if weight is None else weight
-        return fast.coverage_gains(view, kernel, covered, weight) / count  # type: ignore[no-any-return]
+        return fast.coverage_gains(kernel, covered, weight) / count  # type: ignore[no-any-return]
     gain = torch.sub(kernel, covered.unsqueeze(1), out=view.geometry.scratch).relu_()
     # From the left: a product with one column is slow in a batch.
     total = gain.sum(-1) if weight is None else (weight.unsqueeze(1) @ gain.transpose(1, 2)).squeeze(1)

@@ -61,10 +61,17 @@ def neighbour_means(view: PoolView) -> Tensor:
 
 
 @remembered("moment")
+def class_shares(view: PoolView) -> Tensor:
+    """Returns (B, K) mean class probabilities over the pool."""
+    count = view.valid.sum(1, keepdim=True).clamp(min=1)
+    return (view.beliefs.probs @ view.valid.to(view.logits).unsqueeze(2)).squeeze(2) / count
+
+
+@remembered("moment")
 def class_means(view: PoolView) -> Tensor:
     """Returns (B, N, 2) means over the classes that an item may have: of 1 / (1 + labels), and of their share."""
-    share = masked_mean(view.probs, view.valid)  # (B, K)
-    return view.probs @ torch.stack([1 / (1 + view.counts), share], -1)
+    columns = torch.stack([1 / (1 + view.counts), class_shares(view)], 1)  # (B, 2, K)
+    return (columns @ view.beliefs.probs).transpose(1, 2)
 
 
 @remembered("moment")

@@ -110,7 +110,7 @@ def price_of_rest(view: PoolView) -> Tensor:
     terms=("price", "target"),
 )  # fmt: skip
 def mean_confidence(view: PoolView) -> Tensor:
-    return masked_mean(view.top_two[0].unsqueeze(-1), view.valid).squeeze(-1)
+    return masked_mean(view.beliefs.top[0].unsqueeze(-1), view.valid).squeeze(-1)
 
 
 @pool_feature("target", "accuracy at which the episode ends, at most 1", terms=("target",))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from metaal_env.compiled import loops_for
 from metaal_env.learners.bodies import Body, Kind
 from metaal_env.registry import Registry
 
@@ -31,7 +32,7 @@ SQUARES, ONES = 0, 1
 class Labelled(NamedTuple):
     """Holds the labelled items of B episodes by their inner products with each other and with E items to predict."""
 
-    table: Tensor  # (B, 2 + S, E) squared norms of the evaluated items, ones, then products with each labelled item
+    table: Tensor  # (B, 2 + S + …, E) squared norms of the evaluated items, ones, then products with labelled items
     gram: Tensor  # (B, S, S) products of the labelled items with each other
     own_squares: Tensor  # (B, S) squared norms of the labelled items
     labels: Tensor  # (B, S) int64; ignored where `mask` is False
@@ -45,8 +46,11 @@ class Labelled(NamedTuple):
         Of hypotheses about the next label, C consecutive ones share a table without the last row, which is `last`.
         """
         if self.last is None:
-            return weights @ self.table
-        shared = weights[:, :, :-1].reshape(len(self.table), -1, self.table.shape[1]) @ self.table
+            if (fast := loops_for(self.table)) and not weights.requires_grad:
+                return fast.weighted(weights, self.table)  # type: ignore[no-any-return]
+            return weights @ self.table[:, : weights.shape[2]]
+        rows = self.table[:, : weights.shape[2] - 1]
+        shared = weights[:, :, :-1].reshape(len(rows), -1, rows.shape[1]) @ rows
         shared = shared.view(*weights.shape[:2], -1)
         return shared.addcmul_(weights[:, :, -1:], self.last.unsqueeze(1))
 

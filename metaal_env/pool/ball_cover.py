@@ -7,7 +7,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from metaal_env.batched import empty, squared_distances, take_rows
+from metaal_env.batched import squared_distances, take_rows
+from metaal_env.compiled import loops_for
 from metaal_env.pool.clusters import class_clusters
 from metaal_env.pool.distances import evenly_spaced
 from metaal_env.pool.remembered import remembered
@@ -71,19 +72,12 @@ def _quantiles(distance: Tensor, real: Tensor) -> Tensor:
 def ball_gain(view: PoolView, radius: Tensor) -> tuple[Tensor, Tensor]:
     """Returns (B, N) numbers of landmarks that labelling the item would newly cover, and the (B,) share covered."""
     geometry = view.geometry
-    dtype = geometry.sq_dist.dtype
-    # Kept for the last radius only: some rules change theirs at every step. Compared by identity, because comparing
-    # values would make the host wait for a GPU.
-    known = geometry.memo.get("inside")
-    if known is None or known[0] is not radius:
-        out = empty(*geometry.sq_dist.shape, like=geometry.sq_dist)
-        known = geometry.memo["inside"] = radius, torch.le(geometry.sq_dist, radius.view(-1, 1, 1), out=out)
-    inside: Tensor = known[1]  # (B, N, L) 0 or 1
-    uncovered = geometry.landmark_mask.to(dtype)
-    if view.order.shape[1]:
-        covered = (take_rows(inside, view.order) * view.order_mask.unsqueeze(-1)).amax(1)
-        uncovered = uncovered * (1 - covered)
-    # Sums of whole numbers are exact in float32 up to 2²⁴.
-    gain = (uncovered.unsqueeze(1) @ inside.transpose(1, 2)).squeeze(1)
+    covered = geometry.at_landmarks(view.nearest_sq_dist <= radius.unsqueeze(1))
+    uncovered = (geometry.landmark_mask & ~covered).to(geometry.sq_dist.dtype)
+    if fast := loops_for(geometry.sq_dist):
+        gain = fast.ball_gains(geometry.sq_dist, radius, uncovered)
+    else:
+        inside = torch.le(geometry.sq_dist, radius.view(-1, 1, 1), out=geometry.scratch)  # 0 or 1
+        gain = (uncovered.unsqueeze(1) @ inside.transpose(1, 2)).squeeze(1)
     real = geometry.landmark_mask.sum(1)
     return gain, (real - uncovered.sum(1)) / real.clamp(min=1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metaal_env.batched import empty, squared_distances, take_rows
+from metaal_env.compiled import loops_for
 from metaal_env.pool.remembered import remembered
 
 MAX_LANDMARKS = 1024
@@ -142,7 +143,10 @@ class Geometry:
     @remembered("pool")
     def kernel(self, width: float) -> Tensor:
         """Returns (B, N, L) Gaussian similarities ``exp(−d² / (width · mean d²))``; 0 at padded landmarks."""
-        return self.gaussian(width * self.mean_sq_dist)
+        radius = width * self.mean_sq_dist
+        if fast := loops_for(self.sq_dist):
+            return fast.gaussian(self.sq_dist, radius, self.landmark_mask)  # type: ignore[no-any-return]
+        return self.gaussian(radius)
 
     def gaussian(self, radius: Tensor, out: Tensor | None = None) -> Tensor:
         """Maps (B,) squared radii to (B, N, L) similarities ``exp(−d² / radius)``; 0 at padded landmarks."""
@@ -166,7 +170,11 @@ class Geometry:
     def density(self, width: float) -> Tensor:
         """Returns the (B, N) mean kernel similarity to the pool."""
         count = self.landmark_mask.sum(-1, keepdim=True).clamp(min=1)
-        return self.gaussian(width * self.mean_sq_dist, out=self.scratch).sum(-1) / count
+        radius = width * self.mean_sq_dist
+        if fast := loops_for(self.sq_dist):
+            real = self.landmark_mask.to(self.sq_dist)
+            return fast.gaussian_gains(self.sq_dist, radius, torch.zeros_like(real), real) / count  # type: ignore[no-any-return]
+        return self.gaussian(radius, out=self.scratch).sum(-1) / count
 
     @cached_property
     def contrast(self) -> Tensor:
@@ -206,6 +214,8 @@ class Geometry:
         of texts. Rows sum to 1, or are 0 for an item without others.
         """
         scale = softness * self.contrast * self.mean_sq_dist
+        if self.exact and (fast := loops_for(self.sq_dist)):
+            return fast.attention(self.sq_dist, scale, self.landmark_mask)  # type: ignore[no-any-return]
         # In place, because fresh memory of this size costs more than the sums; exp2 as in `gaussian`.
         out = empty(*self.sq_dist.shape, like=self.sq_dist)
         weights = torch.sub(self.nearest_other.unsqueeze(-1), self.sq_dist, out=out)
@@ -215,9 +225,14 @@ class Geometry:
         weights.scatter_(1, self.landmarks.unsqueeze(1), 0.0)  # not itself
         return weights.div_(weights.sum(-1, keepdim=True).clamp_(min=1e-30))
 
+    @property
+    def knows_distances(self) -> bool:
+        """Returns whether all distances are at hand, or cost next to nothing."""
+        return self.exact and (self.products is not None or "sq_dist" in self.__dict__)
+
     def sq_dist_from(self, positions: Tensor) -> Tensor:
         """Maps (B, S) positions to (B, S, N) squared distances to every item, reusing known distances."""
-        if self.exact and (self.products is not None or "sq_dist" in self.__dict__):
+        if self.knows_distances:
             return take_rows(self.sq_dist, positions)
         return squared_distances(take_rows(self.items, positions), self.items)
 

@@ -11,13 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.batched import take_rows
-from metaal_env.pool import compiled
+from metaal_env.batched import empty, take_rows
+from metaal_env.compiled import loops_for
+from metaal_env.pool.distances import Geometry
 from metaal_env.pool.remembered import remembered
-from metaal_env.pool.view import PoolView, largest_two
-
-AT_ONCE = 16
-"""Pools whose walks a CPU follows together: their probabilities should stay in its cache from step to step."""
+from metaal_env.pool.view import PoolView, largest
 
 
 class Ends(NamedTuple):
@@ -27,31 +25,37 @@ class Ends(NamedTuple):
     reached: Tensor  # (B, N) to end at any labelled item; the rest is still under way
 
 
+@remembered("pool")
+def _back(geometry: Geometry, softness: float) -> Tensor:
+    """Returns the transposed `Geometry.attention`."""
+    weights = geometry.attention(softness)
+    return empty(*weights.shape, like=weights).copy_(weights.transpose(1, 2))
+
+
 @remembered("moment")
 def walk_ends(view: PoolView, softness: float, steps: int) -> Ends:
     """Computes where walks of at most `steps` steps end. Cost O(`steps` · N·L·K)."""
     geometry = view.geometry
+    if geometry.exact and (fast := loops_for(view.embeddings)):
+        return Ends(
+            *fast.ends(_back(geometry, softness), view.order, view.labels, view.class_mask.shape[1], steps)
+        )
     weights = geometry.attention(softness)
     between = geometry.at_landmarks(weights).transpose(1, 2)  # (B, L, L)
     here, ends = _labels(view)
     # Classes second and rows in memory one after another: a product with few such rows from the left takes a
     # quarter of one with few columns, and a seventh of one with rows that are views of columns.
     here, ends = here.unsqueeze(1), ends.transpose(1, 2).contiguous()
-    on_cpu = weights.device.type == "cpu"
-    some = AT_ONCE if on_cpu and geometry.exact else len(weights)
     # No walk ends at a class without a label; on other devices the host would have to wait for their number.
-    used = int(view.seen.sum(1).max()) if on_cpu else view.seen.shape[1]
+    used = int(view.seen.sum(1).max()) if weights.device.type == "cpu" else view.seen.shape[1]
     seen_first = None
     if used < view.seen.shape[1]:
         seen_first = view.seen.int().argsort(dim=1, descending=True, stable=True)[:, :used]
         ends = torch.cat([take_rows(ends, seen_first), ends[:, -1:]], 1)
-    parts = []
-    for walk, label, end, last in zip(*(x.split(some) for x in (between, here, ends, weights)), strict=True):
-        state = end
-        for _ in range(steps - 1):
-            state = torch.where(label, end, state @ walk)
-        parts.append(state @ last.transpose(1, 2))
-    result = torch.cat(parts)  # (B, K + 1, N)
+    state = ends
+    for _ in range(steps - 1):
+        state = torch.where(here, ends, state @ between)
+    result = state @ weights.transpose(1, 2)  # (B, K + 1, N)
     classes, reached = result[:, :-1], result[:, -1]
     if seen_first is not None:
         every = result.new_zeros(*view.class_mask.shape, result.shape[2])
@@ -74,10 +78,10 @@ def walk_visits(view: PoolView, weight: Tensor, softness: float, steps: int) -> 
     weights = geometry.attention(softness)
     between = geometry.at_landmarks(weights)
     here, _ = _labels(view)
-    unlabelled = (geometry.landmark_mask & ~here).to(weights).unsqueeze(1)
+    unlabelled = (geometry.landmark_mask & ~here).unsqueeze(1)
     starts = (weight * view.selectable.unsqueeze(1)).transpose(1, 2)
     under_way = (geometry.at_landmarks(starts).transpose(1, 2) * unlabelled).contiguous()
-    if fast := compiled.loops(view):
+    if fast := loops_for(view.embeddings):
         visits = fast.visits(between, unlabelled.squeeze(1), under_way, steps)
     else:
         visits = under_way
@@ -95,7 +99,7 @@ def walk_gain(view: PoolView, softness: float, steps: int) -> Tensor:
 
 def certainty(ends: Ends) -> Tensor:
     """Returns the (B, N) lead of the likeliest class over the next; walks still under way count for neither."""
-    top, second = largest_two(ends.classes.transpose(1, 2))  # in memory classes are second
+    top, second = largest(ends.classes.transpose(1, 2), 2)  # in memory classes are second
     return top - second
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from metaal_env.batched import take_rows
+from metaal_env.compiled import loops_for
 from metaal_env.errors import InputError
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.pool.distances import LOG2_E, Geometry
@@ -21,6 +22,14 @@ from metaal_env.pool.terms import Terms
 
 FEW = 4096
 """Items of a batch below which one call costs more than the arithmetic in it."""
+
+
+class Beliefs(NamedTuple):
+    """Holds what a learner believes of B pools' items. Classes are second, so that what is done is done over items."""
+
+    probs: Tensor  # (B, K, N) class probabilities; 0 outside the task's classes
+    top: Tensor  # (3, B, N) the three largest, 0 where there are fewer classes
+    entropy: Tensor  # (B, N) nats
 
 
 @dataclass(eq=False)
@@ -134,8 +143,8 @@ class PoolView:
             seed=self.seed + 1,  # stochastic rules draw anew for every pick
             terms=None if self.terms is None else self.terms.picked(pick),
         )
-        if "probs" in self.__dict__:
-            new.__dict__["probs"] = self.probs
+        if "beliefs" in self.__dict__:
+            new.__dict__["beliefs"] = self.beliefs
         if "labelled_sq_dist" in self.__dict__:  # one more row, not all anew
             row = self.geometry.sq_dist_from(pick.unsqueeze(1)).masked_fill(
                 (pick < 0).view(-1, 1, 1), torch.inf
@@ -173,39 +182,20 @@ class PoolView:
         """Returns the (B, S) mask of `order`, True where it names an item."""
         return self.order >= 0
 
-    # Classes second while they are computed: operations over a few classes are vectorised over items.
-
     @cached_property
-    def log_probs_by_class(self) -> Tensor:
-        """Returns (B, K, N) logarithms of the class probabilities."""
-        return torch.log_softmax(self.logits.transpose(1, 2), 1)
-
-    @cached_property
-    def probs_by_class(self) -> Tensor:
-        """Returns (B, K, N) class probabilities; 0 outside the task's classes."""
-        if "probs" in self.__dict__:
-            return self.probs.transpose(1, 2).contiguous()
-        return torch.mul(self.log_probs_by_class, LOG2_E).exp2_()  # on CPUs faster than exp
+    def beliefs(self) -> Beliefs:
+        """Returns the class probabilities that the logits stand for, the largest of them, and their entropy."""
+        logits = self.logits.transpose(1, 2)
+        if fast := loops_for(logits):
+            return Beliefs(*fast.beliefs(logits))
+        logs = torch.log_softmax(logits, 1)
+        probs = torch.mul(logs, LOG2_E).exp2_()  # on CPUs faster than exp
+        return Beliefs(probs, largest(probs, 3), -(probs * logs).sum(1))
 
     @cached_property
     def probs(self) -> Tensor:
         """Returns (B, N, K) class probabilities; 0 outside the task's classes."""
-        return self.probs_by_class.transpose(1, 2).contiguous()
-
-    @cached_property
-    def top_two(self) -> tuple[Tensor, Tensor]:
-        """Returns the (B, N) largest and the (B, N) second largest class probability."""
-        return largest_two(self.probs_by_class)
-
-    @cached_property
-    def top_probs(self) -> Tensor:
-        """Returns (B, N, 3) the three largest class probabilities, 0 where there are fewer classes."""
-        probs = self.probs_by_class
-        first, second = self.top_two
-        # Equal ones are counted: of three equal probabilities the third is the same again. `topk` is slower here.
-        at_least = (probs >= second.unsqueeze(1)).sum(1)
-        below = probs.masked_fill(probs >= second.unsqueeze(1), 0.0).amax(1)
-        return torch.stack([first, second, torch.where(at_least > 2, second, below)], -1)
+        return self.beliefs.probs.transpose(1, 2).contiguous()
 
     @cached_property
     def counts(self) -> Tensor:
@@ -229,6 +219,8 @@ class PoolView:
         """Returns (B, N) squared distance to the nearest labelled item; inf before the first label."""
         if self.order.shape[1] == 0:
             return torch.full_like(self.embeddings[..., 0], torch.inf)
+        if self.geometry.knows_distances and (fast := loops_for(self.embeddings)):
+            return fast.nearest(self.geometry.sq_dist, self.order)  # type: ignore[no-any-return]
         return self.labelled_sq_dist.amin(1)
 
     @cached_property
@@ -262,16 +254,18 @@ class PoolView:
         return torch.from_numpy(np.stack(rows)).to(self.device, torch.get_default_dtype())
 
 
-def largest_two(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the (B, N) largest and second largest over K of (B, K, N) values, equal where two are largest."""
+def largest(values: Tensor, count: int) -> Tensor:
+    """Returns the (`count`, B, N) largest over K of (B, K, N) values that are not negative; 0 where K is smaller."""
     b, k, n = values.shape
-    if b * n < FEW or k < 2 or values.device.type != "cpu":
-        top = torch.nn.functional.pad(values, (0, 0, 0, max(0, 2 - k))).topk(2, 1).values
-        return top[:, 0], top[:, 1]
+    if b * n < FEW or values.device.type != "cpu":
+        return (
+            torch.nn.functional.pad(values, (0, 0, 0, max(0, count - k)))
+            .topk(count, 1)
+            .values.transpose(0, 1)
+        )
     # On a CPU `torch.topk` takes ten times as long.
-    first, second = values[:, 0], values[:, 1]
-    top, below = torch.maximum(first, second), torch.minimum(first, second)
-    for column in values.unbind(1)[2:]:
-        below = torch.maximum(below, torch.minimum(top, column))
-        top = torch.maximum(top, column)
-    return top, below
+    top = list(values.new_zeros(count, b, n))
+    for value in values.unbind(1):
+        for place, known in enumerate(top):
+            top[place], value = torch.maximum(known, value), torch.minimum(known, value)
+    return torch.stack(top)

@@ -9,11 +9,13 @@ from helpers.clusters import clusters
 from helpers.views import build
 from torch import Tensor
 
+from metaal_env.compiled import SWITCH
+from metaal_env.features import item_scores, rules, shared
 from metaal_env.learners.base import EXCLUDED_LOGIT
+from metaal_env.metrics import score
 from metaal_env.pool import compiled, partitions
 from metaal_env.pool.expected_gain import expected_accuracy, expected_likelihood
 from metaal_env.pool.view import PoolView
-from metaal_env.scores import score
 
 pytest.importorskip("numba")
 
@@ -26,6 +28,19 @@ FUNCTIONS: list[Callable[[PoolView], Tensor]] = [
     partitions.typicality_within,
     expected_accuracy,
     expected_likelihood,
+    rules.entropy,
+    rules.novelty,
+    rules.uherding_gain,
+    rules.labelled_radius,
+    item_scores.probcover,
+    item_scores.density,
+    shared.walk_margin,
+    shared.walk_need,
+    lambda view: shared.visits(view)[:, 0],
+    lambda view: shared.visits(view)[:, 1],
+    lambda view: shared.neighbour_means(view)[..., 1],
+    lambda view: view.beliefs.top[2],
+    lambda view: rules.herding_gain(view),
 ]
 
 
@@ -43,7 +58,8 @@ def pools(n: int, d: int, k: int, labels: int, *, pending: bool = False, padded:
     )
     if pending:
         revealed.scatter_(1, order[:, ::2], -1)
-    view = build(torch.from_numpy(x).float(), torch.zeros(3, n, k), revealed, order, valid)
+    logits = torch.from_numpy(rng.normal(size=(3, n, k))).float()
+    view = build(torch.from_numpy(x).float(), logits, revealed, order, valid)
     view.labelled = torch.zeros(3, n, dtype=torch.bool).scatter_(1, order, True)
     if padded:
         view.order = torch.cat([view.order, torch.full((3, 2), -1)], 1)
@@ -73,7 +89,7 @@ def test_values_are_those_of_the_reference(
     found = [function(one) for function in FUNCTIONS]
     torch.manual_seed(0)
     other = view()
-    monkeypatch.setenv(compiled.SWITCH, "0")
+    monkeypatch.setenv(SWITCH, "0")
     assert compiled.loops(other) is None
     for function, values in zip(FUNCTIONS, found, strict=True):
         wanted = function(other)
@@ -100,7 +116,7 @@ def test_compiled_scores_of_predictions_equal_those_in_torch(
     logits[:4, 5] = EXCLUDED_LOGIT
     labels = torch.randint(-1, 5, (3, 50), generator=generator)
     fast = score(logits, labels, begin)
-    monkeypatch.setenv(compiled.SWITCH, "0")
+    monkeypatch.setenv(SWITCH, "0")
     slow = score(logits, labels, begin)
     assert torch.equal(fast.accuracy, slow.accuracy)
     assert 0 < float(slow.accuracy.min()) < float(slow.accuracy.max()) < 1

@@ -54,7 +54,7 @@ def describe(view: PoolView) -> tuple[Tensor, Tensor]:
     classes matters. An action holds the item's own score and its mean distances to the labelled and to the unlabelled
     items, in units of the pool's root mean squared distance; 0 without any labelled item.
     """
-    score, selectable = view.top_probs[..., 0], view.selectable
+    score, selectable = view.beliefs.top[0], view.selectable
     ordered = score.masked_fill(~selectable, torch.inf).sort(1).values
     last = (selectable.sum(1, keepdim=True) - 1).clamp(min=0)
     rank = torch.linspace(0, 1, STATE, device=view.device) * last  # (B, STATE)

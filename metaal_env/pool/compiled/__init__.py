@@ -1,53 +1,20 @@
-"""Partitions and look-ahead over them in compiled loops, for pools on the CPU where numba is installed.
+"""Partitions and look-ahead over them in compiled loops.
 
-The functions of `metaal_env.pool.partitions` and `metaal_env.pool.expected_gain` in torch are the reference, and what
-every other device computes. Both do the same up to rounding. Where rounding decides between two nearly equal draws, a
-pool's partitions differ.
+Where rounding decides between two nearly equal draws, a pool's partitions differ from those in torch.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from metaal_env.compiled import loops_for
 from metaal_env.pool.view import PoolView
-
-SWITCH = "METAAL_COMPILED"
-"""Environment variable; ``0`` leaves everything to torch."""
-
-
-@cache
-def _installed() -> bool:
-    return find_spec("numba") is not None
-
-
-@cache
-def _say_that_it_compiles() -> None:
-    """Tells a person at a terminal why the first use of an installation takes a while."""
-    kept = Path(__file__).parent / "__pycache__"
-    compiled = any(kept.glob("kernels.*.nbi")) or not os.access(kept.parent, os.W_OK)
-    if sys.stderr.isatty() and not compiled:
-        print(f"compiling loops, once for this installation; {SWITCH}=0 does without", file=sys.stderr)
 
 
 def loops(view: PoolView) -> Any:
     """Returns the module `metaal_env.pool.compiled.partitions` if it serves this view, else None."""
-    return loops_for(view.embeddings)
-
-
-def loops_for(floats: Tensor) -> Any:
-    """Returns the same module if it serves such a tensor, else None."""
-    plain = floats.device.type == "cpu" and floats.dtype == torch.float32
-    if not plain or floats.requires_grad or os.environ.get(SWITCH) == "0" or not _installed():
+    if loops_for(view.embeddings) is None:
         return None
-    _say_that_it_compiles()
-    from metaal_env.pool.compiled import partitions  # numba takes a moment to import
+    from metaal_env.pool.compiled import partitions  # needs numba
 
     return partitions

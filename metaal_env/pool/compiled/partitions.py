@@ -13,15 +13,13 @@ import torch
 from torch import Tensor
 
 from metaal_env.batched import empty, take_rows
+from metaal_env.compiled import kernels
+from metaal_env.compiled.loops import arrays
 from metaal_env.pool import gibbs_sampler, sampled_clusterings
 from metaal_env.pool.clusters import MAX_CLUSTERS, most_classes
-from metaal_env.pool.compiled import kernels
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.sampled_clusterings import MAX_ITEMS, N_CLUSTERINGS, SHARPNESS, SWEEPS, TRIALS
 from metaal_env.pool.view import PoolView
-
-LANES = 16
-"""Blocks are filled up to a multiple of this many items, which the processor takes at once."""
 
 
 class Drawn(NamedTuple):
@@ -44,6 +42,8 @@ class Drawn(NamedTuple):
     norm: Tensor  # (B, M, C) float64, their squared norms
     counts: Tensor  # (B, M, C) float32, their items
     within: Tensor  # (B, M) float64
+    nearest: Tensor  # (B, M, E) int32 cluster whose mean is nearest
+    apart: Tensor  # (B, M, E) the squared distance to it
     agreement: Tensor  # (B,)
 
 
@@ -96,16 +96,17 @@ def drawn(view: PoolView) -> Drawn:
     norm = torch.empty(b, N_CLUSTERINGS, count, dtype=torch.float64)
     counts = torch.empty(b, N_CLUSTERINGS, count)
     within = torch.empty(b, N_CLUSTERINGS, dtype=torch.float64)
+    nearest, apart = torch.empty_like(name), torch.empty(b, N_CLUSTERINGS, e)
     agreement = torch.empty(b)
     weight, noise = _noise(in_order.shape[1], count)
     kernels.draw(
-        *_arrays(gram, real, view.way.clamp(max=MAX_CLUSTERS), sharpness),
+        *arrays(gram, real, view.way.clamp(max=MAX_CLUSTERS), sharpness),
         weight, noise, min(TRIALS, in_order.shape[1]), gibbs_sampler.BLOCKS,
-        *_arrays(name, product, norm, counts, within, agreement),
+        *arrays(name, product, norm, counts, within, nearest, apart, agreement),
     )  # fmt: skip
     return Drawn(
         positions, row_of, real, gram, rows, columns, own, own_rows, sharpness, name, product, norm, counts, within,
-        agreement,
+        nearest, apart, agreement,
     )  # fmt: skip
 
 
@@ -131,13 +132,14 @@ def settled(view: PoolView) -> Settled:
     support_norm = torch.empty(b, k, dtype=torch.float64)
     own_sq_dist = torch.empty(b, n)
     kernels.settle(
-        *_arrays(
+        *arrays(
             found.gram, found.rows, found.columns, found.own_rows, found.positions, found.row_of, found.real,
-            found.name, found.product, found.norm, found.counts, found.within, found.sharpness,
+            found.name, found.product, found.norm, found.counts, found.within, found.nearest, found.apart,
+            found.sharpness,
             view.labels, view.valid, view.order, view.class_mask, support,
         ),
         exact, gibbs_sampler.BLOCKS, gibbs_sampler.ROUNDS,
-        *_arrays(name, everyone, support_item, support_norm, own_sq_dist),
+        *arrays(name, everyone, support_item, support_norm, own_sq_dist),
     )  # fmt: skip
     return Settled(
         name, everyone, support_item, support_item if exact else support, support_norm, own_sq_dist
@@ -150,12 +152,12 @@ def gains(view: PoolView, softness: float, every: int) -> tuple[Tensor, Tensor]:
     pool, found = drawn(view), settled(view)
     accuracy, likelihood = torch.empty(view.valid.shape), torch.empty(view.valid.shape)
     kernels.expected_gains(
-        *_arrays(
+        *arrays(
             pool.rows, pool.own, pool.own_rows, pool.row_of, found.name, found.everyone, found.support_item,
             found.support, found.support_norm, view.counts, view.class_mask, pool.within.mean(1), pool.sharpness,
         ),
         softness, every,
-        *_arrays(accuracy, likelihood),
+        *arrays(accuracy, likelihood),
     )  # fmt: skip
     return accuracy, likelihood
 
@@ -167,7 +169,7 @@ def covers(view: PoolView) -> Covers:
     cover, novelty = torch.empty(view.valid.shape), torch.empty(view.valid.shape)
     sizes = torch.empty(len(view), N_CLUSTERINGS, view.class_mask.shape[1])
     kernels.coverage(
-        *_arrays(
+        *arrays(
             pool.row_of, found.name, found.everyone, view.order, view.seen, found.own_sq_dist,
             pool.within.mean(1).float(), cover, novelty, sizes,
         )
@@ -175,56 +177,12 @@ def covers(view: PoolView) -> Covers:
     return Covers(cover, novelty, sizes)
 
 
-def visits(weights: Tensor, unlabelled: Tensor, start: Tensor, steps: int) -> Tensor:
-    """Returns the (B, S, L) visits of `metaal_env.pool.random_walks.walk_visits`."""
-    visited = start.clone()
-    kernels.visits(*_arrays(weights, unlabelled, start.clone()), steps, visited.numpy())
-    return visited
-
-
-def standard_scores(scores: Tensor, mask: Tensor) -> Tensor:
-    """Returns the (B, N, R) inverse hyperbolic sines of standard scores over the (B, N) mask, 0 elsewhere."""
-    found = torch.empty(scores.shape)
-    kernels.standard_scores(*_arrays(scores, mask, found))
-    return found
-
-
-def coverage_gains(view: PoolView, kernel: Tensor, covered: Tensor, weight: Tensor) -> Tensor:
-    """Returns the (B, N) sums over landmarks of `weight` times what the (B, N, L) kernel exceeds `covered` by."""
-    gain = torch.empty(view.valid.shape)
-    kernels.coverage_gains(*_arrays(kernel, covered, weight, gain))
-    return gain
-
-
-def gaussian_gains(view: PoolView, radius: Tensor, covered: Tensor, weight: Tensor) -> Tensor:
-    """Returns `coverage_gains` of a Gaussian kernel of (B,) squared radii, without making it."""
-    gain = torch.empty(view.valid.shape)
-    kernels.gaussian_gains(*_arrays(view.geometry.sq_dist, radius, covered, weight, gain))
-    return gain
-
-
-def score(logits: Tensor, labels: Tensor, begin: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the (B·C,) accuracy, likelihood and log-loss of `metaal_env.scores.score`."""
-    sums = torch.empty(3, len(logits))
-    kernels.score(*_arrays(logits), begin, *_arrays(labels, *sums))
-    count = (labels >= 0).sum(1).clamp(min=1)
-    found = sums / (
-        count if len(count) == len(logits) else count.repeat_interleave(len(logits) // len(count))
-    )
-    return found[0], found[1], found[2]
-
-
-def _arrays(*tensors: Tensor) -> list[np.ndarray]:
-    return [tensor.contiguous().numpy() for tensor in tensors]
-
-
 @lru_cache(maxsize=64)
 def _blocks(items: int) -> np.ndarray:
-    """Returns the (E,) order of items by blocks, −1 where a block is filled up."""
-    parts = [np.arange(first, items, gibbs_sampler.BLOCKS) for first in range(gibbs_sampler.BLOCKS)]
-    size = -len(parts[0]) % LANES + len(parts[0])
-    filled = [np.pad(part, (0, size - len(part)), constant_values=-1) for part in parts]
-    return np.concatenate(filled)
+    """Returns the (E,) order of items by blocks, −1 where a block is filled up to the size of the first."""
+    size = -(-items // gibbs_sampler.BLOCKS)
+    order = np.arange(size * gibbs_sampler.BLOCKS).reshape(size, gibbs_sampler.BLOCKS).T.flatten()
+    return np.where(order < items, order, -1)
 
 
 @lru_cache(maxsize=64)

@@ -3,9 +3,10 @@
 They are one file because numba keeps compiled code until the file of a function changes, not until what it calls does.
 
 In every kernel items are last. Loops are short: where one writes to several of many arrays, the compiler would have to
-check too often whether they overlap, and does not vectorise it. Sums may be taken in any order, else no loop over
-floats is vectorised; infinities and NaN keep their meaning. `F` marks numbers that must not turn a loop over float32
-into one over doubles.
+check too often whether they overlap, and does not vectorise it. Both numbers that an element is chosen from are read
+before the choice: the compiler reads none that may not be needed, and then keeps a branch. Sums may be taken in any
+order, else no loop over floats is vectorised; infinities and NaN keep their meaning. `F` marks numbers that must not
+turn a loop over float32 into one over doubles.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
 def exp(x: Any) -> Any:
     """Returns e^x of a float32 x ≤ 0 by a polynomial, to 1e-6 for x > −20; 0 below −70."""
     t = max(x, F(-87.0)) * F(1.4426950408889634)
-    whole = math.floor(t + F(0.5))
-    f = t - F(whole)
+    whole = np.floor(t + F(0.5))  # a float: vectors have no conversion to math.floor's long integers
+    f = t - whole
     p = F(1.5403530e-4)
     p = p * f + F(1.3333558e-3)
     p = p * f + F(9.6181291e-3)
@@ -104,15 +105,15 @@ def tabulate(table: Array, half: float, within: float) -> None:
     Of x · s, of −‖x‖², the constant, and of −‖s‖², for an item x and a class of sum s; see
     `metaal_env.pool.gibbs_sampler.Chains`.
     """
-    kappa = F(within / (1 - within))
+    kappa, slope = F(within / (1 - within)), F(half / within)
     for n in range(table.shape[1]):
-        shrunk = F(n) + kappa
-        wider = F(1) + F(1) / shrunk
-        slope = F(half) / (F(within) * wider)
-        table[0, n] = F(2) * slope / shrunk
-        table[1, n] = slope
-        table[2, n] = log(F(n) + F(1)) - F(half) * log(wider)
-        table[3, n] = slope / (shrunk * shrunk)
+        table[0, n] = F(2) * slope / (F(n) + kappa + F(1))
+    for n in range(table.shape[1]):
+        table[1, n] = F(0.5) * table[0, n] * (F(n) + kappa)
+    for n in range(table.shape[1]):
+        table[2, n] = log(F(n) + F(1)) - F(half) * log(F(1) + F(1) / (F(n) + kappa))
+    for n in range(table.shape[1]):
+        table[3, n] = F(0.5) * table[0, n] / (F(n) + kappa)
 
 
 @jit
@@ -182,9 +183,10 @@ def sweep(
                     inner[k, j] += chances[k, block, j] / factor
             for j in range(size):
                 value = inner[k, j] * factor - fall * norms[block, j] + constant
-                better = value > best[j]
-                best[j] = value if better else best[j]
-                new[j] = number if better else new[j]
+                top, was = best[j], new[j]
+                better = value > top
+                best[j] = value if better else top
+                new[j] = number if better else was
         for j in range(size):  # and joins the ones that were drawn
             before, k, i = names[block, j], int(new[j]), block * size + j
             if not free[i] or k == before:
@@ -247,14 +249,15 @@ def first_clusters(
             total = F(0)
             row = apart[candidate]
             for e in range(n_items):
-                total += min(nearest[e], row[e]) if real[e] else F(0)
+                left = min(nearest[e], row[e])
+                total += left if real[e] else F(0)
             if total < lowest:
                 best, lowest = candidate, total
         row = apart[best]
         for e in range(n_items):
-            closer = row[e] < nearest[e]
-            nearest[e] = row[e] if closer else nearest[e]
-            name[e] = number if closer else name[e]
+            closer, was = row[e] < nearest[e], name[e]
+            nearest[e] = min(row[e], nearest[e])
+            name[e] = number if closer else was
 
 
 @jit
@@ -273,6 +276,30 @@ def update_within(own: Array, real: Array, norm: Array, count: Array) -> float:
 
 
 @jit
+def nearest_mean(own: Array, product: Array, norm: Array, count: Array, nearest: Array, apart: Array) -> None:
+    """Writes the (E,) nearest of C means, and the squared distance to it.
+
+    Args:
+        own: (E,) squared norms.
+        product: (C, E) products of the clusters' sums with the items.
+        norm: (C,) squared norms of the sums.
+        count: (C,) items in them.
+    """
+    nearest[:] = 0
+    apart[:] = np.inf
+    for c in range(len(count)):
+        if count[c] == 0:
+            continue
+        constant, factor = F(norm[c] / (count[c] * count[c])), F(2 / count[c])
+        for e in range(len(own)):
+            value, top, was = constant - factor * product[c, e], apart[e], nearest[e]
+            apart[e] = min(value, top)
+            nearest[e] = I(c) if value < top else was
+    for e in range(len(own)):
+        apart[e] = max(apart[e] + own[e], F(0))
+
+
+@jit
 def draw(
     gram: Array,
     real: Array,
@@ -287,9 +314,11 @@ def draw(
     norm: Array,
     count: Array,
     within: Array,
+    nearest: Array,
+    apart_from: Array,
     agreement: Array,
 ) -> None:
-    """Draws M clusterings of each of B pools into the last six arguments. Items are in the order of their blocks.
+    """Draws M clusterings of each of B pools into the last eight arguments. Items are in the order of their blocks.
 
     Args:
         gram: (B, E, E) inner products.
@@ -305,6 +334,8 @@ def draw(
         norm: (B, M, C) their squared norms, float64.
         count: (B, M, C) their items.
         within: (B, M) share of the variance within clusters, float64.
+        nearest: (B, M, E) the cluster whose mean is nearest, and
+        apart_from: (B, M, E) the squared distance to it.
         agreement: (B,) see `metaal_env.pool.sampled_clusterings.agreement`.
     """
     n_pools, n_items = real.shape
@@ -353,6 +384,7 @@ def draw(
                     log_prior, table, drawn, room,
                 )  # fmt: skip
                 within[b, m] = update_within(own, real[b], norm[b, m], count[b, m])
+            nearest_mean(own, product[b, m], norm[b, m], count[b, m], nearest[b, m], apart_from[b, m])
         squares, sums = 0.0, 0.0
         for e in range(n_items):
             own[:] = 0
@@ -369,67 +401,38 @@ def draw(
 
 @jit
 def class_of_clusters(
-    own: Array,
-    row: Array,
+    nearest: Array,
+    apart: Array,
     order_label: Array,
-    rows: Array,
-    name: Array,
-    product: Array,
-    norm: Array,
     count: Array,
     unseen: Array,
-    exact: bool,
     class_of: Array,
     votes: Array,
 ) -> None:
     """Writes the (C,) class that each cluster of a clustering stands for, `NONE` for one in excess.
 
     Args:
-        own: (R,) squared norms of the `rows`.
-        row: (S,) row of each labelled item, and
-        order_label: its class, −1 for none.
-        rows: (R, E) inner products.
-        name: (E,) the cluster.
+        nearest: (S,) nearest cluster of each labelled item,
+        apart: (S,) the squared distance to its mean, and
+        order_label: (S,) its class, −1 for none.
+        count: (C,) items of the clusters.
         unseen: (U,) classes without a label, in order.
-        exact: whether rows are the items.
         votes: (C, K) memory.
     """
     n_clusters = len(count)
     votes[:] = 0
-    inner, offset, factor = np.empty(n_clusters), np.empty(n_clusters), np.empty(n_clusters)
-    for c in range(n_clusters):
-        some = max(count[c], F(1))
-        offset[c] = norm[c] / (some * some) if count[c] > 0 else np.inf
-        factor[c] = 2 / some
-    for s in range(len(row)):
-        if order_label[s] < 0:
-            continue
-        if exact:
-            inner[:] = product[:, row[s]]
-        else:
-            inner[:] = 0
-            line = rows[row[s]]
-            for e in range(len(name)):
-                if name[e] >= 0:
-                    inner[name[e]] += line[e]
-        best, nearest = 0, np.inf
-        for c in range(n_clusters):
-            distance = offset[c] - factor[c] * inner[c]
-            if distance < nearest:
-                best, nearest = c, distance
-        # Between classes with equally many labels in a cluster, the one nearer to its centre gets it.
-        # In single precision, in which nearly equal distances count as equal.
-        apart = F(max(nearest + own[row[s]], 0.0))
-        votes[best, order_label[s]] += F(1) + F(1e-3) / (F(1) + apart)
+    for s in range(len(nearest)):
+        if order_label[s] >= 0:
+            # Between classes with equally many labels in a cluster, the one nearer to its centre gets it.
+            # In single precision, in which nearly equal distances count as equal.
+            votes[nearest[s], order_label[s]] += F(1) + F(1e-3) / (F(1) + apart[s])
     class_of[:] = NONE
     for c in range(n_clusters):
         most = F(0)
         for k in range(votes.shape[1]):
             if votes[c, k] > most:
                 class_of[c], most = k, votes[c, k]
-    taken = np.empty(n_clusters, np.bool_)
-    for c in range(n_clusters):
-        taken[c] = class_of[c] != NONE
+    taken = class_of != NONE
     for number in range(len(unseen)):  # the largest of the others stand for classes without a label
         largest, most = NONE, F(0)
         for c in range(n_clusters):
@@ -479,6 +482,8 @@ def settle(
     drawn_norm: Array,
     drawn_count: Array,
     within: Array,
+    nearest: Array,
+    apart: Array,
     sharpness: Array,
     labels: Array,
     valid: Array,
@@ -532,6 +537,9 @@ def settle(
     votes = np.empty((n_clusters, n_classes), np.float32)
     silent = np.empty((0, 0), np.float32)
     row, order_label = np.empty(order.shape[1], np.int64), np.empty(order.shape[1], np.int64)
+    order_nearest, order_apart = np.empty(order.shape[1], np.int32), np.empty(order.shape[1], np.float32)
+    item_product, label = np.empty((n_clusters, order.shape[1]), np.float32), np.empty(n_items, np.int64)
+    others = np.empty_like(product)
     counts = np.empty(n_classes)
     table = np.empty((4, n_items + order.shape[1] + 1), np.float32)
     total = np.empty(n_rows, np.float32)
@@ -559,18 +567,37 @@ def settle(
             if class_mask[b, k] and counts[k] == 0:
                 unseen[n_unseen] = k
                 n_unseen += 1
+        others[:] = 0  # products with the sums of labelled items that are in no cluster
+        if not exact:
+            others[:] = support_item[b]
         for e in range(n_items):
             own[e] = gram[b, e, e]
-            free[e] = real[b, e] and labels[b, position_of_item[b, e]] < 0
+            label[e] = labels[b, position_of_item[b, e]] if real[b, e] else NONE
+            free[e] = real[b, e] and label[e] < 0
+            if label[e] >= 0 and not exact:
+                for f in range(n_items):
+                    others[label[e], f] -= gram[b, e, f]
         total[:] = 0
         half = sharpness[b] / 2
         for m in range(n_chains):
+            if exact:
+                for s in range(len(row)):
+                    order_nearest[s], order_apart[s] = nearest[b, m, row[s]], apart[b, m, row[s]]
+            else:
+                item_product[:] = 0
+                for s in range(len(row)):
+                    for e in range(n_items):
+                        if drawn[b, m, e] >= 0:
+                            item_product[drawn[b, m, e], s] += rows[b, row[s], e]
+                nearest_mean(
+                    own_rows[b][row], item_product, drawn_norm[b, m], drawn_count[b, m], order_nearest,
+                    order_apart,
+                )  # fmt: skip
             class_of_clusters(
-                own_rows[b], row, order_label, rows[b], drawn[b, m], drawn_product[b, m], drawn_norm[b, m],
-                drawn_count[b, m], unseen[:n_unseen], exact, class_of, votes,
-            )  # fmt: skip
+                order_nearest, order_apart, order_label, drawn_count[b, m], unseen[:n_unseen], class_of, votes
+            )
             names = name[b, m]
-            product[:] = support_item[b]
+            product[:] = others
             for c in range(n_clusters):
                 k = class_of[c]
                 if k >= 0 and drawn_count[b, m, c] > 0:
@@ -579,13 +606,15 @@ def settle(
             count[:] = counts
             norm[:] = support_norm[b]
             for e in range(n_items):
-                k = class_of[drawn[b, m, e]] if real[b, e] else NONE
-                names[e] = k if free[e] else NONE
-                if k >= 0 and free[e]:
+                k, y = class_of[drawn[b, m, e]] if real[b, e] else NONE, label[e]
+                names[e] = k if y < 0 else NONE
+                if y < 0 and k >= 0:
                     count[k] += 1
-                elif k >= 0:
-                    for f in range(n_items):
-                        product[k, f] -= gram[b, e, f]
+                elif y >= 0 and y != k:  # it is among the wrong ones
+                    add(product[y], gram[b, e])
+                    if k >= 0:
+                        for f in range(n_items):
+                            product[k, f] -= gram[b, e, f]
             for e in range(n_items):
                 k = names[e]
                 if k >= 0:  # ‖f + s‖² = f · (f + s) + f · s + ‖s‖²
@@ -598,8 +627,8 @@ def settle(
                 )  # fmt: skip
             if exact:
                 for e in range(n_items):
-                    if real[b, e] and not free[e]:
-                        names[e] = labels[b, position_of_item[b, e]]
+                    if label[e] >= 0:
+                        names[e] = label[e]
                 everyone[b, m] = names
                 mean_distance(own, product, names, norm, count, total)
                 continue
@@ -607,8 +636,8 @@ def settle(
             for e in range(n_items):
                 if names[e] >= 0:
                     add(far[names[e]], columns[b, e])
-                elif real[b, e]:
-                    names[e] = labels[b, position_of_item[b, e]]
+                else:
+                    names[e] = label[e]
             likeliest(far, own_rows[b], norm, count, log_prior, table, wide, everyone[b, m])
             for r in range(n_rows):
                 if not valid[b, r]:
@@ -651,21 +680,24 @@ def rivals(scores: Array, seen: Array, rival: Array, guess: Array, best: Array, 
         if not seen[k]:
             continue
         for e in range(n_items):
-            over = scores[k, e] > best[0, e]
-            best[0, e] = scores[k, e] if over else best[0, e]
-            best[1, e] = F(k) if over else best[1, e]
+            over, was = scores[k, e] > best[0, e], best[1, e]
+            best[0, e] = max(scores[k, e], best[0, e])
+            best[1, e] = F(k) if over else was
     for k in range(n_classes):
         if not seen[k]:
             continue
         for e in range(n_items):
-            over = scores[k, e] > second[0, e] and best[1, e] != F(k)
-            second[0, e] = scores[k, e] if over else second[0, e]
-            second[1, e] = F(k) if over else second[1, e]
+            value, top, was, own = scores[k, e], second[0, e], second[1, e], best[1, e] == F(k)
+            over = (value > top) & (not own)
+            second[0, e] = value if over else top
+            second[1, e] = F(k) if over else was
     for k in range(n_classes):
         for e in range(n_items):
-            rival[k, e] = second[0, e] if best[1, e] == F(k) else best[0, e]
+            first, other = best[0, e], second[0, e]
+            rival[k, e] = other if best[1, e] == F(k) else first
         for e in range(n_items):
-            guess[k, e] = second[1, e] if best[1, e] == F(k) else best[1, e]
+            first, other = best[1, e], second[1, e]
+            guess[k, e] = other if first == F(k) else first
 
 
 @jit
@@ -687,30 +719,32 @@ def without_each(scores: Array, mask: Array, rest: Array, others: Array, part: A
     whole[3:] = 0
     for k in range(n_classes):
         for e in range(n_items):
-            value = scores[k, e]
-            over = value > whole[0, e]
-            whole[2, e] = whole[0, e] if over else max(whole[2, e], value)
-            whole[0, e] = value if over else whole[0, e]
-            whole[1, e] = F(k) if over else whole[1, e]
+            value, top, was = scores[k, e], whole[0, e], whole[1, e]
+            whole[2, e] = max(whole[2, e], min(value, top))
+            whole[0, e] = max(value, top)
+            whole[1, e] = F(k) if value > top else was
     for k in range(n_classes):
         for e in range(n_items):
             part[0, k, e] = exp(scores[k, e] - whole[0, e])
         for e in range(n_items):
             part[1, k, e] = exp(min(scores[k, e] - whole[2, e], F(0)))
         for e in range(n_items):
-            whole[3, e] += F(0) if whole[1, e] == F(k) else part[0, k, e]
+            value = part[0, k, e]
+            whole[3, e] += F(0) if whole[1, e] == F(k) else value
         for e in range(n_items):
-            whole[4, e] += F(0) if whole[1, e] == F(k) else part[1, k, e]
+            value = part[1, k, e]
+            whole[4, e] += F(0) if whole[1, e] == F(k) else value
     for k in range(n_classes):
         if not mask[k]:
             rest[k] = 0
             others[k] = 1
             continue
         for e in range(n_items):
-            top = whole[1, e] == F(k)
-            others[k, e] = whole[4, e] if top else F(1) + max(whole[3, e] - part[0, k, e], F(0))
+            below, value = whole[4, e], F(1) + max(whole[3, e] - part[0, k, e], F(0))
+            others[k, e] = below if whole[1, e] == F(k) else value
         for e in range(n_items):
-            rest[k, e] = (whole[2, e] if whole[1, e] == F(k) else whole[0, e]) + log(others[k, e])
+            below, value = whole[2, e], whole[0, e]
+            rest[k, e] = (below if whole[1, e] == F(k) else value) + log(others[k, e])
 
 
 @jit
@@ -805,15 +839,17 @@ def expected_gains(
             for k in range(n_classes):
                 sure, soft_sure = F(0), F(0)
                 for e in range(n_items):
-                    other = weight[e] if truth[e] != F(k) else F(0)
-                    stays = other if guess[k, e] == truth[e] else F(0)
-                    one[k, e] = weight[e] - other - stays
+                    mass, guessed = weight[e], guess[k, e]
+                    other = mass if truth[e] != F(k) else F(0)
+                    stays = other if guessed == truth[e] else F(0)
+                    one[k, e] = mass - other - stays
                     sure += stays
                 for e in range(n_items):
-                    other = weight[e] if truth[e] != F(k) else F(0)
-                    share = (best[1, e] if whole[1, e] == F(k) else best[0, e]) / others[k, e]
+                    mass, below, above = weight[e], best[1, e], best[0, e]
+                    other = mass if truth[e] != F(k) else F(0)
+                    share = (below if whole[1, e] == F(k) else above) / others[k, e]
                     stays = other * min(share, F(1))
-                    two[k, e] = weight[e] - other - stays
+                    two[k, e] = mass - other - stays
                     soft_sure += stays
                 base[0, k] = sure
                 base[1, k] = soft_sure
@@ -827,7 +863,8 @@ def expected_gains(
                 right, soft_right = base[0, k], base[1, k]
                 for e in range(n_items):  # no slices: to count references to them would take as long
                     inner = rows[b, r, e] - far
-                    right += one[k, e] if inner > near[k, e] else F(0)
+                    won = one[k, e]
+                    right += won if inner > near[k, e] else F(0)
                     soft_right += two[k, e] * sigmoid(steep * (inner - soft[k, e]))
                 total[0, r] += right
                 total[1, r] += soft_right
@@ -904,66 +941,251 @@ def meet(name: Array, everyone: Array, r: int, together: Array) -> None:
 
 
 @jit
+def take_step(weights: Array, rows: Array, under_way: Array, arrived: Array) -> None:
+    """Adds to (S, L) `arrived` what a step takes there from some `rows` of (L, L) `weights`, of (S, L) `under_way`."""
+    by_four = len(rows) // 4 * 4  # whose sums are read and written once
+    for first in range(0, by_four, 4):
+        h, i, j, k = rows[first], rows[first + 1], rows[first + 2], rows[first + 3]
+        for s in range(len(under_way)):
+            a, b, c, d = under_way[s, h], under_way[s, i], under_way[s, j], under_way[s, k]
+            for e in range(weights.shape[1]):
+                arrived[s, e] += a * weights[h, e] + b * weights[i, e] + c * weights[j, e] + d * weights[k, e]
+    for i in rows[by_four:]:
+        for s in range(len(under_way)):
+            a = under_way[s, i]
+            for e in range(weights.shape[1]):
+                arrived[s, e] += a * weights[i, e]
+
+
+@jit
 def visits(weights: Array, unlabelled: Array, under_way: Array, steps: int, visited: Array) -> None:
     """Adds to (B, S, L) `visited` the visits by walks that are (B, S, L) `under_way`, which it moves.
 
     Args:
         weights: (B, L, L) probabilities of a step from row to column.
-        unlabelled: (B, L) 1 where walks go on, else 0.
+        unlabelled: (B, L) bool, True where walks go on.
     """
-    n_pools, n_kinds, n_items = under_way.shape
-    new = np.empty((n_kinds, n_items), np.float32)
-    for b in range(n_pools):
+    arrived = np.empty_like(under_way[0])
+    for b in range(len(under_way)):
+        rows = np.flatnonzero(unlabelled[b])
         for _ in range(steps):
-            new[:] = 0
-            for i in range(n_items):
-                if unlabelled[b, i] != 0:
-                    for s in range(n_kinds):
-                        share = under_way[b, s, i]
-                        for j in range(n_items):
-                            new[s, j] += share * weights[b, i, j]
-            for s in range(n_kinds):
-                for j in range(n_items):
-                    value = new[s, j] * unlabelled[b, j]
-                    under_way[b, s, j] = value
-                    visited[b, s, j] += value
+            arrived[:] = 0
+            take_step(weights[b], rows, under_way[b], arrived)
+            for s in range(len(arrived)):
+                for e in range(arrived.shape[1]):
+                    value = arrived[s, e] if unlabelled[b, e] else F(0)
+                    under_way[b, s, e] = value
+                    visited[b, s, e] += value
+
+
+@jit
+def ends(back: Array, order: Array, labels: Array, steps: int, classes: Array, reached: Array) -> None:
+    """Adds to (B, K, N) `classes` the shares of walks from each item that end at a label of each class.
+
+    Args:
+        back: (B, N, N) probabilities of a step from column to row.
+        order: (B, S) positions of labelled items, −1 at padding.
+        labels: (B, N), −1 at labelled items of no class.
+        reached: (B, N) sum over the classes and none; written.
+    """
+    n_classes, n_items = classes.shape[1:]
+    direct = np.empty((n_classes + 1, n_items), np.float32)
+    before, after = np.empty_like(direct), np.empty_like(direct)
+    used, column = np.empty(n_classes + 1, np.int64), np.empty(n_classes + 1, np.int64)
+    free = np.empty(n_items, np.bool_)
+    for b in range(len(back)):
+        n_used = 0
+        column[:] = -1
+        free[:] = True
+        for i in order[b]:
+            if i < 0:
+                continue
+            k = labels[b, i] if labels[b, i] >= 0 else n_classes
+            if column[k] < 0:
+                column[k], used[n_used] = n_used, k
+                direct[n_used] = 0
+                n_used += 1
+            add(direct[column[k]], back[b, i])
+            free[i] = False
+        rows = np.flatnonzero(free)
+        before[:n_used] = direct[:n_used]
+        for _ in range(steps - 1):
+            after[:n_used] = direct[:n_used]
+            take_step(back[b], rows, before[:n_used], after)
+            before, after = after, before
+        reached[b] = 0
+        for c in range(n_used):
+            add(reached[b], before[c])
+            if used[c] < n_classes:
+                classes[b, used[c]] = before[c]
 
 
 @jit
 def standard_scores(scores: Array, mask: Array, found: Array) -> None:
-    """Writes (B, N, R) inverse hyperbolic sines of standard scores over the (B, N) `mask`, 0 elsewhere."""
-    n_pools, n_items, n_scores = scores.shape
-    mean, deviation = np.empty(n_scores, np.float32), np.empty(n_scores, np.float32)
+    """Writes (B, R, N) inverse hyperbolic sines of standard scores over the (B, N) `mask`, 0 elsewhere."""
+    n_pools, n_scores, n_items = scores.shape
+    weight, line = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
     for b in range(n_pools):
         count = 0
         for i in range(n_items):
             count += mask[b, i]
         share = F(1) / F(max(count, 1))
-        mean[:] = 0
-        deviation[:] = 0
         for i in range(n_items):
-            if mask[b, i]:
-                for r in range(n_scores):
-                    mean[r] += scores[b, i, r] * share
-        for i in range(n_items):
-            if mask[b, i]:
-                for r in range(n_scores):
-                    apart = scores[b, i, r] - mean[r]
-                    deviation[r] += apart * apart * share
+            weight[i] = share if mask[b, i] else F(0)
         for r in range(n_scores):
-            size = math.sqrt(deviation[r])
-            deviation[r] = F(1) / size if size > F(1e-6) else F(0)
+            mean, variance = F(0), F(0)
+            for i in range(n_items):
+                line[i] = scores[b, r, i]
+                mean += weight[i] * line[i]
+            for i in range(n_items):
+                line[i] -= mean
+                variance += weight[i] * line[i] * line[i]
+            deviation = math.sqrt(variance)
+            inverse = F(1) / deviation if deviation > F(1e-6) else F(0)
+            for i in range(n_items):
+                size = abs(line[i]) * inverse
+                root = F(math.sqrt(size * size + F(1)))
+                line[i] = math.copysign(log(F(1) + size + size * size / (F(1) + root)), line[i])
+            for i in range(n_items):
+                found[b, r, i] = line[i] if weight[i] > F(0) else F(0)
+
+
+@jit
+def beliefs(logits: Array, probs: Array, top: Array, entropy: Array) -> None:
+    """Writes what (B, K, N) logits say of B pools' items.
+
+    Args:
+        probs: (B, K, N) class probabilities.
+        top: (3, B, N) the largest of them, 0 where there are fewer classes.
+        entropy: (B, N) nats.
+    """
+    n_pools, n_classes, n_items = logits.shape
+    largest, total = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
+    first, second, third = np.empty_like(total), np.empty_like(total), np.empty_like(total)
+    mean = np.empty_like(total)
+    for b in range(n_pools):
+        largest[:] = -np.inf
+        total[:] = 0
+        first[:] = 0
+        second[:] = 0
+        third[:] = 0
+        mean[:] = 0
+        for k in range(n_classes):
+            for i in range(n_items):
+                largest[i] = max(largest[i], logits[b, k, i])
+        for k in range(n_classes):
+            for i in range(n_items):
+                probs[b, k, i] = exp(logits[b, k, i] - largest[i])
+            for i in range(n_items):
+                total[i] += probs[b, k, i]
+            for i in range(n_items):
+                mean[i] += probs[b, k, i] * (logits[b, k, i] - largest[i])
         for i in range(n_items):
-            if mask[b, i]:
-                for r in range(n_scores):
-                    z = (scores[b, i, r] - mean[r]) * deviation[r]
-                    size = abs(z)
-                    root = F(math.sqrt(size * size + F(1)))
-                    value = log(F(1) + size + size * size / (F(1) + root))
-                    found[b, i, r] = value if z > F(0) else -value
-            else:
-                for r in range(n_scores):
-                    found[b, i, r] = 0
+            entropy[b, i] = log(total[i]) - mean[i] / total[i]
+        for i in range(n_items):
+            total[i] = F(1) / total[i]
+        for k in range(n_classes):
+            for i in range(n_items):
+                probs[b, k, i] *= total[i]
+            for i in range(n_items):
+                third[i] = max(third[i], min(second[i], probs[b, k, i]))
+            for i in range(n_items):
+                second[i] = max(second[i], min(first[i], probs[b, k, i]))
+            for i in range(n_items):
+                first[i] = max(first[i], probs[b, k, i])
+        top[0, b] = first
+        top[1, b] = second
+        top[2, b] = third
+
+
+@jit
+def nearest(sq_dist: Array, order: Array, found: Array) -> None:
+    """Writes the (B, N) squared distance to the nearest of (B, S) `order`, −1 at padding; infinity if there is none.
+
+    Args:
+        sq_dist: (B, N, N), symmetric.
+    """
+    for b in range(len(order)):
+        found[b] = np.inf
+        for s in range(order.shape[1]):
+            place = order[b, s]
+            if place >= 0:
+                for i in range(found.shape[1]):
+                    found[b, i] = min(found[b, i], sq_dist[b, place, i])
+
+
+@jit
+def least_between(sq_dist: Array, order: Array, least: Array, most: Array, found: Array) -> None:
+    """Writes the (B,) smallest of (B, N, N) squared distances between two items of (B, S) `order`.
+
+    Args:
+        order: −1 at padding.
+        least: (B,); distances up to it do not count.
+        most: (B,) what is written where no distance is smaller.
+    """
+    for b in range(len(order)):
+        found[b] = most[b]
+        for i in order[b]:
+            for j in order[b]:
+                if i >= 0 and j >= 0 and least[b] < sq_dist[b, i, j] < found[b]:
+                    found[b] = sq_dist[b, i, j]
+
+
+@jit
+def ball_gains(sq_dist: Array, radius: Array, weight: Array, gain: Array) -> None:
+    """Writes the (B, N) sums of (B, L) `weight` over landmarks within the (B,) squared `radius`."""
+    for b in range(len(sq_dist)):
+        for i in range(sq_dist.shape[1]):
+            total = F(0)
+            for j in range(sq_dist.shape[2]):
+                mass = weight[b, j]
+                total += mass if sq_dist[b, i, j] <= radius[b] else F(0)
+            gain[b, i] = total
+
+
+@jit
+def weighted(weights: Array, table: Array, sums: Array) -> None:
+    """Writes the (B, K, E) `sums` of the first S rows of each (B, S + …, E) `table` with (B, K, S) weights."""
+    rows = np.arange(weights.shape[2])
+    sums[:] = 0
+    for b in range(len(weights)):
+        take_step(table[b], rows, weights[b], sums[b])
+
+
+@jit
+def gaussian(sq_dist: Array, radius: Array, real: Array, kernel: Array) -> None:
+    """Writes the (B, N, L) `kernel` e^(−d² / radius) of (B,) squared radii; 0 where (B, L) `real` is not."""
+    for b in range(len(sq_dist)):
+        inverse = F(-1) / radius[b]
+        for i in range(sq_dist.shape[1]):
+            for j in range(sq_dist.shape[2]):
+                value = exp(sq_dist[b, i, j] * inverse)
+                kernel[b, i, j] = value if real[b, j] else F(0)
+
+
+@jit
+def attention(sq_dist: Array, scale: Array, real: Array, weights: Array) -> None:
+    """Writes (B, N, N) `weights`: softmax over all other `real` items of −d² in units of the (B,) `scale`."""
+    line = np.empty(sq_dist.shape[2], np.float32)
+    for b in range(len(sq_dist)):
+        inverse = F(1) / scale[b]
+        for i in range(sq_dist.shape[1]):
+            for j in range(len(line)):
+                value = sq_dist[b, i, j]
+                line[j] = value if real[b, j] else F(np.inf)
+            line[i] = np.inf
+            least, total = F(np.inf), F(0)
+            for j in range(len(line)):
+                least = min(least, line[j])
+            if least == F(np.inf):  # it has no others
+                weights[b, i] = 0
+                continue
+            for j in range(len(line)):
+                line[j] = exp((least - line[j]) * inverse)
+            for j in range(len(line)):
+                total += line[j]
+            for j in range(len(line)):
+                weights[b, i, j] = line[j] / total
 
 
 @jit
@@ -993,7 +1215,7 @@ def gaussian_gains(sq_dist: Array, radius: Array, covered: Array, weight: Array,
 def score(
     logits: Array, begin: int, labels: Array, accuracy: Array, likelihood: Array, log_loss: Array
 ) -> None:
-    """Writes the (B·C,) sums over R items of what `metaal_env.scores.score` computes the means of.
+    """Writes the (B·C,) sums over R items of what `metaal_env.metrics.score` computes the means of.
 
     Args:
         logits: (B·C, K, `begin` + R).
@@ -1013,9 +1235,9 @@ def score(
         for k in range(n_classes):
             for e in range(n_items):
                 value = logits[b, k, begin + e]
-                over = value > best[e]
-                best[e] = value if over else best[e]
-                first[e] = F(k) if over else first[e]
+                top, was = best[e], first[e]
+                best[e] = max(value, top)
+                first[e] = F(k) if value > top else was
         for k in range(n_classes):
             for e in range(n_items):
                 total[e] += exp(logits[b, k, begin + e] - best[e])
@@ -1023,7 +1245,8 @@ def score(
             own[e] = logits[b, max(labels[t, e], 0), begin + e]
         hits, likely, lost = F(0), F(0), F(0)
         for e in range(n_items):
-            hits += weight[e] if first[e] == F(labels[t, e]) else F(0)
+            one = weight[e]
+            hits += one if first[e] == F(labels[t, e]) else F(0)
         for e in range(n_items):
             loss = best[e] - own[e] + log(total[e])
             likely += weight[e] * exp(-max(loss, F(0)))

@@ -1,0 +1,45 @@
+"""Compiled loops, for tensors on the CPU where numba is installed.
+
+What they compute is computed in torch as well: that is the reference, and what every other device does. Both are equal
+up to rounding.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SWITCH = "METAAL_COMPILED"
+"""Environment variable; ``0`` leaves everything to torch."""
+
+
+@cache
+def _installed() -> bool:
+    return find_spec("numba") is not None
+
+
+@cache
+def _say_that_it_compiles() -> None:
+    """Tells a person at a terminal why the first use of an installation takes a while."""
+    kept = Path(__file__).parent / "__pycache__"
+    compiled = any(kept.glob("kernels.*.nbi")) or not os.access(kept.parent, os.W_OK)
+    if sys.stderr.isatty() and not compiled:
+        print(f"compiling loops, once for this installation; {SWITCH}=0 does without", file=sys.stderr)
+
+
+def loops_for(floats: Tensor) -> Any:
+    """Returns the module `metaal_env.compiled.loops` if it serves such a tensor, else None."""
+    plain = floats.device.type == "cpu" and floats.dtype == torch.float32
+    if not plain or floats.requires_grad or os.environ.get(SWITCH) == "0" or not _installed():
+        return None
+    _say_that_it_compiles()
+    from metaal_env.compiled import loops  # numba takes a moment to import
+
+    return loops

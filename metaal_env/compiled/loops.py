@@ -1,0 +1,115 @@
+"""Feeds tensors to the compiled loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaal_env.batched import empty
+from metaal_env.compiled import kernels
+
+
+def arrays(*tensors: Tensor) -> list[np.ndarray]:
+    """Returns the memory of tensors, or of copies where it is not in order."""
+    return [tensor.contiguous().numpy() for tensor in tensors]
+
+
+def visits(weights: Tensor, unlabelled: Tensor, start: Tensor, steps: int) -> Tensor:
+    """Returns the (B, S, L) visits of `metaal_env.pool.random_walks.walk_visits`."""
+    visited = start.clone()
+    kernels.visits(*arrays(weights, unlabelled, start.clone()), steps, visited.numpy())
+    return visited
+
+
+def ends(back: Tensor, order: Tensor, labels: Tensor, n_classes: int, steps: int) -> tuple[Tensor, Tensor]:
+    """Returns the (B, N, K) and (B, N) of `metaal_env.pool.random_walks.Ends`, where all items are landmarks.
+
+    Args:
+        back: (B, N, N) probabilities of a step from column to row.
+    """
+    classes, reached = torch.zeros(len(back), n_classes, back.shape[1]), torch.empty(back.shape[:2])
+    kernels.ends(*arrays(back, order, labels), steps, *arrays(classes, reached))
+    return classes.transpose(1, 2), reached
+
+
+def standard_scores(scores: Tensor, mask: Tensor) -> Tensor:
+    """Returns the (B, R, N) inverse hyperbolic sines of standard scores over the (B, N) mask, 0 elsewhere."""
+    found = torch.empty(scores.shape)
+    kernels.standard_scores(*arrays(scores, mask, found))
+    return found
+
+
+def beliefs(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns (B, K, N) probabilities, the (3, B, N) largest and the (B, N) entropy in nats of (B, K, N) logits."""
+    b, k, n = logits.shape
+    probs, top, entropy = empty(b, k, n, like=logits), torch.empty(3, b, n), torch.empty(b, n)
+    kernels.beliefs(*arrays(logits, probs, top, entropy))
+    return probs, top, entropy
+
+
+def nearest(sq_dist: Tensor, order: Tensor) -> Tensor:
+    """Returns the (B, N) smallest of (B, N, N) squared distances to (B, S) `order`; inf where there is none."""
+    found = torch.empty(sq_dist.shape[:2])
+    kernels.nearest(*arrays(sq_dist, order, found))
+    return found
+
+
+def least_between(sq_dist: Tensor, order: Tensor, least: Tensor, most: Tensor) -> Tensor:
+    """Returns the (B,) smallest of (B, N, N) squared distances, above `least` and at most `most`, within `order`."""
+    found = torch.empty_like(most)
+    kernels.least_between(*arrays(sq_dist, order, least, most, found))
+    return found
+
+
+def ball_gains(sq_dist: Tensor, radius: Tensor, weight: Tensor) -> Tensor:
+    """Returns the (B, N) sums of the (B, L) weights of the landmarks within a (B,) squared radius."""
+    gain = torch.empty(sq_dist.shape[:2])
+    kernels.ball_gains(*arrays(sq_dist, radius, weight, gain))
+    return gain
+
+
+def weighted(weights: Tensor, table: Tensor) -> Tensor:
+    """Returns the (B, K, E) sums of the first S rows of a (B, S + …, E) table with (B, K, S) weights."""
+    sums = empty(*weights.shape[:2], table.shape[2], like=table)
+    kernels.weighted(*arrays(weights, table, sums))
+    return sums
+
+
+def gaussian(sq_dist: Tensor, radius: Tensor, real: Tensor) -> Tensor:
+    """Returns the (B, N, L) kernel e^(−d² / radius) of (B,) squared radii; 0 where (B, L) `real` is not."""
+    kernel = empty(*sq_dist.shape, like=sq_dist)
+    kernels.gaussian(*arrays(sq_dist, radius, real, kernel))
+    return kernel
+
+
+def attention(sq_dist: Tensor, scale: Tensor, real: Tensor) -> Tensor:
+    """Returns the (B, N, N) softmax over all other `real` items of −d² in units of the (B,) `scale`."""
+    weights = empty(*sq_dist.shape, like=sq_dist)
+    kernels.attention(*arrays(sq_dist, scale, real, weights))
+    return weights
+
+
+def coverage_gains(kernel: Tensor, covered: Tensor, weight: Tensor) -> Tensor:
+    """Returns the (B, N) sums over landmarks of `weight` times what the (B, N, L) kernel exceeds `covered` by."""
+    gain = torch.empty(kernel.shape[:2])
+    kernels.coverage_gains(*arrays(kernel, covered, weight, gain))
+    return gain
+
+
+def gaussian_gains(sq_dist: Tensor, radius: Tensor, covered: Tensor, weight: Tensor) -> Tensor:
+    """Returns `coverage_gains` of a Gaussian kernel of (B,) squared radii, without making it."""
+    gain = torch.empty(sq_dist.shape[:2])
+    kernels.gaussian_gains(*arrays(sq_dist, radius, covered, weight, gain))
+    return gain
+
+
+def score(logits: Tensor, labels: Tensor, begin: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the (B·C,) accuracy, likelihood and log-loss of `metaal_env.metrics.score`."""
+    sums = torch.empty(3, len(logits))
+    kernels.score(*arrays(logits), begin, *arrays(labels, *sums))
+    count = (labels >= 0).sum(1).clamp(min=1)
+    found = sums / (
+        count if len(count) == len(logits) else count.repeat_interleave(len(logits) // len(count))
+    )
+    return found[0], found[1], found[2]

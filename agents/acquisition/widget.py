@@ -12,10 +12,10 @@ import anywidget
 import traitlets
 
 from agents.acquisition.items.encoders import EncoderName, encode
+from agents.acquisition.items.folder_items import MEDIA
 from agents.acquisition.items.items import Items
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.read_items import read_items
-from agents.acquisition.items.sound_items import MEDIA
 from agents.acquisition.policies import PolicySpec, load_policy
 from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.session import Session, labels_path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -97,12 +97,16 @@ def read_grid(
         notes.append(f"{len(rows) - 1 - len(items)} repeated header(s) left out")
     if has_numbers(rows[0]):
         notes.append("header of numbers")
-    # pandas' names for columns without one
-    names = [" ".join(name.split()) or f"Unnamed: {i}" for i, name in enumerate(rows[0])]
-    return Grid(_unique(names, subject), items, delimiter, tuple(notes))
+    return Grid(column_names(rows[0], subject), items, delimiter, tuple(notes))
 
 
-def _unique(names: list[str], subject: str) -> list[str]:
+def column_names(given: Iterable[str], subject: str) -> list[str]:
+    """Returns the names of columns on one line each, pandas' ``Unnamed: 0`` for one without.
+
+    Raises:
+        InputError: two columns have the same name.
+    """
+    names = [" ".join(name.split()) or f"Unnamed: {i}" for i, name in enumerate(given)]
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise InputError(f"{subject} has two columns called {twice!r}; rename one.")

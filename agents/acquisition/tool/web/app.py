@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from agents.acquisition.items.sound_items import MEDIA
+from agents.acquisition.items.folder_items import MEDIA
 from agents.acquisition.tool.menu import MAX_NAME
 from agents.acquisition.tool.web.desk import Desk
 from agents.acquisition.tool.web.guard import Guard

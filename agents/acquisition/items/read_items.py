@@ -46,9 +46,10 @@ def read_items(data: Any, options: ReadOptions | None = None) -> Items:
         InputError: nothing there, another kind of file, no items, sounds beside images, or contents that
             cannot be used.
     """
+    options = options or ReadOptions()
     if not isinstance(data, (str, os.PathLike)):
         return frame_items(data, options)
-    path, options = Path(data), options or ReadOptions()
+    path = Path(data)
     what = f"data={str(path)!r}"
     folder = is_folder(path, what)
     suffix = path.suffix.lower()

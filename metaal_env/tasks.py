@@ -78,8 +78,7 @@ class TaskConfig:
                 raise InputError(f"{name}={value!r} must be a whole number, at least 1.")
         for name in ("class_concentration", "rare_share", "label_noise", "distractors"):
             value = getattr(self, name)
-            real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-            if not real or 1e300 < float(value) < float("inf"):
+            if not _is_real(value) or 1e300 < float(value) < float("inf"):
                 raise InputError(f"{name}={value!r} must be a number.")
         check_term_options(self)
         if not self.class_concentration > 0:

@@ -11,7 +11,7 @@ from agents.acquisition.items.sound_encoders import unreadable_sounds
 from metaal_env.datasets.readers.folder_files import files_below
 from metaal_env.datasets.readers.image_files import image_files, unreadable_images
 from metaal_env.datasets.readers.image_pages import of_several_pages
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, some_of
 
 MEDIA = {
     ".wav": "audio/wav",
@@ -21,7 +21,6 @@ MEDIA = {
     ".mp3": "audio/mpeg",
 }
 """Suffix of a sound that is read → its media type."""
-_NAMED = 10
 
 
 def folder_items(path: Path, skip_unreadable: bool = False) -> Items:
@@ -75,6 +74,5 @@ def folder_items(path: Path, skip_unreadable: bool = False) -> Items:
 
 def _warn_of_left_out(broken: list[Path], root: Path, kind: str) -> None:
     if broken:
-        named = ", ".join(repr(file.relative_to(root).as_posix()) for file in broken[:_NAMED])
-        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-        warnings.warn(f"{len(broken)} unreadable {kind} are left out: {named}{more}.", stacklevel=3)
+        named = [repr(file.relative_to(root).as_posix()) for file in broken]
+        warnings.warn(f"{len(broken)} unreadable {kind} are left out: {some_of(named, 10)}.", stacklevel=3)

@@ -22,11 +22,10 @@ from agents.acquisition.items.sound_encoders import unreadable_sounds
 from metaal_env.datasets.cache import cache_dir
 from metaal_env.datasets.readers.columns import Column
 from metaal_env.datasets.readers.image_files import HEIF_SUFFIXES, SUFFIXES, unreadable_images
-from metaal_env.errors import InputError, brief
+from metaal_env.errors import InputError, brief, some_of
 from metaal_env.runtime.files import write_atomic
 
 IMAGES = SUFFIXES | HEIF_SUFFIXES
-_NAMED = 10
 _RAGGED = "unequal lists of"
 _MAGIC = {
     b"\x89PNG": ".png",
@@ -181,9 +180,8 @@ def file_media(name: str, values: Sequence[Any], folder: Path | None, what: str,
 
 def _warn_of_rows(cells: list[str], rows: list[int]) -> None:
     if rows:
-        named = ", ".join(f"{row + 1} ({cell})" for row, cell in zip(rows[:_NAMED], cells, strict=False))
-        more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
-        warnings.warn(f"{len(rows)} rows without a readable file are left out: {named}{more}.", stacklevel=3)
+        named = some_of([f"{row + 1} ({cell})" for row, cell in zip(rows, cells, strict=True)], 10)
+        warnings.warn(f"{len(rows)} rows without a readable file are left out: {named}.", stacklevel=3)
 
 
 def named_media(columns: Sequence[Column], options: ReadOptions, folder: Path, what: str) -> Media | None:

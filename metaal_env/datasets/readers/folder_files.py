@@ -10,12 +10,11 @@ from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, some_of
 
 T = TypeVar("T")
 
 _SERVICE_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
-_NAMED = 5
 
 
 class FolderFiles(NamedTuple):
@@ -77,9 +76,8 @@ def read_each(
     if len(failures) == 1:
         raise failures[0]
     if failures:
-        named = " ".join(str(error) for error in failures[:_NAMED])
-        more = f" (and {len(failures) - _NAMED} more)" if len(failures) > _NAMED else ""
-        raise InputError(f"{len(failures)} {unit}s cannot be read{more}. {named}")
+        named = some_of([str(error).rstrip(".") for error in failures], 5, "; ")
+        raise InputError(f"{len(failures)} {unit}s cannot be read: {named}.")
 
 
 def unreadable_files(paths: Iterable[Path], read: Callable[[Path], object], unit: str) -> dict[Path, str]:

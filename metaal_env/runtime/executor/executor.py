@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from metaal_env.errors import InputError, brief
+from metaal_env.errors import InputError, brief, some_of
 from metaal_env.runtime.executor.backend import Backend, Here
 from metaal_env.runtime.executor.parts import Outcome, Part, Queue, Shared, WorkerLost
 from metaal_env.runtime.executor.watch import Watcher
@@ -248,10 +248,9 @@ class _Run:
         first = self.broken[min(self.broken)].error
         if len(self.parts) == 1 and isinstance(first, InputError):
             raise first
-        named = "; ".join(f"{name!r}: {text}" for name, text in list(errors.items())[:3])
-        more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
+        named = some_of([f"{name!r}: {text}" for name, text in errors.items()], 3, "; ")
         raise PartsFailed(
-            f"{len(errors)} of {len(self.parts)} parts failed, {len(self.results)} are finished: {named}{more}",
+            f"{len(errors)} of {len(self.parts)} parts failed, {len(self.results)} are finished: {named}",
             errors,
         ) from first
 

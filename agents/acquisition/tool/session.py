@@ -156,11 +156,6 @@ class Session:
             ("",) * len(self.further) if earlier is None else earlier.further,
         )
 
-    def record(self, position: int, label: str | None, drawn: str = CHOSEN) -> None:
-        """Adds or changes an answer and writes the file."""
-        self.set(position, label, drawn)
-        self.save()
-
     def undo(self) -> int | None:
         """Takes the last answer back and writes the file; its position, or None when there is none."""
         if not self.answers:

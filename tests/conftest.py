@@ -6,12 +6,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Devices are chosen automatically: tests mean the same everywhere. CUDA_VISIBLE_DEVICES=0 pytest … tries a GPU.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from helpers.clusters import cluster_dataset
+from helpers.paths import ROOT
 
 from metaal_env.core import Core
 from metaal_env.datasets.base import ClassDataset
@@ -20,6 +22,15 @@ from metaal_env.rewards import REWARDS
 from metaal_env.tasks import TaskConfig
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def clean_checkout() -> Iterator[None]:
+    """Fails where a test leaves a file beside `pyproject.toml`, as a command does that runs without a folder."""
+    before = set(os.listdir(ROOT))
+    yield
+    left = {name for name in set(os.listdir(ROOT)) - before if not name.startswith((".", "__"))}
+    assert not left, f"left in the checkout: {sorted(left)}"
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,14 @@ class Labels(NamedTuple):
     values: np.ndarray  # (n_known,) the caller's labels, in pool order
     seen: list[Any]  # sorted distinct labels
 
+    def with_label(self, position: int, label: Any) -> Labels:
+        """Returns the labels with one more, of an item that has none."""
+        known = self.known.copy()
+        known[position] = True
+        values = self.values.tolist()
+        values.insert(int(self.known[:position].sum()), label)
+        return Labels(known, np.array(values), sorted({*self.seen, label}))
+
 
 def check_labels(y: Any, n: int, missing_label: Any) -> Labels:
     """Finds which of the N labels are known, and what they are.

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from agents.acquisition.arrays import check_same_order, count, positive_whole
-from agents.acquisition.batch import Selection, choose
+from agents.acquisition.batch import Selection
+from agents.acquisition.belief import choose_batch
 from agents.acquisition.candidates import Candidates, all_unlabelled, are_features, by_features, by_position
 from agents.acquisition.classifier import check_classifier
 from agents.acquisition.labels import Labels, check_labels, hint
@@ -17,7 +18,6 @@ from agents.acquisition.options import QueryOptions, Seed
 from agents.acquisition.policies import PolicySpec, load_policy
 from agents.acquisition.pool_items import PoolItems, read_pool
 from agents.acquisition.purchase import Purchase
-from agents.acquisition.user_pool import build_pool
 from metaal_env.errors import InputError, InputTypeError
 
 
@@ -148,18 +148,17 @@ def select(
         weight = None if weight is None else np.r_[weight, np.ones(new)]
         start = None if start is None else start.extended(new)
     options = replace(options, sample_weight=weight, prior=start)
-    pool = build_pool(items, labels, options, strategy, batch_size=size, seed=seed)
-    selection = choose(
-        pool,
-        items.vectors,
+    selection = choose_batch(
+        items,
+        labels,
+        options,
         positions,
-        labels.known,
         size,
         strategy,
         everything=candidates is None and len(positions) == len(chosen.positions),
         with_utilities=bool(return_utilities),
-        limits=options.limits,
         purchase=purchase,
+        seed=seed,
     )
     if not chosen.direct:
         return selection

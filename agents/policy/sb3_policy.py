@@ -217,6 +217,7 @@ class LearnedStrategy(Strategy):
         self.summary: dict[str, Any] = {}
         # A policy that sees the open batch has learned to spread its picks.
         self.diversifies = "near_batch" in network.names.items
+        self.believes = not self.diversifies
 
     @torch.no_grad()
     def score(self, view: PoolView) -> Tensor:

@@ -39,6 +39,8 @@ class Strategy(ABC):
             user's pool without one, logistic regression then stands in.
         diversifies: whether a picked item lowers the scores of nearby items even before its label is known.
             Batches are then plain greedy re-scoring; otherwise `select_batch` penalises redundancy itself.
+        believes: whether batches from a user's pool are better chosen by believing each pick's likely label, see
+            `agents.acquisition.belief`, than by penalising redundancy.
     """
 
     privileged: bool = False
@@ -48,6 +50,7 @@ class Strategy(ABC):
     counts_classes: bool = False
     wants_classifier: bool = False
     diversifies: bool = False
+    believes: bool = False
 
     def __init__(self, *, seed: int = 0):
         self.seed = seed

@@ -2,10 +2,10 @@
 
 ``python -m benchmarks.learners.few_shot --dataset omniglot_28.npz`` trains on the background alphabets (each class also
 turned by 90°, 180° and 270°, every image a little distorted), measures on the evaluation alphabets, and writes one
-JSON per learner, the table of docs/learners.md and the log of the trainings. The prototypical network is trained
-from scratch; the others start from its body. Finished learners are skipped and an interrupted training
-continues, so it can be stopped at any time; ``--learners protonet maml_head --iterations 2000`` limits the work.
-Long trainings from fresh weights have names of their own: ``--learners finn_maml_scratch --docs None``.
+JSON per learner, its row in a table of docs/learners.md and its curve in the log of the trainings. The prototypical
+network is trained from scratch; the others start from its body. Finished learners are skipped and an interrupted
+training continues, so it can be stopped at any time; ``--learners protonet maml_head --iterations 2000`` limits the
+work. Long trainings from fresh weights have names and a table of their own: ``--learners finn_maml_scratch``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from benchmarks.learners.few_shot_measure import measure
-from benchmarks.learners.few_shot_table import describe, joined_logs, table
-from benchmarks.sections import replace_section
+from benchmarks.learners.few_shot_table import LOG_HEAD, describe, joined_logs, table
+from benchmarks.sections import replace_section, section_of
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.datasets.unseen_classes import ROTATIONS, turned
@@ -95,6 +95,10 @@ LONG_EXPERIMENTS = {
         "finn_maml", ONE_STEP, FROM_SCRATCH | {"way": 5, "balanced": True}, "98.7 / 99.9, 95.8 / 98.9",
         start=None,
     ),
+    "finn_maml_20_way_scratch": Experiment(
+        "finn_maml", ONE_STEP, FROM_SCRATCH | {"way": 20, "balanced": True, "tasks_per_batch": 8},
+        "98.7 / 99.9, 95.8 / 98.9", start=None,
+    ),
     "maml_all_scratch": Experiment("maml", {"depth": "all"}, FROM_SCRATCH, "MAML: 98.7 / 99.9, 95.8 / 98.9",
                                    start=None),
     "anil_scratch": Experiment("maml", {}, LONG, "ANIL: – / –, 96.2 / 98.0", start=None),
@@ -116,7 +120,7 @@ class Config:
     out: Path = Path("results/few_shot")
     """Where learners, checkpoints and figures go."""
     docs: Path | None = Path("docs/learners.md")
-    """File whose table is rewritten."""
+    """File whose tables take the rows; what they hold of other learners stays."""
     iterations: int | None = None
     """Meta-updates of each learner, instead of its row's."""
     width: int = 32
@@ -150,12 +154,22 @@ def main(config: Config) -> None:
         record = {"experiment": asdict(ROWS[name]), "training": training, **figures}
         write_atomic(result, json.dumps(record, indent=1).encode())
         print(f"{name}: {describe(record)}", flush=True)
-    rows = {name: row.published for name, row in ROWS.items()}
-    text = table(config.out, rows)
+    for section, group in (("few-shot", EXPERIMENTS), ("few-shot-scratch", LONG_EXPERIMENTS)):
+        if set(config.learners) & set(group):
+            write_table(config, section, {name: row.published for name, row in group.items()})
+    if config.docs is not None:
+        log = config.docs.with_name("few_shot_log.csv")
+        present = log.read_text() if log.is_file() else ""
+        published = {name: row.published for name, row in ROWS.items()}
+        write_atomic(log, joined_logs(config.out, published, present).encode())
+
+
+def write_table(config: Config, section: str, rows: dict[str, str]) -> None:
+    """Prints the rows of one table and puts those that were measured in their places on the page."""
+    text = table(config.out, rows, section_of(config.docs, section) if config.docs is not None else "")
     print(text)
     if config.docs is not None:
-        replace_section(config.docs, "few-shot", text)
-        write_atomic(config.docs.with_name("few_shot_log.csv"), joined_logs(config.out, rows).encode())
+        replace_section(config.docs, section, text)
 
 
 def obtain(config: Config, name: str, data: ClassDataset) -> tuple[InnerLearner, dict[str, Any]]:
@@ -177,7 +191,7 @@ def obtain(config: Config, name: str, data: ClassDataset) -> tuple[InnerLearner,
         take_over(learner, load_learner(body, shape), heads=row.learner in HEADED)
     base = MetaTrainConfig(
         learning_rate=3e-3, classes_per_batch=60, items_per_class=10, patience=10**6, validate_every=250,
-        distortion=0.1, precision="bfloat16", validation_tasks=1000, seed=config.seed,
+        distortion=0.1, validation_tasks=1000, seed=config.seed,
     )  # fmt: skip
     meta = replace(base, **row.training)
     if config.iterations is not None:
@@ -200,7 +214,7 @@ class Log:
         self.file, self.name, self.begin = file, name, time.perf_counter()
         file.parent.mkdir(parents=True, exist_ok=True)
         if not file.is_file():
-            file.write_text("learner,update,validation_loss,validation_accuracy,seconds\n")
+            file.write_text(LOG_HEAD + "\n")
         last = file.read_text().splitlines()[-1].rpartition(",")[2]
         self.before = int(last) if last.isdigit() else 0
 

@@ -14,22 +14,25 @@ HEAD = (
     "meta-training",
 )  # fmt: skip
 
+LOG_HEAD = "learner,update,validation_loss,validation_accuracy,seconds"
 
-def table(folder: Path, rows: dict[str, str]) -> str:
-    """The rows measured so far, and the effect of acquisition-like meta-training where both its sides are.
+
+def table(folder: Path, rows: dict[str, str], present: str = "") -> str:
+    """Returns the rows measured so far, and the effect of acquisition-like meta-training where both its sides are.
 
     Args:
         folder: of `few_shot.py`'s records.
         rows: their names, with the published figures.
+        present: a table written before, whose rows and effect stay where `folder` has no record.
     """
     records = {n: json.loads(f.read_text()) for n in rows if (f := folder / f"{n}.json").is_file()}
-    lines = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
+    lines = {line.split(" | ")[0][2:]: line for line in present.splitlines() if line.startswith("| ")}
     for name, record in records.items():
-        lines.append(f"| {name} | {describe(record)} | {rows[name]} | {training(record['training'])} |")
+        lines[name] = f"| {name} | {describe(record)} | {rows[name]} | {training(record['training'])} |"
+    text = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", *(lines[n] for n in rows if n in lines)]
     pair = [records[n] for n in ("maml_head_scratch", "maml_head_balanced") if n in records]
-    if len(pair) == 2:
-        lines += ["", effect_of_supports(*pair)]
-    return "\n".join(lines)
+    effect = effect_of_supports(*pair) if len(pair) == 2 else kept_effect(present)
+    return "\n".join([*text, "", effect] if effect else text)
 
 
 def describe(record: dict[str, Any]) -> str:
@@ -57,21 +60,31 @@ def training(record: dict[str, Any]) -> str:
     return f"{record['config']['iterations']} updates, {record['seconds'] / 60:.0f} min{start}"
 
 
+EFFECT = "Meta-trained on acquisition-like supports minus on balanced ones, same tasks: "
+
+
 def effect_of_supports(acquisition: dict[str, Any], balanced: dict[str, Any]) -> str:
-    """Paired difference of two learners on the same tasks, with its 95 % interval."""
+    """Returns the paired difference of two learners on the same tasks, with its 95 % interval."""
     parts = []
     for key in ("random 10", "unbalanced 10"):
         a, b = (np.asarray(record["figures"][key]["per_task"]) for record in (acquisition, balanced))
         half = 1.96 * (a - b).std(ddof=1) / len(a) ** 0.5
         parts.append(f"{100 * (a - b).mean():+.1f} ± {100 * half:.1f} points at {key} labels")
-    return (
-        "Meta-trained on acquisition-like supports minus on balanced ones, same tasks: "
-        + ", ".join(parts)
-        + "."
-    )
+    return f"{EFFECT}{', '.join(parts)}."
 
 
-def joined_logs(folder: Path, rows: dict[str, str]) -> str:
-    """The validation curves of all trainings, as one CSV."""
-    logs = [file.read_text().splitlines() for n in rows if (file := folder / "logs" / f"{n}.csv").is_file()]
-    return "\n".join([logs[0][0], *(line for log in logs for line in log[1:])]) + "\n" if logs else ""
+def kept_effect(present: str) -> str:
+    """Returns the sentence of `effect_of_supports` in a text, or nothing."""
+    return next((line for line in present.splitlines() if line.startswith(EFFECT)), "")
+
+
+def joined_logs(folder: Path, rows: dict[str, str], present: str = "") -> str:
+    """Returns the validation curves of all trainings as one CSV; `present` is one written before, as in `table`."""
+    head, *lines = present.splitlines() or [LOG_HEAD]
+    curves: dict[str, list[str]] = {}
+    for line in lines:
+        curves.setdefault(line.partition(",")[0], []).append(line)
+    for name in rows:
+        if (file := folder / "logs" / f"{name}.csv").is_file():
+            curves[name] = file.read_text().splitlines()[1:]
+    return "\n".join([head, *(line for name in rows for line in curves.get(name, []))]) + "\n"

@@ -22,6 +22,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=100_000)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--env", default="MetaAL-v0")
+parser.add_argument("--episodes", type=int, default=64, help="of the last evaluation")
 args = parser.parse_args()
 
 
@@ -63,7 +64,7 @@ nn.init.eye_(model.policy.action_net.weight).requires_grad_(False)  # action i i
 nn.init.zeros_(model.policy.action_net.bias).requires_grad_(False)
 
 
-def evaluate(episodes=64):
+def evaluate(episodes):
     env = Monitor(gym.make(args.env, split="test", observation="compact"))
     env.reset(seed=0)
     mean, deviation = evaluate_policy(model, env, n_eval_episodes=episodes)
@@ -72,9 +73,9 @@ def evaluate(episodes=64):
     )
 
 
-evaluate(8)
+evaluate(min(args.episodes, 8))
 model.learn(args.steps)
-evaluate()
+evaluate(args.episodes)
 observation, _ = envs.envs.reset(seed=10_000)
 actions, _ = model.predict(observation, action_masks=envs.envs.action_masks())
 print(f"the policy labels item {actions[0]} of the first pool first")

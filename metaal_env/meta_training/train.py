@@ -23,6 +23,7 @@ from metaal_env.meta_training.group import Group
 from metaal_env.meta_training.loss import all_way_loss, path_loss
 from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
 from metaal_env.runtime.interrupts import deferred_interrupts
+from metaal_env.tasks import bounds
 
 BACK_OFF = 0.5
 """Factor of the learning rate each time that training goes back to its last good checkpoint."""
@@ -113,6 +114,8 @@ class Training:
         learner, config = self.learner.train().requires_grad_(True), self.config
         device = next((p.device for p in learner.parameters()), torch.device("cpu"))
         items = draw_items(train, self.rng, config.classes_per_batch, config.items_per_class)
+        # One number of shots for all tasks of an update: a layer that each task adapts for itself pays for padding.
+        shots = int(self.rng.integers(*bounds(config.shots), endpoint=True)) if config.balanced else None
         tasks = draw_tasks(
             self.rng,
             *items.shape,
@@ -120,7 +123,7 @@ class Training:
             way=config.way,
             max_labels=config.max_labels,
             queries=config.queries_per_class,
-            shots=config.shots if config.balanced else None,
+            shots=shots,
         )
         # Every process draws all tasks, which costs little, and adapts to its own.
         tasks = FewShotTasks(*(column[self.own_tasks] for column in tasks)).to(device)

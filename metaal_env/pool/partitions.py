@@ -110,6 +110,17 @@ def class_sizes(view: PoolView) -> Tensor:
     return partitions(view).member.sum(-1)
 
 
+def class_shares(view: PoolView) -> Tensor:
+    """Returns the (B, N, K) shares of partitions that put an item into a class; a class without labels is any such."""
+    k = view.class_mask.shape[1]
+    if fast := compiled.loops(view):
+        found = fast.settled(view).everyone.long()  # (B, M, R)
+        rows = fast.drawn(view).row_of.unsqueeze(1).expand(-1, found.shape[1], -1)
+        name = found.gather(2, rows)
+        return one_hot(torch.where(name < 0, k, name), k + 1)[..., :k].float().mean(1)
+    return partitions(view).everyone.mean(1).transpose(1, 2)
+
+
 def variance_within(view: PoolView) -> Tensor:
     """Returns the (B,) share of the variance within clusters, over clusterings."""
     if fast := compiled.loops(view):

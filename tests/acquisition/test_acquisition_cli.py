@@ -111,26 +111,26 @@ def test_twenty_labels_with_a_kill_in_the_middle(tmp_path: Path, capsys: pytest.
     assert all(row["why"] and np.isfinite(float(row["score"])) for row in rows)
 
 
-def test_bad_input_ends_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = tmp_path / "animals.csv"
+def test_bad_input_ends_in_one_sentence(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = work / "animals.csv"
     table(data)
-    (tmp_path / "foreign.csv").write_text("a,b\n1,2\n")
-    (tmp_path / "others.csv").write_text("item,label\nrow999,ape\n")
-    (tmp_path / "text.bin").write_text("x")
-    (tmp_path / "empty.txt").write_text("\n")
-    (tmp_path / "dates.csv").write_text("day\n1/2/2024\n3/4/2024\n")
+    (work / "foreign.csv").write_text("a,b\n1,2\n")
+    (work / "others.csv").write_text("item,label\nrow999,ape\n")
+    (work / "text.bin").write_text("x")
+    (work / "empty.txt").write_text("\n")
+    (work / "dates.csv").write_text("day\n1/2/2024\n3/4/2024\n")
     for arguments, message in [
-        (["suggest", str(tmp_path / "none.csv")], "no such file"),
-        (["suggest", str(tmp_path / "text.bin")], "suffix"),
-        (["suggest", str(tmp_path / "empty.txt")], "no items"),
-        (["suggest", str(tmp_path / "dates.csv")], "no column besides"),
+        (["suggest", str(work / "none.csv")], "no such file"),
+        (["suggest", str(work / "text.bin")], "suffix"),
+        (["suggest", str(work / "empty.txt")], "no items"),
+        (["suggest", str(work / "dates.csv")], "no column besides"),
         (["suggest", str(data), "--k", "0"], "at least 1"),
         (["suggest", str(data), "--figure", "why.bmp"], "must end in .png"),
         (["suggest", str(data), "--policy", "uherdin"], "did you mean"),
         (["suggest", str(data), "--encoder", "tfidf"], "does not read"),
         (["suggest", str(data), "--label-column", "kind"], "no column 'kind'"),
-        (["status", str(data), "--labels", str(tmp_path / "foreign.csv")], "header"),
-        (["status", str(data), "--labels", str(tmp_path / "others.csv")], "'row999'"),
+        (["status", str(data), "--labels", str(work / "foreign.csv")], "header"),
+        (["status", str(data), "--labels", str(work / "others.csv")], "'row999'"),
         (["report", str(data)], "every label"),
         (["report", str(data), "--figure", "report"], "must end in .png"),
     ]:

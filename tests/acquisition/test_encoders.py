@@ -20,10 +20,7 @@ from agents.acquisition.items.text_encoders import MINILM_MODULE
 from agents.acquisition.tool.commands import main
 from metaal_env.errors import InputError
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("METAAL_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 class Counting:

@@ -18,14 +18,11 @@ from agents.acquisition.tool.commands import main
 from agents.acquisition.tool.web.item_view import item_view
 from metaal_env.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 3)).astype(np.float32)
 Y = np.arange(12) % 3
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("METAAL_CACHE", str(tmp_path / "cache"))
 
 
 def wide(n: int = 60, d: int = 100_000) -> sparse.csr_matrix:

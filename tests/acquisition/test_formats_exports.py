@@ -19,13 +19,10 @@ from agents.acquisition.items.read_items import read_items
 from agents.acquisition.tool.commands import main
 from metaal_env.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 EXPORTS = Path(__file__).parent / "exports"
 """Written by the converter of label-studio-sdk 2.1.2 for six tasks: five with annotations, one of them a skip."""
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("METAAL_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("name", ["label_studio.json", "label_studio_min.json", "label_studio.csv"])

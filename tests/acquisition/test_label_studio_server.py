@@ -24,10 +24,7 @@ from agents.acquisition.integrations.label_studio.server import make_server
 from agents.acquisition.integrations.label_studio.task_files import TaskFiles
 from metaal_env.errors import InputError
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("METAAL_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @contextmanager

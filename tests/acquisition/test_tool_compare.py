@@ -22,9 +22,8 @@ from metaal_env.errors import InputError
 
 
 @pytest.fixture()
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def work(work: Path) -> Path:
     """The working folder, with 90 labelled items of three classes, and ten that have no label."""
-    monkeypatch.chdir(tmp_path)
     truth = np.arange(100) % 3
     x = clusters(truth, 3, apart=4, on_axes=True)
     rows = [
@@ -39,7 +38,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "five = KNeighborsClassifier(5)\n"
         "def three(): return KNeighborsClassifier(3)\n"
     )
-    return tmp_path
+    return work
 
 
 SMALL = ["compare", "items.csv", "--budget", "8", "--seeds", "2", "--policies", "margin"]

@@ -39,8 +39,7 @@ def opened(folder: Path, items: Items) -> Session:
 
 
 @pytest.fixture()
-def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    monkeypatch.chdir(tmp_path)
+def table(work: Path) -> np.ndarray:
     x = clusters(np.arange(24) % 2, 2, apart=3, on_axes=True).round(3)
     rows = [[f"r{i}", *x[i], 1 + i % 3, f"p{i // 4}", "ab"[i % 2] if i < 4 else ""] for i in range(24)]
     with open("pool.csv", "w", newline="") as file:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
-from helpers.hostile import EXAMPLES, fuzz
+from helpers.hostile import COMMANDS, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -31,11 +31,10 @@ NUMBERS = "id,weight,length,label\n" + "".join(
 
 
 @pytest.fixture()
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def work(work: Path) -> Path:
     """The working folder, with a pool."""
-    monkeypatch.chdir(tmp_path)
     Path("items.csv").write_text(NUMBERS)
-    return tmp_path
+    return work
 
 
 @pytest.mark.parametrize(
@@ -197,7 +196,7 @@ def command_lines() -> st.SearchStrategy[list[str]]:
     )
 
 
-@pytest.mark.parametrize("examples", EXAMPLES)
+@pytest.mark.parametrize("examples", COMMANDS)
 def test_data_that_commands_read_stay_as_they_are(
     examples: int, work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

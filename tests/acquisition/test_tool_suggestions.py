@@ -20,14 +20,14 @@ ENCODINGS: dict[str, tuple[str, str]] = {
 
 
 @pytest.fixture()
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def work(work: Path) -> Path:
+    """The working folder, with a pool."""
     x = clusters(np.arange(30) % 2, 2, apart=3, on_axes=True)
     with open("pool.csv", "w", newline="") as file:
         csv.writer(file).writerows(
             [["id", "weight", "length"], *([f"r{i}", *r.round(3)] for i, r in enumerate(x))]
         )
-    return tmp_path
+    return work
 
 
 def read(path: Path) -> list[dict[str, str]]:

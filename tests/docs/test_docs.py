@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import runpy
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from functools import lru_cache
@@ -16,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from helpers.fresh_processes import FreshProcesses, fresh_processes
 from helpers.paths import ROOT
 
 from benchmarks.results_page import Options
@@ -71,21 +69,16 @@ def test_every_page_can_be_reached(start: str) -> None:
     assert found >= set(PAGES), f"unreachable: {sorted(str(page) for page in set(PAGES) - found)}"
 
 
+@pytest.fixture(scope="module")
+def fresh() -> Iterator[FreshProcesses]:
+    with fresh_processes() as found:
+        yield found
+
+
 @pytest.mark.parametrize("name", WITH_CODE)
-def test_code_runs_as_printed(name: str, tmp_path: Path) -> None:
+def test_code_runs_as_printed(name: str, tmp_path: Path, fresh: FreshProcesses) -> None:
     """In a process of its own, from top to bottom: what a page registers must not reach other tests."""
-    code = "\n".join(blocks(ROOT / name, "python"))
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
-    run = subprocess.run(
-        [sys.executable, "-"],
-        input=code,
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    assert not list(ROOT.glob("*.png"))
+    assert not fresh.run("\n".join(blocks(ROOT / name, "python")), tmp_path)
 
 
 def commands() -> list[tuple[str, str]]:

@@ -58,6 +58,7 @@ def rows(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "rows").iterdir())}
 
 
+@pytest.mark.slow
 def test_resumed_after_a_kill_rows_are_identical(data: Path, tmp_path: Path) -> None:
     command = [
         "--dataset",
@@ -259,6 +260,7 @@ def test_without_arguments_the_newest_run_is_judged_on_its_own_terms(data: Path,
     assert "data:image/png" in (results / "report.html").read_text()
 
 
+@pytest.mark.slow  # two of every figure
 def test_other_data_take_a_learner_that_fits_and_span_a_matrix(data: Path, tmp_path: Path) -> None:
     make_run(tmp_path / "a", data, input_shape=(5,))
     make_run(tmp_path / "b", data)

@@ -55,6 +55,7 @@ def test_any_executor_plays_the_same_cells(tmp_path: Path) -> None:
         pending(here, replace(planned.protocol, n_tasks=69))
 
 
+@pytest.mark.slow  # test_executor.py has jobs of a cluster in every run
 def test_cluster_jobs_play_the_same_cells(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     planned = make_protocol(replace(PLAN, n_tasks=5, strategies=("random",)))  # two jobs, each a process

@@ -25,6 +25,8 @@ from metaal_env.runtime.locks import LOCK
 
 EXAMPLES = [200, pytest.param(10_000, marks=pytest.mark.slow)]
 """Generated inputs per border, shared out among its tests: a few in every run, many in the slow one."""
+COMMANDS = [100, *EXAMPLES[1:]]
+"""The same where each input is a whole command, which takes long."""
 
 
 class Payload:

@@ -25,10 +25,6 @@ def threads_and_process() -> tuple[int, int]:
     return torch.get_num_threads(), os.getpid()
 
 
-def parent_process() -> int:
-    return os.getppid()
-
-
 def killed_once(folder: Path, number: int) -> int:
     """Kills its own worker the first time that it is called for a number."""
     mark = folder / f"killed-{number}"

@@ -51,6 +51,31 @@ def test_rows_are_trained_measured_and_written_once(characters: Any, tmp_path: P
     assert (tmp_path / "page.md").read_text() == page
 
 
+def test_tables_keep_rows_of_other_runs(characters: Any, tmp_path: Path) -> None:
+    def run(name: str, out: str) -> str:
+        page = tmp_path / "page.md"
+        few_shot.main(
+            few_shot.Config(
+                characters, (name,), out=tmp_path / out, docs=page, iterations=2, width=4, tasks=10, ways=(5,)
+            )
+        )
+        return page.read_text()
+
+    first = run("maml_head_scratch", "one")
+    second = run("maml_head_balanced", "one")
+    assert "minus on balanced ones" in second and "minus on balanced ones" not in first
+    third = run("protonet", "two")
+    assert all(line in third for line in second.splitlines() if "maml_head" in line or "minus" in line)
+    assert third.index("| protonet |") < third.index("| maml_head_scratch |"), (
+        "in the order of the experiments"
+    )
+    last = run("anil_scratch", "two")
+    assert third.strip() in last, "a table of its own"
+    log = (tmp_path / "few_shot_log.csv").read_text().splitlines()
+    names = [line.split(",")[0] for line in log[1:]]
+    assert names == ["protonet", "maml_head_scratch", "maml_head_balanced", "anil_scratch"]
+
+
 def test_a_row_starts_from_the_body_it_names(characters: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="protonet"):
         few_shot.main(few_shot.Config(characters, ("r2d2",), out=tmp_path, docs=None, iterations=1, width=4))

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tyro
 from helpers.clusters import cluster_dataset
-from helpers.hostile import EXAMPLES, fuzz
+from helpers.hostile import COMMANDS, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -134,7 +134,7 @@ START += [
 ]
 
 
-@pytest.mark.parametrize("examples", EXAMPLES)
+@pytest.mark.parametrize("examples", COMMANDS)
 def test_evaluate(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but the playing and the drawing, which other tests cover."""
     monkeypatch.setattr(evaluation, "play_missing", lambda *_, **__: None)
@@ -176,7 +176,7 @@ TINY = [
 TINY += ["--reward-per-class", "2", "--test-per-class", "2"]
 
 
-@pytest.mark.parametrize("examples", EXAMPLES)
+@pytest.mark.parametrize("examples", COMMANDS)
 def test_train_policy(examples: int, data: Path) -> None:
     """The options and the check that comes before any work."""
     codes = []
@@ -203,7 +203,7 @@ METAAL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("examples", EXAMPLES)
+@pytest.mark.parametrize("examples", COMMANDS)
 def test_metaal(examples: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socketserver.BaseServer, "serve_forever", lambda *_: None)
     monkeypatch.setattr("builtins.input", lambda *_: (_ for _ in ()).throw(EOFError))

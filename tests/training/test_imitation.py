@@ -84,20 +84,24 @@ def test_the_shortest_episodes_and_nearly_whole_pools_are_remembered(budget: int
     )
 
 
-def test_it_turns_the_worst_policy_into_one_that_beats_the_rule(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def imitated(tmp_path_factory: pytest.TempPathFactory) -> AcquisitionNetwork:
+    """The worst policy after imitation."""
     network = worst()
-    before = validate([[core()]], LearnedStrategy(network), 64)[0]
-    imitate(network, mixture(), CONFIG, tmp_path)
-    after = validate([[core()]], LearnedStrategy(network), 64)[0]
+    imitate(network, mixture(), CONFIG, tmp_path_factory.mktemp("imitation"))
+    return network
+
+
+def test_it_turns_the_worst_policy_into_one_that_beats_the_rule(imitated: AcquisitionNetwork) -> None:
+    before = validate([[core()]], LearnedStrategy(worst()), 64)[0]
+    after = validate([[core()]], LearnedStrategy(imitated), 64)[0]
     rule = validate([[core()]], LearnedStrategy(AcquisitionNetwork(width=8)), 64)[0]
     assert after > before + 0.05 and after > rule - 0.01
 
 
-def test_logits_end_at_the_temperature_asked_for(tmp_path: Path) -> None:
-    network = worst()
-    imitate(network, mixture(), CONFIG, tmp_path)
-    found = states(network)
-    logits = network(found.items.float(), found.episode, found.candidates).logits.detach()
+def test_logits_end_at_the_temperature_asked_for(imitated: AcquisitionNetwork) -> None:
+    found = states(imitated)
+    logits = imitated(found.items.float(), found.episode, found.candidates).logits.detach()
     assert float(masked_deviation(logits, found.candidates).mean()) == pytest.approx(
         CONFIG.logit_scale, rel=0.3
     )

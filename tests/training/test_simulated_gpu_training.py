@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,17 +122,18 @@ def test_imitation(tmp_path: Path) -> None:
     on_both_devices(train, tolerance=0.3)  # a tenth of the deviation of logits
 
 
-def trained(device: str, folder: Path) -> dict[str, Any]:
+def trained(device: str, folder: Path, iterations: int = PPO.iterations) -> dict[str, Any]:
     """What a training's last checkpoint holds."""
     core = core_on(device, **SHORT)
     mixture = TaskMixture([[core]], n_envs=PPO.n_envs, paired=PPO.paired)
-    train_ppo(mixture, [[core]], PPO, {}, folder, configure(str(folder), []))
+    train_ppo(mixture, [[core]], replace(PPO, iterations=iterations), {}, folder, configure(str(folder), []))
     return torch.load(folder / "checkpoints" / "ppo.pt", weights_only=True)
 
 
+@pytest.mark.slow  # its parts, roll-outs and the network, are computed on both devices in every run
 def test_ppo(tmp_path: Path) -> None:
     def train(device: str) -> Any:
-        saved = trained(device, tmp_path / device)
+        saved = trained(device, tmp_path / device, iterations=1)
         return saved["policy"], saved["iteration"], saved["best"]
 
     on_both_devices(train, tolerance=1e-2)

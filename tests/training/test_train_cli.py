@@ -24,9 +24,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def first(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder in which a run has finished, and what it printed."""
     folder = tmp_path_factory.mktemp("first")
-    result = run("--dataset", data, *TINY, cwd=folder)
-    assert result.returncode == 0, result.stderr
-    return folder, result.stdout
+    code, said, errors = run_here("--dataset", data, *TINY, cwd=folder)
+    assert code == 0, errors
+    return folder, said
 
 
 def test_from_nothing_to_the_verdict_and_again(data: Path, first: tuple[Path, str]) -> None:
@@ -52,8 +52,8 @@ def test_from_nothing_to_the_verdict_and_again(data: Path, first: tuple[Path, st
     assert code == 2 and "other settings" in err
 
 
-# In one process `test_kills.py` kills at every write.
-@pytest.mark.parametrize("stage", [pytest.param("learner.pt", marks=pytest.mark.slow), "ppo.pt"])
+@pytest.mark.slow  # in one process, `test_kills.py` kills at every write in every run
+@pytest.mark.parametrize("stage", ["learner.pt", "ppo.pt"])
 def test_killed_runs_continue_to_the_same_policy(
     data: Path, tmp_path: Path, stage: str, first: tuple[Path, str]
 ) -> None:

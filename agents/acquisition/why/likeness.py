@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from agents.acquisition.policies import PolicySpec, load_policy
 from agents.acquisition.query import select
 from agents.strategies.base import Strategy
+from metaal_env.batched import standardise
 from metaal_env.errors import InputError
 from metaal_env.features import FeatureNames, standardised_scores
 from metaal_env.pool.view import PoolView
@@ -69,7 +70,10 @@ def rank_correlations(strategy: Strategy, view: PoolView) -> dict[str, float]:
     open_ = view.selectable[0]
     items = standardised_scores(view)[0][open_].double().numpy()
     with torch.no_grad():
-        scores = strategy.score(view)[0][open_].double().numpy()
+        # Standardised as the rules' are, so that what differs by rounding alone is constant here, too.
+        scores = (
+            standardise(strategy.score(view).unsqueeze(-1), view.selectable)[0, open_, 0].double().numpy()
+        )
     ranks = np.apply_along_axis(rankdata, 0, np.column_stack([scores, items]))
     ranks -= ranks.mean(0)
     length = np.sqrt(np.square(ranks).sum(0))

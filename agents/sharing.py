@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.pretrained import shipped_policies
 from metaal_env.errors import InputError, InputTypeError, brief
-from metaal_env.runtime.artifacts import load_artifact
+from metaal_env.runtime.artifacts import artifact_stem, load_artifact
 from metaal_env.runtime.files import write_together
 
 if TYPE_CHECKING:
@@ -199,14 +199,14 @@ def _listed(value: object) -> str:
 @contextmanager
 def _artifact(policy: Any) -> Iterator[Path]:
     """The path of a policy's files without suffix."""
-    from agents.policy.sb3_policy import LearnedStrategy, policy_stem
+    from agents.policy.sb3_policy import LearnedStrategy
 
     if isinstance(policy, LearnedStrategy):
         with tempfile.TemporaryDirectory() as folder:
             policy.save(Path(folder) / "policy", policy.summary)
             yield Path(folder) / "policy"
     elif isinstance(policy, (str, Path)):
-        yield policy_stem(shipped_policies().get(str(policy), Path(policy)))
+        yield artifact_stem(shipped_policies().get(str(policy), Path(policy)), "policy")
     else:
         raise InputTypeError(f"policy={policy!r} must be a learned strategy, a name or a folder.")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 
 class InputError(ValueError):
@@ -34,6 +35,24 @@ def brief(error: BaseException | str, most: int = 200) -> str:
     """Returns a library's message on one line, cut to fit in a sentence: some messages quote whole files."""
     text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def some_of(texts: Sequence[str], most: int, between: str = ", ") -> str:
+    """Returns the first texts and the number of those past `most`, e.g. ``"a, b and 3 more"``."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return between.join(texts[:most]) + more
+
+
+def require_at_least(least: float, options: object, *names: str) -> None:
+    """Checks the numbers that `options` holds under `names`; None passes.
+
+    Raises:
+        InputError: one is below `least`, infinite or not a number.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not least <= value < math.inf:
+            raise InputError(f"{name}={value} must be at least {least}.")
 
 
 def unknown_name(argument: str, value: object, known: Iterable[str]) -> InputError:

@@ -85,9 +85,8 @@ def check_device(device: str | torch.device) -> torch.device:
         return torch.device("cuda" if usable else "cpu")
     try:
         whole = isinstance(device, int) and not isinstance(device, bool)
-        checked = torch.device(
-            f"cuda:{device}" if whole else device
-        )  # torch takes a number for any accelerator
+        # torch takes a number for any accelerator.
+        checked = torch.device(f"cuda:{device}" if whole else device)
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"device={device!r} is unknown; use 'auto', 'cpu' or 'cuda'.") from error
     if checked.type == "cuda" and torch.cuda._is_in_bad_fork():  # as torch itself asks before it refuses

@@ -77,3 +77,9 @@ def calibration_error(
     inside = one_hot(index, bins).to(confidence.dtype) * weight.unsqueeze(-1)  # (B, n, bins)
     gap = (inside * (confidence - hit.to(confidence.dtype)).unsqueeze(-1)).sum(1).abs()  # (B, bins)
     return gap.sum(1) / weight.sum(1).clamp(min=1)
+
+
+def share_of_classes(labels: Tensor, class_mask: Tensor) -> Tensor:
+    """Returns the (B,) share of the classes in (B, K) `class_mask` that occur in (B, N) `labels`; −1 is no label."""
+    found = torch.zeros(len(labels), class_mask.shape[1] + 1, dtype=torch.bool, device=labels.device)
+    return found.scatter_(1, labels + 1, True)[:, 1:].sum(1) / class_mask.sum(1)

@@ -28,24 +28,25 @@ class Moment(NamedTuple):
 
 
 @torch.no_grad()
-def play_out(core: Core, state: EpisodeState, pick: Pick) -> Iterator[Moment]:
+def play_out(core: Core, state: EpisodeState, pick: Pick, *, targets: bool = False) -> Iterator[Moment]:
     """Plays B episodes to their ends and yields after every label.
 
-    Episodes leave the batch when their budget is spent or their pool is empty. No target ends one.
+    Episodes leave the batch when their budget is spent, their pool is empty, or `pick` stops them.
 
     Args:
         state: start of the episodes; it is stepped in place until an episode leaves.
         pick: chooses the items.
+        targets: whether an episode also ends at its target accuracy.
     """
     running = torch.arange(len(state), device=core.device)
-    state.terms = state.terms._replace(target=torch.full_like(state.terms.target, torch.inf))
+    if not targets:
+        state.terms = state.terms._replace(target=torch.full_like(state.terms.target, torch.inf))
     while True:
-        view = core.view(state)
         alive = ~state.ended
         if not bool(alive.all()):
             running, state = running[alive], state.rows(torch.nonzero(alive).squeeze(1))
-            view = core.view(state)
         if not len(running):
             return
+        view = core.view(state)
         actions = pick(view, core.oracle(state))
         yield Moment(running, view, actions, core.step(state, actions), state)

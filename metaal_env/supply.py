@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from metaal_env.datasets.base import ClassDataset
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, some_of
 from metaal_env.tasks import TaskConfig, bounds
 
 
@@ -94,7 +94,6 @@ def fit_task(task: TaskConfig, data: ClassDataset, fixed: set[str]) -> tuple[Tas
     notes = [f"{name} {getattr(wanted, name)} → {getattr(task, name)}" for name in changed]
     rare = [c for c in np.argsort(sizes, kind="stable") if 0 < sizes[c] <= held]
     if rare and data.n_classes - len(rare) >= 2:
-        named = ", ".join(f"{data.class_names[c]!r} ({sizes[c]} items)" for c in rare[:3])
-        more = f" and {len(rare) - 3} more" if len(rare) > 3 else ""
-        notes.append(f"too rare for tasks: {named}{more}")
+        named = [f"{data.class_names[c]!r} ({sizes[c]} items)" for c in rare]
+        notes.append(f"too rare for tasks: {some_of(named, 3)}")
     return task, notes

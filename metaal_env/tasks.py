@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +19,8 @@ COST_DEVIATIONS = 2
 """Deviations around the middle at which the logarithm of an item's cost is cut."""
 MAX_POOL = 1_000_000
 """Largest pool: arrays of this length are made for every task before a single item is drawn."""
+_LEAST = {"way": 2, "pool_size": 2, "budget": 1, "initial_labels": 0, "batch_size": 1}
+"""Least values of the ranges of whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -64,22 +68,15 @@ class TaskConfig:
     a range as two, drawn per episode; 0 = no target."""
 
     def __post_init__(self) -> None:
-        for name, least in (("way", 2), ("pool_size", 2), ("budget", 1), ("initial_labels", 0),
-                            ("batch_size", 1)):  # fmt: skip
-            value = getattr(self, name)
-            pair = value if isinstance(value, (tuple, list)) else (value, value)
-            if len(pair) != 2 or not all(map(_is_whole, pair)):
-                raise InputError(f"{name}={value!r} must be a whole number, or two: (low, high).")
-            if not least <= pair[0] <= pair[1] <= MAX_POOL:
-                raise InputError(f"{name}={value!r} must be {least} ≤ low ≤ high ≤ {MAX_POOL:,}.")
+        for name, least in _LEAST.items():
+            _check_range(name, getattr(self, name), _is_whole, "a whole number", least, MAX_POOL)
         for name in ("reward_per_class", "test_per_class"):
             value = getattr(self, name)
             if not _is_whole(value) or not 1 <= value <= MAX_POOL:
                 raise InputError(f"{name}={value!r} must be a whole number, at least 1.")
-        for name in ("class_concentration", "rare_share", "label_noise", "distractors"):
+        for name in ("class_concentration", "rare_share", "label_noise", "distractors", "item_costs"):
             value = getattr(self, name)
-            real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-            if not real or 1e300 < float(value) < float("inf"):
+            if not _is_real(value) or 1e300 < float(value) < float("inf"):
                 raise InputError(f"{name}={value!r} must be a number.")
         check_term_options(self)
         if not self.class_concentration > 0:
@@ -158,21 +155,14 @@ class TaskConfig:
 
 def check_term_options(config: TaskConfig) -> None:
     """Checks the options of price, batch, costs and target. Raises: `InputError`."""
-    for name, least, most in (
-        ("price", 0, 1),
-        ("cost_hardness", -1, 1),
-        ("target", 0, 1),
-        ("item_costs", 0, 1),
-    ):
+    for name, least in (("price", 0), ("cost_hardness", -1), ("target", 0)):
         value = getattr(config, name)
-        pair = value if isinstance(value, (tuple, list)) else (value, value)
-        if len(pair) != 2 or not all(map(_is_real, pair)) or (name == "item_costs" and pair is value):
-            two = "" if name == "item_costs" else ", or two: (low, high)"
-            raise InputError(f"{name}={value!r} must be a number{two}.")
-        if not least <= pair[0] <= pair[1] <= most:
-            raise InputError(f"{name}={value!r} must be {least} ≤ low ≤ high ≤ {most}.")
-        if name in ("price", "target") and pair[0] == 0 < pair[1]:
+        _check_range(name, value, _is_real, "a number", least, 1)
+        low, high = float_bounds(value)
+        if name != "cost_hardness" and low == 0 < high:
             raise InputError(f"{name}={value!r} must begin above 0; leave {name} at 0 for none.")
+    if not 0 <= config.item_costs <= 1:
+        raise InputError(f"item_costs={config.item_costs} must lie in [0, 1].")
     if not config.item_costs and any(float_bounds(config.cost_hardness)):
         raise InputError(
             f"cost_hardness={config.cost_hardness!r} needs item_costs above 0; without it every label costs the same."
@@ -190,6 +180,17 @@ def _is_whole(value: object) -> bool:
 
 def _is_real(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _check_range(
+    name: str, value: Any, is_number: Callable[[object], bool], kind: str, least: int, most: int
+) -> None:
+    """Checks one number or two. Raises: `InputError`: they are of another kind, or out of order or reach."""
+    pair = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2 or not all(map(is_number, pair)):
+        raise InputError(f"{name}={value!r} must be {kind}, or two: (low, high).")
+    if not least <= pair[0] <= pair[1] <= most:
+        raise InputError(f"{name}={value!r} must be {least} ≤ low ≤ high ≤ {most:,}.")
 
 
 def float_bounds(value: FloatRange) -> tuple[float, float]:

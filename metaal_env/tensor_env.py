@@ -17,6 +17,7 @@ from metaal_env.core import Core, StepResult
 from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
 from metaal_env.make import make_core
+from metaal_env.metrics import share_of_classes
 from metaal_env.observation import mask_actions, observe, parse_observation
 from metaal_env.pool.view import PoolView
 
@@ -172,7 +173,7 @@ class TensorEnv:
         if self.core.config.item_costs:
             found["spent"] = state.task.budget - state.terms.money_left
         return {key: values[rows] for key, values in found.items()} | {
-            "classes_seen": self._classes_seen(rows)
+            "classes_seen": share_of_classes(state.labels[rows], state.task.class_mask[rows])
         }
 
     def view(self) -> PoolView:
@@ -183,11 +184,6 @@ class TensorEnv:
         """
         self._require_episodes("view()")
         return self.core.view(self.state)
-
-    def _classes_seen(self, rows: Tensor) -> Tensor:
-        labels, mask = self.state.labels[rows], self.state.task.class_mask[rows]
-        found = torch.zeros(len(rows), mask.shape[1] + 1, dtype=torch.bool, device=labels.device)
-        return found.scatter_(1, labels + 1, True)[:, 1:].sum(1) / mask.sum(1)
 
     def action_masks(self) -> np.ndarray:
         """Returns which actions are of use now, (B, A) bool; see `metaal_env.observation.mask_actions`.

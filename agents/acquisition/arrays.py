@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Number
+from numbers import Integral, Number
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,6 +31,52 @@ def as_numpy(value: Any) -> Any:
     tensor = value.detach().cpu()
     tensor = tensor.to_dense() if tensor.layout != torch.strided else tensor
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor.resolve_conj().resolve_neg()).numpy()
+
+
+def as_numbers(value: Any, name: str) -> np.ndarray:
+    """Returns an array-like as float64. Raises: `InputTypeError` where it holds no numbers."""
+    try:
+        return np.asarray(as_numpy(value), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputTypeError(f"{name} is no array of numbers ({error}).") from error
+
+
+def number_each(value: Any, n: int, name: str, what: str) -> np.ndarray:
+    """Returns (N,) numbers, one of each item.
+
+    Args:
+        what: a number is, e.g. ``"price"``.
+
+    Raises:
+        InputTypeError: no numbers.
+        InputError: not one for each item.
+    """
+    found = as_numbers(value, name)
+    if found.shape != (n,):
+        raise InputError(f"{name} has shape {found.shape}; give one {what} per item: ({n},).")
+    return found
+
+
+def positive_whole(value: Any, name: str) -> int:
+    """Returns a whole number from 1 up.
+
+    Raises:
+        InputTypeError: no whole number.
+        InputError: one below 1.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise InputTypeError(f"{name}={value!r} must be a whole number.")
+    if value < 1:
+        raise InputError(f"{name}={value} must be at least 1.")
+    return int(value)
+
+
+def doubt_of(probs: np.ndarray) -> np.ndarray:
+    """Returns (M,) float32 1 − (p₁ − p₂) of (M, C) probabilities, the two largest; 1 at a single class."""
+    if probs.shape[1] < 2:
+        return np.ones(len(probs), np.float32)
+    top = np.partition(probs, -2, axis=1)[:, -2:]
+    return (1 - (top[:, 1] - top[:, 0])).astype(np.float32)
 
 
 def is_table(value: Any) -> bool:

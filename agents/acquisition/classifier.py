@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents.acquisition.arrays import as_numpy
+from agents.acquisition.arrays import as_numpy, doubt_of
 from agents.acquisition.labels import Labels, class_list
 from agents.acquisition.options import QueryOptions
 from agents.acquisition.pool_items import PoolItems
@@ -34,14 +34,10 @@ class Predictions(NamedTuple):
     ask: Callable[[np.ndarray], np.ndarray]
 
     def doubt(self, n: int) -> np.ndarray:
-        """Returns (n,) float32 1 − (p₁ − p₂) of all items, the two largest probabilities; 1 at a single class."""
-        found = np.ones(n, np.float32)
-        for start in range(0, n, ASKED_AT_ONCE):
-            probs = self.ask(np.arange(start, min(start + ASKED_AT_ONCE, n)))
-            if probs.shape[1] > 1:
-                top = np.partition(probs, -2, axis=1)[:, -2:]
-                found[start : start + len(probs)] = 1 - (top[:, 1] - top[:, 0])
-        return found
+        """Returns the (n,) doubts of all items, see `doubt_of`."""
+        starts = range(0, n, ASKED_AT_ONCE)
+        parts = (np.arange(start, min(start + ASKED_AT_ONCE, n)) for start in starts)
+        return np.concatenate([doubt_of(self.ask(part)) for part in parts])
 
 
 class RowClassifier:

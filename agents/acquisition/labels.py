@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.acquisition.arrays import as_numpy, is_missing
 from metaal_env.datasets.readers.label_values import few_of_each
-from metaal_env.errors import InputError, InputTypeError
+from metaal_env.errors import InputError, InputTypeError, some_of
 
 
 class Labels(NamedTuple):
@@ -191,5 +191,4 @@ def _class_names(classes: Any, missing_label: Any) -> list[Any]:
 
 
 def _some(classes: set[Any]) -> str:
-    shown = [repr(value) for value in sorted(classes, key=str)[:5]]
-    return ", ".join(shown) + (", …" if len(classes) > 5 else "")
+    return some_of([repr(value) for value in sorted(classes, key=str)], 5)

@@ -31,15 +31,13 @@ class Curve:
         return float(self.at(labels + more) - self.at(labels))
 
 
-def fit_curve(labels: np.ndarray, accuracy: np.ndarray, weight: np.ndarray | None = None) -> Curve:
+def fit_curve(labels: np.ndarray, accuracy: np.ndarray) -> Curve:
     """Fits a curve that never falls, by robust least squares.
 
     Args:
         labels: (P,) numbers of labels.
         accuracy: (P,) in [0, 1].
-        weight: (P,) of the squares; equal by default.
     """
-    root = np.ones(len(labels)) if weight is None else np.sqrt(weight)
     n, a = labels.astype(float), accuracy.astype(float)
     bottom, top = float(np.clip(a[0], 0.01, 0.98)), float(np.clip(a.max() + 0.02, 0.02, 0.999))
     middle = max(1.0, float(np.median(n)))
@@ -49,11 +47,8 @@ def fit_curve(labels: np.ndarray, accuracy: np.ndarray, weight: np.ndarray | Non
         return Curve(float(p[0]), float(p[0] * p[1]), float(np.exp(p[2])), float(np.exp(p[3])))
 
     def apart(p: np.ndarray) -> np.ndarray:
-        shape = (
-            (p[2] - np.log(middle)) * 0.02,
-            p[3] * 0.02,
-        )  # points that tell nothing leave the shape as it is
-        return np.concatenate([root * (curve(p).at(n) - a), shape])
+        shape = 0.02 * np.array([p[2] - np.log(middle), p[3]])  # points that tell nothing leave it as it is
+        return np.concatenate([curve(p).at(n) - a, shape])
 
     first = np.array([top, min(bottom / top, 0.98), np.log(middle), 0.0])
     bounds = ([0.01, 0.0, np.log(middle) - 4, -2.0], [1.0, 1.0, np.log(middle) + 4, 1.5])

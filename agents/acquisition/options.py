@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.acquisition.arrays import as_numpy
+from agents.acquisition.arrays import number_each
 from agents.acquisition.policies import PolicySpec
 from agents.acquisition.prior import Prior
 from metaal_env.errors import InputError, InputTypeError
@@ -88,13 +88,7 @@ class QueryOptions:
         """
         if self.sample_weight is None:
             return None
-        try:
-            weight = np.asarray(as_numpy(self.sample_weight), dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputTypeError(f"sample_weight is no array of numbers ({error}).") from error
-        if weight.shape != (n,):
-            raise InputError(f"sample_weight has shape {weight.shape}; give one weight per item: ({n},).")
-        return weight
+        return number_each(self.sample_weight, n, "sample_weight", "weight")
 
     def start(self, n: int) -> Prior | None:
         """Returns what is known of the N items before any label.

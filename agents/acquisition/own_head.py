@@ -10,7 +10,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from agents.acquisition.arrays import CHUNK, Features
+from agents.acquisition.arrays import CHUNK, Features, doubt_of
 from agents.acquisition.labels import Labels
 from metaal_env.learners import build_learner
 from metaal_env.learners.base import InnerLearner
@@ -71,7 +71,7 @@ def own_view(z: Tensor, y: np.ndarray, k: int, seed: int) -> PoolView:
 
 
 def own_doubt(x: Features, rows: np.ndarray, labels: Labels) -> np.ndarray | None:
-    """Returns (N,) float32 1 − (p₁ − p₂) of every item of a large pool under metaal's own head.
+    """Returns the (N,) doubts of every item of a large pool under metaal's own head, see `doubt_of`.
 
     Returns None where nothing is known: with fewer than two classes, or for sparse vectors, which the head does not
     take as they are.
@@ -89,15 +89,14 @@ def own_doubt(x: Features, rows: np.ndarray, labels: Labels) -> np.ndarray | Non
     shift = (z - centred(z))[:1]
     view = own_view(z, y[rows], len(labels.seen), 0)
     assert view.learner is not None and view.adapted is not None
-    found = np.empty(len(x), np.float32)
+    found = []
     for start in range(0, len(x), CHUNK):
         part = (x[start : start + CHUNK].astype(np.float64) / unit).clip(-FAR, FAR).astype(np.float32)
         with torch.no_grad():
             prepared = view.learner.prepare(torch.from_numpy(part) - shift)
             probs = view.learner.predict(view.adapted, prepared.unsqueeze(0))[0].softmax(-1)
-        top = probs.topk(2, -1).values
-        found[start : start + len(part)] = 1 - (top[:, 0] - top[:, 1]).numpy()
-    return found
+        found.append(doubt_of(probs.numpy()))
+    return np.concatenate(found)
 
 
 def centred(z: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.acquisition.arrays import as_numpy, is_table
-from metaal_env.errors import InputError, InputTypeError
+from agents.acquisition.arrays import as_numbers, as_numpy, doubt_of, is_table
+from metaal_env.errors import InputError
 
 LABELS_PER_CLASS = 2.0
 """Labels per class after which the classifier counts as much as the prior."""
@@ -54,10 +54,7 @@ class Prior(NamedTuple):
         twice = [name for i, name in enumerate(names) if name in names[:i]]
         if twice:
             raise InputError(f"prior has two columns for the class {twice[0]!r}; name every class once.")
-        try:
-            probs = np.asarray(as_numpy(prior), dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputTypeError(f"prior is no array of numbers ({error}).") from error
+        probs = as_numbers(prior, "prior")
         if probs.shape != (n, len(names)):
             raise InputError(
                 f"prior has shape {probs.shape}; give one probability per item and class: {(n, len(names))}."
@@ -119,11 +116,8 @@ class Prior(NamedTuple):
         return torch.log_softmax(weight * trust * start + (1 - weight) * own, -1)
 
     def doubt(self) -> np.ndarray:
-        """Returns (N,) float32 1 − (p₁ − p₂), the two largest probabilities."""
-        if len(self.classes) < 2:
-            return np.ones(len(self.probs), np.float32)
-        top = np.partition(self.probs, -2, axis=1)[:, -2:]
-        return (1 - (top[:, 1] - top[:, 0])).astype(np.float32)
+        """Returns the (N,) doubts of all items, see `doubt_of`."""
+        return doubt_of(self.probs)
 
 
 def _ordered(table: Any, classes: Any) -> Any:

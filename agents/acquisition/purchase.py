@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import numpy as np
 
-from agents.acquisition.arrays import as_numpy, is_missing
+from agents.acquisition.arrays import as_numpy, is_missing, number_each, positive_whole
 from agents.acquisition.options import QueryOptions
 from agents.strategies.terms import COST_POWER
-from metaal_env.errors import InputError, InputTypeError
+from metaal_env.errors import InputError
 
 SLACK = 1e-6
 """Money that may be missing."""
@@ -49,13 +48,8 @@ class Purchase:
         costs = None if options.costs is None else read_costs(options.costs, n)
         groups = None if options.groups is None else read_groups(options.groups, n)
         per_group = options.per_group
-        if per_group is not None:
-            if isinstance(per_group, (bool, np.bool_)) or not isinstance(per_group, numbers.Integral):
-                raise InputTypeError(f"per_group={per_group!r} must be a whole number.")
-            if per_group < 1:
-                raise InputError(f"per_group={per_group} must be at least 1.")
-            if groups is None:
-                raise InputError(f"per_group={per_group} says nothing without groups; give them.")
+        if per_group is not None and positive_whole(per_group, "per_group") and groups is None:
+            raise InputError(f"per_group={per_group} says nothing without groups; give them.")
         if costs is None and per_group is None:
             return None
         left = np.inf
@@ -119,12 +113,7 @@ def read_costs(costs: Any, n: int) -> np.ndarray:
         InputTypeError: no numbers.
         InputError: not one price above 0 for each item.
     """
-    try:
-        found = np.asarray(as_numpy(costs), dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputTypeError(f"costs is no array of numbers ({error}).") from error
-    if found.shape != (n,):
-        raise InputError(f"costs has shape {found.shape}; give one price per item: ({n},).")
+    found = number_each(costs, n, "costs", "price")
     wrong = np.flatnonzero(~(np.isfinite(found) & (found > 0)))
     if len(wrong):
         raise InputError(f"costs[{wrong[0]}]={found[wrong[0]]} must be a number above 0.")
@@ -140,11 +129,7 @@ def read_groups(groups: Any, n: int) -> np.ndarray:
     found = np.asarray(as_numpy(groups), dtype=object)
     if found.shape != (n,):
         raise InputError(f"groups has shape {found.shape}; give one group per item: ({n},).")
-    alone = np.array([is_missing(value) or value == "" for value in found], dtype=bool)
-    numbers_of: dict[Any, int] = {}
-    return np.array(
-        [
-            -1 if a else numbers_of.setdefault(value, len(numbers_of))
-            for value, a in zip(found, alone, strict=True)
-        ]
-    )
+    numbers: dict[Any, int] = {}
+    alone = (is_missing(value) or value == "" for value in found)
+    pairs = zip(found, alone, strict=True)
+    return np.array([-1 if a else numbers.setdefault(value, len(numbers)) for value, a in pairs])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numbers
 import warnings
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from agents.acquisition.arrays import check_same_order, count
+from agents.acquisition.arrays import check_same_order, count, positive_whole
 from agents.acquisition.batch import Selection
 from agents.acquisition.belief import choose_batch
 from agents.acquisition.candidates import Candidates, all_unlabelled, are_features, by_features, by_position
@@ -183,13 +182,10 @@ def _candidates(candidates: Any, items: PoolItems, labels: Labels) -> Candidates
 
 
 def _batch_size(batch_size: Any, available: int) -> int:
-    if isinstance(batch_size, (bool, np.bool_)) or not isinstance(batch_size, numbers.Integral):
-        raise InputTypeError(f"batch_size={batch_size!r} must be a whole number.")
-    if int(batch_size) < 1:
-        raise InputError(f"batch_size={batch_size} must be at least 1.")
-    if int(batch_size) > available:
+    wanted = positive_whole(batch_size, "batch_size")
+    if wanted > available:
         warnings.warn(
-            f"batch_size={batch_size} exceeds the {available} candidates; all of them are returned.",
+            f"batch_size={wanted} exceeds the {available} candidates; all of them are returned.",
             stacklevel=3,
         )
-    return min(int(batch_size), available)
+    return min(wanted, available)

@@ -12,10 +12,10 @@ import anywidget
 import traitlets
 
 from agents.acquisition.items.encoders import EncoderName, encode
+from agents.acquisition.items.folder_items import MEDIA
 from agents.acquisition.items.items import Items
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.read_items import read_items
-from agents.acquisition.items.sound_items import MEDIA
 from agents.acquisition.policies import PolicySpec, load_policy
 from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.session import Session, labels_path
@@ -118,24 +118,17 @@ class LabelWidget(anywidget.AnyWidget):
         super().close()
 
     def _do(self, message: dict[str, Any]) -> None:
-        ask, position, label = message.get("ask"), message.get("position"), message.get("label")
+        ask, position, label = (message.get(name) for name in ("ask", "position", "label"))
         if not self._is_open:
             raise InputError("this session is closed; make a new LabelWidget.")
         if ask == "undo":
             if self._desk.undo(self._tab) is None:
                 raise InputError("there is no answer to take back.")
             return
-        known = isinstance(label, str) if ask == "answer" else ask == "skip" and label is None
-        if not known or not isinstance(position, int):
+        if not (isinstance(label, str) if ask == "answer" else ask == "skip" and label is None):
             raise InputError(f"message={str(message)!r:.80} is not one of the widget's.")
-        seconds = message.get("seconds")
-        self._desk.answer(
-            self._tab,
-            position,
-            label,
-            unsure=message.get("unsure") is True,
-            seconds=float(seconds) if isinstance(seconds, (int, float)) and 0 <= seconds < 1e6 else None,
-        )
+        unsure, seconds = message.get("unsure") is True, message.get("seconds")
+        self._desk.answer(self._tab, position, label, unsure=unsure, seconds=seconds)
 
     def _view(self, error: str | None = None) -> dict[str, Any]:
         """What the notebook shows: item, classes, reasons, and pictures as data, since it reaches no server."""

@@ -16,6 +16,7 @@ from agents.strategies.base import Strategy
 from metaal_env.core import Core
 from metaal_env.episode import EpisodeState
 from metaal_env.errors import InputError
+from metaal_env.metrics import share_of_classes
 from metaal_env.oracle import LabelOracle
 from metaal_env.play_out import play_out
 from metaal_env.pool.view import PoolView
@@ -122,13 +123,6 @@ def _record(
     else:
         logits = core.learner.predict(state.adapted, state.prepared_reward)
         values = quality(logits, state.task.reward_labels)
-    values["coverage"] = _coverage(state)
+    values["coverage"] = share_of_classes(state.labels, state.task.class_mask)
     for curve, value in values.items():
         curves[curve][running, labels] = value.double().cpu().numpy()
-
-
-def _coverage(state: EpisodeState) -> Tensor:
-    """Computes the (B,) share of the task's classes with at least one revealed label."""
-    classes = torch.arange(state.task.class_mask.shape[1], device=state.labels.device)
-    seen = (state.labels.unsqueeze(2) == classes).any(1) & state.task.class_mask  # (B, K)
-    return seen.sum(1) / state.task.class_mask.sum(1)

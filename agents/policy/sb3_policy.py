@@ -24,6 +24,7 @@ from metaal_env.observation import PADDING
 from metaal_env.oracle import LabelOracle
 from metaal_env.pool.view import PoolView
 from metaal_env.runtime.artifacts import (
+    artifact_stem,
     fingerprint,
     limit_allocation,
     load_artifact,
@@ -246,7 +247,7 @@ class LearnedStrategy(Strategy):
         Raises:
             InputError: the files are missing, damaged or foreign, or the features are unknown here or out of order.
         """
-        card, tensors = load_artifact(policy_stem(source), "policy")
+        card, tensors = load_artifact(artifact_stem(source, "policy"), "policy")
         config, subject = card["config"], f"policy={str(source)!r}"
         names = FeatureNames.read(config.get("features"), subject)
         names.check_counts(AcquisitionNetwork.feature_counts(tensors), subject)
@@ -261,12 +262,4 @@ class LearnedStrategy(Strategy):
 
 def policy_fingerprint(source: str | Path) -> str:
     """Returns the fingerprint of a saved policy, independent of its path. Raises: `InputError` as `load`."""
-    return fingerprint(policy_stem(source), "policy")
-
-
-def policy_stem(source: str | Path) -> Path:
-    """Returns the path of a policy's files without suffix, given a folder or one of the files."""
-    stem = Path(source)
-    if stem.suffix in (".json", ".safetensors"):
-        stem = stem.with_suffix("")
-    return stem / "policy" if stem.is_dir() else stem
+    return fingerprint(artifact_stem(source, "policy"), "policy")

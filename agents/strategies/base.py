@@ -140,11 +140,11 @@ def masked_scores(scores: Tensor, view: PoolView) -> Tensor:
     return scores.masked_fill(~view.selectable, -torch.inf)
 
 
-def similarity_to(view: PoolView, pick: Tensor, width: float = HERDING_WIDTH) -> Tensor:
+def similarity_to(view: PoolView, pick: Tensor) -> Tensor:
     """Returns (B, N) Gaussian similarity of every item to the item `pick` (B,)."""
     chosen = torch.take_along_dim(view.embeddings, pick.clamp(min=0).view(-1, 1, 1), 1)
     squared = (view.embeddings - chosen).square().sum(-1)
-    return torch.exp(-squared / (width * view.geometry.mean_sq_dist).unsqueeze(1))
+    return torch.exp(-squared / (HERDING_WIDTH * view.geometry.mean_sq_dist).unsqueeze(1))
 
 
 def far_from_batch(view: PoolView) -> Tensor:

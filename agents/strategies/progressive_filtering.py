@@ -80,9 +80,8 @@ class Refine(Strategy):
         scores = torch.stack([_levels(rule.score(view), view) for rule in self.ensemble], 1)  # (B, R, N)
         n, left = scores.shape[2], view.selectable
         shape = (self.rounds, len(self.ensemble), self.draws, n)
-        chances = view.random(
-            lambda rng: rng.random(shape, dtype=np.float32), self.seed
-        )  # (B, rounds, R, draws, N)
+        # (B, rounds, R, draws, N)
+        chances = view.random(lambda rng: rng.random(shape, dtype=np.float32), self.seed)
         for number in range(self.rounds):
             chance = chances[:, number].masked_fill(~left[:, None, None], torch.inf)
             # The share of what is left with the lowest random numbers, at least a batch.

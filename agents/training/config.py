@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import tyro
 from agents.training.imitation.imitate import ImitationConfig
 from agents.training.ppo.config import PPOConfig
 from metaal_env.meta_training.config import MetaTrainConfig
+from metaal_env.runtime.command_line import as_value
 from metaal_env.runtime.executor import WorkerOptions
 from metaal_env.tasks import TaskConfig
 
@@ -59,10 +59,4 @@ class TrainConfig:
 
     def read_learner_options(self) -> dict[str, object]:
         """Returns the learner's options, with numbers and booleans read as such."""
-        options: dict[str, object] = {}
-        for key, text in self.learner_options.items():
-            try:
-                options[key] = json.loads(text)
-            except json.JSONDecodeError:
-                options[key] = text
-        return options
+        return {name: as_value(text) for name, text in self.learner_options.items()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
@@ -13,6 +11,7 @@ from metaal_env.learners import InnerLearner, build_learner, load_learner, save_
 from metaal_env.learners.base import LEARNERS
 from metaal_env.make import check_device
 from metaal_env.meta_training.train import meta_train
+from metaal_env.runtime.artifacts import artifact_stem
 from metaal_env.runtime.files import write_atomic
 
 
@@ -42,9 +41,8 @@ def make_learner(config: TrainConfig, train: ClassDataset, validation: ClassData
         return load_learner(stem, train.input_shape)
     if config.learner not in LEARNERS:
         learner = load_learner(config.learner, train.input_shape)
+        source = artifact_stem(config.learner, "learner")
         for suffix in (".json", ".safetensors"):
-            source = Path(config.learner)
-            source = source / "learner" if source.is_dir() else source
             write_atomic(stem.with_suffix(suffix), source.with_name(source.name + suffix).read_bytes())
         return learner
     torch.manual_seed(config.meta.seed)

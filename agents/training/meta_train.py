@@ -9,7 +9,6 @@ Processes share the tasks of every update. Run the command again to continue, al
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -25,7 +24,7 @@ from metaal_env.make import check_device
 from metaal_env.meta_training.config import MetaTrainConfig
 from metaal_env.meta_training.group import Group
 from metaal_env.meta_training.train import meta_train
-from metaal_env.runtime.command_line import run_command, say
+from metaal_env.runtime.command_line import as_value, run_command, say
 from metaal_env.runtime.locks import lock_folder
 from metaal_env.runtime.memory import keep_memory
 
@@ -59,7 +58,7 @@ def train_learner(options: MetaTrainOptions) -> None:
         data = load_dataset(options.dataset)
         train = learner_and_policy_parts(data.split("train"))[0]
         torch.manual_seed(options.meta.seed)
-        given = {name: _value(text) for name, text in options.learner_options.items()}
+        given = {name: as_value(text) for name, text in options.learner_options.items()}
         learner = build_learner(options.learner, train.input_shape, **given).to(check_device(options.device))
         checkpoint = folder / "checkpoints" / "learner.pt"
         with lock_folder(folder, f"name={folder.name!r}") if group.leads else nullcontext():
@@ -74,14 +73,6 @@ def train_learner(options: MetaTrainOptions) -> None:
             group.wait()
     finally:
         group.close()
-
-
-def _value(text: str) -> object:
-    try:
-        value: object = json.loads(text)
-    except json.JSONDecodeError:
-        value = text
-    return value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from agents.policy.sb3_policy import policy_fingerprint
 from agents.training.ppo.train import CHECKPOINT
 from metaal_env.datasets import data_fingerprint, joint_fingerprint, load_dataset
 from metaal_env.datasets.base import ClassDataset
-from metaal_env.errors import InputError, brief
+from metaal_env.errors import InputError, brief, some_of
 from metaal_env.learners import learner_fingerprint
 from metaal_env.runtime.checkpoints import differences
 from metaal_env.runtime.files import read_json, write_atomic
@@ -78,9 +78,8 @@ def record_run(folder: Path, settings: Mapping[str, Any], prints: Mapping[str, A
         then = read_json(file, f"{what}: config={str(file)!r}")
         differing, notes = _compare(then, now)
         if differing:
-            more = f"; and {len(differing) - 5} more" if len(differing) > 5 else ""
             raise InputError(
-                f"{what} holds a run with other settings or data ({file}): {'; '.join(differing[:5])}{more}; "
+                f"{what} holds a run with other settings or data ({file}): {some_of(differing, 5, '; ')}; "
                 "give what that run had to continue it, or another --name."
             )
         _raise_iterations(folder, then["ppo"]["iterations"], now["ppo"]["iterations"])

@@ -12,7 +12,10 @@ from agents.evaluation.measures import aulc
 from agents.evaluation.play import play
 from agents.strategies.base import Strategy
 from metaal_env.core import Core
-from metaal_env.episode import EpisodeState
+from metaal_env.metrics import share_of_classes
+from metaal_env.oracle import LabelOracle
+from metaal_env.play_out import play_out
+from metaal_env.pool.view import PoolView
 from metaal_env.runtime.executor import Executor, in_this_process
 
 BLOCK = 32
@@ -80,31 +83,22 @@ def play_returns(
 
     Unlike `agents.evaluation.play`, it lets targets and the strategy itself end an episode.
     """
+
+    def pick(view: PoolView, oracle: LabelOracle) -> Tensor:
+        return strategy.select(view, oracle if strategy.privileged else None)
+
     parts: list[dict[str, np.ndarray]] = []
     for start in range(0, len(seeds), batch_size):
         task = core.sampler.sample(
             [np.random.default_rng(int(seed)) for seed in seeds[start : start + batch_size]]
         )
-        state = core.reset(task)
-        rows = torch.arange(len(task), device=core.device)
         names = ("return", "labels", "accuracy", "classes_seen")
         ends = {name: torch.zeros(len(task), device=core.device) for name in names}
-        while len(rows):
-            view = core.view(state)
-            actions = strategy.select(view, core.oracle(state) if strategy.privileged else None)
-            ends["return"][rows] += core.step(state, actions).reward
+        for moment in play_out(core, core.reset(task), pick, targets=True):
+            rows, state = moment.running, moment.state
+            ends["return"][rows] += moment.result.reward
             ends["labels"][rows] = state.count.float()
             ends["accuracy"][rows] = state.metrics.accuracy
-            ends["classes_seen"][rows] = _coverage(state)
-            running = torch.nonzero(~state.ended).squeeze(1)
-            if len(running) < len(rows):
-                rows, state = rows[running], state.rows(running)
+            ends["classes_seen"][rows] = share_of_classes(state.labels, state.task.class_mask)
         parts.append({name: values.double().cpu().numpy() for name, values in ends.items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _coverage(state: EpisodeState) -> Tensor:
-    """(B,) share of the tasks' classes with a revealed label."""
-    classes = torch.arange(state.task.class_mask.shape[1], device=state.labels.device)
-    seen = (state.labels.unsqueeze(2) == classes).any(1) & state.task.class_mask
-    return seen.sum(1) / state.task.class_mask.sum(1)

@@ -13,14 +13,14 @@ from agents.evaluation.measures import aulc
 from agents.evaluation.report.pictures import verdict_figure
 from agents.evaluation.report.plots import rendered
 from agents.evaluation.report.tensorboard import StrategyCharts
+from agents.evaluation.statistics.comparisons import LOOKAHEAD, RANDOM
 from agents.loading import load_strategy
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.training.config import TrainConfig
 from metaal_env.core import Core
 from metaal_env.runtime.files import write_atomic
 
-LOOKAHEAD = "greedy_lookahead"
-BASELINES = ("random", "margin", "max_herding", "uherding", LOOKAHEAD)
+BASELINES = (RANDOM, "margin", "max_herding", "uherding", LOOKAHEAD)
 """Rules that a policy is compared with, in validation and in the verdict."""
 
 

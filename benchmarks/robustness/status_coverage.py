@@ -16,14 +16,13 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.stats import binomtest
 
 from agents.acquisition.items.items import Items, content_ids, row_contents
-from agents.acquisition.own_head import centred, head_for, scaled
 from agents.acquisition.tool.answers import CHOSEN, RANDOM
 from agents.acquisition.tool.choice import Choice, choose_items
-from agents.acquisition.tool.progress import predictions, progress
+from agents.acquisition.tool.progress import progress
+from agents.acquisition.tool.refits import refitted
 from agents.acquisition.tool.session import Session
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.prepare import standardise
@@ -99,27 +98,17 @@ def halves(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndar
 
 def true_accuracy(x: np.ndarray, y: np.ndarray, train: list[int], tests: list[np.ndarray]) -> list[float]:
     """Accuracy on each of `tests` of metaal's own head, fitted to `train`."""
-    names = sorted(set(y))
-    codes = torch.tensor([names.index(name) for name in y])
-    z = centred(scaled(x))
-    head = head_for(z)
-    features = head.prepare_all(z)
-    used = torch.ones(1, len(train), dtype=torch.bool)
-    guesses = predictions(head, features[train], codes[train], used, features)[0]
-    return [float((guesses[rows] == codes[rows]).double().mean()) for rows in tests]
+    codes = np.unique(y, return_inverse=True)[1]
+    every = np.ones((1, len(train)), dtype=bool)
+    guesses = refitted(x, np.array(train), codes[train], every, np.arange(len(x)))[0].argmax(-1)
+    return [float((guesses[rows] == codes[rows]).mean()) for rows in tests]
 
 
 def leave_one_out_bound(x: np.ndarray, y: np.ndarray, train: list[int]) -> float:
     """One-sided 95 % bound of the accuracy on each label of a head fitted to the others."""
-    names = sorted(set(y[train]))
-    codes = torch.tensor([names.index(name) for name in y[train]])
-    z = centred(scaled(x))[train]
-    head = head_for(z)
-    features = head.prepare_all(z)
-    guesses = predictions(
-        head, features, codes, ~torch.eye(len(train), dtype=torch.bool), features
-    ).diagonal()
-    hits = int((guesses == codes).sum())
+    codes, rows = np.unique(y[train], return_inverse=True)[1], np.array(train)
+    guesses = refitted(x, rows, codes, ~np.eye(len(train), dtype=bool), rows).argmax(-1)
+    hits = int((guesses.diagonal() == codes).sum())
     return float(binomtest(hits, len(train), alternative="greater").proportion_ci(0.95).low)
 
 

@@ -185,7 +185,7 @@ class BodyLearner(InnerLearner):
 
     def __init__(self, input_shape: tuple[int, ...], body: Kind | None, width: int, unseen_logit: float):
         super().__init__()
-        self.body = Body(body or ("conv4" if len(input_shape) == 3 else "mlp"), input_shape, width)
+        self.body = Body(body, input_shape, width)
         self.unseen_logit = nn.Parameter(torch.tensor(float(unseen_logit)))
         with torch.no_grad():
             self.size = self.prepare(torch.zeros(1, *input_shape)).shape[1]

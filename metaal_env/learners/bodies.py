@@ -119,7 +119,8 @@ class Body(nn.Module):
     """Embeds raw inputs: a preprocessing step, then blocks; the last block's output, flattened, is the embedding.
 
     Args:
-        kind: ``"conv4"`` for images, ``"mlp"`` for vectors, ``"identity"`` for embeddings used as they are.
+        kind: ``"conv4"`` for images, ``"mlp"`` for vectors, ``"identity"`` for embeddings used as they are; None for
+            one of the first two, by the inputs.
         input_shape: (C, H, W) or (D,).
         width: hidden units of ``"mlp"``; filters of ``"conv4"``, halved in its first block and doubled in its
             last two.
@@ -131,8 +132,9 @@ class Body(nn.Module):
 
     compute_dtype: torch.dtype | None = None
 
-    def __init__(self, kind: Kind, input_shape: tuple[int, ...], width: int):
+    def __init__(self, kind: Kind | None, input_shape: tuple[int, ...], width: int):
         super().__init__()
+        kind = kind or ("conv4" if len(input_shape) == 3 else "mlp")
         if kind == "conv4" and len(input_shape) != 3:
             raise InputError(f"body='conv4' needs images, but inputs have shape {input_shape}; use 'mlp'.")
         self.kind, self.is_image = kind, len(input_shape) == 3

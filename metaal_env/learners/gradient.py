@@ -67,7 +67,7 @@ class GradientLearner(InnerLearner):
             raise InputError(f"depth={depth!r} is unknown; choose one of: head, last_block, all.")
         if rates not in ("tensor", "parameter"):
             raise InputError(f"rates={rates!r} is unknown; choose one of: tensor, parameter.")
-        self.body = Body(body or ("conv4" if len(input_shape) == 3 else "mlp"), input_shape, width)
+        self.body = Body(body, input_shape, width)
         n_blocks = len(self.body.blocks)
         if depth != "head" and n_blocks == 0:
             raise InputError(

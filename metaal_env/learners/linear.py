@@ -79,12 +79,8 @@ class LinearHead(BodyLearner):
         raise AssertionError("abstract")  # pragma: no cover
 
     def adapt(self, support: Tensor, labels: Tensor, mask: Tensor, class_mask: Tensor) -> Adapted:
-        hot = one_hot_support(labels, mask, class_mask.shape[1])  # (B, S, K)
-        seen = hot.sum(1) > 0  # (B, K)
         support = support * mask.unsqueeze(-1)
-        gram = support @ support.transpose(1, 2) + float(self.intercept)
-        gram = gram * (mask.unsqueeze(1) & mask.unsqueeze(2))
-        dual = self.solve(gram, hot, seen) * mask.unsqueeze(-1) if hot.shape[1] else hot
+        dual, seen = self._dual(support @ support.transpose(1, 2), labels, mask, class_mask.shape[1])
         return {
             "weight": dual.transpose(1, 2) @ support,  # (B, K, D)
             "bias": dual.sum(1) * float(self.intercept),  # (B, K)
@@ -92,12 +88,16 @@ class LinearHead(BodyLearner):
             "class_mask": class_mask,
         }
 
-    def predict_products(self, labelled: Labelled) -> Tensor:
-        hot = one_hot_support(labelled.labels, labelled.mask, labelled.class_mask.shape[1])  # (B, S, K)
+    def _dual(self, gram: Tensor, labels: Tensor, mask: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
+        """Maps (B, S, S) products of the support to (B, S, K) dual weights, and the (B, K) mask of classes seen."""
+        hot = one_hot_support(labels, mask, n_classes)  # (B, S, K)
         seen = hot.sum(1) > 0
-        gram = labelled.gram + float(self.intercept)
-        gram = gram * (labelled.mask.unsqueeze(1) & labelled.mask.unsqueeze(2))
-        dual = self.solve(gram, hot, seen) * labelled.mask.unsqueeze(-1) if hot.shape[1] else hot
+        gram = (gram + float(self.intercept)) * (mask.unsqueeze(1) & mask.unsqueeze(2))
+        return self.solve(gram, hot, seen) * mask.unsqueeze(-1) if hot.shape[1] else hot, seen
+
+    def predict_products(self, labelled: Labelled) -> Tensor:
+        n_classes = labelled.class_mask.shape[1]
+        dual, seen = self._dual(labelled.gram, labelled.labels, labelled.mask, n_classes)
         weights = self.log_scale.exp() * dual.transpose(1, 2)  # (B, K, S)
         return linear_logits(
             labelled,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, require_at_least
 from metaal_env.tasks import Range, bounds
 
 
@@ -54,12 +54,8 @@ class MetaTrainConfig:
     """Seed of the first weights and of the tasks. Validation tasks are always the same."""
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "tasks_per_batch", "max_labels", "validate_every", "patience"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1.")
-        for name in ("distortion", "recoveries"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 0.")
+        require_at_least(1, self, "iterations", "tasks_per_batch", "max_labels", "validate_every", "patience")
+        require_at_least(0, self, "distortion", "recoveries")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise InputError(
                 f"precision={self.precision!r} is unknown; choose one of: auto, float32, bfloat16."

@@ -103,9 +103,8 @@ def expected_likelihood(view: PoolView) -> Tensor:
 
     def right(truth: Tensor) -> Tensor:
         own = torch.take_along_dim(scores, truth, 1)
-        return (
-            (own - rest).clamp(max=0).exp()
-        )  # more than 1 only for the new class itself, which does not count
+        # More than 1 only for the new class itself, which does not count.
+        return (own - rest).clamp(max=0).exp()
 
     threshold = rest / (slope * model.factor.unsqueeze(-1))
     return _expected(view, found, model.counts, threshold, right, slope.squeeze(-1) * model.factor)
@@ -159,11 +158,8 @@ def _expected(
     # A last row that is multiplied with 1: what depends on the item alone.
     near = torch.cat([near, torch.ones_like(near[:, :1])], 1)
     for m in range(everyones.shape[1]):
-        is_class, y, w = (
-            member[:, m],
-            everyones[:, m],
-            weight[:, m].unsqueeze(1),
-        )  # (B, K, E), (B, K, N), (B, 1, E)
+        # (B, K, E), (B, K, N), (B, 1, E)
+        is_class, y, w = member[:, m], everyones[:, m], weight[:, m].unsqueeze(1)
         stays = right(truth[:, m].unsqueeze(1)) * (1 - is_class)
         of_class = torch.cat([y, (y * far).sum(1, keepdim=True)], 1).transpose(1, 2)
         # Products with one-hot rows instead of rows taken: one pass over N × E numbers instead of five.

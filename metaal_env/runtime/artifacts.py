@@ -97,6 +97,19 @@ def load_artifact(stem: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tens
     return card, tensors
 
 
+def artifact_stem(source: str | Path, name: str) -> Path:
+    """Returns the path of an artifact's files without suffix.
+
+    Args:
+        source: the folder that holds it, one of its files, or that path itself.
+        name: of the files in a folder.
+    """
+    stem = Path(source)
+    if stem.suffix in (".json", ".safetensors"):
+        stem = stem.with_suffix("")
+    return stem / name if stem.is_dir() else stem
+
+
 def fingerprint(stem: Path, kind: str) -> str:
     """Returns 16 hexadecimal digits that identify an artifact's configuration and tensors.
 

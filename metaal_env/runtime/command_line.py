@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -124,6 +125,14 @@ def _limit_threads() -> None:
         raise InputError(f"{THREADS}={text!r} must be a whole number, at least 1; set it so, or unset it.")
     torch.set_num_threads(int(first))
     threadpool_limits(int(first))
+
+
+def as_value(word: str) -> Any:
+    """Returns a word of a command line as a number, a boolean or what else it is in JSON; else as it is."""
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
 
 
 def say(line: object) -> None:

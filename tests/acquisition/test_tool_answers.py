@@ -30,7 +30,8 @@ def answered(data: Path, labels: list[str | None]) -> Path:
     items = read_items(data)
     session = Session.open(labels_path(data), items)
     for position, label in enumerate(labels):
-        session.record(position, label)
+        session.set(position, label)
+    session.save()
     return session.path
 
 
@@ -73,7 +74,8 @@ def test_answers_follow_their_items(
     assert by_shown(session) == kept
     assert len(session.gone) == 1 and any("not in the data now" in note for note in session.notes)
     assert len(session.open_positions()) == 9 - 3  # the skipped one is found again too
-    session.record(int(session.open_positions()[0]), "bill")
+    session.set(int(session.open_positions()[0]), "bill")
+    session.save()
     write(data, TEXTS)
     assert before.items() <= by_shown(Session.open(labels_path(data), read_items(data))).items()
 
@@ -125,7 +127,8 @@ def test_answers_by_row_number_are_converted_once(tmp_path: Path) -> None:
     os.utime(data, ns=(1, 1))
     session = Session.open(path, read_items(data))
     assert by_shown(session) == {TEXTS[1]: "bill"} and list(session.answers) == [1, 4]
-    session.record(0, "garden")
+    session.set(0, "garden")
+    session.save()
     assert (tmp_path / "pool.txt.labels.1.csv").read_bytes() == old
     write_lines(data, TEXTS[::-1])
     assert by_shown(Session.open(path, read_items(data))) == {TEXTS[1]: "bill", TEXTS[0]: "garden"}
@@ -191,7 +194,8 @@ def test_columns_of_a_person_stay(tmp_path: Path) -> None:
     csv.writer(edited).writerows([[note, *row] for row, note in zip(rows, notes, strict=True)])
     path.write_text(edited.getvalue())
     session = Session.open(path, read_items(data))
-    session.record(5, "bill")
+    session.set(5, "bill")
+    session.save()
     with path.open(newline="") as file:
         assert [row["notes"] for row in csv.DictReader(file)] == ["unsure", "", ""]
 
@@ -225,8 +229,9 @@ def test_a_file_that_changed_meanwhile_is_not_written_over(tmp_path: Path) -> No
     session = Session.open(path, read_items(data))
     edited = path.read_bytes().replace(b"bill", b"garden")
     path.write_bytes(edited)
+    session.set(3, "puppy")
     with pytest.raises(InputError, match="was changed by another program"):
-        session.record(3, "puppy")
+        session.save()
     assert path.read_bytes() == edited
 
 

@@ -159,7 +159,8 @@ def test_the_same_items_are_drawn_after_a_break(tmp_path: Path) -> None:
     session = opened(tmp_path, pool(groups=WARDS))
     order = session.next_of_yardstick(5)
     for i in order[:3]:
-        session.record(i, "ham", RANDOM)
+        session.set(i, "ham", RANDOM)
+    session.save()
     assert opened(tmp_path, pool(groups=WARDS)).next_of_yardstick(5) == order[3:]
     assert len({WARDS[i] for i in order[:2]}) == 2, "groups take turns"
 

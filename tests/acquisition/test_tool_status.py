@@ -126,7 +126,7 @@ def test_the_command_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "the next 10 labels bring about" in printed and "10 labels cost 5" in printed
     assert re.search(r"r7.*  is 'x', probably 'y'", printed)
     for more, message in [
-        (["--price", "-1"], "price=-1.0 must be a number from 0 up"),
+        (["--price", "-1"], "price=-1.0 must be at least 0"),
         (["--worth", "3"], "worth=3.0 says nothing without --price"),
     ]:
         assert main([*command, *more]) == 2 and message in capsys.readouterr().err

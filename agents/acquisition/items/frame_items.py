@@ -14,23 +14,24 @@ from agents.acquisition.items.sparse_items import sparse_items
 from agents.acquisition.items.value_items import value_items
 from metaal_env.errors import InputError, InputTypeError
 
+SOURCE = "frame"
+"""What messages call a table in memory; its answers are kept in ``frame.labels.csv``."""
 
-def frame_items(data: Any, options: ReadOptions | None = None, source: str = "frame") -> Items:
+
+def frame_items(data: Any, options: ReadOptions) -> Items:
     """Returns the items of a table in memory, which means what the same table in a CSV file would mean.
 
     Args:
         data: A data frame of pandas or polars, a pyarrow table, a data set of Hugging Face's library, a SciPy sparse
             matrix, or name → column of values.
-        source: What messages call it, and where its answers are kept: ``<source>.labels.csv``.
 
     Raises:
         InputTypeError: something else.
         InputError: as `value_items`.
     """
-    options = options or ReadOptions()
     if sparse.issparse(data):
-        return sparse_items(data, source)
-    return value_items(source, _columns(data), options)
+        return sparse_items(data, SOURCE)
+    return value_items(SOURCE, _columns(data), options)
 
 
 def _columns(data: Any) -> Mapping[Any, Sequence[Any]]:

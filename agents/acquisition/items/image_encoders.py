@@ -57,7 +57,7 @@ def resnet18(images: Sequence[Path]) -> np.ndarray:
     def encode(positions: list[int]) -> np.ndarray:
         nonlocal network
         network = network or _resnet_body(weights)
-        pictures = list(read_pictures([images[i] for i in positions], "data", RESNET_INPUT, quiet=True))
+        pictures = list(read_pictures([images[i] for i in positions], "data", RESNET_INPUT, label=None))
         x = (torch.from_numpy(np.stack(pictures)).float() / 255 - mean) / deviation
         with torch.no_grad():
             return torch.nn.functional.normalize(network(x.permute(0, 3, 1, 2)), dim=1).numpy()

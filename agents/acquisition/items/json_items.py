@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,63 +31,61 @@ def json_items(path: Path, decoded: Decoded, options: ReadOptions) -> Items:
         InputError: no JSON, values that are no items, or as `value_items`.
     """
     what, source = f"data={str(path)!r}", str(path)
-    notes = [] if decoded.encoding == "utf-8" else [f"encoding {decoded.encoding}"]
     rows = _rows(_parsed(decoded.text, path, what), what)
+    columns: Mapping[str, Sequence[Any]]
     if isinstance(rows, dict):
-        return value_items(source, rows, options, notes=notes, folder=path.parent)
-    if not rows:
+        columns = rows
+    elif not rows:
         raise InputError(f"{what} holds no items; give a list of records.")
-    if all(isinstance(row, str) for row in rows):
-        return value_items(source, {"text": rows}, options, notes=notes, folder=path.parent)
-    if all(is_vector(row) for row in rows):
-        return value_items(source, {"vector": rows}, options, notes=notes, folder=path.parent)
-    wrong = next((i for i, row in enumerate(rows, 1) if not isinstance(row, Mapping)), None)
-    if wrong is not None:
+    elif all(isinstance(row, str) for row in rows):
+        columns = {"text": rows}
+    elif all(is_vector(row) for row in rows):
+        columns = {"vector": rows}
+    elif (wrong := next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)) is not None:
         raise InputError(
-            f"{what}: item {wrong} is {type(rows[wrong - 1]).__name__}, no record; give records, texts or lists of "
+            f"{what}: item {wrong + 1} is {type(rows[wrong]).__name__}, no record; give records, texts or lists of "
             "numbers."
         )
-    if is_label_studio(rows):
+    elif is_label_studio(rows):
         return export_items(source, label_studio_tasks(rows), options, folder=path.parent)
-    if is_prodigy(rows):
+    elif is_prodigy(rows):
         return export_items(source, prodigy_tasks(rows), options, folder=path.parent)
-    return value_items(source, by_column(rows), options, notes=notes, folder=path.parent)
+    else:
+        columns = by_column(rows)
+    return value_items(source, columns, options, notes=decoded.notes, folder=path.parent)
 
 
 def _parsed(text: str, path: Path, what: str) -> Any:
     """One value, or the list of values that stand one a line."""
-    by_line = path.suffix.lower() != ".json" and ".json" not in [s.lower() for s in path.suffixes[-2:]]
+    if ".json" not in [suffix.lower() for suffix in path.suffixes[-2:]]:
+        return _by_line(text, what)
     try:
-        if not by_line:
-            try:
-                return json.loads(text)
-            except ValueError as error:
-                if not text.lstrip().startswith("{") or "\n" not in text.strip():
-                    raise InputError(f"{what} is no JSON ({brief(error)}); save it again.") from error
-        return [json.loads(line) if line.strip() else None for line in _lines(text)]
+        return json.loads(text)
     except RecursionError as error:
-        raise InputError(f"{what} is nested too deeply; give a list of records.") from error
+        raise _too_deep(what) from error
     except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{what}: line {_broken(text)} is no JSON ({brief(error)}); mend or drop it."
-        ) from error
+        if text.lstrip().startswith("{") and "\n" in text.strip():
+            return _by_line(text, what)
+        raise InputError(f"{what} is no JSON ({brief(error)}); save it again.") from error
 
 
-def _lines(text: str) -> list[str]:
-    """Lines that are not blank. Not splitlines: it also splits at separators that JSON allows inside a text."""
-    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
-
-
-def _broken(text: str) -> int:
+def _by_line(text: str, what: str) -> list[Any]:
+    values = []
+    # Not splitlines: it also splits at separators that JSON allows inside a text.
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         try:
-            if line.strip():
-                json.loads(line)
-        except (ValueError, RecursionError):
-            return number
-    return 1
+            values += [json.loads(line)] if line.strip() else []
+        except RecursionError as error:
+            raise _too_deep(what) from error
+        except ValueError as error:
+            raise InputError(
+                f"{what}: line {number} is no JSON ({brief(error)}); mend or drop it."
+            ) from error
+    return values
+
+
+def _too_deep(what: str) -> InputError:
+    return InputError(f"{what} is nested too deeply; give a list of records.")
 
 
 def _rows(value: Any, what: str) -> list[Any] | dict[str, list[Any]]:
@@ -108,17 +106,10 @@ def _rows(value: Any, what: str) -> list[Any] | dict[str, list[Any]]:
         return dict(value)
     parts = list(value.values())
     if all(isinstance(part, dict) and part.keys() == parts[0].keys() for part in parts):
-        if (
-            all(isinstance(cell, (dict, list)) for part in parts for cell in part.values())
-            or _index(parts[0]) is None
-        ):
+        numbered = all(name.lstrip("-").isdecimal() for name in parts[0])
+        if not numbered or all(isinstance(c, (dict, list)) for part in parts for c in part.values()):
             raise InputError(f"{what} is an object of objects; give a list of records.")
         return {name: list(part.values()) for name, part in value.items()}  # pandas' default
     raise InputError(
         f"{what} is an object whose parts are no columns of equal length; give a list of records."
     )
-
-
-def _index(part: dict[str, Any]) -> list[str] | None:
-    """The row names of pandas, if they are numbers."""
-    return [*part] if all(name.lstrip("-").isdecimal() for name in part) else None

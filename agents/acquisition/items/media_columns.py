@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,18 +14,18 @@ from typing import Any
 import numpy as np
 
 from agents.acquisition.items.cells import as_cell, is_file, is_vector
+from agents.acquisition.items.encoding_cache import content_digest
+from agents.acquisition.items.folder_items import MEDIA as SOUNDS
 from agents.acquisition.items.items import row_contents
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.sound_encoders import unreadable_sounds
-from agents.acquisition.items.sound_items import MEDIA as SOUNDS
 from metaal_env.datasets.cache import cache_dir
 from metaal_env.datasets.readers.columns import Column
 from metaal_env.datasets.readers.image_files import HEIF_SUFFIXES, SUFFIXES, unreadable_images
-from metaal_env.errors import InputError, brief
+from metaal_env.errors import InputError, brief, some_of
 from metaal_env.runtime.files import write_atomic
 
 IMAGES = SUFFIXES | HEIF_SUFFIXES
-_NAMED = 10
 _RAGGED = "unequal lists of"
 _MAGIC = {
     b"\x89PNG": ".png",
@@ -181,9 +180,8 @@ def file_media(name: str, values: Sequence[Any], folder: Path | None, what: str,
 
 def _warn_of_rows(cells: list[str], rows: list[int]) -> None:
     if rows:
-        named = ", ".join(f"{row + 1} ({cell})" for row, cell in zip(rows[:_NAMED], cells, strict=False))
-        more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
-        warnings.warn(f"{len(rows)} rows without a readable file are left out: {named}{more}.", stacklevel=3)
+        named = some_of([f"{row + 1} ({cell})" for row, cell in zip(rows, cells, strict=True)], 10)
+        warnings.warn(f"{len(rows)} rows without a readable file are left out: {named}.", stacklevel=3)
 
 
 def named_media(columns: Sequence[Column], options: ReadOptions, folder: Path, what: str) -> Media | None:
@@ -224,10 +222,7 @@ def names_files(values: Sequence[Any]) -> bool:
 
 
 def _is_there(value: str, folder: Path) -> bool:
-    try:
-        return value.startswith("data:") or os.path.isfile(folder / value)
-    except (OSError, ValueError):  # a name that no file can have
-        return False
+    return value.startswith("data:") or os.path.isfile(folder / value)
 
 
 def _file(value: Any, folder: Path | None, what: str) -> Path:
@@ -246,7 +241,7 @@ def _file(value: Any, folder: Path | None, what: str) -> Path:
                 f"{what} holds a broken data: address ({brief(error)}); drop the row."
             ) from error
     place = (folder or Path()) / text
-    if not _is_there(text, folder or Path()):
+    if not os.path.isfile(place):
         raise InputError(
             f"{what} names the file {text!r:.200}, which is not there; paths start where the table lies."
         )
@@ -262,7 +257,7 @@ def _kept(data: bytes, what: str) -> Path:
         raise InputError(
             f"{what} holds {len(data):,} bytes of no known image or sound; convert it to PNG or WAV."
         )
-    path = cache_dir() / "items" / f"{hashlib.blake2b(data, digest_size=16).hexdigest()}{suffix}"
+    path = cache_dir() / "items" / f"{content_digest(data)}{suffix}"
     if not path.is_file():
         write_atomic(path, data)
     return path

@@ -10,20 +10,18 @@ from typing import Any
 from agents.acquisition.items.array_items import npy_items, npz_items
 from agents.acquisition.items.arrow_items import SUFFIXES as ARROW
 from agents.acquisition.items.arrow_items import arrow_items, is_saved_data_set, saved_data_set_items
+from agents.acquisition.items.folder_items import folder_items
 from agents.acquisition.items.frame_items import frame_items
 from agents.acquisition.items.hdf5_items import SUFFIXES as HDF5
 from agents.acquisition.items.hdf5_items import hdf5_items
-from agents.acquisition.items.image_items import read_image_items
 from agents.acquisition.items.items import Items as Items
 from agents.acquisition.items.items import text_ids
 from agents.acquisition.items.json_items import SUFFIXES as JSON
 from agents.acquisition.items.json_items import json_items
 from agents.acquisition.items.options import ReadOptions
-from agents.acquisition.items.sound_items import read_sound_items, sound_files
 from agents.acquisition.items.sparse_items import is_sparse_file, sparse_file_items
 from agents.acquisition.items.table_items import no_columns, table_items
 from metaal_env.datasets.readers.decode import read_decoded
-from metaal_env.datasets.readers.image_files import image_files
 from metaal_env.datasets.readers.load_file import is_folder
 from metaal_env.datasets.readers.table import MAX_BYTES, PACKED, is_table
 from metaal_env.errors import InputError
@@ -48,9 +46,10 @@ def read_items(data: Any, options: ReadOptions | None = None) -> Items:
         InputError: nothing there, another kind of file, no items, sounds beside images, or contents that
             cannot be used.
     """
+    options = options or ReadOptions()
     if not isinstance(data, (str, os.PathLike)):
         return frame_items(data, options)
-    path, options = Path(data), options or ReadOptions()
+    path = Path(data)
     what = f"data={str(path)!r}"
     folder = is_folder(path, what)
     suffix = path.suffix.lower()
@@ -68,16 +67,7 @@ def read_items(data: Any, options: ReadOptions | None = None) -> Items:
         return saved_data_set_items(path, options)
     no_columns(path, options)
     if folder:
-        sounds = sound_files(path)
-        images = image_files(path).paths if sounds else ()
-        if sounds and images:
-            raise InputError(
-                f"{what} holds {len(sounds)} sounds and {len(images)} images; "
-                "move those that are no items elsewhere."
-            )
-        if sounds:
-            return read_sound_items(path, sounds, options.skip_unreadable)
-        return read_image_items(path, options.skip_unreadable)
+        return folder_items(path, options.skip_unreadable)
     if suffix == ".npz":
         return sparse_file_items(path) if is_sparse_file(path) else npz_items(path, options)
     if suffix in HDF5:
@@ -99,7 +89,7 @@ def _lines(path: Path, options: ReadOptions) -> Items:
     if not lines:
         raise InputError(f"data={str(path)!r} holds no items; give one text a line.")
     lines = [line.rstrip() for line in lines]
-    notes = () if decoded.encoding == "utf-8" else (f"encoding {decoded.encoding}",)
     return Items(
-        str(path), text_ids(lines), (None,) * len(lines), lines, texts=lines, id_source="content", notes=notes
-    )
+        str(path), text_ids(lines), (None,) * len(lines), lines, texts=lines, id_source="content",
+        notes=decoded.notes,
+    )  # fmt: skip

@@ -12,20 +12,8 @@ from metaal_env.datasets.readers.columns import Column
 from metaal_env.errors import InputError
 
 EXPORTED = (
-    *(
-        "item",
-        "label",
-        "drawn",
-        "annotator",
-        "time",
-        "policy",
-        "score",
-        "seconds",
-        "unsure",
-        "opinions",
-        "settled",
-    ),
-    "content",
+    *("item", "label", "drawn", "annotator", "time", "policy", "score", "seconds", "unsure", "opinions"),
+    *("settled", "content"),
 )
 """Columns that ``metaal export`` writes of each label."""
 _MEANT = {"item", "label"}

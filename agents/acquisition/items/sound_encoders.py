@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from metaal_env.datasets.readers.folder_files import read_each, unreadable_files
 from metaal_env.errors import InputError, brief
 
 BANDS = 64
@@ -23,35 +23,15 @@ def logmel(sounds: Sequence[Path]) -> np.ndarray:
     """Returns (N, 2·`BANDS`) vectors: mean and standard deviation over time of each band, both standardised.
 
     Raises:
-        InputError: after the last sound, naming one that cannot be read.
+        InputError: after the last sound, naming those that cannot be read.
     """
-    rows, broken = [], []
-    for path in tqdm(list(sounds), "reading sounds", unit="sound", disable=None):
-        try:
-            rows.append(_row(path))
-        except InputError as error:
-            broken.append(error)
-    if broken:
-        raise (
-            broken[0] if len(broken) == 1 else InputError(f"{len(broken)} sounds cannot be read. {broken[0]}")
-        )
-    x = np.stack(rows)
+    x = np.stack(list(read_each(sounds, _row, "sound", "reading sounds")))
     return np.asarray((x - x.mean(0)) / np.maximum(x.std(0), 1e-6), dtype=np.float32)
 
 
-def unreadable_sounds(sounds: Sequence[Path], subject: str = "data") -> dict[Path, str]:
-    """Decodes every sound and returns those that cannot be read, with the reason.
-
-    Args:
-        subject: Start of the reasons.
-    """
-    broken: dict[Path, str] = {}
-    for path in tqdm(list(sounds), "checking sounds", unit="sound", disable=None):
-        try:
-            _wave(path, subject)
-        except InputError as error:
-            broken[path] = str(error)
-    return broken
+def unreadable_sounds(sounds: Sequence[Path], subject: str) -> dict[Path, str]:
+    """Decodes every sound and returns those that cannot be read, with the reason, which begins with `subject`."""
+    return unreadable_files(sounds, lambda path: _wave(path, subject), "sound")
 
 
 def _wave(path: Path, subject: str = "data") -> tuple[np.ndarray, int]:

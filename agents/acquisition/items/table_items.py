@@ -29,7 +29,7 @@ def table_items(path: Path, decoded: Decoded, options: ReadOptions) -> Items:
     """
     what = f"data={str(path)!r}"
     grid = read_grid(decoded.text, what, options.delimiter, options.header)
-    notes = [*([] if decoded.encoding == "utf-8" else [f"encoding {decoded.encoding}"]), *grid.notes]
+    notes = [*decoded.notes, *grid.notes]
     if is_flat_label_studio(grid.header):
         cells = dict(zip(grid.header, map(list, zip(*grid.rows, strict=True)), strict=True))
         export = flat_label_studio(cells, options.label_column, what)

@@ -15,7 +15,7 @@ from agents.acquisition.items.items import Items
 from agents.acquisition.items.media_columns import Media, file_media, holds_files, vector_media
 from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.table_items import column_items
-from metaal_env.datasets.readers.cells import MAX_CELLS, Grid
+from metaal_env.datasets.readers.cells import MAX_CELLS, Grid, column_names
 from metaal_env.datasets.readers.columns import columns_of
 from metaal_env.datasets.readers.header import LABEL_NAMES
 from metaal_env.datasets.readers.label_values import array_cells
@@ -80,15 +80,9 @@ def export_items(source: str, export: Export, options: ReadOptions, *, folder: P
 
 
 def _named(columns: Mapping[Any, Sequence[Any]], what: str) -> dict[str, Sequence[Any]]:
-    """Columns by names that are texts of one line; pandas' name for one without any."""
-    found: dict[str, Sequence[Any]] = {}
-    for i, (given, values) in enumerate(columns.items()):
-        name = " ".join(str(part) for part in given) if isinstance(given, tuple) else str(given)
-        name = " ".join(name.split()) or f"Unnamed: {i}"
-        if name in found:
-            raise InputError(f"{what} has two columns called {name!r}; rename one.")
-        found[name] = values
-    return found
+    """Columns by names that are texts, see `column_names`."""
+    given = (" ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in columns)
+    return dict(zip(column_names(given, what), columns.values(), strict=True))
 
 
 def _classes(name: str, values: Sequence[Any], options: ReadOptions, what: str) -> Sequence[Any]:

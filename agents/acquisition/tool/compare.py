@@ -16,7 +16,7 @@ from agents.acquisition.tool.pool_options import PoolOptions
 from agents.acquisition.why.figures import save_figure
 from agents.evaluation.report.plots import learning_curves
 from agents.evaluation.statistics.comparisons import RANDOM
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, require_at_least
 from metaal_env.runtime.command_line import say
 from metaal_env.runtime.files import write_atomic
 
@@ -49,9 +49,7 @@ class Compare(PoolOptions):
     def run(self) -> None:
         for path in self.policies:
             self.check(path, out=self.out, figure=self.figure)
-        for name in ("budget", "batch", "seeds", "pool"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1.")
+        require_at_least(1, self, "budget", "batch", "seeds", "pool")
         if not 0 <= self.start < self.budget:
             raise InputError(f"start={self.start} must lie in 0…{self.budget - 1}, below the budget.")
         policies = tuple(dict.fromkeys((RANDOM, *self.policies)))

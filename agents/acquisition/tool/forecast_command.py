@@ -13,7 +13,7 @@ from agents.acquisition.named_classifiers import named_classifier
 from agents.acquisition.policies import load_policy
 from agents.acquisition.tool.pool_options import PoolOptions
 from agents.evaluation.statistics.comparisons import RANDOM
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, require_at_least
 from metaal_env.runtime.command_line import say
 
 MOST = 400
@@ -47,10 +47,8 @@ class ForecastCommand(PoolOptions):
         self.check()
         for path in self.policies:
             self.check(path)
-        for name, least in (("budget", 4), ("batch", 1), ("plays", 1), ("way", 2)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"{name}={value} must be at least {least}.")
+        for least, name in ((4, "budget"), (1, "batch"), (1, "plays"), (2, "way")):
+            require_at_least(least, self, name)
         if not 0 < self.target < 1:
             raise InputError(f"target={self.target} must lie between 0 and 1, e.g. 0.9.")
         policies = tuple(dict.fromkeys((RANDOM, *self.policies)))

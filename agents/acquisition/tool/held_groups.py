@@ -31,7 +31,7 @@ class HeldGroups:
 
     @cached_property
     def _order(self) -> list[str]:
-        return sorted(set(self.keys), key=lambda key: _random(f"yardstick group {key}"))
+        return sorted(set(self.keys), key=lambda key: draw_key(f"group {key}"))
 
     def held(self, drawn: Collection[int], size: int, eligible: Collection[int]) -> frozenset[str]:
         """Returns the groups held back: those of drawn items, and further ones until they hold `size` items.
@@ -74,7 +74,7 @@ class HeldGroups:
 
     def in_turn(self, positions: Sequence[int]) -> list[int]:
         """Returns positions in a random but fixed order that takes from each group in turn."""
-        order = sorted(positions, key=lambda i: _random(f"yardstick {self.names[i]}"))
+        order = sorted(positions, key=lambda i: draw_key(self.names[i]))
         seen: Counter[str] = Counter()
         turns = []
         for place, i in enumerate(order):
@@ -83,5 +83,6 @@ class HeldGroups:
         return [i for _, _, i in sorted(turns)]
 
 
-def _random(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=8).digest()
+def draw_key(name: str) -> bytes:
+    """Returns the key by which items or groups are sorted at random, but always alike, to be drawn for a yardstick."""
+    return hashlib.blake2b(f"yardstick {name}".encode(), digest_size=8).digest()

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from agents.acquisition.own_head import centred, head_for, scaled
-from agents.acquisition.tool.progress import probabilities
+from agents.acquisition.tool.progress import MAX_PREDICTED
+from agents.acquisition.tool.refits import refitted
 
 FOLDS = 10
 LEAST = 20
@@ -28,9 +27,7 @@ class Doubt(NamedTuple):
     own: float  # … and of the label
 
 
-def doubted_labels(
-    x: np.ndarray, y: np.ndarray, *, groups: Sequence[str] | None = None, seed: int = 0
-) -> list[Doubt]:
+def doubted_labels(x: np.ndarray, y: np.ndarray, *, groups: Sequence[str] | None = None) -> list[Doubt]:
     """Finds labels that other labels contradict with confidence, the worst first.
 
     Confident learning (Northcutt, Jiang & Chuang, 2021): a label is doubted where another class is likelier, and at
@@ -43,7 +40,7 @@ def doubted_labels(
         groups: (N,) group of each item; none is split between folds.
     """
     known = np.flatnonzero([label is not None for label in y])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     rows = np.sort(rng.permutation(known)[:MAX_LABELS])
     names = np.unique([str(y[i]) for i in rows])
     if len(rows) < LEAST or len(names) < 2:
@@ -99,37 +96,26 @@ def held_out_probabilities(x: np.ndarray, codes: np.ndarray, classes: int, fold:
         fold: (n,) as of `folds`.
     """
     n = len(codes)
-    z = centred(scaled(np.asarray(x).reshape(n, -1)))
-    head = head_for(z)
-    with torch.no_grad():
-        features = head.prepare_all(z)
-    used = torch.from_numpy(fold[None] != np.arange(fold.max() + 1)[:, None])
-    labels = torch.from_numpy(codes)
-    probs = probabilities(head, features, labels, used, features).numpy()  # (folds, n, C)
+    rows = np.arange(n)
+    probs = refitted(x, rows, codes, fold != np.arange(fold.max() + 1)[:, None], rows)  # (folds, n, C)
     found = np.zeros((n, classes))
-    found[:, : probs.shape[2]] = probs[fold, np.arange(n)]
+    found[:, : probs.shape[2]] = probs[fold, rows]
     return found
 
 
-def predicted_shares(x: np.ndarray, y: np.ndarray, *, most: int = 2000, seed: int = 0) -> dict[str, float]:
+def predicted_shares(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Returns the share of the pool that metaal's own head gives to each class that has a label.
 
-    The shares are mean probabilities over the pool, or over `most` of its items drawn at random. They are empty with
-    fewer than two classes.
+    The shares are mean probabilities over the pool, or over `MAX_PREDICTED` of its items drawn at random. They are
+    empty with fewer than two classes.
     """
     known = np.flatnonzero([label is not None for label in y])
     names = np.unique([str(y[i]) for i in known])
     if len(names) < 2:
         return {}
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     train = rng.permutation(known)[:MAX_LABELS]
-    others = rng.permutation(len(x))[:most]
-    rows = np.concatenate([train, others])
-    z = centred(scaled(np.asarray(x[rows]).reshape(len(rows), -1)))
-    head, n = head_for(z), len(train)
-    with torch.no_grad():
-        features = head.prepare_all(z)
-    labels = torch.from_numpy(np.searchsorted(names, [str(y[i]) for i in train]))
-    used = torch.ones(1, n, dtype=torch.bool)
-    shares = probabilities(head, features[:n], labels, used, features[n:])[0].mean(0)
-    return dict(zip(names.tolist(), shares.tolist(), strict=True))
+    rows = np.concatenate([train, rng.permutation(len(x))[:MAX_PREDICTED]])
+    codes, n = np.searchsorted(names, [str(y[i]) for i in train]), len(train)
+    probs = refitted(x[rows], np.arange(n), codes, np.ones((1, n), bool), np.arange(n, len(rows)))
+    return dict(zip(names.tolist(), probs[0].mean(0).tolist(), strict=True))

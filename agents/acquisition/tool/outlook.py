@@ -40,31 +40,22 @@ class Outlook:
     top_interval: tuple[float, float]
 
 
-def outlook(
-    x: np.ndarray, y: np.ndarray, drawn: np.ndarray, order: Sequence[int], *, seed: int = 0
-) -> Outlook | None:
+def outlook(x: np.ndarray, y: np.ndarray, drawn: np.ndarray, order: Sequence[int]) -> Outlook | None:
     """Computes what the next labels will probably bring, or None where the yardstick or the labels are too few.
 
-    The curve is that of `yardstick.yardstick_hits`.
-    Intervals come from drawing the yardstick anew with replacement; they leave out that the curve may bend otherwise
-    than the fitted form.
-
-    Args:
-        x: (N, D) vectors.
-        y: (N,) labels, None where unknown.
-        drawn: (N,) bool, items of the yardstick.
-        order: Positions in the order in which the labels came; labels that it lacks came before.
+    The curve is that of `yardstick_hits`, which has the same arguments. Intervals come from drawing the yardstick anew
+    with replacement; they leave out that the curve may bend otherwise than the fitted form.
     """
     sizes, hits = yardstick_hits(x, y, drawn, order)
     if hits.shape[1] < LEAST_YARDSTICK or not len(sizes) or sizes[-1] < LEAST_LABELS:
         return None
-    return extrapolated(sizes, hits.astype(float), seed=seed)
+    return extrapolated(sizes, hits.astype(float))
 
 
-def extrapolated(sizes: np.ndarray, hits: np.ndarray, *, seed: int = 0) -> Outlook:
+def extrapolated(sizes: np.ndarray, hits: np.ndarray) -> Outlook:
     """Fits curves to (P, m) hits after (P,) numbers of labels, to all test items and to draws of them."""
     m, now = hits.shape[1], float(sizes[-1])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     whole = fit_curve(sizes, hits.mean(1))
     # One hit and one miss more, after Agresti and Coull (1998): a yardstick without a miss is not sure of 100 %.
     draws = []

@@ -48,18 +48,18 @@ def check_outputs(
             if same_file(path, read):
                 raise InputError(f"{what} is a file that this command reads; give another name.")
             if _inside(path, read) and (
-                path.suffix.lower() in IMAGE_SUFFIXES or (_exists(path) and not is_ours(path))
+                path.suffix.lower() in IMAGE_SUFFIXES or (os.path.lexists(path) and not is_ours(path))
             ):
                 raise InputError(f"{what} lies among the data; write it to another folder.")
         for other, earlier in taken:
             if same_file(path, earlier):
                 raise InputError(f"{what} is the file of {other} too; give another name.")
         taken.append((option, path))
-        if _is_folder(path):
+        if os.path.isdir(path):
             raise InputError(f"{what} is a folder; give the name of a file in it.")
         if path != keeps and _filled_in(path):
             raise InputError(f"{what} is a table of suggestions with labels in it; give another name.")
-        if _exists(path) and not is_ours(path) and not overwrite:
+        if os.path.lexists(path) and not is_ours(path) and not overwrite:
             raise InputError(
                 f"{what} exists and was not written by this command; give another name, or --overwrite."
             )
@@ -118,20 +118,6 @@ def _filled_in(path: Path) -> bool:
         return False
     place = names.index("label")
     return any(row[place].strip() for row in table.rows if len(row) > place)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return os.path.lexists(path)
-    except ValueError:  # a null byte
-        return False
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from agents.acquisition.tool.choice import Choice
 from agents.acquisition.tool.outputs import check_folders, check_outputs
 from agents.acquisition.tool.session import Session, labels_path
 from agents.acquisition.why.figures import check_figure_path
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, require_at_least
 from metaal_env.runtime.command_line import say
 
 
@@ -132,11 +131,8 @@ class ChoiceOptions(PoolOptions):
 
     def check_choice(self) -> None:
         """Refuses numbers out of range, and a policy that cannot be loaded. Raises: `InputError`."""
-        if self.yardstick < 0:
-            raise InputError(f"yardstick={self.yardstick} must be at least 0.")
-        least = 1 if self.cost_column is None else 0
-        if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= least):
-            raise InputError(f"budget={self.budget:g} must be at least {least}.")
+        require_at_least(0, self, "yardstick")
+        require_at_least(1 if self.cost_column is None else 0, self, "budget")
         load_policy(self.policy)
 
 

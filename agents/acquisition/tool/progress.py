@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from scipy.stats import binomtest
 
-from agents.acquisition.own_head import centred, head_for, scaled
-from metaal_env.learners.base import InnerLearner
+from agents.acquisition.tool.refits import exact_interval, in_order, refitted
 
 WINDOW = 10
 """Labels whose effect on the predictions is measured."""
@@ -21,7 +19,6 @@ WORTH = 0.01
 MIN_LABELS = 20
 MAX_PREDICTED = 2000
 """Items whose predictions are compared; of more, this many drawn at random."""
-CONFIDENCE = 0.95
 UNKNOWN = (
     "accuracy is not known, since chosen labels are no sample of the pool; "
     "label --yardstick 30 or suggest --yardstick 30 measures it"
@@ -36,7 +33,7 @@ class Progress:
         counts: Class → labels.
         yardstick: Labels drawn at random.
         accuracy: Share of the yardstick that is predicted rightly from the other labels.
-        interval: Two-sided 95 % interval of the accuracy on further items of this kind (Clopper and Pearson, 1934).
+        interval: `exact_interval` of the accuracy on further items of this kind.
         changed: Share of predictions that each of the last windows of `WINDOW` labels changed, the latest last.
         advice: Whether to go on.
     """
@@ -55,7 +52,6 @@ def progress(
     *,
     drawn: np.ndarray | None = None,
     order: Sequence[int] | None = None,
-    seed: int = 0,
 ) -> Progress:
     """Computes what the labels tell of the accuracy of metaal's own head.
 
@@ -70,75 +66,30 @@ def progress(
         drawn: (N,) bool, items of the yardstick. None by default.
         order: Positions of labelled items in the order in which they were labelled, the earliest first. Labels
             that it lacks came before. By default the order of the data.
-        seed: Seed of the subsets that are drawn where there are many labels or items.
     """
     known = [i for i, label in enumerate(y) if label is not None]
-    names = list(dict.fromkeys(str(y[i]) for i in known))
-    counts = {name: sum(str(y[i]) == name for i in known) for name in names}
+    counts = dict(Counter(str(y[i]) for i in known))
     is_drawn = np.zeros(len(y), dtype=bool) if drawn is None else drawn
     test = [i for i in known if is_drawn[i]]
-    train = _ordered([i for i in known if not is_drawn[i]], order or [])
-    of_class = [sum(str(y[i]) == name for i in train) for name in names]
-    if len(train) < MIN_LABELS or sum(n >= 2 for n in of_class) < 2:
+    train = in_order([i for i in known if not is_drawn[i]], order or [])
+    of_class = Counter(str(y[i]) for i in train)
+    if len(train) < MIN_LABELS or sum(n >= 2 for n in of_class.values()) < 2:
         wanted = f"at least {MIN_LABELS} labels beside the yardstick and two classes with two labels each"
         return Progress(counts, len(test), None, None, [], f"go on: an estimate needs {wanted}.")
-    rng = np.random.default_rng(seed)
-    others = rng.permutation(len(x))[:MAX_PREDICTED]
-    rows = np.array([*train, *test, *others])
-    z = centred(scaled(x[rows]))
-    labels = torch.tensor([names.index(str(y[i])) for i in train])
+    others = np.random.default_rng(0).permutation(len(x))[:MAX_PREDICTED]
     n, m = len(train), len(test)
-    head = head_for(z)
-    with torch.no_grad():
-        features = head.prepare_all(z)
-    windows = [n - WINDOW * k for k in range(WINDOWS, -1, -1) if n - WINDOW * k >= WINDOW]
-    used = torch.arange(n).unsqueeze(0) < torch.tensor(windows).unsqueeze(1)
-    guesses = predictions(head, features[:n], labels, used, features[n:])
-    changed = (guesses[1:, m:] != guesses[:-1, m:]).double().mean(1).tolist()
+    code = {name: k for k, name in enumerate(counts)}
+    codes = np.array([code[str(y[i])] for i in (*train, *test)])
+    rows = np.array([*train, *test, *others])
+    windows = np.array([n - WINDOW * k for k in range(WINDOWS, -1, -1) if n - WINDOW * k >= WINDOW])
+    used = np.arange(n) < windows[:, None]
+    guesses = refitted(x[rows], np.arange(n), codes[:n], used, np.arange(n, len(rows))).argmax(-1)
+    changed = (guesses[1:, m:] != guesses[:-1, m:]).mean(1).tolist()
     accuracy = interval = None
     if test:
-        truth = torch.tensor([names.index(str(y[i])) for i in test])
-        hits = int((guesses[-1, :m] == truth).sum())
-        exact = binomtest(hits, m).proportion_ci(CONFIDENCE, method="exact")
-        accuracy, interval = hits / m, (float(exact.low), float(exact.high))
+        hits = int((guesses[-1, :m] == codes[n:]).sum())
+        accuracy, interval = hits / m, exact_interval(hits, m)
     return Progress(counts, m, accuracy, interval, changed, _advice(changed, counts))
-
-
-def _ordered(positions: list[int], order: Sequence[int]) -> list[int]:
-    """Positions as `order` has them, after those that it lacks."""
-    when = {position: k for k, position in enumerate(order)}
-    return sorted(positions, key=lambda i: when.get(i, -1))
-
-
-def predictions(
-    head: InnerLearner, support: torch.Tensor, labels: torch.Tensor, used: torch.Tensor, items: torch.Tensor
-) -> torch.Tensor:
-    """(R, M) classes of the (M, F) items, predicted from the labels that each row of the (R, n) mask uses.
-
-    Args:
-        support: (n, F) features of the labelled items, prepared by the head.
-        labels: (n,) classes.
-    """
-    return torch.cat([part.argmax(-1) for part in _logits(head, support, labels, used, items)])
-
-
-def probabilities(
-    head: InnerLearner, support: torch.Tensor, labels: torch.Tensor, used: torch.Tensor, items: torch.Tensor
-) -> torch.Tensor:
-    """(R, M, C) class probabilities; else as `predictions`."""
-    return torch.cat([part.softmax(-1) for part in _logits(head, support, labels, used, items)])
-
-
-def _logits(
-    head: InnerLearner, support: torch.Tensor, labels: torch.Tensor, used: torch.Tensor, items: torch.Tensor
-) -> Iterator[torch.Tensor]:
-    with torch.no_grad():
-        for mask in used.split(16):
-            b = len(mask)
-            of_class = torch.nn.functional.one_hot(labels).to(torch.bool)  # (n, C)
-            classes = (mask.unsqueeze(-1) & of_class).any(1)  # a class without label is never predicted
-            adapted = head.adapt(support.expand(b, *support.shape), labels.expand(b, -1), mask, classes)
-            yield head.predict(adapted, items.expand(b, *items.shape))
 
 
 def _advice(changed: list[float], counts: dict[str, int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from agents.acquisition.items.items import Items
 from agents.acquisition.tool.answers import CHOSEN, RANDOM, SHOWN, Answer, read_answers, written
-from agents.acquisition.tool.held_groups import HeldGroups
+from agents.acquisition.tool.held_groups import HeldGroups, draw_key
 from agents.acquisition.tool.identity import Fingerprints, matched
 from agents.acquisition.tool.menu import Menu, one_line
 from agents.acquisition.tool.outputs import keep_copy, printable_name
@@ -157,11 +156,6 @@ class Session:
             ("",) * len(self.further) if earlier is None else earlier.further,
         )
 
-    def record(self, position: int, label: str | None, drawn: str = CHOSEN) -> None:
-        """Adds or changes an answer and writes the file."""
-        self.set(position, label, drawn)
-        self.save()
-
     def undo(self) -> int | None:
         """Takes the last answer back and writes the file; its position, or None when there is none."""
         if not self.answers:
@@ -233,13 +227,10 @@ class Session:
         The order follows from the items' names alone, so that leaving and coming back does not draw anew. Where items
         have groups, those of some groups are drawn, and the others are left to the choice; see `HeldGroups`.
         """
-        if self.groups is not None:
+        order = self.open_positions().tolist()
+        if self.groups is None:
+            order.sort(key=lambda i: draw_key(self.contents.names[i]))
+        else:
             held = self._held(size)
-            wanted = [i for i in self.open_positions().tolist() if self.groups.keys[i] in held]
-            return self.groups.in_turn(wanted)[: max(0, size - int(self.yardstick().sum()))]
-        names = self.contents.names
-        order = sorted(
-            self.open_positions().tolist(),
-            key=lambda i: hashlib.blake2b(f"yardstick {names[i]}".encode(), digest_size=8).digest(),
-        )
+            order = self.groups.in_turn([i for i in order if self.groups.keys[i] in held])
         return order[: max(0, size - int(self.yardstick().sum()))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from agents.acquisition.tool.outlook import outlook, outlook_lines
 from agents.acquisition.tool.pool_options import PoolOptions
 from agents.acquisition.tool.progress import progress, status_lines
 from agents.acquisition.tool.session import Session
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, require_at_least
 from metaal_env.runtime.command_line import say
 
 SHOWN = 60
@@ -35,10 +34,7 @@ class Status(PoolOptions):
 
     def run(self) -> None:
         self.check()
-        for name in ("price", "worth", "doubts"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise InputError(f"{name}={value} must be a number from 0 up.")
+        require_at_least(0, self, "price", "worth", "doubts")
         if self.worth is not None and self.price is None and self.cost_column is None:
             raise InputError(f"worth={self.worth} says nothing without --price, the price of a label.")
         session = self.read()

@@ -19,7 +19,7 @@ from agents.acquisition.tool.pool_options import ChoiceOptions, PoolOptions
 from agents.acquisition.tool.session import Session
 from agents.acquisition.tool.suggestions import COLUMNS, earlier_table, suggestion_rows, take_answers
 from agents.acquisition.why.figures import save_figure, why_figure
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, require_at_least
 from metaal_env.runtime.command_line import say
 from metaal_env.runtime.files import write_atomic
 
@@ -40,8 +40,7 @@ class Suggest(ChoiceOptions):
 
     def run(self) -> None:
         self.check(self.policy, out=self.out, figure=self.figure, keeps=self.out)
-        if self.k < 1:
-            raise InputError(f"k={self.k} must be at least 1.")
+        require_at_least(1, self, "k")
         self.check_choice()
         session = self.read()
         choice = self.choice(session.items)

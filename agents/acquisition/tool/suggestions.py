@@ -31,28 +31,15 @@ def suggestion_rows(
         policy: Its name.
     """
     items, contents = session.items, session.contents
-    rows: list[list[object]] = []
-    for i in drawn:
-        why = "drawn at random to measure the accuracy"
-        rows.append([len(rows) + 1, contents.names[i], items.shown[i], "", why, "", "", RANDOM, contents[i]])
-    for i, pick in enumerate([] if found is None else found.picks.tolist()):
-        assert found is not None
-        why = in_words(reasons(found.strategy, found.views[i], found.places[i]))
-        score = f"{found.scores[i]:.6g}"
-        rows.append(
-            [
-                len(rows) + 1,
-                contents.names[pick],
-                items.shown[pick],
-                "",
-                why,
-                policy,
-                score,
-                CHOSEN,
-                contents[pick],
-            ]
-        )
-    return rows
+    reasoned = [(i, "drawn at random to measure the accuracy", "", "", RANDOM) for i in drawn]
+    if found is not None:
+        for i, pick in enumerate(found.picks.tolist()):
+            why = in_words(reasons(found.strategy, found.views[i], found.places[i]))
+            reasoned.append((pick, why, policy, f"{found.scores[i]:.6g}", CHOSEN))
+    return [
+        [rank, contents.names[i], items.shown[i], "", *why, contents[i]]
+        for rank, (i, *why) in enumerate(reasoned, start=1)
+    ]
 
 
 @dataclass(frozen=True)
@@ -125,14 +112,13 @@ def take_answers(
                 "answers; make them equal, or --overwrite."
             )
     changed = {i: answer for i, answer in given.items() if before[i] != answer.label}
+    tells_when = file.has_contents and "time" in file.further  # an export does, if that is known
     if changed:
         with session.locked():
             for i, answer in changed.items():
                 session.set(i, answer.label, answer.drawn)
                 mark = read_mark(file.further, answer) if file.has_contents else Mark()
-                if not (
-                    file.has_contents and "time" in file.further
-                ):  # an export tells when, if that is known
+                if not tells_when:
                     mark = replace(mark, time=now())
                 session.answers[i] = marked(session, session.answers[i], mark)
             session.save()

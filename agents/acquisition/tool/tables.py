@@ -6,13 +6,12 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from metaal_env.datasets.readers.cells import numbered_rows
+from metaal_env.datasets.readers.cells import DELIMITERS, numbered_rows
 from metaal_env.datasets.readers.decode import decode
 from metaal_env.errors import InputError, brief
 from metaal_env.runtime.files import read_bytes
 
 MAX_BYTES = 2**29
-DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from agents.acquisition.own_head import centred, head_for, scaled
-from agents.acquisition.tool.progress import predictions
+from agents.acquisition.tool.refits import exact_interval, in_order, refitted
 
 POINTS = 16
 LEAST = 4
@@ -35,20 +33,32 @@ def yardstick_hits(x: np.ndarray, y: np.ndarray, drawn: np.ndarray, order: Seque
         order: Positions in the order in which the labels came; labels that it lacks came before.
     """
     known = [i for i, label in enumerate(y) if label is not None and not drawn[i]]
-    when = {position: k for k, position in enumerate(order)}
-    train = sorted(known, key=lambda i: when.get(i, -1))
+    train = in_order(known, order)
     test = np.flatnonzero(drawn).tolist()
     names = list(dict.fromkeys(str(y[i]) for i in [*train, *test]))
     n, m = len(train), len(test)
     if not test or n < LEAST or len({str(y[i]) for i in train}) < 2:
         return Measured(np.empty(0, int), np.empty((0, m), bool))
     sizes = np.unique(np.linspace(LEAST, n, POINTS).round().astype(int))
-    z = centred(scaled(np.asarray(x[[*train, *test]]).reshape(n + m, -1)))
-    head = head_for(z)
-    with torch.no_grad():
-        features = head.prepare_all(z)
-    labels = torch.tensor([names.index(str(y[i])) for i in train])
-    truth = torch.tensor([names.index(str(y[i])) for i in test])
-    used = torch.arange(n).unsqueeze(0) < torch.from_numpy(sizes).unsqueeze(1)
-    hits = predictions(head, features[:n], labels, used, features[n:]) == truth
-    return Measured(sizes, hits.numpy())
+    code = {name: k for k, name in enumerate(names)}
+    codes = np.array([code[str(y[i])] for i in (*train, *test)])
+    used = np.arange(n) < sizes[:, None]
+    probs = refitted(x[[*train, *test]], np.arange(n), codes[:n], used, np.arange(n, n + m))
+    return Measured(sizes, probs.argmax(-1) == codes[n:])
+
+
+class Point(NamedTuple):
+    """Holds the accuracy after some labels, and its exact interval."""
+
+    labels: int
+    accuracy: float
+    low: float
+    high: float
+
+
+def learning_curve(x: np.ndarray, y: np.ndarray, drawn: np.ndarray, order: Sequence[int]) -> list[Point]:
+    """Returns the accuracy on the yardstick after some numbers of labels; arguments as of `yardstick_hits`."""
+    sizes, hits = yardstick_hits(x, y, drawn, order)
+    m = hits.shape[1]
+    right = hits.sum(1).tolist()
+    return [Point(size, k / m, *exact_interval(k, m)) for size, k in zip(sizes.tolist(), right, strict=True)]

@@ -8,7 +8,7 @@ import numpy as np
 
 from agents.evaluation.episodes import Episodes
 from agents.evaluation.paired import Paired
-from agents.evaluation.statistics.comparisons import LOOKAHEAD, gap_share, mean_of, pooled_difference
+from agents.evaluation.statistics.comparisons import LOOKAHEAD, RANDOM, gap_share, mean_of, pooled_difference
 from agents.evaluation.statistics.intervals import Interval
 
 RULES = (
@@ -25,9 +25,6 @@ RULES = (
     "refine",
 )
 """The rivals."""
-
-RANDOM = "random"
-"""No rival: where the way to look-ahead begins."""
 
 COMPARED = ("margin", "max_herding", "uherding")
 """Of these, what policies are compared with in every cell, whichever is the best rule."""

@@ -19,12 +19,12 @@ from metaal_env.datasets import data_fingerprint, load_dataset
 from metaal_env.datasets.base import ClassDataset, Split
 from metaal_env.errors import InputError
 from metaal_env.learners import InnerLearner, learner_fingerprint, load_learner
+from metaal_env.runtime.artifacts import artifact_stem
 from metaal_env.runtime.files import read_json
 from metaal_env.tasks import TaskConfig
 
 DEFAULT_DATASET = "glyphs"
 DEFAULT_LEARNER = "prototype"
-"""Policies that come with the package, one folder each, laid out like a run."""
 
 
 def load_split(dataset: str, split: str) -> ClassDataset:
@@ -54,19 +54,11 @@ def strategy_digest(spec: str) -> str:
     file, _, name = spec.rpartition(":")
     if file.endswith(".py") and Path(file).is_file():
         return hashlib.sha256(Path(file).read_bytes() + name.encode()).hexdigest()[:16]
-    stem = Path(spec) / FITTED_FILE if is_fitted(spec) else policy_stem(spec)
+    stem = Path(spec) / FITTED_FILE if is_fitted(spec) else artifact_stem(spec, "policy")
     files = [stem.with_name(stem.name + suffix) for suffix in (".safetensors", ".json")]
     if not all(f.is_file() for f in files):
         return ""
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:16]
-
-
-def policy_stem(spec: str | Path) -> Path:
-    """Returns the path without suffix of a policy given as a run folder, a file or already a stem."""
-    path = Path(spec)
-    if path.is_dir():
-        return path / "policy"
-    return path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
 
 
 @dataclass(frozen=True)
@@ -135,7 +127,7 @@ def read_run(spec: str | Path) -> Run:
     Raises:
         InputError: there is no policy at `spec`, or its config.json is damaged, or its name would run code.
     """
-    stem = policy_stem(spec)
+    stem = artifact_stem(spec, "policy")
     if not stem.with_name(stem.name + ".json").is_file():
         shipped = shipped_policies()
         if str(spec) not in shipped:

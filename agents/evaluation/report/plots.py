@@ -90,19 +90,17 @@ def learning_curves(
     results: Mapping[str, Episodes],
     names: Mapping[str, str] | None = None,
     curve: str = "accuracy",
-    floor: str = RANDOM,
 ) -> Figure:
-    """Draws mean curves with 95 % intervals; below them the paired differences to `floor`, which are tested.
+    """Draws mean curves with 95 % intervals; below them the paired differences to random, which are tested.
 
     Args:
         results: strategy name → its episodes.
         names: scenario key → its short name; one panel each. None shows every scenario under its own name.
         curve: one of `measures.CURVES`.
-        floor: strategy from which differences are taken.
     """
     names = names or {str(s): str(s) for e in results.values() for s in e.strata}
     keys = list(names)[:MAX_PANELS]
-    pairs = 2 if floor in results and len(results) > 1 else 1
+    pairs = 2 if RANDOM in results and len(results) > 1 else 1
     columns = min(len(keys), 3)
     blocks = -(-len(keys) // columns)
     width = 5.6 if columns == 1 else 3.5 * columns
@@ -122,8 +120,8 @@ def learning_curves(
             if len(episodes) == 0:
                 continue
             band(upper, episodes.curves[curve], looks.line(name))
-            if pairs == 2 and name != floor and len(here[floor]):
-                band(lower, _paired_curve(here, name, floor, curve), looks.line(name))
+            if pairs == 2 and name != RANDOM and len(here[RANDOM]):
+                band(lower, _paired_curve(here[name], here[RANDOM], curve), looks.line(name))
         upper.set_title(names[keys[position]], fontsize=10, wrap=True)
         lower.set_xlabel("labels bought")
         for panel in (upper, lower):
@@ -132,14 +130,13 @@ def learning_curves(
             upper.set_ylabel(CURVE_TITLES.get(curve, curve))
         if pairs == 2:
             lower.axhline(0, color="black", linewidth=0.8)
-            lower.set_ylabel(f"difference to {floor}" if column == 0 else "")
+            lower.set_ylabel(f"difference to {RANDOM}" if column == 0 else "")
     looks.legend(figure, columns=3 if columns < 3 else 5)
     return figure
 
 
-def _paired_curve(here: Mapping[str, Episodes], name: str, floor: str, curve: str) -> np.ndarray:
+def _paired_curve(a: Episodes, b: Episodes, curve: str) -> np.ndarray:
     """Computes (n, T+1) differences on the tasks that both have."""
-    a, b = here[name], here[floor]
     _, left, right = np.intersect1d(a.seeds, b.seeds, return_indices=True)
     width = min(a.curves[curve].shape[1], b.curves[curve].shape[1])
     return a.curves[curve][left, :width] - b.curves[curve][right, :width]

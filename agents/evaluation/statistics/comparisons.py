@@ -84,9 +84,7 @@ def gap_share(paired: Paired, name: str, floor: str | None, reference: str | Non
     return bootstrap(columns, paired.strata, statistic=ratio)
 
 
-def pooled_difference(
-    paired: Paired, policies: Sequence[str], rival: str, seed: int = 0, level: float = 0.95
-) -> Interval:
+def pooled_difference(paired: Paired, policies: Sequence[str], rival: str, level: float = 0.95) -> Interval:
     """Computes the mean over `policies` of (policy − rival); policies and tasks are both resampled.
 
     Tasks are resampled within strata. Tasks that one of them lacks are missing.
@@ -96,8 +94,8 @@ def pooled_difference(
     kept, missing = delta[keep], int((~keep).sum())
     if len(kept) == 0:
         return Interval(np.nan, np.nan, np.nan, 0, missing)
-    rng, means = np.random.default_rng(seed), []
-    for index in resamples(paired.strata[keep], seed=seed):
+    rng, means = np.random.default_rng(0), []
+    for index in resamples(paired.strata[keep]):
         by_policy = kept[index].mean(1)  # (r, P)
         chosen = rng.integers(len(policies), size=by_policy.shape)
         means.append(np.take_along_axis(by_policy, chosen, 1).mean(1))

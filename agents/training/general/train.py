@@ -37,7 +37,7 @@ from agents.training.validation import validate
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
 from metaal_env.datasets.unseen_classes import learner_and_policy_parts
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, some_of
 from metaal_env.make import make_core
 from metaal_env.runtime.executor import Executor, Part, WorkerOptions
 from metaal_env.runtime.executor.progress import PROGRESS, Progress
@@ -186,9 +186,8 @@ def play_graph(
         for writer in writers.values():
             writer.close()
     if broken:
-        raise InputError(
-            f"{len(broken)} of {len(jobs)} seeds cannot go on, the others did: {'; '.join(broken[:3])}"
-        )
+        named = some_of(broken, 3, "; ")
+        raise InputError(f"{len(broken)} of {len(jobs)} seeds cannot go on, the others did: {named}")
 
 
 def fit_pooled(sources: Families, jobs: Sequence[Imitation], folder: Path) -> None:

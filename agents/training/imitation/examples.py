@@ -94,6 +94,13 @@ def load_examples(
         return Examples(*(saved[name] for name in Examples._fields))
 
 
+def require_examples(file: Path, config: DataclassInstance, names: FeatureNames | None = None) -> Examples:
+    """Returns what `load_examples` does. Raises: `InputError` as it does, or if there is no such file."""
+    if (found := load_examples(file, config, names)) is None:
+        raise InputError(f"file={str(file)!r} is missing; run the imitation again.")
+    return found
+
+
 def save_examples(file: Path, config: DataclassInstance, names: FeatureNames, examples: Examples) -> None:
     """Writes the examples of a roll-out, with the names of their features."""
     write_checkpoint(file, config, examples._asdict() | {"features": names.to_json()})
@@ -105,12 +112,8 @@ def load_all_examples(folder: Path, iterations: int, config: DataclassInstance) 
     Raises:
         InputError: some are missing, damaged or belong to other settings or features.
     """
-    found = []
-    for file in (examples_file(folder, iteration) for iteration in range(iterations)):
-        if (part := load_examples(file, config)) is None:
-            raise InputError(f"file={str(file)!r} is missing; run the imitation again.")
-        found.append(part)
-    return Examples.joined(found)
+    files = [examples_file(folder, iteration) for iteration in range(iterations)]
+    return Examples.joined([require_examples(file, config) for file in files])
 
 
 def delete_examples(folder: Path) -> None:

@@ -23,7 +23,7 @@ from agents.training.imitation.examples import (
     Gain,
 )
 from metaal_env.batched import masked_deviation
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, require_at_least
 
 BATCH = 256
 """Examples per update of a fit."""
@@ -64,11 +64,8 @@ class ImitationConfig:
     """Seed of tasks, exploration and the order of the examples."""
 
     def __post_init__(self) -> None:
-        if self.iterations < 0:
-            raise InputError(f"iterations={self.iterations} must be at least 0.")
-        for name in ("rounds", "n_envs", "shapes_per_rollout", "epochs"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1.")
+        require_at_least(0, self, "iterations", "weight_decay")
+        require_at_least(1, self, "rounds", "n_envs", "shapes_per_rollout", "epochs")
         if self.n_envs % self.shapes_per_rollout:
             raise InputError(
                 f"shapes_per_rollout={self.shapes_per_rollout} must divide n_envs={self.n_envs}."
@@ -76,8 +73,6 @@ class ImitationConfig:
         for name in ("learning_rate", "logit_scale"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name}={getattr(self, name)} must be positive.")
-        if not 0 <= self.weight_decay < float("inf"):
-            raise InputError(f"weight_decay={self.weight_decay} must be at least 0.")
 
 
 def fit_mean(network: AcquisitionNetwork, examples: Examples, config: ImitationConfig) -> float:

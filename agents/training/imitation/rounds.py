@@ -17,6 +17,7 @@ from agents.training.imitation.examples import (
     collect_examples,
     examples_file,
     load_examples,
+    require_examples,
     save_examples,
 )
 from agents.training.imitation.imitate import ImitationConfig, fit, fit_mean
@@ -175,12 +176,7 @@ def rollout_examples(job: Imitation, iteration: int) -> Examples:
     if (saved := load_examples(whole, job.config, names)) is not None:
         return saved
     files = [job.part_file(iteration, place) for place in range(job.config.shapes_per_rollout)]
-    found = []
-    for file in files:
-        if (part := load_examples(file, job.config, names)) is None:
-            raise InputError(f"file={str(file)!r} is missing; run the imitation again.")
-        found.append(part)
-    joined = Examples.joined(found)
+    joined = Examples.joined([require_examples(file, job.config, names) for file in files])
     save_examples(whole, job.config, names, joined)
     for file in files:
         file.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from metaal_env.core import Core
 from metaal_env.episode import EpisodeState
 from metaal_env.features import extract
 from metaal_env.oracle import LabelOracle
+from metaal_env.play_out import play_out
 from metaal_env.pool.view import PoolView
 
 CANDIDATES = 12
@@ -55,12 +56,8 @@ def play_from(network: AcquisitionNetwork, core: Core, state: EpisodeState, firs
         state: of R episodes; changed.
     """
     total = core.step(state, first).reward.clone()
-    rows = torch.arange(len(state), device=core.device)
-    while not bool(state.ended.all()):
-        running = torch.nonzero(~state.ended).squeeze(1)
-        if len(running) < len(rows):
-            rows, state = rows[running], state.rows(running)
-        total[rows] += core.step(state, greedy(network, core.view(state))).reward
+    for moment in play_out(core, state, lambda view, _: greedy(network, view), targets=True):
+        total[moment.running] += moment.result.reward
     return total
 
 

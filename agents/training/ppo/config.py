@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agents.training.ppo.critic import CriticKind
-from metaal_env.errors import InputError, unknown_name
+from metaal_env.errors import InputError, require_at_least, unknown_name
 from metaal_env.features import ITEM_SCORES, FeatureNames
 from metaal_env.observation import parse_observation
 from metaal_env.tasks import TaskConfig
@@ -65,21 +65,9 @@ class PPOConfig:
     """Seed of weights and roll-outs. Validation tasks are always the same."""
 
     def __post_init__(self) -> None:
-        if self.iterations < 0:
-            raise InputError(f"iterations={self.iterations} must be at least 0.")
-        for name in (
-            "n_envs",
-            "shapes_per_rollout",
-            "batch_size",
-            "epochs",
-            "validate_every",
-            "validation_tasks",
-        ):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1.")
-        if self.critic_rollouts < 0 or not 0 <= self.anchor < float("inf"):
-            name = "critic_rollouts" if self.critic_rollouts < 0 else "anchor"
-            raise InputError(f"{name}={getattr(self, name)} must be at least 0.")
+        require_at_least(0, self, "iterations", "critic_rollouts", "anchor")
+        require_at_least(1, self, "n_envs", "shapes_per_rollout", "batch_size", "epochs")
+        require_at_least(1, self, "validate_every", "validation_tasks")
         if self.prior not in self.names().item_scores and self.prior in ITEM_SCORES:
             raise InputError(
                 f"features={' '.join(self.features)} lacks prior={self.prior!r}, from which the policy starts; add it."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,8 +14,8 @@ from metaal_env.errors import InputError, brief
 
 MAX_CELLS = 2**25
 """Most cells of a file, and numbers that they become; a text becomes up to `MAX_CATEGORIES` numbers."""
-_DELIMITERS = ",;\t|"
-_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+"""Characters that separate cells, with their names."""
 _SPELT = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|", "space": " "}
 _ONE_COLUMN = "\x1f"
 _SAMPLE = 2**16
@@ -82,7 +82,9 @@ def read_grid(
             f"{subject}: row {number + comments} has {len(wrong)} cells but the first has {width}; make them equal."
         )
     notes = (
-        [] if delimiter in (",", _ONE_COLUMN) else [f"cells between {_NAMES.get(delimiter, repr(delimiter))}"]
+        []
+        if delimiter in (",", _ONE_COLUMN)
+        else [f"cells between {DELIMITERS.get(delimiter, repr(delimiter))}"]
     )
     if titles + comments:
         notes.append(f"{titles + comments} line(s) above the table left out")
@@ -97,12 +99,16 @@ def read_grid(
         notes.append(f"{len(rows) - 1 - len(items)} repeated header(s) left out")
     if has_numbers(rows[0]):
         notes.append("header of numbers")
-    # pandas' names for columns without one
-    names = [" ".join(name.split()) or f"Unnamed: {i}" for i, name in enumerate(rows[0])]
-    return Grid(_unique(names, subject), items, delimiter, tuple(notes))
+    return Grid(column_names(rows[0], subject), items, delimiter, tuple(notes))
 
 
-def _unique(names: list[str], subject: str) -> list[str]:
+def column_names(given: Iterable[str], subject: str) -> list[str]:
+    """Returns the names of columns on one line each, pandas' ``Unnamed: 0`` for one without.
+
+    Raises:
+        InputError: two columns have the same name.
+    """
+    names = [" ".join(name.split()) or f"Unnamed: {i}" for i, name in enumerate(given)]
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise InputError(f"{subject} has two columns called {twice!r}; rename one.")
@@ -119,7 +125,7 @@ def _without_comments(text: str) -> tuple[int, str]:
         first, _, rest = text.partition("\n")
         following = rest.partition("\n")[0]
         if not following.startswith("#"):
-            delimiter = max(_DELIMITERS, key=following.count)
+            delimiter = max(DELIMITERS, key=following.count)
             if following.count(delimiter) and first.count(delimiter) == following.count(delimiter):
                 return count, text[1:].lstrip(" ")
         count, text = count + 1, rest
@@ -149,13 +155,13 @@ def _delimiter(text: str) -> str:
     if len(sample) < len(text):
         sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1] or sample
     first = next((line for line in sample.splitlines() if line.strip()), "")
-    bare = not any(delimiter in first for delimiter in _DELIMITERS)
+    bare = not any(delimiter in first for delimiter in DELIMITERS)
     if bare and first.strip(' "').lower() in KNOWN_NAMES:  # sentences with commas below
         return _ONE_COLUMN
-    if not first.strip("".join(_DELIMITERS) + " "):
-        return max(_DELIMITERS, key=sample.count)
+    if not first.strip("".join(DELIMITERS) + " "):
+        return max(DELIMITERS, key=sample.count)
     best, result = (0.0, 0), _ONE_COLUMN
-    for candidate in _DELIMITERS:
+    for candidate in DELIMITERS:
         try:
             lines = numbered_rows(sample, candidate, strict=False)
         except csv.Error:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from metaal_env.datasets.prepare import carve_validation
-from metaal_env.datasets.readers.one_hot import from_one_hot
+from metaal_env.datasets.readers.one_hot import one_label_each
 from metaal_env.errors import InputError
 
 _GROUP_KEYS = ("class_group", "class_alphabet", "class_domain")
@@ -43,14 +43,7 @@ def label_indices(
     name: str, y: np.ndarray, n_items: int, per_class: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Returns the class index of each item, and the class names. Raises: `InputError` for unusable labels."""
-    if y.ndim == 2 and len(y) == n_items and y.shape[1] > 1:
-        y = from_one_hot(y, f"dataset={name!r}")
-    if y.shape == (n_items, 1):
-        y = y[:, 0]
-    if y.shape != (n_items,):
-        raise InputError(
-            f"dataset={name!r}: y has shape {y.shape} for {n_items} items; give one label per item."
-        )
+    y = one_label_each(y, n_items, f"dataset={name!r}")
     if y.dtype.kind == "f":
         y = y.astype(np.float64)  # float16 cannot hold the bound below
     if y.dtype.kind == "f" and not bool((np.isfinite(y) & (y == np.floor(y)) & (np.abs(y) < 2**31)).all()):

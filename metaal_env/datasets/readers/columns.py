@@ -71,25 +71,11 @@ def _column(name: str, cells: tuple[str, ...], delimiter: str) -> Column:
     numbers = tuple(None if is_missing(cell) else read_number(cell, comma) for cell in cells)
     read = len(numbers) - numbers.count(None)
     if present and read >= _MOSTLY * len(present):
-        strays = tuple(
-            dict.fromkeys(
-                cell
-                for cell, number in zip(cells, numbers, strict=True)
-                if number is None and not is_missing(cell)
-            )
-        )
         kind: ColumnKind = "counter" if _is_counter(name, numbers) else "numbers"
-        return Column(name, cells, kind, numbers, strays, comma)
+        return Column(name, cells, kind, numbers, _strays(cells, numbers), comma)
     if present and sum(map(is_date, present)) >= _MOSTLY * len(present):
         moments = read_moments(cells)
-        strays = tuple(
-            dict.fromkeys(
-                cell
-                for cell, moment in zip(cells, moments, strict=False)
-                if moment is None and not is_missing(cell)
-            )
-        )
-        return Column(name, cells, "dates", moments, strays)
+        return Column(name, cells, "dates", moments, _strays(cells, moments))
     filled = [cell for cell in cells if cell]
     different = set(filled)
     if _is_text(name, filled, different):
@@ -97,6 +83,12 @@ def _column(name: str, cells: tuple[str, ...], delimiter: str) -> Column:
     if len(different) > MAX_CATEGORIES or len(different) == len(cells) > 2:
         return Column(name, cells, "names")
     return Column(name, cells, "categories")
+
+
+def _strays(cells: Sequence[str], numbers: Sequence[float | None]) -> tuple[str, ...]:
+    """Returns the different cells that were not read and do not stand for a missing value; see `Column.strays`."""
+    pairs = zip(cells, numbers, strict=False)  # no number at all where dates can be read in two ways
+    return tuple(dict.fromkeys(cell for cell, number in pairs if number is None and not is_missing(cell)))
 
 
 def _plain_numbers(cells: Sequence[str]) -> tuple[float, ...] | None:

@@ -60,6 +60,11 @@ class Decoded(NamedTuple):
     text: str
     encoding: str
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Returns the encoding as a remark, where it is not the usual one."""
+        return () if self.encoding == "utf-8" else (f"encoding {self.encoding}",)
+
 
 def read_decoded(path: Path, subject: str, most: int, encoding: str | None = None) -> Decoded:
     """Returns the characters of a text file, unpacked if it is compressed by gzip, bzip2 or xz.

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import struct
 import warnings
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from metaal_env.datasets.readers.dicom import SUFFIXES as DICOM_SUFFIXES
 from metaal_env.datasets.readers.dicom import dicom_available, is_dicom, read_dicom, stretched
+from metaal_env.datasets.readers.folder_files import FolderFiles, files_below, read_each, unreadable_files
 from metaal_env.errors import InputError, brief
 
 if TYPE_CHECKING:
@@ -36,42 +34,21 @@ UNREADABLE_SUFFIXES = {
     *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
 }
 """Pictures that Pillow does not decode; a folder with some is read without them, with a warning."""
-_SERVICE_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
 _GREY_MODES = {"1", "L", "LA"}
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, MemoryError)
 """Errors of Pillow on damaged files."""
-_NAMED = 5
 
 
-class ImageFiles(NamedTuple):
-    """Holds the images below a folder, and the number of other files by suffix. Hidden files are in neither."""
-
-    paths: list[Path]
-    left_out: dict[str, int]
-
-
-def image_files(root: Path) -> ImageFiles:
-    """Finds the images at any depth below `root`, sorted by path.
-
-    Hidden files and folders and the service folders of operating systems are skipped. Pictures of a format that
-    cannot be read are left out with a warning.
+def image_files(root: Path) -> FolderFiles:
+    """Finds the images below `root`; pictures of a format that cannot be read are left out with a warning.
 
     Raises:
         InputError: a folder cannot be read.
     """
-    paths: list[Path] = []
-    left_out: Counter[str] = Counter()
-    for folder, subfolders, names in os.walk(root, onerror=_refuse):
-        subfolders[:] = [s for s in subfolders if not s.startswith(".") and s not in _SERVICE_FOLDERS]
-        for name in names:
-            path = Path(folder) / name
-            if is_image(path):
-                paths.append(path)
-            elif not name.startswith(".") and os.path.isfile(path):  # False where permissions forbid to look
-                left_out[path.suffix.lower() or "without a suffix"] += 1
+    found = files_below(root, is_image)
     unread = UNREADABLE_SUFFIXES | HEIF_SUFFIXES | DICOM_SUFFIXES
-    pictures = {s: n for s, n in left_out.items() if s in unread}
+    pictures = {s: n for s, n in found.left_out.items() if s in unread}
     if pictures:
         counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(pictures.items()))
         advice = "pip install pillow-heif, or " if HEIF_SUFFIXES & pictures.keys() else ""
@@ -80,20 +57,15 @@ def image_files(root: Path) -> ImageFiles:
             f"{str(root)!r}: pictures of unknown formats are left out ({counts}); {advice}convert them to PNG.",
             stacklevel=2,
         )
-    return ImageFiles(sorted(paths), dict(sorted(left_out.items())))
-
-
-def _refuse(error: OSError) -> None:
-    raise InputError(f"folder {error.filename!r} cannot be read ({error.strerror}); check its permissions.")
+    return found
 
 
 def is_image(path: Path) -> bool:
-    """Returns whether a regular file has the name of an image. Pipes and devices could block for ever."""
+    """Returns whether a regular file is an image: by its name, or by its content where it is DICOM."""
     suffix = path.suffix.lower()
-    known = suffix in SUFFIXES or (suffix in HEIF_SUFFIXES and heif_available())
-    if not known and dicom_available() and not path.name.startswith("."):
-        known = is_dicom(path)
-    return known and not path.name.startswith(".") and os.path.isfile(path)
+    if suffix in SUFFIXES or (suffix in HEIF_SUFFIXES and heif_available()):
+        return True
+    return dicom_available() and is_dicom(path)
 
 
 def heif_available() -> bool:
@@ -178,43 +150,12 @@ def upright_image(path: Path, subject: str, grey: bool = False) -> Image.Image:
 
 
 def read_pictures(
-    paths: Iterable[Path],
-    subject: str,
-    size: int,
-    grey: bool = False,
-    label: str = "reading images",
-    quiet: bool = False,
+    paths: Iterable[Path], subject: str, size: int, grey: bool = False, label: str | None = "reading images"
 ) -> Iterator[np.ndarray]:
-    """Yields each picture as `read_picture` returns it, with a progress bar unless `quiet`.
-
-    Raises:
-        InputError: after the last picture, naming all that cannot be read.
-    """
-    failures: list[InputError] = []
-    for path in tqdm(list(paths), label, unit="image", disable=quiet or None):
-        try:
-            yield read_picture(path, subject, size, grey)
-        except InputError as error:
-            failures.append(error)
-    refuse_unreadable(failures)
-
-
-def refuse_unreadable(failures: list[InputError]) -> None:
-    """Raises one `InputError` for all images that could not be read; it names the first ones."""
-    if len(failures) == 1:
-        raise failures[0]
-    if failures:
-        named = " ".join(str(error) for error in failures[:_NAMED])
-        more = f" (and {len(failures) - _NAMED} more)" if len(failures) > _NAMED else ""
-        raise InputError(f"{len(failures)} images cannot be read{more}. {named}")
+    """Yields each picture as `read_picture` returns it; errors and `label` as of `read_each`."""
+    return read_each(paths, lambda path: read_picture(path, subject, size, grey), "image", label)
 
 
 def unreadable_images(paths: Iterable[Path], subject: str) -> dict[Path, str]:
     """Decodes every image and returns those that cannot be read, with the reason."""
-    broken: dict[Path, str] = {}
-    for path in tqdm(list(paths), "checking images", unit="image", disable=None):
-        try:
-            open_image(path, subject, decode=True)
-        except InputError as error:
-            broken[path] = str(error)
-    return broken
+    return unreadable_files(paths, lambda path: open_image(path, subject, decode=True), "image")

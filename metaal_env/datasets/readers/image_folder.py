@@ -9,13 +9,8 @@ import numpy as np
 import torch
 
 from metaal_env.datasets.base import ClassDataset
-from metaal_env.datasets.readers.image_files import (
-    image_files,
-    is_grey,
-    open_image,
-    read_pictures,
-    refuse_unreadable,
-)
+from metaal_env.datasets.readers.folder_files import read_each
+from metaal_env.datasets.readers.image_files import image_files, is_grey, open_image, read_pictures
 from metaal_env.errors import InputError
 
 GREY_SIZE, COLOUR_SIZE = 28, 32
@@ -45,10 +40,10 @@ def load_image_folder(path: Path, name: str) -> ClassDataset:
             f"dataset={name!r} has {len(files)} folder(s) with images; make one sub-folder of "
             "png or jpg files per class, at least 2."
         )
-    n_images = sum(len(images) for images in files.values())
-    if n_images > MAX_IMAGES:
-        raise InputError(f"dataset={name!r} has {n_images:,} images, more than {MAX_IMAGES:,}; give fewer.")
-    grey = _all_grey([image for images in files.values() for image in images], f"dataset={name!r}")
+    subject, images = f"dataset={name!r}", [image for of_class in files.values() for image in of_class]
+    if len(images) > MAX_IMAGES:
+        raise InputError(f"{subject} has {len(images):,} images, more than {MAX_IMAGES:,}; give fewer.")
+    grey = all(list(read_each(images, lambda path: is_grey(open_image(path, subject)), "image")))
     class_names = tuple(files)
     return ClassDataset(
         name=name,
@@ -58,17 +53,6 @@ def load_image_folder(path: Path, name: str) -> ClassDataset:
         groups=tuple(group_of(folder) for folder in class_names),
         modality="image",
     )
-
-
-def _all_grey(paths: list[Path], subject: str) -> bool:
-    grey, failures = True, []
-    for path in paths:
-        try:
-            grey &= is_grey(open_image(path, subject))
-        except InputError as error:
-            failures.append(error)
-    refuse_unreadable(failures)
-    return grey
 
 
 def find_images(root: Path) -> dict[str, list[Path]]:

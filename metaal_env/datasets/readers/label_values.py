@@ -10,7 +10,7 @@ import numpy as np
 
 from metaal_env.datasets.readers.cell_numbers import read_number
 from metaal_env.datasets.readers.class_labels import strings
-from metaal_env.datasets.readers.one_hot import from_one_hot
+from metaal_env.datasets.readers.one_hot import one_label_each
 from metaal_env.errors import InputError
 
 _NO_VALUE = {"nan", "<na>", "nat"}
@@ -80,12 +80,7 @@ def array_cells(y: np.ndarray, n_items: int, subject: str, names: np.ndarray | N
     Raises:
         InputError: the shape is wrong, an item has several classes or annotators, or bytes are not UTF-8.
     """
-    if y.ndim == 2 and len(y) == n_items and y.shape[1] > 1:
-        return array_cells(from_one_hot(y, subject), n_items, subject, names)
-    if y.shape == (n_items, 1):
-        y = y[:, 0]
-    if y.shape != (n_items,):
-        raise InputError(f"{subject}: y has shape {y.shape} for {n_items} items; give one label per item.")
+    y = one_label_each(y, n_items, subject)
     if y.dtype.kind == "f":
         cells = ["" if np.isnan(value) else repr(float(value)) for value in y]
     else:

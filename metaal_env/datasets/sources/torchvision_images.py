@@ -23,7 +23,7 @@ from metaal_env.datasets.base import DATASETS, ClassDataset
 from metaal_env.datasets.cache import cache_dir, cached
 from metaal_env.datasets.prepare import carve_validation
 from metaal_env.datasets.readers.image_folder import find_images, group_of, read_images
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, brief
 
 _CLASSES = {
     "omniglot": "Omniglot",
@@ -43,22 +43,19 @@ _FAILURES = (
 _kept_alive: list[torch.library.Library] = []
 
 
-def load_vision(name: str, download: bool | None = None) -> ClassDataset:
+def load_vision(name: str) -> ClassDataset:
     """Loads one of torchvision's data sets, training and test part together.
 
-    Files are searched in the folder ``METAAL_DATA``, else in metaal's cache. `emnist` is its balanced part. Groups are
-    superclasses for `cifar100`, kinds of sign for `emnist` and alphabets for `omniglot`.
-
-    Args:
-        name: registered name.
-        download: whether to fetch missing files; by default only when ``METAAL_DOWNLOAD=1``.
+    Files are searched in the folder ``METAAL_DATA``, else in metaal's cache; missing ones are fetched only when
+    ``METAAL_DOWNLOAD=1``. `emnist` is its balanced part. Groups are superclasses for `cifar100`, kinds of sign for
+    `emnist` and alphabets for `omniglot`.
 
     Raises:
         InputError: files are missing or damaged, or the download fails.
     """
     root = data_root()
-    wanted = os.environ.get("METAAL_DOWNLOAD") == "1" if download is None else download
-    return omniglot(root, wanted) if name == "omniglot" else _labelled_images(name, root, wanted)
+    download = os.environ.get("METAAL_DOWNLOAD") == "1"
+    return omniglot(root, download) if name == "omniglot" else _labelled_images(name, root, download)
 
 
 def data_root() -> Path:
@@ -154,7 +151,7 @@ def _fetch(name: str, root: Path, download: bool, **options: Any) -> Any:
     try:
         return make(str(root), download=download, **options)
     except _FAILURES as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = brief(error)
         if download:
             raise InputError(
                 f"dataset={name!r} could not be downloaded to {str(root)!r} ({reason}); check the network, "

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from metaal_env.errors import InputError, brief
+from metaal_env.errors import InputError, brief, some_of
 from metaal_env.runtime.executor.backend import Backend, Here
-from metaal_env.runtime.executor.parts import Outcome, Part, Shared, WorkerLost
+from metaal_env.runtime.executor.parts import Outcome, Part, Queue, Shared, WorkerLost
 from metaal_env.runtime.executor.watch import Watcher
 from metaal_env.runtime.interrupts import deferred_interrupts
 
@@ -101,7 +100,7 @@ class Executor:
         their order. The first Ctrl-C or SIGTERM lets the parts in work finish.
 
         Args:
-            parts: with unique names, those that others need before them.
+            parts: with unique names.
             shared: an object that is given to all functions before their arguments, sent to each worker once.
             stopping: no further parts are started once it is not empty; the results so far are returned. Without it,
                 the run handles Ctrl-C itself.
@@ -113,8 +112,6 @@ class Executor:
             FileError: files cannot be written; parts in work are finished before.
             KeyboardInterrupt: Ctrl-C or SIGTERM, without `stopping`.
         """
-        names = [part.name for part in parts]
-        assert len(set(names)) == len(names), "parts need names of their own"
         with _interrupts(stopping) as noted:
             run = _Run(self.backend, parts, self._held(shared), watcher or Watcher(), done)
             try:
@@ -166,18 +163,7 @@ class _Run:
         done: Callable[[Part, Any], None] | None,
     ):
         self.backend, self.shared, self.watcher, self.done = backend, shared, watcher, done
-        self.parts = list(parts)
-        place = {part.name: number for number, part in enumerate(self.parts)}
-        needs = [[place[name] for name in part.after if name in place] for part in self.parts]
-        self.missing = [len(needed) for needed in needs]
-        self.needed_by: dict[int, list[int]] = defaultdict(list)
-        for number, needed in enumerate(needs):
-            assert all(other < number for other in needed), "a part comes after those that it needs"
-            for other in needed:
-                self.needed_by[other].append(number)
-        self.ready = [
-            number for number, missing in enumerate(self.missing) if not missing
-        ]  # a heap: it is sorted
+        self.parts, self.ready = list(parts), Queue(parts)
         self.running: dict[Any, list[int]] = {}
         self.lost: Counter[int] = Counter()
         self.results: dict[str, Any] = {}
@@ -207,7 +193,7 @@ class _Run:
         size = -(-len(self.ready) // free) if self.backend.batches else 1
         batches: list[list[int]] = []
         while self.ready and len(batches) < free:
-            batches.append([heapq.heappop(self.ready) for _ in range(min(size, len(self.ready)))])
+            batches.append([self.ready.take() for _ in range(min(size, len(self.ready)))])
         for batch in batches:
             for number in batch:
                 self.watcher.started(self.parts[number])
@@ -233,10 +219,7 @@ class _Run:
     def _finish(self, number: int, outcome: Outcome) -> None:
         part = self.parts[number]
         self.results[part.name] = outcome.result
-        for other in self.needed_by[number]:
-            self.missing[other] -= 1
-            if not self.missing[other]:
-                heapq.heappush(self.ready, other)
+        self.ready.finish(number)
         self.watcher.finished(part, outcome.seconds)
         if self.done is not None:
             self.done(part, outcome.result)
@@ -245,7 +228,7 @@ class _Run:
         self.lost[number] += 1
         self.watcher.lost(self.parts[number], str(error))
         if self.lost[number] < ATTEMPTS:
-            heapq.heappush(self.ready, number)
+            self.ready.put_back(number)
         else:
             text = f"it cost {ATTEMPTS} workers ({error}); memory may be short"
             self._break(number, Outcome(None, InputError(text), "", 0.0))
@@ -265,10 +248,9 @@ class _Run:
         first = self.broken[min(self.broken)].error
         if len(self.parts) == 1 and isinstance(first, InputError):
             raise first
-        named = "; ".join(f"{name!r}: {text}" for name, text in list(errors.items())[:3])
-        more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
+        named = some_of([f"{name!r}: {text}" for name, text in errors.items()], 3, "; ")
         raise PartsFailed(
-            f"{len(errors)} of {len(self.parts)} parts failed, {len(self.results)} are finished: {named}{more}",
+            f"{len(errors)} of {len(self.parts)} parts failed, {len(self.results)} are finished: {named}",
             errors,
         ) from first
 

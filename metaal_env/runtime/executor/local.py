@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +17,16 @@ from contextlib import contextmanager, suppress
 import torch
 
 from metaal_env.runtime.executor.backend import Backend
-from metaal_env.runtime.executor.parts import Outcome, Part, Shared, WorkerLost, payload, unpickled, work
+from metaal_env.runtime.executor.parts import (
+    KEPT,
+    Outcome,
+    Part,
+    Shared,
+    WorkerLost,
+    payload,
+    unpickled,
+    work,
+)
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -47,13 +57,13 @@ class _Slot:
         if METHOD == "forkserver":
             context.set_forkserver_preload([__name__, *modules])
         self.pool = ProcessPoolExecutor(1, context, initializer=prepare_worker)
-        self.knows: set[str] = set()
+        self.known: deque[str] = deque(maxlen=KEPT)
 
     def submit(self, batch: Sequence[Part], shared: Shared | None) -> Future[bytes]:
         calls, new = payload(batch, shared), None
-        if shared is not None and shared.digest not in self.knows:
+        if shared is not None and shared.digest not in self.known:
             new = (shared.digest, shared.data)
-            self.knows = {*list(self.knows)[-2:], shared.digest}  # a worker forgets, see `parts.KEPT`
+            self.known.append(shared.digest)
         with environment_of_children():
             return self.pool.submit(work, calls, new)
 

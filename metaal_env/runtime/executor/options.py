@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metaal_env.errors import InputError, unknown_name
+from metaal_env.runtime.command_line import as_value
 from metaal_env.runtime.executor.backend import Backend
 from metaal_env.runtime.executor.executor import Executor
 
@@ -62,10 +62,7 @@ def read_parameters(words: Sequence[str]) -> dict[str, Any]:
         name, equals, text = word.partition("=")
         if not name.isidentifier() or not equals:
             raise InputError(f"cluster_options={word!r} must have the form NAME=VALUE.")
-        try:
-            found[name] = json.loads(text)
-        except ValueError:
-            found[name] = text
+        found[name] = as_value(text)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import heapq
 import pickle
 import time
 import traceback
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +38,35 @@ class Part:
     """Names of the parts that must be finished before; names outside the run count as finished."""
     kind: str = "part"
     """Parts of one kind take about equally long, for the estimate of the time left."""
+
+
+class Queue:
+    """Holds the numbers of parts that may be computed now, in the order of the parts, which need unique names."""
+
+    def __init__(self, parts: Sequence[Part]):
+        place = {part.name: number for number, part in enumerate(parts)}
+        assert len(place) == len(parts), "parts need names of their own"
+        needed = {n: [place[name] for name in part.after if name in place] for n, part in enumerate(parts)}
+        self._order = TopologicalSorter(needed)
+        self._order.prepare()
+        self._ready = sorted(self._order.get_ready())  # a heap
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def take(self) -> int:
+        """Returns the first part and removes it."""
+        return heapq.heappop(self._ready)
+
+    def put_back(self, number: int) -> None:
+        """Adds a part that was taken in vain."""
+        heapq.heappush(self._ready, number)
+
+    def finish(self, number: int) -> None:
+        """Adds the parts that waited for this one alone."""
+        self._order.done(number)
+        for other in self._order.get_ready():
+            heapq.heappush(self._ready, other)
 
 
 class Call(NamedTuple):
@@ -92,7 +123,8 @@ class Shared:
 
 
 KEPT = 4
-"""Shared objects that a worker keeps."""
+"""Shared objects that a worker keeps: those that it was sent last."""
+
 
 _kept: OrderedDict[str, Any] = OrderedDict()
 

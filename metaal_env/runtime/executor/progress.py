@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from metaal_env.runtime.executor.backend import Backend
-from metaal_env.runtime.executor.parts import Part
+from metaal_env.runtime.executor.parts import Part, Queue
 from metaal_env.runtime.executor.watch import Watcher
 from metaal_env.runtime.files import write_atomic
 
@@ -28,27 +28,15 @@ def makespan(parts: Sequence[Part], seconds: Mapping[str, float], slots: int) ->
     """Returns how long `slots` workers need for parts: each starts, in the given order, as soon as it may.
 
     Args:
-        parts: those that others need before them; names outside count as finished.
         seconds: by the parts' kinds.
     """
-    place = {part.name: number for number, part in enumerate(parts)}
-    missing = [sum(name in place for name in part.after) for part in parts]
-    needed_by: dict[int, list[int]] = defaultdict(list)
-    for number, part in enumerate(parts):
-        for name in part.after:
-            if name in place:
-                needed_by[place[name]].append(number)
-    ready = [number for number, count in enumerate(missing) if not count]
-    now, running = 0.0, list[tuple[float, int]]()
+    ready, now, running = Queue(parts), 0.0, list[tuple[float, int]]()
     while ready or running:
         while ready and len(running) < slots:
-            number = heapq.heappop(ready)
+            number = ready.take()
             heapq.heappush(running, (now + seconds[parts[number].kind], number))
         now, number = heapq.heappop(running)
-        for other in needed_by[number]:
-            missing[other] -= 1
-            if not missing[other]:
-                heapq.heappush(ready, other)
+        ready.finish(number)
     return now
 
 

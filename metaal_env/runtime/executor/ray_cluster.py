@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Collection, Hashable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,7 +12,16 @@ from typing import Any
 from metaal_env.errors import InputError, brief
 from metaal_env.runtime.executor.backend import Backend
 from metaal_env.runtime.executor.local import child_environment
-from metaal_env.runtime.executor.parts import Outcome, Part, Shared, WorkerLost, payload, unpickled, work
+from metaal_env.runtime.executor.parts import (
+    KEPT,
+    Outcome,
+    Part,
+    Shared,
+    WorkerLost,
+    payload,
+    unpickled,
+    work,
+)
 
 ADDRESS = "RAY_ADDRESS"
 """Environment variable with the address of a running cluster; without it, Ray starts on this machine."""
@@ -63,7 +73,7 @@ class RayActors(Backend):
         self._make = made(RayWorker).remote
         self._free: list[Any] = [None] * workers
         self._busy: dict[Hashable, Any] = {}
-        self._knows: dict[Any, set[str]] = {}
+        self._known: dict[Any, deque[str]] = {}
         self._stored: dict[str, Any] = {}
 
     def start(self, batches: Sequence[Sequence[Part]], shared: Shared | None) -> list[Hashable]:
@@ -72,10 +82,10 @@ class RayActors(Backend):
             calls = payload(batch, shared)
             actor = self._free.pop() or self._make()
             digest = data = None
-            known = self._knows.setdefault(actor, set())
+            known = self._known.setdefault(actor, deque(maxlen=KEPT))
             if shared is not None and shared.digest not in known:
                 digest, data = shared.digest, self._store(shared)
-                self._knows[actor] = {*list(known)[-2:], shared.digest}  # a worker forgets, see `parts.KEPT`
+                known.append(shared.digest)
             handle = actor.compute.remote(calls, digest, data)
             self._busy[handle] = actor
             handles.append(handle)
@@ -96,7 +106,7 @@ class RayActors(Backend):
         try:
             data: bytes = self.ray.get(handle)
         except self.ray.exceptions.RayError as error:
-            self._knows.pop(actor, None)
+            self._known.pop(actor, None)
             self._free.append(None)
             raise WorkerLost(f"an actor of Ray died: {brief(error)}") from error
         self._free.append(actor)
@@ -109,6 +119,7 @@ class RayActors(Backend):
         for actor in [*self._busy.values(), *filter(None, self._free)]:
             with suppress(Exception):  # it may be dead already
                 self.ray.kill(actor)
-        self._busy, self._free, self._knows, self._stored = {}, [None] * self.slots, {}, {}
+        self._busy, self._free, self._stored = {}, [None] * self.slots, {}
+        self._known.clear()
         if self._owns:
             self.ray.shutdown()

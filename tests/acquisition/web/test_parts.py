@@ -15,9 +15,9 @@ from agents.acquisition.items.items import Items
 from agents.acquisition.items.read_items import read_items
 from agents.acquisition.tool.commands import main
 from agents.acquisition.tool.web.class_keys import COMMANDS, KEYS, class_keys
-from agents.acquisition.tool.web.curve import learning_curve
 from agents.acquisition.tool.web.item_view import item_view
 from agents.acquisition.tool.web.pool_map import pool_map
+from agents.acquisition.tool.yardstick import learning_curve
 from metaal_env.errors import InputError
 
 

@@ -17,7 +17,7 @@ from agents.acquisition.integrations.label_studio.connection import Connection
 from agents.acquisition.integrations.label_studio.events import apply_event, project_number
 from agents.acquisition.integrations.label_studio.label_config import LabelConfig, read_label_config
 from agents.acquisition.integrations.label_studio.scoring import DONE, Score
-from agents.acquisition.integrations.label_studio.store import TaskStore
+from agents.acquisition.integrations.label_studio.store import TaskStore, is_task
 from agents.acquisition.integrations.label_studio.task_files import TaskFiles
 from agents.acquisition.integrations.label_studio.versions import Versions
 from agents.acquisition.items.encoders import EncoderName
@@ -120,13 +120,9 @@ class AcquisitionBackend:
             InputError: a task without id, or no task that can be read.
         """
         for task in tasks:
-            if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
+            if not is_task(task) or isinstance(task["id"], bool) or not isinstance(task["id"], (int, str)):
                 raise InputError("every task needs an id and its data.")
-            if isinstance(task.get("id"), bool) or not isinstance(task.get("id"), (int, str)):
-                raise InputError("every task needs an id and its data.")
-        number = project_number(project)
-        if project is None and tasks:
-            number = project_number(tasks[0].get("project"))
+        number = project_number(tasks[0].get("project") if project is None and tasks else project)
         self._note_label_config(number, label_config)
         self._read_project(number)
         with self._store_lock:
@@ -157,13 +153,8 @@ class AcquisitionBackend:
         """Takes tasks with all their annotations, without scoring them. Returns the version of their project."""
         number = project_number(project)
         with self._store_lock:
-            whole = [
-                t
-                for t in tasks
-                if isinstance(t, Mapping) and isinstance(t.get("data"), Mapping) and "id" in t
-            ]
-            number = number or project_number(next((t.get("project") for t in whole), None))
-            self._store.set_tasks(number, whole)
+            number = number or project_number(next((t.get("project") for t in filter(is_task, tasks)), None))
+            self._store.set_tasks(number, tasks)
             return self.pools.snapshot(number).version
 
     def _note_label_config(self, project: int, label_config: Any) -> None:
@@ -187,7 +178,7 @@ class AcquisitionBackend:
                 self._say(f"{error} The pool grows with requests and events instead.")
                 return
             with self._store_lock:
-                self._store.set_tasks(project, [t for t in tasks if isinstance(t.get("data"), Mapping)])
+                self._store.set_tasks(project, tasks)
                 gone = self._store.tasks(project).keys() - {int(task["id"]) for task in tasks}
                 self._store.delete_tasks(gone)
 

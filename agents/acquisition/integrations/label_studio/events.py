@@ -34,9 +34,7 @@ def apply_event(store: TaskStore, event: str, data: Mapping[str, Any]) -> int:
             next((x["project"] for x in (*tasks, *annotations) if x.get("project")), None)
         )
     if event in SET_TASKS or event in SET_ANNOTATIONS:
-        store.set_tasks(
-            number, [task for task in tasks if isinstance(task.get("data"), Mapping) and "id" in task]
-        )
+        store.set_tasks(number, tasks)
     if event in SET_ANNOTATIONS:
         for position, annotation in enumerate(annotations):
             task_id = annotation.get("task")

@@ -60,9 +60,12 @@ class TaskStore:
         return self._db.total_changes, self._number("PRAGMA data_version")
 
     def set_tasks(self, project: int, tasks: Iterable[Mapping[str, Any]]) -> None:
-        """Remembers tasks. The annotations of those that have an entry of them replace the ones known."""
+        """Remembers tasks; what lacks an id or data is passed over.
+
+        The annotations of tasks that have an entry of them replace the ones known.
+        """
         with self._db:
-            for task in tasks:
+            for task in filter(is_task, tasks):
                 row = (int(task["id"]), project, json.dumps(task["data"], sort_keys=True))
                 known = self._db.execute(
                     "SELECT id, project, data FROM tasks WHERE id = ?", row[:1]
@@ -143,6 +146,11 @@ class TaskStore:
 
     def _number(self, query: str) -> int:
         return int(self._db.execute(query).fetchone()[0])
+
+
+def is_task(value: Any) -> bool:
+    """Returns whether a value is a task with its id and its data."""
+    return isinstance(value, Mapping) and "id" in value and isinstance(value.get("data"), Mapping)
 
 
 def _row(position: int, annotation: Mapping[str, Any]) -> tuple[int, str]:

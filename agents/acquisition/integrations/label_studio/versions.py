@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from threading import Lock
 
 from agents.acquisition.integrations.label_studio.scoring import Score, Snapshot, encode_snapshot, score_tasks
@@ -16,7 +15,8 @@ from agents.acquisition.integrations.label_studio.task_items import EncodedTasks
 from agents.acquisition.items.encoders import EncoderName
 from agents.acquisition.items.label_studio_answers import Answer, answer_of
 from agents.acquisition.items.text_encoders import minilm_installed
-from agents.acquisition.policies import PolicySpec
+from agents.acquisition.policies import PolicySpec, policy_name
+from agents.evaluation.protocol.loading import strategy_digest
 
 KEPT_VERSIONS = 8
 """Scores of the latest model versions that are kept in memory."""
@@ -118,10 +118,5 @@ class Versions:
 
 def policy_fingerprint(policy: PolicySpec) -> str:
     """Returns a text that differs for policies with other weights, also where their name or folder is the same."""
-    if policy is None or not isinstance(policy, (str, Path)):
-        return repr(policy) if policy is None else f"{type(policy).__name__} {getattr(policy, 'name', '')}"
-    path = Path(policy)
-    digest = hashlib.blake2b(digest_size=8)
-    for file in sorted(path.rglob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []:
-        digest.update(file.read_bytes())
-    return f"{policy} {digest.hexdigest()}"
+    name = policy_name(policy)
+    return f"{name} {strategy_digest(name)}"

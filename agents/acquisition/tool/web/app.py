@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from agents.acquisition.items.sound_items import MEDIA
+from agents.acquisition.items.folder_items import MEDIA
 from agents.acquisition.tool.menu import MAX_NAME
 from agents.acquisition.tool.web.desk import Desk
 from agents.acquisition.tool.web.guard import Guard
@@ -30,19 +30,18 @@ HERE = Path(__file__).parent
 Body = dict[str, Any]
 
 
-def make_app(desk: Desk, reports: Reports, token: str, hosts: Sequence[str], *, title: str = "") -> Starlette:
+def make_app(desk: Desk, reports: Reports, token: str, hosts: Sequence[str]) -> Starlette:
     """Builds the application.
 
     Args:
         token: First part of every address.
         hosts: Names, with port, under which the page is reached, e.g. ``"127.0.0.1:8765"``.
-        title: What the page calls the pool; its file name by default.
     """
     items = desk.session.items
     pictures = Pictures(items)
     places = [os.path.realpath(path) for path in items.sounds or []]
     pages = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True)
-    name = title or Path(items.source).name
+    name = Path(items.source).name
 
     def page(request: Request) -> Response:
         html = pages.get_template("page.html").render(
@@ -58,18 +57,9 @@ def make_app(desk: Desk, reports: Reports, token: str, hosts: Sequence[str], *, 
 
     def answer(body: Body) -> Body:
         tab, annotator = _who(body)
-        label = body.get("label")
-        if label is not None and not isinstance(label, str):
-            raise InputError(f"label={label!r:.80} must be a text, or null to skip.")
-        seconds = body.get("seconds")
-        claim = desk.answer(
-            tab,
-            _position(body.get("position")),
-            label,
-            annotator=annotator,
-            unsure=body.get("unsure") is True,
-            seconds=float(seconds) if isinstance(seconds, (int, float)) and 0 <= seconds < 1e6 else None,
-        )
+        position, label, seconds = (body.get(name) for name in ("position", "label", "seconds"))
+        unsure = body.get("unsure") is True
+        claim = desk.answer(tab, position, label, annotator=annotator, unsure=unsure, seconds=seconds)
         return reports.state(claim, annotator)
 
     def undo(body: Body) -> Body:
@@ -78,14 +68,14 @@ def make_app(desk: Desk, reports: Reports, token: str, hosts: Sequence[str], *, 
         return {**state(tab, annotator), "undone": undone}
 
     def settle(body: Body) -> Body:
-        desk.settle(_position(body.get("position")), str(body.get("label", "")))
+        desk.settle(body.get("position"), str(body.get("label", "")))
         return state(*_who(body))
 
     def restore(body: Body) -> Body:
         return {"restored": desk.restore_skipped(), **state(*_who(body))}
 
     def measure(body: Body) -> Body:
-        desk.measure(_position(body.get("size")))
+        desk.measure(body.get("size"))
         return state(*_who(body))
 
     def item(request: Request) -> Body:
@@ -171,9 +161,3 @@ def _who(given: Any) -> tuple[str, str]:
     if len(annotator) > MAX_NAME or not (annotator.isprintable() or not annotator):
         raise InputError(f"annotator must be at most {MAX_NAME} characters that can be shown.")
     return tab, annotator
-
-
-def _position(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"position={value!r:.80} must be a whole number.")
-    return value

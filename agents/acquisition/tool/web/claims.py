@@ -67,15 +67,8 @@ class Claims:
                 if name in place
             }
             return [place[name] for name in saved["next"] if name in place]
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            RecursionError,
-        ):  # none, or damaged: choose anew
-            return []
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return []  # none, or damaged: choose anew
 
     def write(self, queue: Sequence[int], origin: Callable[[int], Origin]) -> None:
         """Writes what is shown and what comes next; not flushed, since nothing is lost with it but the order.

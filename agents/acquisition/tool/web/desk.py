@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from agents.acquisition.tool.web.claims import OVERLAP, Claim, Claims
 from agents.acquisition.tool.web.opinions import after_answer
 from agents.acquisition.tool.web.turns import Turns
 from metaal_env.errors import InputError
+
+MAX_SECONDS = 1e6
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,12 @@ class Desk:
     def answer(
         self,
         tab: str,
-        position: int,
-        label: str | None,
+        position: Any,
+        label: Any,
         *,
         annotator: str = "",
         unsure: bool = False,
-        seconds: float | None = None,
+        seconds: Any = None,
     ) -> Claim | None:
         """Writes an answer to disk and returns what the page shows next.
 
@@ -103,17 +106,19 @@ class Desk:
         Args:
             label: Class, or None to skip.
             unsure: Whether the answer should be looked at again.
-            seconds: From the item's appearance to the answer.
+            seconds: From the item's appearance to the answer; nothing is kept of what is no such number.
 
         Raises:
             InputError: no such item, no usable class, or a file that cannot be written; nothing changed then.
         """
         with self.lock:
-            self._check(position)
+            self._check("position", position, len(self.session.items) - 1)
             name = None if label is None else class_name(self.session.menu, label)
             before = self.session.answers.get(position)
             earlier = self._origin(tab, position) if before is None else mark_of(self.session, before)
-            mark = Mark(annotator, now(), earlier.policy, earlier.score, seconds, unsure)
+            measured = isinstance(seconds, (int, float)) and 0 <= seconds < MAX_SECONDS
+            took = float(seconds) if measured else None
+            mark = Mark(annotator, now(), earlier.policy, earlier.score, took, unsure)
             found = after_answer(None if before is None else before.label, earlier, name, mark)
             if found is not None:
                 self._write(position, annotator, *found)
@@ -123,14 +128,14 @@ class Desk:
             self.ahead.refresh()
             return self.turns.claim(tab, annotator, self.ahead)
 
-    def settle(self, position: int, label: str) -> None:
+    def settle(self, position: Any, label: str) -> None:
         """Writes the class on which annotators, or one in doubt, agreed in the end.
 
         Raises:
             InputError: as `answer`, or an item without an answer.
         """
         with self.lock:
-            self._check(position)
+            self._check("position", position, len(self.session.items) - 1)
             before = self.session.answers.get(position)
             if before is None:
                 raise InputError(f"item {position} has no answer yet.")
@@ -171,10 +176,9 @@ class Desk:
             self.ahead.refresh()
             return count
 
-    def measure(self, size: int) -> None:
+    def measure(self, size: Any) -> None:
         """Asks for `size` items drawn at random before any other, to measure the accuracy with."""
-        if not 0 <= size <= len(self.session.items):
-            raise InputError(f"yardstick={size} must lie in 0…{len(self.session.items)}.")
+        self._check("yardstick", size, len(self.session.items))
         with self.lock:
             self.turns.choice = replace(self.choice, yardstick=size)
 
@@ -189,11 +193,12 @@ class Desk:
         answer = self.session.answers.get(position)
         return answer.drawn == RANDOM if answer is not None else position in self.turns.drawn_now()
 
-    def _check(self, position: int) -> None:
-        if isinstance(position, bool) or not isinstance(position, int):
-            raise InputError(f"position={position!r:.80} must be a whole number.")
-        if not 0 <= position < len(self.session.items):
-            raise InputError(f"position={position} must lie in 0…{len(self.session.items) - 1}.")
+    def _check(self, name: str, value: Any, most: int) -> None:
+        """Refuses what is no whole number up to `most`: pages and notebooks may send anything. Raises: `InputError`."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InputError(f"{name}={value!r:.80} must be a whole number.")
+        if not 0 <= value <= most:
+            raise InputError(f"{name}={value} must lie in 0…{most}.")
 
     def _write(self, position: int, annotator: str, label: str | None, mark: Mark) -> None:
         session, before = self.session, self.session.answers.get(position)

@@ -12,10 +12,10 @@ from agents.acquisition.tool.marks import annotators, mark_of
 from agents.acquisition.tool.progress import progress
 from agents.acquisition.tool.web.claims import Claim
 from agents.acquisition.tool.web.class_keys import class_keys
-from agents.acquisition.tool.web.curve import learning_curve
 from agents.acquisition.tool.web.desk import Desk
 from agents.acquisition.tool.web.item_view import item_view, short
 from agents.acquisition.tool.web.pool_map import pool_map
+from agents.acquisition.tool.yardstick import learning_curve
 
 NEIGHBOURS = 3
 PAGE = 60

@@ -52,7 +52,8 @@ def require_at_least(least: float, options: object, *names: str) -> None:
     for name in names:
         value = getattr(options, name)
         if value is not None and not least <= value < math.inf:
-            raise InputError(f"{name}={value} must be at least {least}.")
+            finite = " and finite" if value == math.inf else ""
+            raise InputError(f"{name}={value} must be at least {least}{finite}.")
 
 
 def unknown_name(argument: str, value: object, known: Iterable[str]) -> InputError:

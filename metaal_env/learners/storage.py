@@ -8,6 +8,7 @@ from typing import Any
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.learners.base import LEARNERS, InnerLearner
 from metaal_env.runtime.artifacts import (
+    artifact_stem,
     fingerprint,
     limit_allocation,
     load_artifact,
@@ -53,7 +54,8 @@ def load_learner(source: str | Path, input_shape: tuple[int, ...]) -> InnerLearn
     """Loads a learner that is ready for inputs of `input_shape`.
 
     Args:
-        source: a registered name (fresh weights), a run folder, or the path of a saved learner without suffix.
+        source: a registered name (fresh weights), a run folder, or a saved learner: one of its files, or their path
+            without suffix.
 
     Raises:
         InputError: unknown name, damaged files, or weights made for inputs of another shape.
@@ -87,10 +89,8 @@ def learner_fingerprint(source: str | Path) -> str:
 
 def _stem(source: str | Path) -> Path | None:
     """Returns a saved learner's path without suffix, or None for a registered name. Raises: `InputError`."""
-    stem = Path(source)
-    if stem.is_dir():
-        return stem / "learner"
-    if stem.with_name(stem.name + ".json").is_file():
+    stem = artifact_stem(source, "learner")
+    if Path(source).is_dir() or stem.with_name(stem.name + ".json").is_file():
         return stem
     if str(source) in LEARNERS:
         return None

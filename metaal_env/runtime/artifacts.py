@@ -104,10 +104,10 @@ def artifact_stem(source: str | Path, name: str) -> Path:
         source: the folder that holds it, one of its files, or that path itself.
         name: of the files in a folder.
     """
-    stem = Path(source)
-    if stem.suffix in (".json", ".safetensors"):
-        stem = stem.with_suffix("")
-    return stem / name if stem.is_dir() else stem
+    path = Path(source)
+    if path.is_dir():
+        return path / name
+    return path.with_suffix("") if path.suffix in (".json", ".safetensors") else path
 
 
 def fingerprint(stem: Path, kind: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from helpers.clusters import clusters
 
 from agents.acquisition.learning_curve import Curve, fit_curve
+from agents.acquisition.tool import label_errors
 from agents.acquisition.tool.commands import main
 from agents.acquisition.tool.label_errors import (
     doubted_labels,
@@ -108,6 +109,15 @@ def test_shares_of_the_pool_are_not_those_of_the_labels() -> None:
     assert predicted_shares(x, np.where(np.arange(200) < 15, y, None)) == {}
 
 
+def test_a_class_of_which_no_label_is_drawn_has_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = np.arange(80) % 2
+    y = np.array(["a", "b"], dtype=object)[truth]
+    y[-1] = "z"  # the last in the alphabet, too
+    monkeypatch.setattr(label_errors, "MAX_LABELS", 20)
+    shares = predicted_shares(clusters(truth, 2, apart=5, noise=0.3, on_axes=True), y)
+    assert shares.keys() == {"a", "b"} and sum(shares.values()) == pytest.approx(1)
+
+
 def test_the_command_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, out = tmp_path / "items.csv", tmp_path / "labels.csv"
     truth = np.arange(90) % 2
@@ -126,7 +136,8 @@ def test_the_command_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "the next 10 labels bring about" in printed and "10 labels cost 5" in printed
     assert re.search(r"r7.*  is 'x', probably 'y'", printed)
     for more, message in [
-        (["--price", "-1"], "price=-1.0 must be at least 0"),
+        (["--price", "-1"], "price=-1.0 must be at least 0."),
+        (["--price", "inf"], "price=inf must be at least 0 and finite."),
         (["--worth", "3"], "worth=3.0 says nothing without --price"),
     ]:
         assert main([*command, *more]) == 2 and message in capsys.readouterr().err

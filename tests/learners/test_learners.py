@@ -142,9 +142,10 @@ def test_saving_and_loading(tmp_path: Path) -> None:
     save_learner(
         learner, tmp_path / "learner", "maml", IMAGE, {"width": 4, "depth": "last_block"}, {"accuracy": [0.5]}
     )
-    loaded = load_learner(tmp_path, IMAGE)
-    for name, value in learner.state_dict().items():
-        assert torch.equal(value, loaded.state_dict()[name])
+    for source in (tmp_path, tmp_path / "learner", tmp_path / "learner.safetensors"):
+        loaded = load_learner(source, IMAGE)
+        for name, value in learner.state_dict().items():
+            assert torch.equal(value, loaded.state_dict()[name])
     with pytest.raises(InputError, match="shape"):
         load_learner(tmp_path, (3, 14, 14))
     card = json.loads((tmp_path / "learner.json").read_text())

@@ -20,7 +20,7 @@ from agents.training.config import TrainConfig
 from agents.training.run import check
 from metaal_env.errors import FileError, InputError
 from metaal_env.runtime import files
-from metaal_env.runtime.artifacts import load_artifact, save_artifact
+from metaal_env.runtime.artifacts import artifact_stem, load_artifact, save_artifact
 from metaal_env.runtime.checkpoints import read_checkpoint, write_checkpoint
 from metaal_env.runtime.command_line import run_cli
 from metaal_env.runtime.files import read_bytes, read_json, refuse_outward_links, write_atomic, write_together
@@ -68,6 +68,17 @@ def test_a_disk_that_fills_up_between_two_files_changes_neither(
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
     monkeypatch.undo()
     load_artifact(tmp_path / "a", "learner")
+
+
+def test_an_artifact_is_named_by_its_folder_or_its_files(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    inside, beside = tmp_path / "run" / "policy", tmp_path / "run.json"
+    beside.write_bytes(b"")
+    for source in (tmp_path / "run", inside, f"{inside}.json", inside.with_suffix(".safetensors")):
+        assert artifact_stem(source, "policy") == inside
+    assert artifact_stem(beside, "policy") == tmp_path / "run", (
+        "the file that is named, not one in the folder"
+    )
 
 
 @pytest.mark.parametrize("path", ["blocked/file", "blocked", "nul\0byte/file"])

@@ -107,14 +107,14 @@ def predicted_shares(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Returns the share of the pool that metaal's own head gives to each class that has a label.
 
     The shares are mean probabilities over the pool, or over `MAX_PREDICTED` of its items drawn at random. They are
-    empty with fewer than two classes.
+    empty with fewer than two classes. Of more than `MAX_LABELS` labels as many are drawn at random; a class of which
+    none is drawn has no share.
     """
-    known = np.flatnonzero([label is not None for label in y])
-    names = np.unique([str(y[i]) for i in known])
+    rng = np.random.default_rng(0)
+    train = rng.permutation(np.flatnonzero([label is not None for label in y]))[:MAX_LABELS]
+    names = np.unique([str(y[i]) for i in train])
     if len(names) < 2:
         return {}
-    rng = np.random.default_rng(0)
-    train = rng.permutation(known)[:MAX_LABELS]
     rows = np.concatenate([train, rng.permutation(len(x))[:MAX_PREDICTED]])
     codes, n = np.searchsorted(names, [str(y[i]) for i in train]), len(train)
     probs = refitted(x[rows], np.arange(n), codes, np.ones((1, n), bool), np.arange(n, len(rows)))

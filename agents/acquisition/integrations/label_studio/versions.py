@@ -117,6 +117,9 @@ class Versions:
 
 
 def policy_fingerprint(policy: PolicySpec) -> str:
-    """Returns a text that differs for policies with other weights, also where their name or folder is the same."""
+    """Returns a text that differs for policies with other files, also where their name or folder is the same.
+
+    A strategy that is an object is told apart by its class alone.
+    """
     name = policy_name(policy)
     return f"{name} {strategy_digest(name)}"

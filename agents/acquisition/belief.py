@@ -46,7 +46,15 @@ def choose_batch(
     done = 0
     while done < size:
         part_size = min(every, size - done)
-        pool = build_pool(items, labels, options, strategy, batch_size=size - done, seed=seed + done)
+        pool = build_pool(
+            items,
+            labels,
+            options,
+            strategy,
+            batch_size=size - done,
+            seed=seed + done,
+            quiet=bool(parts),  # warnings are about what is known, not about what is believed
+        )
         part = choose(
             pool,
             items.vectors,
@@ -65,7 +73,8 @@ def choose_batch(
             break
         for pick, view, place in zip(part.picks, part.views, part.places, strict=True):
             if not labels.known[pick]:
-                labels = labels.with_label(int(pick), believed(pool, view, place, labels, options))
+                label = believed(pool, view, place, labels, options)
+                labels = labels.with_label(int(pick), label, made_up=label not in pool.classes)
         positions = positions[~np.isin(positions, part.picks)]
     return Selection(
         np.concatenate([part.picks for part in parts]),
@@ -84,10 +93,10 @@ def believed(pool: Pool, view: PoolView, place: int, labels: Labels, options: Qu
 
     An item that partitions put into a class without a label gets the next class of the pool, or a made-up one.
     """
-    if options.prior is not None:
-        likeliest = int(view.probs[0, place, : len(pool.classes)].argmax())
-        return pool.classes[likeliest]
-    likeliest = int(class_shares(view)[0, place].argmax())
+    shares = (class_shares(view) if options.prior is None else view.probs)[0, place]
+    if pool.closed:
+        shares = shares[: len(pool.classes)]
+    likeliest = int(shares.argmax())
     if likeliest < len(pool.classes):
         return pool.classes[likeliest]
     return made_up_class(labels)

@@ -78,6 +78,8 @@ def predictions(
     options: QueryOptions,
     classes: list[Any],
     closed: bool,
+    *,
+    quiet: bool = False,
 ) -> Predictions | None:
     """Asks the classifier about the (M,) `rows` of the pool.
 
@@ -87,6 +89,7 @@ def predictions(
     Args:
         classes: all classes that are known so far.
         closed: whether there is no other class.
+        quiet: give no warning.
 
     Raises:
         InputError: the classifier cannot be fitted at all, cannot predict, or gives unusable probabilities.
@@ -105,15 +108,18 @@ def predictions(
     try:
         return _fit_and_ask(clf, items, known, labels.values, _at(weight, known), rows)
     except Exception as error:  # whatever a classifier raises that has too little to go on
+        if labels.made_up:  # one with a fixed number of outputs has none for a class more
+            return predictions(items, labels.of_real_classes(), rows, options, classes, closed, quiet=quiet)
         if not _needs_more(clf, items, labels, weight, classes, closed):
             if isinstance(error, InputError):
                 raise
             raise InputError(f"clf={_name(clf)} could not be fitted or asked: {brief(error)}") from error
-    warnings.warn(
-        f"clf={_name(clf)} needs more labels or classes than there are so far; until it can be fitted, "
-        "metaal's own head guides the choice.",
-        stacklevel=2,
-    )
+    if not quiet:
+        warnings.warn(
+            f"clf={_name(clf)} needs more labels or classes than there are so far; until it can be fitted, "
+            "metaal's own head guides the choice.",
+            stacklevel=2,
+        )
     return None
 
 

@@ -19,14 +19,25 @@ class Labels(NamedTuple):
     known: np.ndarray  # (N,) bool
     values: np.ndarray  # (n_known,) the caller's labels, in pool order
     seen: list[Any]  # sorted distinct labels
+    made_up: frozenset[Any] = (
+        frozenset()
+    )  # those of them that only beliefs have, see `agents.acquisition.belief`
 
-    def with_label(self, position: int, label: Any) -> Labels:
+    def with_label(self, position: int, label: Any, *, made_up: bool = False) -> Labels:
         """Returns the labels with one more, of an item that has none."""
         known = self.known.copy()
         known[position] = True
         values = self.values.tolist()
         values.insert(int(self.known[:position].sum()), label)
-        return Labels(known, np.array(values), sorted({*self.seen, label}))
+        made_up_ones = self.made_up | {label} if made_up else self.made_up
+        return Labels(known, np.array(values), sorted({*self.seen, label}), made_up_ones)
+
+    def of_real_classes(self) -> Labels:
+        """Returns the labels without those of made-up classes."""
+        real = np.array([value not in self.made_up for value in self.values.tolist()], dtype=bool)
+        known = self.known.copy()
+        known[self.known] = real
+        return Labels(known, self.values[real], [name for name in self.seen if name not in self.made_up])
 
 
 def check_labels(y: Any, n: int, missing_label: Any) -> Labels:

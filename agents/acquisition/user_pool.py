@@ -33,11 +33,13 @@ class Pool:
     Attributes:
         rows: (M,) ascending positions in the caller's X of the items in the view.
         classes: the caller's names of the first of the K classes; the others have not been seen yet.
+        closed: whether there are no others, so that columns without a name stand for nothing.
     """
 
     view: PoolView
     rows: np.ndarray
     classes: list[Any]
+    closed: bool
 
 
 def build_pool(
@@ -48,12 +50,14 @@ def build_pool(
     *,
     batch_size: int = 1,
     seed: int = 0,
+    quiet: bool = False,
 ) -> Pool:
     """Builds the pool as strategies see it.
 
     Args:
         items: N checked items.
         strategy: asked whether it re-adapts a learner, so that the view must hold metaal's own head.
+        quiet: give no warnings of labels and classifier.
 
     Raises:
         InputError, InputTypeError: see `agents.acquisition.query`.
@@ -62,7 +66,7 @@ def build_pool(
     start = options.start(n)
     known = [options.classes, *known_classes(options.clf, options.fit_clf), start and start.classes]
     names, closed = class_list(labels.seen, *known, missing_label=options.missing_label)
-    if not closed:
+    if not (closed or quiet):
         warn_of_targets(labels)
     heavy = strategy.grows_with_classes or strategy.needs_learner
     limits = options.limits
@@ -75,7 +79,7 @@ def build_pool(
     def ask(rows: np.ndarray) -> Predictions | None:
         if options.clf is None and strategy.wants_classifier:
             return stand_in(items.vectors, labels, rows)
-        return predictions(items, labels, rows, options, names, closed)
+        return predictions(items, labels, rows, options, names, closed, quiet=quiet)
 
     def doubt(rows: np.ndarray) -> np.ndarray | None:
         asked.append(ask(rows))
@@ -119,7 +123,7 @@ def build_pool(
     view = replace(
         view, budget=total, budget_left=view.seed.new_tensor([left]), geometry=_remembered(view.geometry)
     )
-    return Pool(view, rows, names)
+    return Pool(view, rows, names, closed)
 
 
 def _in_order(raw: np.ndarray, columns: list[Any], code: dict[Any, int], k: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,11 +22,23 @@ SWITCH = "METAAL_COMPILED"
 
 
 @cache
-def _installed() -> bool:
-    return find_spec("numba") is not None
+def _loops() -> Any:
+    """Returns the module of the loops, or None without numba, with a warning where it cannot be imported."""
+    if find_spec("numba") is None:
+        return None
+    _say_that_it_compiles()
+    try:
+        from metaal_env.compiled import loops  # numba takes a moment to import
+    except ImportError as error:  # it refuses a NumPy that is newer than itself
+        warnings.warn(
+            f"numba cannot be imported ({error}); torch does its work, several times slower. Update numba, or set "
+            f"{SWITCH}=0.",
+            stacklevel=3,
+        )
+        return None
+    return loops
 
 
-@cache
 def _say_that_it_compiles() -> None:
     """Tells a person at a terminal why the first use of an installation takes a while."""
     kept = Path(__file__).parent / "__pycache__"
@@ -37,9 +50,6 @@ def _say_that_it_compiles() -> None:
 def loops_for(floats: Tensor) -> Any:
     """Returns the module `metaal_env.compiled.loops` if it serves such a tensor, else None."""
     plain = floats.device.type == "cpu" and floats.dtype == torch.float32
-    if not plain or floats.requires_grad or os.environ.get(SWITCH) == "0" or not _installed():
+    if not plain or floats.requires_grad or os.environ.get(SWITCH) == "0":
         return None
-    _say_that_it_compiles()
-    from metaal_env.compiled import loops  # numba takes a moment to import
-
-    return loops
+    return _loops()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numba
@@ -29,7 +30,11 @@ NEVER = F(-1e9)
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function of NumPy arrays at its first call, and keeps the code on disk where that is possible."""
     settings = {"reassoc", "contract", "nsz", "arcp"}
-    return numba.njit(fastmath=settings, error_model="numpy", cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+    compiler = partial(numba.njit, fastmath=settings, error_model="numpy", nogil=True)
+    try:
+        return compiler(cache=True)(function)  # type: ignore[no-any-return]
+    except RuntimeError:  # neither the package's folder nor the user's can be written to
+        return compiler()(function)  # type: ignore[no-any-return]
 
 
 @jit

@@ -150,7 +150,7 @@ pool_feature("variance_within", "share of the pool's variance within the cluster
 def partition_evenness(view: PoolView) -> Tensor:
     sizes = class_sizes(view)
     sizes = sizes / sizes.sum(-1, keepdim=True).clamp(min=1)
-    return rules.entropy_of(sizes).mean(1) / view.way.log()
+    return rules.entropy_of(sizes).mean(1) / view.way.clamp(min=2).log()
 
 
 @pool_feature("mean_partition_novelty", "mean share of the partitions in which an item's class has no label")
@@ -166,7 +166,7 @@ pool_feature("partition_agreement", "how much sampled clusterings agree on which
 @pool_feature("budget_left", "share of the budget that is left", budget=True)
 def budget_left(view: PoolView) -> Tensor:
     left = view.budget_left if view.terms is None else view.terms.money_left
-    return left / view.budget
+    return left / view.budget.clamp(min=1)
 
 
 @pool_feature("planned_labels", "log(1 + budget per class)", budget=True)

@@ -110,5 +110,5 @@ def mean_density(view: PoolView) -> Tensor:
 
 
 def evenness(share: Tensor, view: PoolView) -> Tensor:
-    """Returns the entropy of (B, K) shares of the classes, 1 if they are equal."""
-    return rules.entropy_of(share) / view.way.to(view.embeddings.dtype).log()
+    """Returns the entropy of (B, K) shares of the classes, 1 if they are equal, 0 of a single class."""
+    return rules.entropy_of(share) / view.way.clamp(min=2).to(view.embeddings.dtype).log()

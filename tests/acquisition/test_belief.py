@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 from helpers.clusters import clusters
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 
 from agents.acquisition import query
 from agents.acquisition.belief import made_up_class
@@ -119,3 +122,47 @@ def test_shares_of_classes_are_equal_in_torch_and_compiled(monkeypatch: pytest.M
         monkeypatch.setenv("METAAL_COMPILED", "0")
         torch.testing.assert_close(fast, class_shares(view()), atol=0.1, rtol=0)
         assert fast[0, truth == 0, 0].mean() > 0.9
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_no_class_is_made_up_beside_the_only_one_that_there_is(known: int) -> None:
+    x, _ = points()
+    y = np.array(["a"] * known + [None] * (len(x) - known), dtype=object)
+    assert len(set(query(x, y, batch_size=4, classes=["a"], missing_label=None))) == 4
+
+
+class TwoOutputs(ClassifierMixin, BaseEstimator):
+    """A classifier of the classes 0 and 1, like a network with as many outputs."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> TwoOutputs:
+        if max(y) > 1:
+            raise IndexError("Target 2 is out of bounds.")
+        self.inner_ = LogisticRegression().fit(X, y)
+        self.classes_ = self.inner_.classes_
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        return self.inner_.predict_proba(X)  # type: ignore[no-any-return]
+
+
+def test_a_classifier_without_room_for_made_up_classes_is_fitted_to_the_others() -> None:
+    x, truth = points()
+    y = np.full(len(x), np.nan)
+    y[[0, 12]] = truth[[0, 12]]
+    picks = query(x, y, TwoOutputs(), batch_size=5)
+    assert len(set(truth[picks]) - {0, 1}) == 3, "what is believed still spreads the batch"
+
+
+def test_labels_of_real_classes_leave_out_made_up_ones() -> None:
+    labels = check_labels(["b", None, "a", None], 4, None).with_label(1, "c", made_up=True).with_label(3, "a")
+    real = labels.of_real_classes()
+    assert real.values.tolist() == ["b", "a", "a"] and real.known.tolist() == [1, 0, 1, 1]
+    assert real.seen == ["a", "b"]
+
+
+def test_a_batch_warns_of_a_classifier_once(recwarn: pytest.WarningsRecorder) -> None:
+    x, truth = points()
+    y = np.full(len(x), np.nan)
+    y[[0, 12]] = truth[[0, 12]]
+    query(x, y, KNeighborsClassifier(5), batch_size=3)
+    assert len([w for w in recwarn if "needs more labels" in str(w.message)]) == 1

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from helpers.environments import generators
@@ -154,3 +155,12 @@ def test_standardised_scores() -> None:
         torch.testing.assert_close(z[b][mask[b]].mean(0), torch.zeros(2), atol=1e-5, rtol=0)
         torch.testing.assert_close(z[b][mask[b]].std(0, unbiased=False), torch.ones(2), atol=1e-4, rtol=0)
         assert (z[b][~mask[b]] == 0).all()
+
+
+@pytest.mark.parametrize(("n_classes", "labels"), [(1, [-1, 0, -1, -1]), (2, [0, 1, 0, 1])])
+def test_features_are_finite_with_a_single_class_and_with_nothing_left(
+    n_classes: int, labels: list[int]
+) -> None:
+    probs = np.full((4, n_classes), 1 / n_classes)
+    features = extract(PoolView.from_arrays(np.eye(4), probs, np.array(labels)))
+    assert features.items.isfinite().all() and features.episode.isfinite().all()

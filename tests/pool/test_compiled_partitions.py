@@ -1,6 +1,8 @@
 """Compiled loops against their reference in torch: the same partitions, and the same values up to rounding."""
 
+import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,3 +123,33 @@ def test_compiled_scores_of_predictions_equal_those_in_torch(
     assert torch.equal(fast.accuracy, slow.accuracy)
     assert 0 < float(slow.accuracy.min()) < float(slow.accuracy.max()) < 1
     torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-5)
+
+
+def test_loops_compile_where_no_folder_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba
+
+    from metaal_env.compiled import kernels
+
+    njit = numba.njit
+
+    def refuse(*, cache: bool = False, **settings: Any) -> Any:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**settings)
+
+    monkeypatch.setattr(numba, "njit", refuse)
+    assert kernels.jit(lambda x: x + 1)(1.0) == 2.0
+
+
+def test_torch_serves_where_numba_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    from metaal_env import compiled as package
+
+    monkeypatch.setitem(sys.modules, "metaal_env.compiled.loops", None)
+    monkeypatch.delattr(package, "loops", raising=False)
+    package._loops.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="numba cannot be imported"):
+            assert package.loops_for(torch.zeros(1)) is None
+        assert package.loops_for(torch.zeros(1)) is None
+    finally:
+        package._loops.cache_clear()

@@ -104,12 +104,9 @@ def believed(pool: Pool, view: PoolView, place: int, labels: Labels, options: Qu
 
 def made_up_class(labels: Labels) -> Any:
     """Returns a class that no label has, of the kind that labels have; one that they have where there is no other."""
-    if (
-        labels.values.dtype.kind in "iuf"
-        and max(map(abs, labels.seen), default=0) >= 2**53
-        or labels.values.dtype.kind == "S"
-    ):
-        return labels.seen[-1]  # no number above it is another one to a classifier
+    kind = labels.values.dtype.kind
+    if kind == "S" or (kind in "iuf" and max(map(abs, labels.seen), default=0) >= 2**53):
+        return labels.seen[-1]  # a number above it may be no other one to a classifier
     if not labels.seen or labels.values.dtype.kind in "iuf":
         return max(labels.seen, default=-1) + 1
     if labels.values.dtype.kind == "b":

@@ -69,7 +69,7 @@ def choose_batch(
         )
         parts.append(part)
         done += len(part.picks)
-        if len(part.picks) < part_size:
+        if len(part.picks) < part_size or done == size:
             break
         for pick, view, place in zip(part.picks, part.views, part.places, strict=True):
             if not labels.known[pick]:
@@ -104,11 +104,11 @@ def believed(pool: Pool, view: PoolView, place: int, labels: Labels, options: Qu
 
 def made_up_class(labels: Labels) -> Any:
     """Returns a class that no label has, of the kind that labels have; one that they have where there is no other."""
-    kind = labels.values.dtype.kind
-    if kind == "S" or (kind in "iuf" and max(map(abs, labels.seen), default=0) >= 2**53):
-        return labels.seen[-1]  # a number above it may be no other one to a classifier
-    if not labels.seen or labels.values.dtype.kind in "iuf":
-        return max(labels.seen, default=-1) + 1
-    if labels.values.dtype.kind == "b":
-        return not labels.values[-1]
+    if not labels.seen:
+        return 0
+    kind, last = labels.values.dtype.kind, labels.seen[-1]
+    if kind in "iuf":
+        return last + 1 if abs(last) < 2**53 else last  # beyond that float64 does not tell neighbours apart
+    if kind == "b":
+        return not last
     return max(labels.seen, key=len) + "+"

@@ -19,9 +19,7 @@ class Labels(NamedTuple):
     known: np.ndarray  # (N,) bool
     values: np.ndarray  # (n_known,) the caller's labels, in pool order
     seen: list[Any]  # sorted distinct labels
-    made_up: frozenset[Any] = (
-        frozenset()
-    )  # those of them that only beliefs have, see `agents.acquisition.belief`
+    made_up: frozenset[Any] = frozenset()  # those that `agents.acquisition.belief` alone has
 
     def with_label(self, position: int, label: Any, *, made_up: bool = False) -> Labels:
         """Returns the labels with one more, of an item that has none."""
@@ -60,6 +58,7 @@ def check_labels(y: Any, n: int, missing_label: Any) -> Labels:
     if not (unknown or isinstance(missing_label, (str, int, float, np.generic))):
         raise InputTypeError(f"missing_label={missing_label!r} must be nan, None, a number or a string.")
     array = one_label_each(y, n)
+    array = decoded(array)
     known = _known(array, None if unknown else missing_label)
     values = _of_one_kind(np.asarray(array)[known])
     return Labels(known, values, sorted(np.unique(values).tolist()) if len(values) else [])
@@ -96,6 +95,11 @@ def one_label_each(y: Any, n: int) -> np.ndarray:
     return array
 
 
+def decoded(values: np.ndarray) -> np.ndarray:
+    """Returns an array of bytes as text, which classifiers of scikit-learn want; other arrays as they are."""
+    return np.char.decode(values, "utf-8", "backslashreplace") if values.dtype.kind == "S" else values
+
+
 def _known(array: np.ndarray, missing_label: Any) -> np.ndarray:
     """(N,) bool; `missing_label` None adds nothing to what is missing in any case."""
     masked = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else False
@@ -114,7 +118,7 @@ def _known(array: np.ndarray, missing_label: Any) -> np.ndarray:
             not missing and _equal(value, missing_label) for value, missing in zip(array, ~known, strict=True)
         ]
         return known & ~np.array(same, dtype=bool)
-    if isinstance(missing_label, str) != (array.dtype.kind in "US"):
+    if isinstance(missing_label, str) != (array.dtype.kind == "U"):
         raise InputTypeError(f"missing_label={missing_label!r} does not fit y of type {array.dtype}.")
     return known & (array != missing_label)
 
@@ -133,12 +137,12 @@ def _of_one_kind(values: np.ndarray) -> np.ndarray:
                 f"y mixes text and other labels ({text!r:.40} and {number!r:.40}); give labels of one kind."
             )
         try:
-            values = np.array(list(values))
+            values = decoded(np.array(list(values)))
         except ValueError as error:
             raise InputTypeError("y holds labels that are neither numbers nor text.") from error
         if values.ndim != 1 or values.dtype == object:
             raise InputTypeError("y holds labels that are neither numbers nor text.")
-    if len(values) and values.dtype.kind not in "biufUS":
+    if len(values) and values.dtype.kind not in "biufU":
         raise InputTypeError(f"y has type {values.dtype}; give numbers or text.")
     if values.dtype.kind == "f" and (values != np.round(values)).any():
         measured = values[values != np.round(values)][0]
@@ -175,6 +179,8 @@ def class_list(seen: Sequence[Any], *given: Any, missing_label: Any = None) -> t
     if not lists:
         return list(seen), False
     every = {value for classes in lists for value in classes}
+    if not every:
+        raise InputError("classes is empty; name at least one class, or leave it out.")
     foreign = [value for value in seen if value not in every]
     if foreign:
         raise InputError(
@@ -197,7 +203,10 @@ def _class_names(classes: Any, missing_label: Any) -> list[Any]:
     known = [value for value in values if not is_missing(value)]
     if not all(np.isscalar(value) for value in known):
         raise InputTypeError(f"classes={classes!r} must be a list of labels.")
-    names = (value.item() if isinstance(value, np.generic) else value for value in known)
+    names = [value.item() if isinstance(value, np.generic) else value for value in known]
+    names = [
+        value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value for value in names
+    ]
     return [name for name in names if is_missing(missing_label) or not _equal(name, missing_label)]
 
 

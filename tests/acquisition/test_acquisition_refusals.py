@@ -65,6 +65,7 @@ def test_wrong_types_raise(change: dict[str, Any]) -> None:
         ({"policy": "uherdin"}, "did you mean 'uherding'"),
         ({"policy": "greedy_lookahead"}, "hidden labels"),
         ({"classes": [0, 1]}, "not among the classes"),
+        ({"classes": []}, "classes is empty"),
         ({"sample_weight": np.ones(N)}, "classifier"),
         ({"random_state": -1}, "negative"),
     ],

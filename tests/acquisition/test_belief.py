@@ -45,7 +45,9 @@ def test_picks_are_those_of_single_queries_that_are_told_the_likely_labels() -> 
     assert len(set(batch)) == 4
 
 
-@pytest.mark.parametrize("kind", [str, bool, int])
+@pytest.mark.parametrize(
+    "kind", [str, bool, int, lambda value: str(value).encode(), lambda value: 2**62 + int(value)]
+)
 def test_labels_of_any_kind_are_believed(kind: Any) -> None:
     x, truth = points(2)
     y = np.full(len(x), None, dtype=object)
@@ -98,6 +100,7 @@ def test_a_made_up_class_is_new_and_of_the_same_kind() -> None:
     assert made_up_class(labels(["a", "beta", None])) == "beta+"
     assert made_up_class(labels([True, None])) is False
     assert made_up_class(labels([None, None])) == 0
+    assert made_up_class(labels([2**63 - 1, None])) == 2**63 - 1, "no float64 above it is the next class"
 
 
 def test_a_label_more_stands_in_the_order_of_the_pool() -> None:

@@ -51,6 +51,12 @@ def events(folder: Path) -> EventAccumulator:
     return accumulator
 
 
+def in_order(folder: Path) -> list[Path]:
+    """The event files of a folder as they were opened: their names end in the process's count of writers."""
+    files = folder.glob("events.out.tfevents.*")
+    return sorted(files, key=lambda file: (file.name.split(".")[3], int(file.suffix[1:])))
+
+
 def test_rules_and_policy_share_one_chart(run: Path) -> None:
     for name, value in BASELINES.items():
         assert {p.value for p in events(run / name).Scalars("validation/aulc")} == {value}
@@ -73,7 +79,7 @@ def test_no_line_runs_back_to_the_origin(run: Path) -> None:
 
 def test_charts_grow_while_training(run: Path) -> None:
     """TensorBoard follows the newest file of a folder alone: PPO's, with nothing written beside it."""
-    card, first, second = sorted(run.glob("events.out.tfevents.*"))
+    card, first, second = in_order(run)
     assert "rollout/aulc" in events(first).Tags()["scalars"]
     assert events(card).Tags()["scalars"] == [] and events(second).Tags()["tensors"] == []
 

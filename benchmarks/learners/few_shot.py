@@ -84,8 +84,8 @@ EXPERIMENTS = {
     "svm_pixels": Experiment("svm", {}, None),
 }  # fmt: skip
 
-FROM_SCRATCH = {"iterations": 6_000, "learning_rate": 3e-3, "validate_every": 250, "validation_tasks": 250,
-                "tasks_per_batch": 16, "classes_per_batch": 32, "all_way": 0.0}  # fmt: skip
+FROM_SCRATCH = {"iterations": 10_000, "learning_rate": 3e-3, "validate_every": 500, "validation_tasks": 250,
+                "tasks_per_batch": 16, "queries_per_class": 5, "all_way": 0.0}  # fmt: skip
 """Long trainings of fresh weights, over hours of one core; each can be interrupted and continued."""
 ONE_STEP = {"steps": 1}
 """As in Finn et al. (2017) on 5-way Omniglot; every further step costs as much again."""
@@ -96,7 +96,7 @@ LONG_EXPERIMENTS = {
         start=None,
     ),
     "finn_maml_20_way_scratch": Experiment(
-        "finn_maml", ONE_STEP, FROM_SCRATCH | {"way": 20, "balanced": True, "tasks_per_batch": 8},
+        "finn_maml", ONE_STEP, FROM_SCRATCH | {"way": 20, "balanced": True, "tasks_per_batch": 4},
         "98.7 / 99.9, 95.8 / 98.9", start=None,
     ),
     "maml_all_scratch": Experiment("maml", {"depth": "all"}, FROM_SCRATCH, "MAML: 98.7 / 99.9, 95.8 / 98.9",

@@ -218,10 +218,28 @@ def as_json(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict[
                 if options.held_out
                 else "Options were chosen on these pools."
             )
+            + against_best(options.policies, table, names)
         ],
         "columns": ["pool", first, *options.policies[1:]],
         "rows": [*rows, row("mean", mean)],
     }
+
+
+def against_best(
+    policies: tuple[str, ...], table: dict[tuple[str, str], np.ndarray], names: list[str]
+) -> str:
+    """Returns a sentence on the first of three or more policies beside the best other of every cell, in hindsight."""
+    first, *others = policies
+    if len(others) < 2:
+        return ""
+    best = {name: max((table[name, policy] for policy in others), key=np.mean) for name in names}
+    found = [bootstrap(table[name, first] - best[name]) for name in names]
+    above, below = sum(one.low > 0 for one in found), sum(one.high < 0 for one in found)
+    return (
+        f" Beside the best of the other policies of each pool, chosen in hindsight, `{first}` is above in {above} of "
+        f"{len(names)} and below in {below} (95 % intervals); the lowest difference is "
+        f"{number(min(one.estimate for one in found), 3, '+').replace('-', '−')}."
+    )
 
 
 def mean_over(table: dict[tuple[str, str], np.ndarray], names: list[str], policy: str) -> np.ndarray:

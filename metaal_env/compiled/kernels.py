@@ -1158,17 +1158,6 @@ def weighted(weights: Array, table: Array, sums: Array) -> None:
 
 
 @jit
-def gaussian(sq_dist: Array, radius: Array, real: Array, kernel: Array) -> None:
-    """Writes the (B, N, L) `kernel` e^(−d² / radius) of (B,) squared radii; 0 where (B, L) `real` is not."""
-    for b in range(len(sq_dist)):
-        inverse = F(-1) / radius[b]
-        for i in range(sq_dist.shape[1]):
-            for j in range(sq_dist.shape[2]):
-                value = exp(sq_dist[b, i, j] * inverse)
-                kernel[b, i, j] = value if real[b, j] else F(0)
-
-
-@jit
 def attention(sq_dist: Array, scale: Array, real: Array, weights: Array) -> None:
     """Writes (B, N, N) `weights`: softmax over all other `real` items of −d² in units of the (B,) `scale`."""
     line = np.empty(sq_dist.shape[2], np.float32)
@@ -1194,19 +1183,13 @@ def attention(sq_dist: Array, scale: Array, real: Array, weights: Array) -> None
 
 
 @jit
-def coverage_gains(kernel: Array, covered: Array, weight: Array, gain: Array) -> None:
-    """Writes the (B, N) sums over landmarks of (B, L) `weight` times what (B, N, L) `kernel` exceeds `covered` by."""
-    for b in range(len(kernel)):
-        for i in range(kernel.shape[1]):
-            total = F(0)
-            for j in range(kernel.shape[2]):
-                total += weight[b, j] * max(kernel[b, i, j] - covered[b, j], F(0))
-            gain[b, i] = total
-
-
-@jit
 def gaussian_gains(sq_dist: Array, radius: Array, covered: Array, weight: Array, gain: Array) -> None:
-    """Writes what `coverage_gains` does for the kernel e^(−d² / radius) of (B, N, L) `sq_dist` and (B,) `radius`."""
+    """Writes the (B, N) sums over landmarks of (B, L) `weight` times what a kernel exceeds (B, L) `covered` by.
+
+    Args:
+        sq_dist: (B, N, L), of which the kernel is e^(−d² / radius).
+        radius: (B,) squared radii.
+    """
     for b in range(len(sq_dist)):
         inverse = F(-1) / radius[b]
         for i in range(sq_dist.shape[1]):

@@ -140,14 +140,6 @@ class Geometry:
         count = self.valid.sum(1).clamp(min=1)
         return (2 * (self.centre_sq_dist * self.valid).sum(1) / count).clamp(min=1e-12)
 
-    @remembered("pool")
-    def kernel(self, width: float) -> Tensor:
-        """Returns (B, N, L) Gaussian similarities ``exp(−d² / (width · mean d²))``; 0 at padded landmarks."""
-        radius = width * self.mean_sq_dist
-        if fast := loops_for(self.sq_dist):
-            return fast.gaussian(self.sq_dist, radius, self.landmark_mask)  # type: ignore[no-any-return]
-        return self.gaussian(radius)
-
     def gaussian(self, radius: Tensor, out: Tensor | None = None) -> Tensor:
         """Maps (B,) squared radii to (B, N, L) similarities ``exp(−d² / radius)``; 0 at padded landmarks."""
         if out is None:
@@ -166,15 +158,30 @@ class Geometry:
         """Returns whether no landmark is padding, so that nothing has to be masked."""
         return bool(self.landmark_mask.all())
 
+    def coverage_gain(self, radius: Tensor, covered: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Returns (B, N) means over the landmarks of `weight` times what similarity exceeds `covered` by.
+
+        The kernel is computed anew each time, which costs less than to keep it in memory.
+
+        Args:
+            radius: (B,) squared radii of `gaussian`.
+            covered: (B, L).
+            weight: (B, L), by default 1.
+        """
+        real = self.landmark_mask.to(self.sq_dist)
+        weight = real if weight is None else weight * real
+        if fast := loops_for(self.sq_dist):
+            total = fast.gaussian_gains(self.sq_dist, radius, covered, weight)
+        else:
+            gain = self.gaussian(radius, out=self.scratch).sub_(covered.unsqueeze(1)).relu_()
+            # From the left: a product with one column is slow in a batch.
+            total = (weight.unsqueeze(1) @ gain.transpose(1, 2)).squeeze(1)
+        return total / real.sum(1, keepdim=True).clamp(min=1)  # type: ignore[no-any-return]
+
     @remembered("pool")
     def density(self, width: float) -> Tensor:
-        """Returns the (B, N) mean kernel similarity to the pool."""
-        count = self.landmark_mask.sum(-1, keepdim=True).clamp(min=1)
-        radius = width * self.mean_sq_dist
-        if fast := loops_for(self.sq_dist):
-            real = self.landmark_mask.to(self.sq_dist)
-            return fast.gaussian_gains(self.sq_dist, radius, torch.zeros_like(real), real) / count  # type: ignore[no-any-return]
-        return self.gaussian(radius, out=self.scratch).sum(-1) / count
+        """Returns the (B, N) mean similarity ``exp(−d² / (width · mean d²))`` to the pool."""
+        return self.coverage_gain(width * self.mean_sq_dist, torch.zeros_like(self.sq_dist[:, 0]))
 
     @cached_property
     def contrast(self) -> Tensor:

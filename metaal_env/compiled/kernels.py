@@ -963,22 +963,27 @@ def take_step(weights: Array, rows: Array, under_way: Array, arrived: Array) -> 
 
 
 @jit
-def visits(weights: Array, unlabelled: Array, under_way: Array, steps: int, visited: Array) -> None:
+def visits(back: Array, unlabelled: Array, under_way: Array, steps: int, visited: Array) -> None:
     """Adds to (B, S, L) `visited` the visits by walks that are (B, S, L) `under_way`, which it moves.
 
     Args:
-        weights: (B, L, L) probabilities of a step from row to column.
+        back: (B, L, L) probabilities of a step from column to row.
         unlabelled: (B, L) bool, True where walks go on.
     """
     arrived = np.empty_like(under_way[0])
     for b in range(len(under_way)):
         rows = np.flatnonzero(unlabelled[b])
+        arrived[:] = 0
         for _ in range(steps):
-            arrived[:] = 0
-            take_step(weights[b], rows, under_way[b], arrived)
+            for i in rows:
+                for s in range(len(arrived)):
+                    total = F(0)
+                    for e in range(arrived.shape[1]):
+                        total += back[b, i, e] * under_way[b, s, e]
+                    arrived[s, i] = total
             for s in range(len(arrived)):
                 for e in range(arrived.shape[1]):
-                    value = arrived[s, e] if unlabelled[b, e] else F(0)
+                    value = arrived[s, e]
                     under_way[b, s, e] = value
                     visited[b, s, e] += value
 
@@ -1159,27 +1164,33 @@ def weighted(weights: Array, table: Array, sums: Array) -> None:
 
 @jit
 def attention(sq_dist: Array, scale: Array, real: Array, weights: Array) -> None:
-    """Writes (B, N, N) `weights`: softmax over all other `real` items of −d² in units of the (B,) `scale`."""
-    line = np.empty(sq_dist.shape[2], np.float32)
+    """Writes (B, N, N) `weights`, whose columns are a softmax over all other `real` items of −d² / (B,) `scale`."""
+    least, total = np.empty(sq_dist.shape[2], np.float32), np.empty(sq_dist.shape[2], np.float32)
     for b in range(len(sq_dist)):
         inverse = F(1) / scale[b]
-        for i in range(sq_dist.shape[1]):
-            for j in range(len(line)):
-                value = sq_dist[b, i, j]
-                line[j] = value if real[b, j] else F(np.inf)
-            line[i] = np.inf
-            least, total = F(np.inf), F(0)
-            for j in range(len(line)):
-                least = min(least, line[j])
-            if least == F(np.inf):  # it has no others
-                weights[b, i] = 0
-                continue
-            for j in range(len(line)):
-                line[j] = exp((least - line[j]) * inverse)
-            for j in range(len(line)):
-                total += line[j]
-            for j in range(len(line)):
-                weights[b, i, j] = line[j] / total
+        others = np.flatnonzero(real[b])
+        weights[b] = 0
+        least[:] = np.inf
+        total[:] = 0
+        for j in others:
+            own = least[j]
+            for i in range(len(least)):
+                value, before = sq_dist[b, j, i], least[i]
+                least[i] = min(value, before)
+            least[j] = own
+        for j in others:
+            own = total[j]
+            for i in range(len(least)):
+                value = exp((least[i] - sq_dist[b, j, i]) * inverse)
+                weights[b, j, i] = value
+                total[i] += value
+            total[j], weights[b, j, j] = own, 0
+        for i in range(len(least)):
+            one = total[i]
+            total[i] = F(1) / one if one > F(0) else F(0)
+        for j in others:
+            for i in range(len(least)):
+                weights[b, j, i] *= total[i]
 
 
 @jit

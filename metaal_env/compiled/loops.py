@@ -15,10 +15,14 @@ def arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.contiguous().numpy() for tensor in tensors]
 
 
-def visits(weights: Tensor, unlabelled: Tensor, start: Tensor, steps: int) -> Tensor:
-    """Returns the (B, S, L) visits of `metaal_env.pool.random_walks.walk_visits`."""
+def visits(back: Tensor, unlabelled: Tensor, start: Tensor, steps: int) -> Tensor:
+    """Returns the (B, S, L) visits of `metaal_env.pool.random_walks.walk_visits`.
+
+    Args:
+        back: (B, L, L) probabilities of a step from column to row.
+    """
     visited = start.clone()
-    kernels.visits(*arrays(weights, unlabelled, start.clone()), steps, visited.numpy())
+    kernels.visits(*arrays(back, unlabelled, start.clone()), steps, visited.numpy())
     return visited
 
 
@@ -77,7 +81,7 @@ def weighted(weights: Tensor, table: Tensor) -> Tensor:
 
 
 def attention(sq_dist: Tensor, scale: Tensor, real: Tensor) -> Tensor:
-    """Returns the (B, N, N) softmax over all other `real` items of −d² in units of the (B,) `scale`."""
+    """Returns the (B, N, N) columns of a softmax over all other `real` items of −d² in units of the (B,) `scale`."""
     weights = empty(*sq_dist.shape, like=sq_dist)
     kernels.attention(*arrays(sq_dist, scale, real, weights))
     return weights

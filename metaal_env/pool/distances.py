@@ -215,10 +215,11 @@ class Geometry:
 
     @remembered("pool")
     def attention(self, softness: float) -> Tensor:
-        """Returns (B, N, L) softmax over the *other* landmarks of −d², in units of its deviation over the pool.
+        """Returns (B, L, N) softmax over the *other* landmarks of −d², in units of its deviation over the pool.
 
-        Unlike `kernel` it separates near from far where all distances are large and similar, as among embeddings
-        of texts. Rows sum to 1, or are 0 for an item without others.
+        Unlike `gaussian` it separates near from far where all distances are large and similar, as among embeddings
+        of texts. Columns sum to 1, or are 0 for an item without others: in products with rows of values from the left,
+        which are fast, the items come last.
         """
         scale = softness * self.contrast * self.mean_sq_dist
         if self.exact and (fast := loops_for(self.sq_dist)):
@@ -230,7 +231,7 @@ class Geometry:
         if not self.all_landmarks_real:  # where they may have overflowed
             weights.masked_fill_(~self.landmark_mask.unsqueeze(1), 0.0)
         weights.scatter_(1, self.landmarks.unsqueeze(1), 0.0)  # not itself
-        return weights.div_(weights.sum(-1, keepdim=True).clamp_(min=1e-30))
+        return weights.div_(weights.sum(-1, keepdim=True).clamp_(min=1e-30)).transpose(1, 2)
 
     @property
     def knows_distances(self) -> bool:

@@ -75,7 +75,18 @@ class Geometry:
     @cached_property
     def landmarks(self) -> Tensor:
         """Returns the (B, L) pool positions of the landmarks."""
-        return evenly_spaced(self.embeddings, self.valid, min(self.valid.shape[1], self.max_landmarks))
+        return self.evenly_spaced(min(self.valid.shape[1], self.max_landmarks))
+
+    @cached_property
+    def by_distance(self) -> Tensor:
+        """Returns `by_distance` of the pool's items."""
+        return by_distance(self.embeddings, self.valid)
+
+    def evenly_spaced(self, count: int) -> Tensor:
+        """Returns `evenly_spaced` items of the pool, which are sorted once for all counts."""
+        if count == self.valid.shape[1]:
+            return evenly_spaced(self.embeddings, self.valid, count)
+        return at_even_ranks(self.by_distance, self.valid, count)
 
     @cached_property
     def landmark_mask(self) -> Tensor:
@@ -266,8 +277,7 @@ def evenly_spaced(items: Tensor, mask: Tensor, count: int) -> Tensor:
     """Returns (B, `count`) positions evenly spaced in the distance to the mean, from the nearest to the farthest.
 
     They depend on the values of the items, not on their order, so results computed from them follow a permutation
-    of the pool, except for items at equal distances. Double precision keeps the order of a sum from deciding
-    between neighbours. Cost O(N·(D + log N)).
+    of the pool, except for items at equal distances. Cost O(N·(D + log N)).
 
     Args:
         items: (B, N, D).
@@ -276,11 +286,23 @@ def evenly_spaced(items: Tensor, mask: Tensor, count: int) -> Tensor:
     """
     if count == items.shape[1]:
         return torch.arange(count, device=items.device).expand(len(items), count)
+    return at_even_ranks(by_distance(items, mask), mask, count)
+
+
+def by_distance(items: Tensor, mask: Tensor) -> Tensor:
+    """Returns (B, N) positions in the order of their distance to the mean, those outside of the mask last.
+
+    Double precision keeps the order of a sum from deciding between neighbours.
+    """
     x = items.double()
+    mean = torch.einsum("bn,bnd->bd", mask.double(), x) / mask.sum(1, keepdim=True).clamp(min=1)
+    distance = (x - mean.unsqueeze(1)).square().sum(-1)
+    return distance.masked_fill(~mask, torch.inf).argsort(dim=1, stable=True)
+
+
+def at_even_ranks(order: Tensor, mask: Tensor, count: int) -> Tensor:
+    """Returns `count` of (B, N) `by_distance` at even ranks, or the first of them where the mask has fewer."""
     total = mask.sum(1, keepdim=True)
-    mean = torch.einsum("bn,bnd->bd", mask.double(), x) / total.clamp(min=1)
-    distance = (x - mean.unsqueeze(1)).square().sum(-1).masked_fill(~mask, torch.inf)
-    rank = torch.arange(count, device=items.device)
+    rank = torch.arange(count, device=order.device)
     even = (rank * (total - 1) / max(count - 1, 1)).round().long()
-    order = distance.argsort(dim=1, stable=True)
     return torch.take_along_dim(order, torch.where(total > count, even, rank), 1)

@@ -1232,14 +1232,16 @@ def score(
         first[:] = 0
         total[:] = 0
         for k in range(n_classes):
+            line = logits[b, k, begin:]  # else the compiler keeps a check that begin + e is not negative
             for e in range(n_items):
-                value = logits[b, k, begin + e]
+                value = line[e]
                 top, was = best[e], first[e]
                 best[e] = max(value, top)
                 first[e] = F(k) if value > top else was
         for k in range(n_classes):
+            line = logits[b, k, begin:]
             for e in range(n_items):
-                total[e] += exp(logits[b, k, begin + e] - best[e])
+                total[e] += exp(line[e] - best[e])
         for e in range(n_items):
             own[e] = logits[b, max(labels[t, e], 0), begin + e]
         hits, likely, lost = F(0), F(0), F(0)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import torch
 from torch import Tensor
+
+HUGE_PAGE = 2**19
+"""Float32 numbers in a huge page of 2 MiB."""
 
 
 def take_rows(values: Tensor, positions: Tensor) -> Tensor:
@@ -72,10 +77,18 @@ def as_tie_break(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def empty(*shape: int, like: Tensor) -> Tensor:
-    """Returns memory for a large tensor; NumPy's comes in huge pages, which on CPUs are several times faster."""
+    """Returns memory for a large tensor, on CPUs in whole huge pages: the system hands these out several times faster.
+
+    NumPy asks for them from 4 MiB on, wherever an array begins; one that begins inside of a page has small ones there.
+    """
     if like.device.type != "cpu" or like.dtype != torch.float32:
         return like.new_empty(shape)
-    return torch.from_numpy(np.empty(shape, dtype=np.float32))
+    size = prod(shape)
+    if size < HUGE_PAGE:
+        return torch.from_numpy(np.empty(shape, dtype=np.float32))
+    memory = np.empty((size // HUGE_PAGE + 2) * HUGE_PAGE, dtype=np.float32)
+    begin = -(memory.ctypes.data // memory.itemsize) % HUGE_PAGE
+    return torch.from_numpy(memory[begin : begin + size].reshape(shape))
 
 
 def gather(items: Tensor, index: Tensor) -> Tensor:

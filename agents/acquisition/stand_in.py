@@ -1,20 +1,22 @@
-"""Logistic regression by scikit-learn, which stands in where a policy wants a classifier and the caller gives none."""
+"""Logistic regression, which stands in where a policy wants a classifier and the caller gives none."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from scipy.optimize import minimize
 
 from agents.acquisition.arrays import Features
 from agents.acquisition.classifier import Predictions
 from agents.acquisition.labels import Labels
-from agents.acquisition.named_classifiers import CLASSIFIERS
-
-NAME = "logistic"
-"""The classifier, by its name in `named_classifiers`: what most people fit to vectors."""
 
 LENGTH = 2.0
 """Root mean squared length to which vectors are brought, so that their unit does not matter; it was chosen on
 validation pools (entry 77 of docs/log/2026-11.md)."""
+
+ITERATIONS = 500
+"""Most iterations of a fit."""
 
 
 def stand_in(x: Features, labels: Labels, rows: np.ndarray) -> Predictions | None:
@@ -25,25 +27,58 @@ def stand_in(x: Features, labels: Labels, rows: np.ndarray) -> Predictions | Non
     """
     if len(labels.seen) < 2:
         return None
-    known = np.flatnonzero(labels.known)
-    unit = float(abs(x[rows]).max()) or 1.0
-    length = float(np.sqrt(np.mean(_squares(x, rows, unit))))
+    unit = float(abs(x[rows]).max()) or 1.0  # in which no square overflows
+    shown = x[rows].astype(np.float64) / unit
+    length = float(np.sqrt((shown * shown).sum(1).mean()))
     factor = LENGTH / length if length > 0 else 1.0
-    model = CLASSIFIERS[NAME]().fit(_scaled(x, known, unit, factor), labels.values)
+    classes, code = np.unique(labels.values, return_inverse=True)
+    weights = fit_logistic(
+        x[np.flatnonzero(labels.known)].astype(np.float64) / unit * factor, np.eye(len(classes))[code]
+    )
 
     def ask(some: np.ndarray) -> np.ndarray:
-        return np.asarray(model.predict_proba(_scaled(x, some, unit, factor)), dtype=np.float64)
+        return probabilities(x[some].astype(np.float64) / unit * factor, weights)
 
-    return Predictions(ask(rows), model.classes_.tolist(), ask)
-
-
-def _scaled(x: Features, rows: np.ndarray, unit: float, factor: float) -> Features:
-    return x[rows].astype(np.float64) / unit * factor
+    return Predictions(probabilities(shown * factor, weights), classes.tolist(), ask)
 
 
-def _squares(x: Features, rows: np.ndarray, unit: float) -> np.ndarray:
-    """Returns the (M,) squared lengths of rows in a unit in which no square overflows."""
-    some = x[rows].astype(np.float64) / unit
-    return np.asarray(
-        (some * some).sum(1) if isinstance(some, np.ndarray) else some.multiply(some).sum(1)
-    ).ravel()
+def fit_logistic(x: Features, hot: np.ndarray) -> np.ndarray:
+    """Fits logistic regression as scikit-learn does by default, whose checks of its input take longer than the fit.
+
+    Args:
+        x: (L, D) float64 vectors.
+        hot: (L, K) one-hot classes, all of which occur.
+
+    Returns:
+        (D + 1, K) weights, the last row of which is the intercept; (D + 1, 1) of two classes, of the second over the
+        first.
+    """
+    count, columns = len(hot), 1 if hot.shape[1] == 2 else hot.shape[1]
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = flat.reshape(-1, columns)
+        probs = probabilities(x, weights)
+        penalised = weights[:-1] / count
+        error = (probs - hot)[:, -columns:] / count
+        slope = np.concatenate([x.T @ error + penalised, error.sum(0, keepdims=True)])
+        likelihood = np.log(np.maximum((probs * hot).sum(1), 1e-300)).mean()
+        return float((weights[:-1] * penalised).sum() / 2 - likelihood), slope.ravel()
+
+    options: dict[str, Any] = {
+        "maxiter": ITERATIONS,
+        "maxls": 50,
+        "gtol": 1e-4,
+        "ftol": 64 * np.finfo(float).eps,
+    }
+    start = np.zeros((x.shape[1] + 1) * columns)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x).reshape(-1, columns)
+
+
+def probabilities(x: Features, weights: np.ndarray) -> np.ndarray:
+    """Returns (M, K) probabilities of the classes by the weights of `fit_logistic`."""
+    logits = x @ weights[:-1] + weights[-1]
+    if logits.shape[1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], 1)
+    odds = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(odds / odds.sum(1, keepdims=True))

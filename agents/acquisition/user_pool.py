@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from agents.acquisition.classifier import Predictions, known_classes, predictions
 from agents.acquisition.labels import Labels, class_list, warn_of_targets
@@ -18,8 +17,9 @@ from agents.acquisition.pool_items import PoolItems
 from agents.acquisition.scored_items import scored_items
 from agents.acquisition.stand_in import stand_in
 from agents.strategies.base import Strategy
-from metaal_env.pool.class_count import cautious_class_count
+from metaal_env.pool.class_count import ITEMS, cautious_class_count
 from metaal_env.pool.distances import Geometry
+from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
 
 HORIZON = 20
@@ -104,14 +104,17 @@ def build_pool(
     if predicted is not None and not set(predicted.classes) <= set(names):  # a part of it was fitted before
         names, closed = class_list(labels.seen, names, predicted.classes)
     z = scaled(dense(items.vectors[rows]))
+    geometry = Geometry(z.unsqueeze(0), torch.ones(1, len(z), dtype=torch.bool))
+    if not strategy.needs_learner:  # which sees the vectors as a learner embeds them
+        geometry = _remembered(geometry)
     k = max(2, len(names) + (not closed))
     if not closed and strategy.counts_classes:
-        k = max(k, _class_count(z))
+        k = max(k, _class_count(geometry))
     code = {name: i for i, name in enumerate(names)}
     y = np.full(n, -1)
     y[labels.known] = [code[value] for value in labels.values.tolist()]
     probs = None if predicted is None else _in_order(predicted.probs, predicted.classes, code, k)
-    view = _view(z, y[rows], k, seed, probs, strategy.needs_learner)
+    view = _view(geometry, y[rows], k, seed, probs, strategy.needs_learner)
     if start is not None:
         trust = start.trust(np.flatnonzero(labels.known), labels.values.tolist())
         columns = [code[name] for name in start.classes]
@@ -120,9 +123,7 @@ def build_pool(
     budget = None if options.budget is None else int(options.budget)
     left = max(batch_size, HORIZON if budget is None else budget - n_labels)
     total = view.seed.new_tensor([left + n_labels if budget is None else max(budget, left)])
-    view = replace(
-        view, budget=total, budget_left=view.seed.new_tensor([left]), geometry=_remembered(view.geometry)
-    )
+    view = replace(view, budget=total, budget_left=view.seed.new_tensor([left]))
     return Pool(view, rows, names, closed)
 
 
@@ -150,27 +151,28 @@ def _remembered(geometry: Geometry) -> Geometry:
     return last
 
 
-def _class_count(z: Tensor) -> int:
-    """The number of classes to reckon with, of this thread's last query if that was about the same vectors."""
-    last: tuple[Tensor, int] | None = getattr(_last, "class_count", None)
-    if last is None or not torch.equal(last[0], z):
-        _last.class_count = last = z, cautious_class_count(z)
-    return last[1]
+@remembered("pool")
+def _class_count(geometry: Geometry) -> int:
+    """The number of classes to reckon with."""
+    some = geometry.evenly_spaced(min(geometry.valid.shape[1], ITEMS))
+    return cautious_class_count(geometry.embeddings[0, some[0]])
 
 
 def _view(
-    z: Tensor, y: np.ndarray, k: int, seed: int, probs: np.ndarray | None, with_learner: bool
+    geometry: Geometry, y: np.ndarray, k: int, seed: int, probs: np.ndarray | None, with_learner: bool
 ) -> PoolView:
-    """(M, D) vectors as they are, or embedded by the head for strategies that re-adapt it."""
-    if probs is not None and not with_learner:
-        return PoolView.from_arrays(z, probs, y, seed=seed)
-    if not with_learner:  # only the head's probabilities; distances are those of the vectors as they are
-        own = view_of_few_classes(z, y, k, seed)
-        geometry = Geometry(z.unsqueeze(0), own.valid)
-        return replace(
-            own, embeddings=geometry.embeddings, geometry=geometry, learner=None, prepared=None, adapt=None
-        )
-    own = own_view(z, y, k, seed)
-    if probs is None:
-        return own
-    return replace(own, logits=torch.from_numpy(np.log(np.maximum(probs, 1e-30))).float().unsqueeze(0))
+    """Views vectors as they are, or embedded by the head for strategies that re-adapt it."""
+    z = geometry.embeddings[0]
+    if with_learner:
+        own = own_view(z, y, k, seed)
+        own = replace(own, geometry=_remembered(own.geometry))
+        if probs is None:
+            return own
+        return replace(own, logits=torch.from_numpy(np.log(np.maximum(probs, 1e-30))).float().unsqueeze(0))
+    if probs is not None:
+        return replace(PoolView.from_arrays(z, probs, y, seed=seed), geometry=geometry)
+    # Only the head's probabilities; distances are those of the vectors as they are.
+    own = view_of_few_classes(z, y, k, seed)
+    return replace(
+        own, embeddings=geometry.embeddings, geometry=geometry, learner=None, prepared=None, adapt=None
+    )

@@ -51,7 +51,7 @@ class BalancedTypical(PrivilegedStrategy):
     def score_with(self, view: PoolView, oracle: LabelOracle) -> Tensor:
         true = oracle.true_labels
         same = true.unsqueeze(2) == view.geometry.at_landmarks(true).unsqueeze(1)  # (B, N, L)
-        kernel = view.geometry.kernel(self.width) * same
+        kernel = view.geometry.gaussian(self.width * view.geometry.mean_sq_dist) * same
         density = kernel.sum(-1) / same.sum(-1).clamp(min=1)
         return missing_class_first(view, oracle) + as_tie_break(density, view.selectable)
 

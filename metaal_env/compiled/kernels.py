@@ -963,22 +963,27 @@ def take_step(weights: Array, rows: Array, under_way: Array, arrived: Array) -> 
 
 
 @jit
-def visits(weights: Array, unlabelled: Array, under_way: Array, steps: int, visited: Array) -> None:
+def visits(back: Array, unlabelled: Array, under_way: Array, steps: int, visited: Array) -> None:
     """Adds to (B, S, L) `visited` the visits by walks that are (B, S, L) `under_way`, which it moves.
 
     Args:
-        weights: (B, L, L) probabilities of a step from row to column.
+        back: (B, L, L) probabilities of a step from column to row.
         unlabelled: (B, L) bool, True where walks go on.
     """
     arrived = np.empty_like(under_way[0])
     for b in range(len(under_way)):
         rows = np.flatnonzero(unlabelled[b])
+        arrived[:] = 0
         for _ in range(steps):
-            arrived[:] = 0
-            take_step(weights[b], rows, under_way[b], arrived)
+            for i in rows:
+                for s in range(len(arrived)):
+                    total = F(0)
+                    for e in range(arrived.shape[1]):
+                        total += back[b, i, e] * under_way[b, s, e]
+                    arrived[s, i] = total
             for s in range(len(arrived)):
                 for e in range(arrived.shape[1]):
-                    value = arrived[s, e] if unlabelled[b, e] else F(0)
+                    value = arrived[s, e]
                     under_way[b, s, e] = value
                     visited[b, s, e] += value
 
@@ -1158,55 +1163,44 @@ def weighted(weights: Array, table: Array, sums: Array) -> None:
 
 
 @jit
-def gaussian(sq_dist: Array, radius: Array, real: Array, kernel: Array) -> None:
-    """Writes the (B, N, L) `kernel` e^(−d² / radius) of (B,) squared radii; 0 where (B, L) `real` is not."""
-    for b in range(len(sq_dist)):
-        inverse = F(-1) / radius[b]
-        for i in range(sq_dist.shape[1]):
-            for j in range(sq_dist.shape[2]):
-                value = exp(sq_dist[b, i, j] * inverse)
-                kernel[b, i, j] = value if real[b, j] else F(0)
-
-
-@jit
 def attention(sq_dist: Array, scale: Array, real: Array, weights: Array) -> None:
-    """Writes (B, N, N) `weights`: softmax over all other `real` items of −d² in units of the (B,) `scale`."""
-    line = np.empty(sq_dist.shape[2], np.float32)
+    """Writes (B, N, N) `weights`, whose columns are a softmax over all other `real` items of −d² / (B,) `scale`."""
+    least, total = np.empty(sq_dist.shape[2], np.float32), np.empty(sq_dist.shape[2], np.float32)
     for b in range(len(sq_dist)):
         inverse = F(1) / scale[b]
-        for i in range(sq_dist.shape[1]):
-            for j in range(len(line)):
-                value = sq_dist[b, i, j]
-                line[j] = value if real[b, j] else F(np.inf)
-            line[i] = np.inf
-            least, total = F(np.inf), F(0)
-            for j in range(len(line)):
-                least = min(least, line[j])
-            if least == F(np.inf):  # it has no others
-                weights[b, i] = 0
-                continue
-            for j in range(len(line)):
-                line[j] = exp((least - line[j]) * inverse)
-            for j in range(len(line)):
-                total += line[j]
-            for j in range(len(line)):
-                weights[b, i, j] = line[j] / total
-
-
-@jit
-def coverage_gains(kernel: Array, covered: Array, weight: Array, gain: Array) -> None:
-    """Writes the (B, N) sums over landmarks of (B, L) `weight` times what (B, N, L) `kernel` exceeds `covered` by."""
-    for b in range(len(kernel)):
-        for i in range(kernel.shape[1]):
-            total = F(0)
-            for j in range(kernel.shape[2]):
-                total += weight[b, j] * max(kernel[b, i, j] - covered[b, j], F(0))
-            gain[b, i] = total
+        others = np.flatnonzero(real[b])
+        weights[b] = 0
+        least[:] = np.inf
+        total[:] = 0
+        for j in others:
+            own = least[j]
+            for i in range(len(least)):
+                value, before = sq_dist[b, j, i], least[i]
+                least[i] = min(value, before)
+            least[j] = own
+        for j in others:
+            own = total[j]
+            for i in range(len(least)):
+                value = exp((least[i] - sq_dist[b, j, i]) * inverse)
+                weights[b, j, i] = value
+                total[i] += value
+            total[j], weights[b, j, j] = own, 0
+        for i in range(len(least)):
+            one = total[i]
+            total[i] = F(1) / one if one > F(0) else F(0)
+        for j in others:
+            for i in range(len(least)):
+                weights[b, j, i] *= total[i]
 
 
 @jit
 def gaussian_gains(sq_dist: Array, radius: Array, covered: Array, weight: Array, gain: Array) -> None:
-    """Writes what `coverage_gains` does for the kernel e^(−d² / radius) of (B, N, L) `sq_dist` and (B,) `radius`."""
+    """Writes the (B, N) sums over landmarks of (B, L) `weight` times what a kernel exceeds (B, L) `covered` by.
+
+    Args:
+        sq_dist: (B, N, L), of which the kernel is e^(−d² / radius).
+        radius: (B,) squared radii.
+    """
     for b in range(len(sq_dist)):
         inverse = F(-1) / radius[b]
         for i in range(sq_dist.shape[1]):
@@ -1238,14 +1232,16 @@ def score(
         first[:] = 0
         total[:] = 0
         for k in range(n_classes):
+            line = logits[b, k, begin:]  # else the compiler keeps a check that begin + e is not negative
             for e in range(n_items):
-                value = logits[b, k, begin + e]
+                value = line[e]
                 top, was = best[e], first[e]
                 best[e] = max(value, top)
                 first[e] = F(k) if value > top else was
         for k in range(n_classes):
+            line = logits[b, k, begin:]
             for e in range(n_items):
-                total[e] += exp(logits[b, k, begin + e] - best[e])
+                total[e] += exp(line[e] - best[e])
         for e in range(n_items):
             own[e] = logits[b, max(labels[t, e], 0), begin + e]
         hits, likely, lost = F(0), F(0), F(0)

@@ -15,10 +15,14 @@ def arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.contiguous().numpy() for tensor in tensors]
 
 
-def visits(weights: Tensor, unlabelled: Tensor, start: Tensor, steps: int) -> Tensor:
-    """Returns the (B, S, L) visits of `metaal_env.pool.random_walks.walk_visits`."""
+def visits(back: Tensor, unlabelled: Tensor, start: Tensor, steps: int) -> Tensor:
+    """Returns the (B, S, L) visits of `metaal_env.pool.random_walks.walk_visits`.
+
+    Args:
+        back: (B, L, L) probabilities of a step from column to row.
+    """
     visited = start.clone()
-    kernels.visits(*arrays(weights, unlabelled, start.clone()), steps, visited.numpy())
+    kernels.visits(*arrays(back, unlabelled, start.clone()), steps, visited.numpy())
     return visited
 
 
@@ -76,29 +80,15 @@ def weighted(weights: Tensor, table: Tensor) -> Tensor:
     return sums
 
 
-def gaussian(sq_dist: Tensor, radius: Tensor, real: Tensor) -> Tensor:
-    """Returns the (B, N, L) kernel e^(−d² / radius) of (B,) squared radii; 0 where (B, L) `real` is not."""
-    kernel = empty(*sq_dist.shape, like=sq_dist)
-    kernels.gaussian(*arrays(sq_dist, radius, real, kernel))
-    return kernel
-
-
 def attention(sq_dist: Tensor, scale: Tensor, real: Tensor) -> Tensor:
-    """Returns the (B, N, N) softmax over all other `real` items of −d² in units of the (B,) `scale`."""
+    """Returns the (B, N, N) columns of a softmax over all other `real` items of −d² in units of the (B,) `scale`."""
     weights = empty(*sq_dist.shape, like=sq_dist)
     kernels.attention(*arrays(sq_dist, scale, real, weights))
     return weights
 
 
-def coverage_gains(kernel: Tensor, covered: Tensor, weight: Tensor) -> Tensor:
-    """Returns the (B, N) sums over landmarks of `weight` times what the (B, N, L) kernel exceeds `covered` by."""
-    gain = torch.empty(kernel.shape[:2])
-    kernels.coverage_gains(*arrays(kernel, covered, weight, gain))
-    return gain
-
-
 def gaussian_gains(sq_dist: Tensor, radius: Tensor, covered: Tensor, weight: Tensor) -> Tensor:
-    """Returns `coverage_gains` of a Gaussian kernel of (B,) squared radii, without making it."""
+    """Returns the (B, N) sums over landmarks of `weight` times what e^(−d² / radius) exceeds (B, L) `covered` by."""
     gain = torch.empty(sq_dist.shape[:2])
     kernels.gaussian_gains(*arrays(sq_dist, radius, covered, weight, gain))
     return gain

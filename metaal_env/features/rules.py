@@ -112,7 +112,8 @@ def herding_gain(view: PoolView, width: float = HERDING_WIDTH) -> Tensor:
     mean_l max(k(i, l) − max_{j labelled} k(j, l), 0) with a Gaussian kernel over the pool's landmarks;
     without labels it is the item's density. Cost O(N·L).
     """
-    return _gain(view.geometry.kernel(width), view.coverage(width), view)
+    geometry = view.geometry
+    return geometry.coverage_gain(width * geometry.mean_sq_dist, view.coverage(width))
 
 
 @item_score(
@@ -133,12 +134,7 @@ def uherding_gain(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
     radius = labelled_radius(view, width)  # (B,)
     geometry = view.geometry
     covered = geometry.at_landmarks(torch.exp(-view.nearest_sq_dist / radius.unsqueeze(1)))  # (B, L)
-    weight = geometry.at_landmarks(margin(view))
-    if fast := loops_for(geometry.sq_dist):
-        count = geometry.landmark_mask.sum(1, keepdim=True).clamp(min=1)
-        return fast.gaussian_gains(geometry.sq_dist, radius, covered, weight * geometry.landmark_mask) / count  # type: ignore[no-any-return]
-    kernel = geometry.gaussian(radius, out=geometry.scratch)
-    return _gain(kernel, covered, view, weight)
+    return geometry.coverage_gain(radius, covered, geometry.at_landmarks(margin(view)))
 
 
 def labelled_radius(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
@@ -153,15 +149,3 @@ def labelled_radius(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
     distance = take_rows(view.labelled_sq_dist.transpose(1, 2), view.order)  # (B, S, S)
     real = view.order_mask.unsqueeze(1) & view.order_mask.unsqueeze(2) & (distance > least.view(-1, 1, 1))
     return torch.minimum(ceiling, distance.masked_fill(~real, torch.inf).amin((1, 2)))
-
-
-def _gain(kernel: Tensor, covered: Tensor, view: PoolView, weight: Tensor | None = None) -> Tensor:
-    """(B, N, L) kernel, (B, L) coverage, (B, L) weights → (B, N) mean weighted gain over real landmarks."""
-    count = view.geometry.landmark_mask.sum(1, keepdim=True).clamp(min=1)
-    if fast := loops_for(kernel):
-        weight = torch.ones_like(covered) if weight is None else weight
-        return fast.coverage_gains(kernel, covered, weight) / count  # type: ignore[no-any-return]
-    gain = torch.sub(kernel, covered.unsqueeze(1), out=view.geometry.scratch).relu_()
-    # From the left: a product with one column is slow in a batch.
-    total = gain.sum(-1) if weight is None else (weight.unsqueeze(1) @ gain.transpose(1, 2)).squeeze(1)
-    return total / count

@@ -56,8 +56,7 @@ def neighbour_means(view: PoolView) -> Tensor:
     geometry = view.geometry
     values = torch.stack([geometry.at_landmarks(rule(view)) for rule in (rules.novelty, rules.margin)], 1)
     # Two rows from the left: a product with two columns from the right takes seven times as long.
-    means = values @ geometry.attention(NEIGHBOUR_SOFTNESS).transpose(1, 2)  # (B, 2, N)
-    return means.transpose(1, 2)
+    return (values @ geometry.attention(NEIGHBOUR_SOFTNESS)).transpose(1, 2)
 
 
 @remembered("moment")

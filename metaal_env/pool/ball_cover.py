@@ -10,7 +10,6 @@ from torch import Tensor
 from metaal_env.batched import squared_distances, take_rows
 from metaal_env.compiled import loops_for
 from metaal_env.pool.clusters import class_clusters
-from metaal_env.pool.distances import evenly_spaced
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
 
@@ -30,7 +29,7 @@ def pure_radius(view: PoolView, purity: float = 0.95) -> Tensor:
     radius). If no radius qualifies, the smallest is returned. Labels are not used.
     """
     size = min(view.valid.shape[1], RADIUS_ITEMS)
-    some = evenly_spaced(view.embeddings, view.valid, size)
+    some = view.geometry.evenly_spaced(size)
     real = take_rows(view.valid, some)  # (B, L)
     items = take_rows(view.embeddings, some)
     distance = squared_distances(items, items)  # (B, L, L)

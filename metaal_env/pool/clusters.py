@@ -30,7 +30,12 @@ class Clusters(NamedTuple):
 
 
 def k_means(
-    x: Tensor, weight: Tensor, clusters: Tensor, iterations: int = 10, most: int | None = None
+    x: Tensor,
+    weight: Tensor,
+    clusters: Tensor,
+    iterations: int = 10,
+    most: int | None = None,
+    starts: Tensor | None = None,
 ) -> Clusters:
     """Runs weighted k-means with a number of clusters per episode (Lloyd 1982; greedy k-means++ start).
 
@@ -40,11 +45,13 @@ def k_means(
         clusters: (B,) int64; clamped to 1…`MAX_CLUSTERS`.
         iterations: most Lloyd iterations.
         most: the largest of `clusters`; where it is known, the host need not wait for a GPU to tell.
+        starts: (B, C) positions of the items that may be initial centres, by default `evenly_spaced` ones.
     """
     clusters = clusters.clamp(1, MAX_CLUSTERS)
     n_centres = int(clusters.max()) if most is None else min(max(most, 1), MAX_CLUSTERS)
     real = torch.arange(n_centres, device=x.device) < clusters.unsqueeze(1)  # (B, K)
-    starts = evenly_spaced(x, weight > 0, min(x.shape[1], MAX_STARTS))  # (B, C)
+    if starts is None:
+        starts = evenly_spaced(x, weight > 0, min(x.shape[1], MAX_STARTS))
     shift = x.mean(1, keepdim=True)
     x = x - shift  # once: ‖x‖² + ‖c‖² − 2x·c loses digits when the common mean is large
     centres = _greedy_start(x, weight, starts, n_centres)
@@ -96,7 +103,9 @@ def most_classes(view: PoolView) -> int:
 def class_clusters(view: PoolView, per_class: int = 1) -> Clusters:
     """Returns k-means clusters of the whole pool, `per_class` for each class of the task."""
     weight = view.valid.to(view.embeddings.dtype)
-    return k_means(view.embeddings, weight, per_class * view.way, most=per_class * most_classes(view))
+    starts = view.geometry.evenly_spaced(min(view.valid.shape[1], MAX_STARTS))
+    most = per_class * most_classes(view)
+    return k_means(view.embeddings, weight, per_class * view.way, most=most, starts=starts)
 
 
 def per_cluster(values: Tensor, clusters: Clusters) -> Tensor:

@@ -75,7 +75,18 @@ class Geometry:
     @cached_property
     def landmarks(self) -> Tensor:
         """Returns the (B, L) pool positions of the landmarks."""
-        return evenly_spaced(self.embeddings, self.valid, min(self.valid.shape[1], self.max_landmarks))
+        return self.evenly_spaced(min(self.valid.shape[1], self.max_landmarks))
+
+    @cached_property
+    def by_distance(self) -> Tensor:
+        """Returns `by_distance` of the pool's items."""
+        return by_distance(self.embeddings, self.valid)
+
+    def evenly_spaced(self, count: int) -> Tensor:
+        """Returns `evenly_spaced` items of the pool, which are sorted once for all counts."""
+        if count == self.valid.shape[1]:
+            return evenly_spaced(self.embeddings, self.valid, count)
+        return at_even_ranks(self.by_distance, self.valid, count)
 
     @cached_property
     def landmark_mask(self) -> Tensor:
@@ -140,14 +151,6 @@ class Geometry:
         count = self.valid.sum(1).clamp(min=1)
         return (2 * (self.centre_sq_dist * self.valid).sum(1) / count).clamp(min=1e-12)
 
-    @remembered("pool")
-    def kernel(self, width: float) -> Tensor:
-        """Returns (B, N, L) Gaussian similarities ``exp(−d² / (width · mean d²))``; 0 at padded landmarks."""
-        radius = width * self.mean_sq_dist
-        if fast := loops_for(self.sq_dist):
-            return fast.gaussian(self.sq_dist, radius, self.landmark_mask)  # type: ignore[no-any-return]
-        return self.gaussian(radius)
-
     def gaussian(self, radius: Tensor, out: Tensor | None = None) -> Tensor:
         """Maps (B,) squared radii to (B, N, L) similarities ``exp(−d² / radius)``; 0 at padded landmarks."""
         if out is None:
@@ -166,15 +169,30 @@ class Geometry:
         """Returns whether no landmark is padding, so that nothing has to be masked."""
         return bool(self.landmark_mask.all())
 
+    def coverage_gain(self, radius: Tensor, covered: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Returns (B, N) means over the landmarks of `weight` times what similarity exceeds `covered` by.
+
+        The kernel is computed anew each time, which costs less than to keep it in memory.
+
+        Args:
+            radius: (B,) squared radii of `gaussian`.
+            covered: (B, L).
+            weight: (B, L), by default 1.
+        """
+        real = self.landmark_mask.to(self.sq_dist)
+        weight = real if weight is None else weight * real
+        if fast := loops_for(self.sq_dist):
+            total = fast.gaussian_gains(self.sq_dist, radius, covered, weight)
+        else:
+            gain = self.gaussian(radius, out=self.scratch).sub_(covered.unsqueeze(1)).relu_()
+            # From the left: a product with one column is slow in a batch.
+            total = (weight.unsqueeze(1) @ gain.transpose(1, 2)).squeeze(1)
+        return total / real.sum(1, keepdim=True).clamp(min=1)  # type: ignore[no-any-return]
+
     @remembered("pool")
     def density(self, width: float) -> Tensor:
-        """Returns the (B, N) mean kernel similarity to the pool."""
-        count = self.landmark_mask.sum(-1, keepdim=True).clamp(min=1)
-        radius = width * self.mean_sq_dist
-        if fast := loops_for(self.sq_dist):
-            real = self.landmark_mask.to(self.sq_dist)
-            return fast.gaussian_gains(self.sq_dist, radius, torch.zeros_like(real), real) / count  # type: ignore[no-any-return]
-        return self.gaussian(radius, out=self.scratch).sum(-1) / count
+        """Returns the (B, N) mean similarity ``exp(−d² / (width · mean d²))`` to the pool."""
+        return self.coverage_gain(width * self.mean_sq_dist, torch.zeros_like(self.sq_dist[:, 0]))
 
     @cached_property
     def contrast(self) -> Tensor:
@@ -208,10 +226,11 @@ class Geometry:
 
     @remembered("pool")
     def attention(self, softness: float) -> Tensor:
-        """Returns (B, N, L) softmax over the *other* landmarks of −d², in units of its deviation over the pool.
+        """Returns (B, L, N) softmax over the *other* landmarks of −d², in units of its deviation over the pool.
 
-        Unlike `kernel` it separates near from far where all distances are large and similar, as among embeddings
-        of texts. Rows sum to 1, or are 0 for an item without others.
+        Unlike `gaussian` it separates near from far where all distances are large and similar, as among embeddings
+        of texts. Columns sum to 1, or are 0 for an item without others: in products with rows of values from the left,
+        which are fast, the items come last.
         """
         scale = softness * self.contrast * self.mean_sq_dist
         if self.exact and (fast := loops_for(self.sq_dist)):
@@ -223,7 +242,7 @@ class Geometry:
         if not self.all_landmarks_real:  # where they may have overflowed
             weights.masked_fill_(~self.landmark_mask.unsqueeze(1), 0.0)
         weights.scatter_(1, self.landmarks.unsqueeze(1), 0.0)  # not itself
-        return weights.div_(weights.sum(-1, keepdim=True).clamp_(min=1e-30))
+        return weights.div_(weights.sum(-1, keepdim=True).clamp_(min=1e-30)).transpose(1, 2)
 
     @property
     def knows_distances(self) -> bool:
@@ -258,8 +277,7 @@ def evenly_spaced(items: Tensor, mask: Tensor, count: int) -> Tensor:
     """Returns (B, `count`) positions evenly spaced in the distance to the mean, from the nearest to the farthest.
 
     They depend on the values of the items, not on their order, so results computed from them follow a permutation
-    of the pool, except for items at equal distances. Double precision keeps the order of a sum from deciding
-    between neighbours. Cost O(N·(D + log N)).
+    of the pool, except for items at equal distances. Cost O(N·(D + log N)).
 
     Args:
         items: (B, N, D).
@@ -268,11 +286,23 @@ def evenly_spaced(items: Tensor, mask: Tensor, count: int) -> Tensor:
     """
     if count == items.shape[1]:
         return torch.arange(count, device=items.device).expand(len(items), count)
+    return at_even_ranks(by_distance(items, mask), mask, count)
+
+
+def by_distance(items: Tensor, mask: Tensor) -> Tensor:
+    """Returns (B, N) positions in the order of their distance to the mean, those outside of the mask last.
+
+    Double precision keeps the order of a sum from deciding between neighbours.
+    """
     x = items.double()
+    mean = torch.einsum("bn,bnd->bd", mask.double(), x) / mask.sum(1, keepdim=True).clamp(min=1)
+    distance = (x - mean.unsqueeze(1)).square().sum(-1)
+    return distance.masked_fill(~mask, torch.inf).argsort(dim=1, stable=True)
+
+
+def at_even_ranks(order: Tensor, mask: Tensor, count: int) -> Tensor:
+    """Returns `count` of (B, N) `by_distance` at even ranks, or the first of them where the mask has fewer."""
     total = mask.sum(1, keepdim=True)
-    mean = torch.einsum("bn,bnd->bd", mask.double(), x) / total.clamp(min=1)
-    distance = (x - mean.unsqueeze(1)).square().sum(-1).masked_fill(~mask, torch.inf)
-    rank = torch.arange(count, device=items.device)
+    rank = torch.arange(count, device=order.device)
     even = (rank * (total - 1) / max(count - 1, 1)).round().long()
-    order = distance.argsort(dim=1, stable=True)
     return torch.take_along_dim(order, torch.where(total > count, even, rank), 1)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.batched import empty, take_rows
+from metaal_env.batched import take_rows
 from metaal_env.compiled import loops_for
 from metaal_env.pool.distances import Geometry
 from metaal_env.pool.remembered import remembered
@@ -25,29 +25,20 @@ class Ends(NamedTuple):
     reached: Tensor  # (B, N) to end at any labelled item; the rest is still under way
 
 
-@remembered("pool")
-def _back(geometry: Geometry, softness: float) -> Tensor:
-    """Returns the transposed `Geometry.attention`."""
-    weights = geometry.attention(softness)
-    return empty(*weights.shape, like=weights).copy_(weights.transpose(1, 2))
-
-
 @remembered("moment")
 def walk_ends(view: PoolView, softness: float, steps: int) -> Ends:
     """Computes where walks of at most `steps` steps end. Cost O(`steps` · N·L·K)."""
     geometry = view.geometry
+    back = geometry.attention(softness)
     if geometry.exact and (fast := loops_for(view.embeddings)):
-        return Ends(
-            *fast.ends(_back(geometry, softness), view.order, view.labels, view.class_mask.shape[1], steps)
-        )
-    weights = geometry.attention(softness)
-    between = geometry.at_landmarks(weights).transpose(1, 2)  # (B, L, L)
+        return Ends(*fast.ends(back, view.order, view.labels, view.class_mask.shape[1], steps))
+    between = _between_landmarks(geometry, back)
     here, ends = _labels(view)
     # Classes second and rows in memory one after another: a product with few such rows from the left takes a
     # quarter of one with few columns, and a seventh of one with rows that are views of columns.
     here, ends = here.unsqueeze(1), ends.transpose(1, 2).contiguous()
     # No walk ends at a class without a label; on other devices the host would have to wait for their number.
-    used = int(view.seen.sum(1).max()) if weights.device.type == "cpu" else view.seen.shape[1]
+    used = int(view.seen.sum(1).max()) if back.device.type == "cpu" else view.seen.shape[1]
     seen_first = None
     if used < view.seen.shape[1]:
         seen_first = view.seen.int().argsort(dim=1, descending=True, stable=True)[:, :used]
@@ -55,7 +46,7 @@ def walk_ends(view: PoolView, softness: float, steps: int) -> Ends:
     state = ends
     for _ in range(steps - 1):
         state = torch.where(here, ends, state @ between)
-    result = state @ weights.transpose(1, 2)  # (B, K + 1, N)
+    result = state @ back  # (B, K + 1, N)
     classes, reached = result[:, :-1], result[:, -1]
     if seen_first is not None:
         every = result.new_zeros(*view.class_mask.shape, result.shape[2])
@@ -75,8 +66,8 @@ def walk_visits(view: PoolView, weight: Tensor, softness: float, steps: int) -> 
         steps: most steps of a walk.
     """
     geometry = view.geometry
-    weights = geometry.attention(softness)
-    between = geometry.at_landmarks(weights)
+    back = geometry.attention(softness)
+    between = _between_landmarks(geometry, back)
     here, _ = _labels(view)
     unlabelled = (geometry.landmark_mask & ~here).unsqueeze(1)
     starts = (weight * view.selectable.unsqueeze(1)).transpose(1, 2)
@@ -86,9 +77,9 @@ def walk_visits(view: PoolView, weight: Tensor, softness: float, steps: int) -> 
     else:
         visits = under_way
         for _ in range(steps):
-            under_way = (under_way @ between) * unlabelled
+            under_way = (under_way @ between.transpose(1, 2)) * unlabelled
             visits = visits + under_way
-    return visits if geometry.exact else visits @ weights.transpose(1, 2)
+    return visits if geometry.exact else visits @ back
 
 
 def walk_gain(view: PoolView, softness: float, steps: int) -> Tensor:
@@ -101,6 +92,11 @@ def certainty(ends: Ends) -> Tensor:
     """Returns the (B, N) lead of the likeliest class over the next; walks still under way count for neither."""
     top, second = largest(ends.classes.transpose(1, 2), 2)  # in memory classes are second
     return top - second
+
+
+def _between_landmarks(geometry: Geometry, back: Tensor) -> Tensor:
+    """Returns the (B, L, L) columns of (B, L, N) `Geometry.attention` at the landmarks."""
+    return geometry.at_landmarks(back.transpose(1, 2)).transpose(1, 2)
 
 
 @remembered("moment")

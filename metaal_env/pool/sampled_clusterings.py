@@ -17,7 +17,7 @@ from torch import Tensor
 
 from metaal_env.batched import squared_distances, take_rows
 from metaal_env.pool.clusters import MAX_CLUSTERS, most_classes
-from metaal_env.pool.distances import Geometry, evenly_spaced
+from metaal_env.pool.distances import Geometry
 from metaal_env.pool.gibbs_sampler import Chains, Items
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
@@ -83,12 +83,12 @@ def clusterings(view: PoolView) -> Clusterings:
     """
     geometry = view.geometry
     clusters = view.way.clamp(max=MAX_CLUSTERS)
-    return _draw(coordinates(geometry), geometry.valid, clusters, most_classes(view))
+    return _draw(geometry, clusters, most_classes(view))
 
 
-def _draw(everyone: Tensor, valid: Tensor, clusters: Tensor, count: int) -> Clusterings:
-    positions = positions_by_distance(everyone, valid)
-    x, real = take_rows(everyone, positions), take_rows(valid, positions)
+def _draw(geometry: Geometry, clusters: Tensor, count: int) -> Clusterings:
+    positions = positions_by_distance(geometry)
+    x, real = take_rows(coordinates(geometry), positions), take_rows(geometry.valid, positions)
     covariance = x @ x.transpose(1, 2) if x.shape[1] < x.shape[2] else x.transpose(1, 2) @ x
     # The participation ratio: (Σ λ)² / Σ λ² for the eigenvalues λ of the covariance.
     sharpness = SHARPNESS * real.sum(1).square() / covariance.square().sum((1, 2)).clamp(min=1e-12)
@@ -107,11 +107,11 @@ def _draw(everyone: Tensor, valid: Tensor, clusters: Tensor, count: int) -> Clus
     )
 
 
-def positions_by_distance(x: Tensor, valid: Tensor) -> Tensor:
-    """Returns (B, E) positions in the order of their distance to the pool's mean, which is 0."""
-    if x.shape[1] > MAX_ITEMS:
-        return evenly_spaced(x, valid, MAX_ITEMS)
-    return x.double().square().sum(-1).masked_fill(~valid, torch.inf).argsort(dim=1, stable=True)
+def positions_by_distance(geometry: Geometry) -> Tensor:
+    """Returns (B, E) positions of the items that are clustered, in the order of their distance to the pool's mean."""
+    if geometry.valid.shape[1] > MAX_ITEMS:
+        return geometry.evenly_spaced(MAX_ITEMS)
+    return geometry.by_distance
 
 
 def _first_clusters(x: Tensor, real: Tensor, clusters: Tensor, count: int) -> Tensor:

@@ -12,7 +12,7 @@ from agents.acquisition import query
 from agents.acquisition.labels import check_labels
 from agents.acquisition.policies import DEFAULT_POLICY, load_policy
 from agents.acquisition.query import select
-from agents.acquisition.stand_in import LENGTH, stand_in
+from agents.acquisition.stand_in import LENGTH, fit_logistic, probabilities, stand_in
 from agents.pretrained import shipped_policies
 
 
@@ -35,6 +35,19 @@ def test_it_is_scikit_learns_on_vectors_of_one_length() -> None:
         assert found is not None and found.classes == model.classes_.tolist()
         np.testing.assert_allclose(found.probs, model.predict_proba(z), atol=1e-3)
         np.testing.assert_allclose(found.ask(rows[3:7]), found.probs[3:7])
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 20])
+@pytest.mark.parametrize("dimensions", [1, 64])
+def test_its_fit_is_scikit_learns(n_classes: int, dimensions: int) -> None:
+    rng = np.random.default_rng(n_classes)
+    y = np.r_[np.arange(n_classes), rng.integers(0, n_classes, 40)]
+    x = rng.normal(size=(n_classes, dimensions))[y] + rng.normal(size=(len(y), dimensions))
+    others = rng.normal(size=(50, dimensions))
+    expected = LogisticRegression(max_iter=500).fit(x, y).predict_proba(others)
+    for same in (x, sparse.csr_array(x)):
+        found = probabilities(others, fit_logistic(same, np.eye(n_classes)[y]))
+        np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize(("policy", "stands_in"), [(None, True), ("metaal-general", True), ("margin", False)])

@@ -25,7 +25,7 @@ def chain(view: PoolView, row: int) -> np.ndarray:
 def test_attention_is_a_softmax_of_distances_to_the_others() -> None:
     view = make_view()
     for row in range(3):
-        np.testing.assert_allclose(view.geometry.attention(TEMPERATURE)[row], chain(view, row), atol=1e-5)
+        np.testing.assert_allclose(view.geometry.attention(TEMPERATURE)[row].T, chain(view, row), atol=1e-5)
 
 
 @pytest.mark.parametrize(("n", "d"), [(40, 3), (12, 30), (1, 4)])

@@ -70,7 +70,7 @@ def drawn(view: PoolView) -> Drawn:
     geometry = view.geometry
     b, n = view.valid.shape
     x = geometry.items / (geometry.mean_sq_dist / 2).sqrt().view(-1, 1, 1)
-    in_order = sampled_clusterings.positions_by_distance(x, view.valid)
+    in_order = sampled_clusterings.positions_by_distance(geometry)
     exact = in_order.shape[1] == n
     order = _blocks(in_order.shape[1])
     e = len(order)

@@ -92,7 +92,7 @@ class Options:
     sizes: tuple[int, ...] = (400,)
     """Items of the pools."""
     classifiers: tuple[str, ...] = ("logistic",)
-    """none, logistic, neighbours, bayes, forest."""
+    """none, logistic, neighbours, bayes, forest, label_spreading."""
     labels: int = 30
     """Labels to buy."""
     batch: tuple[int, ...] = (1,)

@@ -57,7 +57,7 @@ def query(
             holds them. By default scikit-learn's logistic regression for learned policies and metaal's own for rules.
             The latter also serves, with a warning, while there are too few labels to fit `clf`.
         fit_clf: fit a copy of `clf` to the labels; else it is used as it is, also before any label is known.
-        sample_weight: (N,) weights for fitting `clf`.
+        sample_weight: (N,) weights for fitting `clf`, or the logistic regression that stands in under a learned policy.
         candidates: positions in X, an (N,) mask, or (C, D) features; all unlabelled items by default. Labelled items
             may be named too; they come last.
         batch_size: items to choose together; more than there are is reduced with a warning.
@@ -134,6 +134,11 @@ def select(
     weight, start = options.weights(n), options.start(n)
     seed = options.seed + int(labels.known.sum())
     strategy = load_policy(options.policy)
+    if weight is not None and options.clf is None and not strategy.wants_classifier:
+        raise InputError(
+            f"sample_weight is given but clf is None, and policy={options.policy!r} fits no classifier of its own; "
+            "give the classifier whose fit it weighs."
+        )
     purchase, positions = Purchase.read(options, labels.known), chosen.positions
     if purchase is not None and chosen.new is not None:
         raise InputError("candidates that are not in X have no costs and groups; give positions in X.")

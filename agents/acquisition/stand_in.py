@@ -8,6 +8,7 @@ from agents.acquisition.arrays import Features
 from agents.acquisition.classifier import Predictions
 from agents.acquisition.labels import Labels
 from agents.acquisition.named_classifiers import CLASSIFIERS
+from metaal_env.errors import InputError, brief
 
 NAME = "logistic"
 """The classifier, by its name in `named_classifiers`: what most people fit to vectors."""
@@ -17,11 +18,17 @@ LENGTH = 2.0
 validation pools (entry 77 of docs/log/2026-11.md)."""
 
 
-def stand_in(x: Features, labels: Labels, rows: np.ndarray) -> Predictions | None:
+def stand_in(
+    x: Features, labels: Labels, rows: np.ndarray, weight: np.ndarray | None = None
+) -> Predictions | None:
     """Returns what logistic regression, fitted to the labels, says of the (M,) `rows`; None with labels of one class.
 
     Args:
         x: (N, D) vectors of the pool.
+        weight: (N,) weights of the items' labels; all count alike by default.
+
+    Raises:
+        InputError: weights under which it cannot be fitted.
     """
     if len(labels.seen) < 2:
         return None
@@ -29,7 +36,13 @@ def stand_in(x: Features, labels: Labels, rows: np.ndarray) -> Predictions | Non
     unit = float(abs(x[rows]).max()) or 1.0
     length = float(np.sqrt(np.mean(_squares(x, rows, unit))))
     factor = LENGTH / length if length > 0 else 1.0
-    model = CLASSIFIERS[NAME]().fit(_scaled(x, known, unit, factor), labels.values)
+    model = CLASSIFIERS[NAME]()
+    try:
+        model.fit(_scaled(x, known, unit, factor), labels.values, None if weight is None else weight[known])
+    except ValueError as error:
+        if weight is None:
+            raise
+        raise InputError(f"sample_weight does not fit the labels: {brief(error)}") from error
 
     def ask(some: np.ndarray) -> np.ndarray:
         return np.asarray(model.predict_proba(_scaled(x, some, unit, factor)), dtype=np.float64)

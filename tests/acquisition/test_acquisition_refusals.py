@@ -66,7 +66,8 @@ def test_wrong_types_raise(change: dict[str, Any]) -> None:
         ({"policy": "greedy_lookahead"}, "hidden labels"),
         ({"classes": [0, 1]}, "not among the classes"),
         ({"classes": []}, "classes is empty"),
-        ({"sample_weight": np.ones(N)}, "classifier"),
+        ({"sample_weight": np.ones(N), "policy": "uherding"}, "give the classifier"),
+        ({"sample_weight": np.zeros(N)}, "does not fit the labels"),
         ({"random_state": -1}, "negative"),
     ],
 )

@@ -37,6 +37,17 @@ def test_it_is_scikit_learns_on_vectors_of_one_length() -> None:
         np.testing.assert_allclose(found.ask(rows[3:7]), found.probs[3:7])
 
 
+def test_weights_of_labels_reach_it() -> None:
+    x, y, _ = data(labelled=8)
+    weight = np.random.default_rng(0).uniform(0.1, 5, len(x))
+    shown = select(x, y, sample_weight=weight).views[0].probs[0].numpy()
+    found = stand_in(x, check_labels(y, len(x), np.nan), np.arange(len(x)), weight)
+    assert found is not None and not np.allclose(
+        found.probs, select(x, y).views[0].probs[0][:, :3], atol=1e-2
+    )
+    np.testing.assert_allclose(shown[:, :3], found.probs, atol=1e-4)
+
+
 @pytest.mark.parametrize(("policy", "stands_in"), [(None, True), ("metaal-general", True), ("margin", False)])
 def test_learned_policies_see_it_and_rules_do_not(policy: str | None, stands_in: bool) -> None:
     x, y, _ = data(labelled=8)

@@ -32,13 +32,13 @@ def stand_in(
     """
     if len(labels.seen) < 2:
         return None
-    known = np.flatnonzero(labels.known)
+    known, values, weights = labels.to_fit(weight)
     unit = float(abs(x[rows]).max()) or 1.0
     length = float(np.sqrt(np.mean(_squares(x, rows, unit))))
     factor = LENGTH / length if length > 0 else 1.0
     model = CLASSIFIERS[NAME]()
     try:
-        model.fit(_scaled(x, known, unit, factor), labels.values, None if weight is None else weight[known])
+        model.fit(_scaled(x, known, unit, factor), values, weights)
     except ValueError as error:
         if weight is None:
             raise

@@ -62,7 +62,6 @@ MEASURED = (
             "own_pools_rivals",
             "own_pools_classifiers",
             "own_pools_semi_supervised",
-            "own_pools_semi_supervised_rivals",
             "own_pools_rare",
             "own_pools",
             "own_digits",

@@ -61,6 +61,7 @@ MEASURED = (
             "own_pools_held_out",
             "own_pools_rivals",
             "own_pools_classifiers",
+            "own_pools_semi_supervised",
             "own_pools_rare",
             "own_pools",
             "own_digits",

@@ -104,9 +104,10 @@ def predictions(
     # scikit-learn's classifiers refuse a single class, scikit-activeml's are then sure of it everywhere.
     if len(labels.seen) < 2:
         return None
-    known = np.flatnonzero(labels.known)
+    if labels.soft is not None and weight is None:
+        weight = np.ones(len(items))  # so that a classifier without weights fails the trials below, too
     try:
-        return _fit_and_ask(clf, items, known, labels.values, _at(weight, known), rows)
+        return _fit_and_ask(clf, items, *labels.to_fit(weight), rows)
     except Exception as error:  # whatever a classifier raises that has too little to go on
         if labels.made_up:  # one with a fixed number of outputs has none for a class more
             return predictions(items, labels.of_real_classes(), rows, options, classes, closed, quiet=quiet)

@@ -20,6 +20,10 @@ class Labels(NamedTuple):
     values: np.ndarray  # (n_known,) the caller's labels, in pool order
     seen: list[Any]  # sorted distinct labels
     made_up: frozenset[Any] = frozenset()  # those that `agents.acquisition.belief` alone has
+    soft: np.ndarray | None = (
+        None  # (N, C) shares of the classes; NaN where an item's label is one class or unknown
+    )
+    columns: np.ndarray | None = None  # (C,) classes of the shares
 
     def with_label(self, position: int, label: Any, *, made_up: bool = False) -> Labels:
         """Returns the labels with one more, of an item that has none."""
@@ -28,14 +32,47 @@ class Labels(NamedTuple):
         values = self.values.tolist()
         values.insert(int(self.known[:position].sum()), label)
         made_up_ones = self.made_up | {label} if made_up else self.made_up
-        return Labels(known, np.array(values), sorted({*self.seen, label}), made_up_ones)
+        return self._replace(
+            known=known, values=np.array(values), seen=sorted({*self.seen, label}), made_up=made_up_ones
+        )
 
     def of_real_classes(self) -> Labels:
         """Returns the labels without those of made-up classes."""
         real = np.array([value not in self.made_up for value in self.values.tolist()], dtype=bool)
         known = self.known.copy()
         known[self.known] = real
-        return Labels(known, self.values[real], [name for name in self.seen if name not in self.made_up])
+        seen = [name for name in self.seen if name not in self.made_up]
+        return self._replace(known=known, values=self.values[real], seen=seen, made_up=frozenset())
+
+    def extended(self, count: int) -> Labels:
+        """Returns the labels with those of `count` further items, which are unknown."""
+        soft = self.soft
+        if soft is not None:
+            soft = np.concatenate([soft, np.full((count, soft.shape[1]), np.nan)])
+        return self._replace(known=np.r_[self.known, np.zeros(count, dtype=bool)], soft=soft)
+
+    def to_fit(self, weight: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Returns the (M,) positions, labels and weights to which a classifier is fitted.
+
+        An item with a soft label is there once for each class, which its share weighs.
+
+        Args:
+            weight: (N,) weights of the items.
+        """
+        rows = np.flatnonzero(self.known)
+        values, weights = self.values, None if weight is None else weight[rows]
+        if self.soft is None or self.columns is None:
+            return rows, values, weights
+        shares = self.soft[rows]
+        hard = np.flatnonzero(np.isnan(shares).any(1))
+        item, column = np.nonzero(shares > 0)
+        share = np.r_[np.ones(len(hard)), shares[item, column]]
+        chosen = np.r_[hard, item]
+        return (
+            rows[chosen],
+            np.r_[values[hard], self.columns[column]],
+            share if weights is None else share * weights[chosen],
+        )
 
 
 def check_labels(y: Any, n: int, missing_label: Any) -> Labels:
@@ -88,7 +125,7 @@ def one_label_each(y: Any, n: int) -> np.ndarray:
     if array.ndim == 2 and len(array) == n:
         raise InputError(
             f"y has shape {array.shape}, several values per item; give one label per item, e.g. y.argmax(1) of "
-            "one-hot rows or one annotator's column."
+            "one-hot rows or one annotator's column, or name the classes of an array of their shares."
         )
     if array.shape != (n,):
         raise InputError(f"y has shape {array.shape} but X has {n} items; give one label per item.")

@@ -35,13 +35,20 @@ def _forest() -> Any:
     return RandomForestClassifier(100, random_state=0)
 
 
+def _label_spreading() -> Any:
+    from agents.acquisition.semi_supervised import SemiSupervised
+
+    return SemiSupervised()
+
+
 CLASSIFIERS: dict[str, Callable[[], Any]] = {
     "logistic": _logistic,
     "neighbours": _neighbours,
     "bayes": _bayes,
     "forest": _forest,
+    "label_spreading": _label_spreading,
 }
-"""Name → builds the classifier."""
+"""Name → builds the classifier. `label_spreading` is semi-supervised."""
 
 
 def named_classifier(name: str) -> Callable[[], Any]:

@@ -50,7 +50,6 @@ class QueryOptions:
 
     Raises:
         InputTypeError: an option of the wrong type.
-        InputError: sample weights without a classifier.
     """
 
     clf: Any = None
@@ -74,21 +73,22 @@ class QueryOptions:
         if self.budget is not None and (isinstance(self.budget, bool) or not isinstance(self.budget, kind)):
             what = "a whole number of labels" if self.costs is None else "a number, the money in all"
             raise InputTypeError(f"budget={self.budget!r} must be {what}.")
-        if self.sample_weight is not None and self.clf is None:
-            raise InputError(
-                "sample_weight is given but clf is None; give the classifier whose fit it weighs."
-            )
 
     def weights(self, n: int) -> np.ndarray | None:
         """Returns the (N,) weights of the items.
 
         Raises:
             InputTypeError: no numbers.
-            InputError: not one weight per item.
+            InputError: not one weight per item, or a negative one.
         """
         if self.sample_weight is None:
             return None
-        return number_each(self.sample_weight, n, "sample_weight", "weight")
+        weight = number_each(self.sample_weight, n, "sample_weight", "weight")
+        if weight.min(initial=0) < 0:
+            raise InputError(
+                f"sample_weight has the negative value {weight.min():g}; give weights of at least 0."
+            )
+        return weight
 
     def start(self, n: int) -> Prior | None:
         """Returns what is known of the N items before any label.

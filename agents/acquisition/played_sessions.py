@@ -74,7 +74,8 @@ def play(
 
     Args:
         policy: see `agents.acquisition.load_policy`.
-        make: builds the classifier that is fitted to the labels and judged.
+        make: builds the classifier that is fitted to the labels and judged. One with a method `given`, as
+            `agents.acquisition.semi_supervised` has, learns from the pool's vectors, too.
         labels: labels in all, those of `start` included; at most the whole pool is labelled.
         batch: labels to buy at a time.
         guide: whether the policy is given the classifier, too.
@@ -101,7 +102,7 @@ def play(
         picks = query(
             pool.x,
             y,
-            clf=make() if guide else None,
+            clf=_built(make, pool.x) if guide else None,
             policy=policy,
             batch_size=min(batch, last - bought),
             random_state=seed,
@@ -129,7 +130,7 @@ def judged(pool: OwnPool, y: np.ndarray, make: Callable[[], Any], *, strict: boo
     predicted = np.full(len(pool.held_truth), np.bincount(labels).argmax())
     if len(np.unique(labels)) >= 2:
         try:
-            model = make().fit(pool.x[known], labels)
+            model = _built(make, pool.x).fit(pool.x[known], labels)
             predicted = model.predict(pool.held_x)
             if rare in model.classes_:
                 score = model.predict_proba(pool.held_x)[:, list(model.classes_).index(rare)]
@@ -142,3 +143,9 @@ def judged(pool: OwnPool, y: np.ndarray, make: Callable[[], Any], *, strict: boo
         "balanced": float(np.mean(recall)),
         "precision": float(average_precision_score(pool.held_truth == rare, score)),
     }
+
+
+def _built(make: Callable[[], Any], vectors: np.ndarray) -> Any:
+    """Builds the classifier; one that is semi-supervised is given the pool's vectors, never its labels."""
+    model = make()
+    return model.given(vectors) if hasattr(model, "given") else model

@@ -18,6 +18,7 @@ from agents.acquisition.options import QueryOptions, Seed
 from agents.acquisition.policies import PolicySpec, load_policy
 from agents.acquisition.pool_items import PoolItems, read_pool
 from agents.acquisition.purchase import Purchase
+from agents.acquisition.soft_labels import are_soft, read_soft_labels
 from metaal_env.errors import InputError, InputTypeError
 
 
@@ -52,12 +53,13 @@ def query(
             SciPy sparse matrix or a torch tensor. Distances are taken as they are: scale columns of different units
             first. Where `clf` is a `Pipeline`, X may be anything that its steps read, e.g. texts or a data frame with
             columns of text: distances are then those of its steps' output before the last.
-        y: (N,) labels, `missing_label` where unknown.
+        y: (N,) labels, `missing_label` where unknown; or (N, C) soft labels, shares of the C `classes` in their order
+            which sum to 1, NaN where unknown. `clf` is fitted to them by sample weights; rules see the largest.
         clf: classifier with ``predict_proba`` whose uncertainty guides the choice; it is given the rows of X as X
             holds them. By default scikit-learn's logistic regression for learned policies and metaal's own for rules.
             The latter also serves, with a warning, while there are too few labels to fit `clf`.
         fit_clf: fit a copy of `clf` to the labels; else it is used as it is, also before any label is known.
-        sample_weight: (N,) weights for fitting `clf`.
+        sample_weight: (N,) weights for fitting `clf`, or the logistic regression that stands in under a learned policy.
         candidates: positions in X, an (N,) mask, or (C, D) features; all unlabelled items by default. Labelled items
             may be named too; they come last.
         batch_size: items to choose together; more than there are is reduced with a warning.
@@ -125,7 +127,10 @@ def select(
         raise InputTypeError(f"return_utilities={return_utilities!r} must be True or False.")
     n = count(X)
     check_same_order(X, y, "y")
-    labels = check_labels(y, n, options.missing_label)
+    soft = are_soft(y, options.classes)
+    labels = read_soft_labels(y, options.classes, n) if soft else check_labels(y, n, options.missing_label)
+    if soft and options.classes is None:
+        options = replace(options, classes=list(y.columns))
     check_classifier(options.clf, options.fit_clf)
     items = read_pool(X, labels, options.clf, options.fit_clf)
     check_same_order(X, candidates, "candidates")
@@ -134,6 +139,11 @@ def select(
     weight, start = options.weights(n), options.start(n)
     seed = options.seed + int(labels.known.sum())
     strategy = load_policy(options.policy)
+    if weight is not None and options.clf is None and not strategy.wants_classifier:
+        raise InputError(
+            f"sample_weight is given but clf is None, and policy={options.policy!r} fits no classifier of its own; "
+            "give the classifier whose fit it weighs."
+        )
     purchase, positions = Purchase.read(options, labels.known), chosen.positions
     if purchase is not None and chosen.new is not None:
         raise InputError("candidates that are not in X have no costs and groups; give positions in X.")
@@ -144,7 +154,7 @@ def select(
     if chosen.new is not None:
         new = len(chosen.new)
         items = items.extended(candidates, chosen.new)
-        labels = Labels(np.r_[labels.known, np.zeros(new, dtype=bool)], labels.values, labels.seen)
+        labels = labels.extended(new)
         weight = None if weight is None else np.r_[weight, np.ones(new)]
         start = None if start is None else start.extended(new)
     options = replace(options, sample_weight=weight, prior=start)

@@ -78,7 +78,7 @@ def build_pool(
 
     def ask(rows: np.ndarray) -> Predictions | None:
         if options.clf is None and strategy.wants_classifier:
-            return stand_in(items.vectors, labels, rows)
+            return stand_in(items.vectors, labels, rows, options.weights(n))
         return predictions(items, labels, rows, options, names, closed, quiet=quiet)
 
     def doubt(rows: np.ndarray) -> np.ndarray | None:

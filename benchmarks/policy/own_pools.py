@@ -31,6 +31,11 @@ SPLITS = get_args(Split)
 NONE = "none"
 """Classifier of cells in which logistic regression is judged, but the policy is not given it."""
 
+SEMI_SUPERVISED = (
+    "Label spreading is semi-supervised: it learns from the vectors of the pool's other items, too. The policies are "
+    "given its probabilities."
+)
+
 
 class Cell(NamedTuple):
     """What a line of results is about."""
@@ -92,7 +97,7 @@ class Options:
     sizes: tuple[int, ...] = (400,)
     """Items of the pools."""
     classifiers: tuple[str, ...] = ("logistic",)
-    """none, logistic, neighbours, bayes, forest."""
+    """none, logistic, neighbours, bayes, forest, label_spreading."""
     labels: int = 30
     """Labels to buy."""
     batch: tuple[int, ...] = (1,)
@@ -218,7 +223,8 @@ def as_json(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict[
                 if options.held_out
                 else "Options were chosen on these pools."
             )
-            + against_best(options.policies, table, names)
+            + against_best(options.policies, table, names),
+            *[SEMI_SUPERVISED] * ("label_spreading" in options.classifiers),
         ],
         "columns": ["pool", first, *options.policies[1:]],
         "rows": [*rows, row("mean", mean)],

@@ -19,7 +19,7 @@ from agents.evaluation.statistics.comparisons import mean_of
 from agents.strategies import Strategy
 from agents.strategies.cluster_batch import DropQuery
 from agents.strategies.committee import BALD, VariationRatios, VoteEntropy
-from agents.strategies.herding import MaxHerding, UHerding
+from agents.strategies.herding import CalibratedUHerding, MaxHerding, UHerding
 from benchmarks.sections import replace_section
 from benchmarks.strategies.strategy_table import GROUPS, plan
 from metaal_env.make import make_core
@@ -47,6 +47,7 @@ CHOICES: dict[str, dict[str, Callable[[], Strategy]]] = {
         str(width): lambda width=width: UHerding(width=width)  # type: ignore[misc]
         for width in (0.2, 0.3, 0.5)
     },
+    "UHerding, temperature fitted to the labels": {"no": UHerding, "yes": CalibratedUHerding},
 }
 COLUMNS = ("glyphs", "Omniglot", "languages", "CLINC150")
 

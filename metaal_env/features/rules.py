@@ -128,7 +128,7 @@ def uherding_gain(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
     mean_l u(l) · max(k(i, l) − max_{j labelled} k(j, l), 0) with u = 1 − margin. The squared radius is
     `width` · mean d², shrunk to the least squared distance between two labelled items once that is
     smaller, so that covering gives way to uncertainty as labels accumulate. The paper's temperature scaling
-    is left out: the inner learner is calibrated, and a handful of labels cannot be split to calibrate on.
+    is left out, as the inner learner is calibrated; the strategy `uherding_calibrated` has it.
     Without labels the weights are constant and it equals `herding_gain`.
     """
     radius = labelled_radius(view, width)  # (B,)

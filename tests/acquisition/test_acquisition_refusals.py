@@ -66,7 +66,9 @@ def test_wrong_types_raise(change: dict[str, Any]) -> None:
         ({"policy": "greedy_lookahead"}, "hidden labels"),
         ({"classes": [0, 1]}, "not among the classes"),
         ({"classes": []}, "classes is empty"),
-        ({"sample_weight": np.ones(N)}, "classifier"),
+        ({"sample_weight": np.ones(N), "policy": "uherding"}, "give the classifier"),
+        ({"sample_weight": np.zeros(N)}, "0 at every label"),
+        ({"sample_weight": -np.ones(N)}, "negative"),
         ({"random_state": -1}, "negative"),
     ],
 )

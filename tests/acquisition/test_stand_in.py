@@ -44,10 +44,22 @@ def test_its_fit_is_scikit_learns(n_classes: int, dimensions: int) -> None:
     y = np.r_[np.arange(n_classes), rng.integers(0, n_classes, 40)]
     x = rng.normal(size=(n_classes, dimensions))[y] + rng.normal(size=(len(y), dimensions))
     others = rng.normal(size=(50, dimensions))
-    expected = LogisticRegression(max_iter=500).fit(x, y).predict_proba(others)
-    for same in (x, sparse.csr_array(x)):
-        found = probabilities(others, fit_logistic(same, np.eye(n_classes)[y]))
-        np.testing.assert_allclose(found, expected, atol=1e-9)
+    for weight in (None, rng.uniform(0.1, 5, len(y))):
+        expected = LogisticRegression(max_iter=500).fit(x, y, weight).predict_proba(others)
+        for same in (x, sparse.csr_array(x)):
+            found = probabilities(others, fit_logistic(same, np.eye(n_classes)[y], weight))
+            np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_weights_of_labels_reach_it() -> None:
+    x, y, _ = data(labelled=8)
+    weight = np.random.default_rng(0).uniform(0.1, 5, len(x))
+    shown = select(x, y, sample_weight=weight).views[0].probs[0].numpy()
+    found = stand_in(x, check_labels(y, len(x), np.nan), np.arange(len(x)), weight)
+    assert found is not None and not np.allclose(
+        found.probs, select(x, y).views[0].probs[0][:, :3], atol=1e-2
+    )
+    np.testing.assert_allclose(shown[:, :3], found.probs, atol=1e-4)
 
 
 @pytest.mark.parametrize(("policy", "stands_in"), [(None, True), ("metaal-general", True), ("margin", False)])

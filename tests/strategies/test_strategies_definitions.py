@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 from helpers.clusters import clusters
 from helpers.strategy_pools import pool, view_of
@@ -10,13 +13,16 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
 from agents.loading import load_strategy
+from agents.strategies import herding
 from agents.strategies.coverage import DCoM
 from agents.strategies.information import BAIT
 from agents.strategies.progressive_filtering import Refine
 from metaal_env.features import rules
+from metaal_env.learners import LEARNERS
 from metaal_env.pool.ball_cover import ball_gain, pure_radius
 from metaal_env.pool.clusters import k_means
 from metaal_env.pool.gaussian_mixture import gaussian_mixture
+from metaal_env.pool.view import PoolView
 
 
 def test_herding_rules() -> None:
@@ -39,6 +45,40 @@ def test_herding_rules() -> None:
     np.testing.assert_allclose(rules.uherding_gain(view, 0.5)[0], expected, atol=1e-12)
     cold = view_of(x, np.full((25, 3), 1 / 3), np.full(25, -1))
     np.testing.assert_allclose(rules.uherding_gain(cold, 0.2), rules.herding_gain(cold, 0.2), atol=1e-12)
+
+
+def test_the_temperature_has_the_least_calibration_error_on_labels_left_out() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.arange(40) % 3
+    x = clusters(truth, 4, noise=1.5, seed=rng)
+    labels = np.where(np.arange(40) < 17, truth, -1)
+    view = PoolView.from_arrays(x, labels=labels, learner=LEARNERS["prototype"]((4,)))
+    strategy = load_strategy("uherding_calibrated")
+    folds = np.arange(17) % herding.FOLDS
+
+    def error(tau: float) -> float:
+        confidence, hit = np.zeros(17), np.zeros(17)
+        for fold in range(herding.FOLDS):
+            kept = np.where((np.arange(40) < 17) & (np.r_[folds, [-1] * 23] != fold), labels, -1)
+            alone = PoolView.from_arrays(x, labels=kept, learner=LEARNERS["prototype"]((4,)))
+            logits = torch.cat(
+                [alone.logits[0, :17], torch.full((17, 3 - alone.logits.shape[2]), -np.inf)], 1
+            )
+            probs = torch.softmax(logits / tau, -1).numpy()
+            out = folds == fold
+            confidence[out], hit[out] = probs.max(1)[out], (probs.argmax(1) == labels[:17])[out]
+        bins = np.minimum((confidence * herding.BINS).astype(int), herding.BINS - 1)
+        return float(sum(abs((confidence - hit)[bins == i].sum()) for i in np.unique(bins)) / 17)
+
+    found = float(herding.temperature(view, strategy))
+    errors = {tau: error(tau) for tau in herding.TEMPERATURES}
+    assert found != 1 and error(found) == pytest.approx(min(errors.values()), abs=1e-5)
+    scaled = replace(view, logits=view.logits / found)
+    torch.testing.assert_close(strategy.score(view), rules.uherding_gain(scaled))
+    one = PoolView.from_arrays(
+        x, labels=np.where(np.arange(40) < 1, 0, -1), learner=LEARNERS["prototype"]((4,))
+    )
+    torch.testing.assert_close(strategy.score(one), load_strategy("uherding").score(one))
 
 
 def test_density_and_gradient_length() -> None:

@@ -30,7 +30,8 @@ class Compare(PoolOptions):
     policies: tuple[str, ...] = ("margin", "uherding", "typiclust", "metaal-pools")
     """Rules, shipped policies or run folders to compare with random."""
     classifier: str = "logistic"
-    """logistic, neighbours, bayes, forest, or module:attribute of a scikit-learn classifier of your own."""
+    """logistic, neighbours, bayes, forest, label_spreading (which learns from items without a label, too), or
+    module:attribute of a scikit-learn classifier of your own."""
     budget: int = 50
     """Labels of a session, those of --start included."""
     batch: int = 1

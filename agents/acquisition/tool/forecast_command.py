@@ -39,7 +39,8 @@ class ForecastCommand(PoolOptions):
     way: int | None = None
     """Number of classes, where you do not name them by --classes; without either it is guessed."""
     classifier: str = "logistic"
-    """logistic, neighbours, bayes, forest, or module:attribute of a scikit-learn classifier of your own."""
+    """logistic, neighbours, bayes, forest, label_spreading (which learns from items without a label, too), or
+    module:attribute of a scikit-learn classifier of your own."""
     plays: int = 4
     """Plausible partitions of the pool into classes on which each policy plays; up to 8 differ."""
 

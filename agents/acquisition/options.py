@@ -25,6 +25,8 @@ class Limits:
         scored: unlabelled items that are scored; this many stand for a larger pool, see `scored_items`.
         cells: items times classes that are scored by strategies whose cost grows with both.
         least_scored: items that these score in any case.
+        landmarks: scored items against which all of them are measured; up to as many, distances are exact. An environment
+            has half, as it plays many pools at once (entry 84 of docs/log/2026-11.md).
         labelled: labelled items that the view holds; of more, this many are drawn. A classifier sees them all.
         exact_batches: up to this many scored items every pick of a batch is followed by a new evaluation.
         evaluations: per batch beyond that; between them near-copies of the picks so far are penalised.
@@ -36,6 +38,7 @@ class Limits:
     scored: int = 4096
     cells: int = 2**20
     least_scored: int = 256
+    landmarks: int = 2048
     labelled: int = 1024
     exact_batches: int = 1024
     evaluations: int = 20

@@ -104,7 +104,7 @@ def build_pool(
     if predicted is not None and not set(predicted.classes) <= set(names):  # a part of it was fitted before
         names, closed = class_list(labels.seen, names, predicted.classes)
     z = scaled(dense(items.vectors[rows]))
-    geometry = Geometry(z.unsqueeze(0), torch.ones(1, len(z), dtype=torch.bool))
+    geometry = Geometry(z.unsqueeze(0), torch.ones(1, len(z), dtype=torch.bool), limits.landmarks)
     if not strategy.needs_learner:  # which sees the vectors as a learner embeds them
         geometry = _remembered(geometry)
     k = max(2, len(names) + (not closed))
@@ -141,7 +141,7 @@ def _remembered(geometry: Geometry) -> Geometry:
     """The geometry of this thread's last query if that was about the same vectors, else this one, remembered.
 
     Between two queries of a loop only labels change: distances, kernels and clusters are most of a query's time.
-    Exact pools only, so that what is held stays below 50 MB.
+    Exact pools only, so that what is held stays below 60 MB.
     """
     if not geometry.exact or torch.is_inference_mode_enabled():  # what is made in that mode stays in it
         return geometry
@@ -165,7 +165,8 @@ def _view(
     z = geometry.embeddings[0]
     if with_learner:
         own = own_view(z, y, k, seed)
-        own = replace(own, geometry=_remembered(own.geometry))
+        measured = Geometry(own.embeddings, own.valid, geometry.max_landmarks)
+        own = replace(own, geometry=_remembered(measured))
         if probs is None:
             return own
         return replace(own, logits=torch.from_numpy(np.log(np.maximum(probs, 1e-30))).float().unsqueeze(0))

@@ -14,6 +14,7 @@ from metaal_env.batched import take_rows
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.episode import EpisodeState, Shared, used_columns
 from metaal_env.episode_terms import item_costs, targets
+from metaal_env.errors import InputError
 from metaal_env.inner_products import InnerProducts
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.look_ahead import look_ahead
@@ -173,6 +174,12 @@ class Core:
         state.ended = state.ended | (state.metrics.accuracy >= state.terms.target)
         used = task.budget - state.terms.money_left if self.config.item_costs else state.used
         reward = self.reward(before, state.metrics, used, task.budget, state.ended)
+        if not isinstance(reward, Tensor) or reward.shape != running.shape:
+            shape = tuple(reward.shape) if isinstance(reward, Tensor) else type(reward).__name__
+            raise InputError(
+                f"the reward function returned {shape}; it must return a tensor of shape {tuple(running.shape)}, "
+                "one entry per episode."
+            )
         reward = torch.where(running | stop, reward, 0.0) - terms.price * spent
         # A copy, for rows of the state are overwritten when episodes start anew.
         return StepResult(reward, state.ended.clone(), valid | stop | ~running)
@@ -266,7 +273,13 @@ class Core:
             logits, n = self.learner.predict_products(labelled), state.labelled.shape[1]  # (B, K, N + R)
             state.logits = logits[:, :, :n].transpose(1, 2)
             return score(logits, labels, n)
-        state.logits = self.learner.predict(state.adapted, state.prepared)
+        logits = self.learner.predict(state.adapted, state.prepared)
+        if logits.shape != (expected := (*state.labelled.shape, state.task.class_mask.shape[1])):
+            raise InputError(
+                f"predict of the learner {type(self.learner).__name__} returned shape {tuple(logits.shape)}; it must "
+                f"return (B, n, K) logits, {expected}."
+            )
+        state.logits = logits
         return score_logits(self.learner.predict(state.adapted, state.prepared_reward), labels)
 
 

@@ -50,7 +50,7 @@ class QueryOptions:
 
     Raises:
         InputTypeError: an option of the wrong type.
-        InputError: sample weights without a classifier.
+        InputError: a negative budget, or sample weights without a classifier.
     """
 
     clf: Any = None
@@ -74,6 +74,8 @@ class QueryOptions:
         if self.budget is not None and (isinstance(self.budget, bool) or not isinstance(self.budget, kind)):
             what = "a whole number of labels" if self.costs is None else "a number, the money in all"
             raise InputTypeError(f"budget={self.budget!r} must be {what}.")
+        if self.budget is not None and not self.budget >= 0:  # NaN is not
+            raise InputError(f"budget={self.budget!r} must be at least 0.")
         if self.sample_weight is not None and self.clf is None:
             raise InputError(
                 "sample_weight is given but clf is None; give the classifier whose fit it weighs."

@@ -70,7 +70,7 @@ class Purchase:
                 f"budget={budget:g} is spent: {max(0.0, self.left):g} is left, and the cheapest candidate costs "
                 f"{cheapest:g}; raise it."
             )
-        return max(1, int(self.left / float(self.costs[candidates].mean())))
+        return max(1, int(min(self.left / float(self.costs[candidates].mean()), len(candidates))))
 
     def affordable(self, positions: np.ndarray) -> np.ndarray:
         """Returns (m,) bool: items whose label costs no more than what is left; sums of prices are rounded."""

@@ -136,7 +136,9 @@ def choose_among(
         batch_size=size,
         policy=choice.policy,
         missing_label=None,
-        budget=choice.budget if choice.budget is None or choice.costs is None else choice.budget - paid,
+        budget=choice.budget
+        if choice.budget is None or choice.costs is None
+        else max(0.0, choice.budget - paid),
         costs=choice.costs,
         groups=choice.groups,
         per_group=choice.per_group,

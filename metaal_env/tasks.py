@@ -28,7 +28,7 @@ class TaskConfig:
     """What tasks look like. A range is inclusive, ``(low, high)``; one number means always that number.
 
     Raises:
-        InputError: any value out of range; names the argument, the value and the mend.
+        InputError: any value out of range; names the argument, its value and the remedy.
     """
 
     way: Range = 10
@@ -190,7 +190,8 @@ def _check_range(
     if len(pair) != 2 or not all(map(is_number, pair)):
         raise InputError(f"{name}={value!r} must be {kind}, or two: (low, high).")
     if not least <= pair[0] <= pair[1] <= most:
-        raise InputError(f"{name}={value!r} must be {least} ≤ low ≤ high ≤ {most:,}.")
+        within = f"{least} ≤ low ≤ high ≤ {most:,}" if pair is value else f"between {least} and {most:,}"
+        raise InputError(f"{name}={value!r} must be {within}.")
 
 
 def float_bounds(value: FloatRange) -> tuple[float, float]:

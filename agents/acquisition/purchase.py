@@ -49,7 +49,7 @@ class Purchase:
         groups = None if options.groups is None else read_groups(options.groups, n)
         per_group = options.per_group
         if per_group is not None and positive_whole(per_group, "per_group") and groups is None:
-            raise InputError(f"per_group={per_group} says nothing without groups; give them.")
+            raise InputError(f"per_group={per_group} has no effect without groups; give them.")
         if costs is None and per_group is None:
             return None
         left = np.inf

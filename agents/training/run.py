@@ -75,7 +75,7 @@ def check(config: TrainConfig) -> Inputs:
     """Loads what the run needs; refuses what cannot work before any work is done or lost.
 
     Raises:
-        InputError: one sentence on what is wrong and how to mend it.
+        InputError: one sentence says what is wrong, and what to do.
     """
     REWARDS[config.reward]
     check_device(config.device)

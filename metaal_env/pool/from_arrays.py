@@ -88,7 +88,7 @@ def _numbers(values: object, name: str) -> Tensor:
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"{name} is no array of numbers ({brief(error)}); give an array or a tensor."
+            f"{name} is not an array of numbers ({brief(error)}); give an array or a tensor."
         ) from error
 
 

@@ -25,7 +25,7 @@ _LEAST = {"way": 2, "pool_size": 2, "budget": 1, "initial_labels": 0, "batch_siz
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """What tasks look like. A range is inclusive, ``(low, high)``; one number means always that number.
+    """Describes tasks. A range is inclusive, ``(low, high)``; one number means always that number.
 
     Raises:
         InputError: any value out of range; names the argument, its value and the remedy.
@@ -139,13 +139,13 @@ class TaskConfig:
 
         Without any, every label costs one of the budget, is revealed at once, and nothing else ends an episode.
         """
-        force = {
+        in_force = {
             "price": self.can_stop,
             "batch_size": self.max_batch > 1,
             "item_costs": self.item_costs > 0,
             "target": float_bounds(self.target)[1] > 0,
         }
-        return tuple(name for name, there in force.items() if there)
+        return tuple(name for name, active in in_force.items() if active)
 
     @property
     def max_batch(self) -> int:

@@ -68,5 +68,5 @@ def overview() -> str:
 
 
 def entry() -> None:
-    """Is what the console script ``metaal`` calls."""
+    """Runs the console script ``metaal``."""
     sys.exit(main())

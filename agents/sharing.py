@@ -99,7 +99,7 @@ def from_pretrained(
     with tempfile.TemporaryDirectory() as own:  # the hub's cache is made of links, which artifacts may not be
         for file in FILES:
             if not (Path(cached) / file).is_file():
-                raise InputError(f"{what} has no {file}: it is no policy of metaal.")
+                raise InputError(f"{what} has no {file}: it is not a metaal policy.")
             shutil.copyfile(Path(cached) / file, Path(own) / file)
         try:
             return LearnedStrategy.load(own)

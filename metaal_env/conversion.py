@@ -1,4 +1,4 @@
-"""What crosses Gymnasium's border: actions come in as arrays, observations go out as arrays."""
+"""Converts between arrays and tensors at Gymnasium's border: actions on the way in, observations on the way out."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _array(tensor: Tensor, copy: bool = False) -> np.ndarray:
 
 
 def check_actions(actions: Any, n_envs: int, n_actions: int) -> Tensor:
-    """(B,) int64 tensor of actions. Raises: `InputError` for wrong shape, type or range."""
+    """Returns a (B,) int64 tensor of actions. Raises: `InputError` for a wrong shape, type or range."""
     try:
         array = np.asarray(actions)
     except ValueError:  # a ragged list

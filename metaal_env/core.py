@@ -14,6 +14,7 @@ from metaal_env.batched import take_rows
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.episode import EpisodeState, Shared, used_columns
 from metaal_env.episode_terms import item_costs, targets
+from metaal_env.errors import InputError
 from metaal_env.inner_products import InnerProducts
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.look_ahead import look_ahead
@@ -68,11 +69,11 @@ class Core:
 
     @property
     def prepared(self) -> Tensor:
-        """(M, *F) prepared items of the data set."""
+        """Returns the (M, *F) prepared items of the data set."""
         return self.shared.prepared
 
     def with_task(self, config: TaskConfig) -> Core:
-        """The same data, learner and reward for tasks of another shape; prepared items are shared."""
+        """Returns a core of the same data, learner and reward for tasks of another shape; prepared items are shared."""
         other = copy(self)
         other.sampler, other.config = TaskSampler(self.dataset, config), config
         return other
@@ -135,9 +136,9 @@ class Core:
     def step(self, state: EpisodeState, actions: Tensor) -> StepResult:
         """Labels one item per episode and re-adapts, updating `state` in place.
 
-        A labelled item, padding or an item that cannot be paid for changes nothing and costs budget: 1, or what is
-        left. In batches, labels are revealed once the batch is full, or at the episode's end. An ended episode changes
-        no more and pays 0.
+        Picking a labelled item, padding or an item that cannot be paid for changes nothing, but costs 1 of the budget,
+        or what is left of it. In batches, labels are revealed once the batch is full, or when the episode ends. An
+        ended episode does not change any more, and its reward is 0.
 
         Args:
             actions: (B,) int64 pool positions in [0, N), or N to stop where labels have a price.
@@ -173,12 +174,18 @@ class Core:
         state.ended = state.ended | (state.metrics.accuracy >= state.terms.target)
         used = task.budget - state.terms.money_left if self.config.item_costs else state.used
         reward = self.reward(before, state.metrics, used, task.budget, state.ended)
+        if not isinstance(reward, Tensor) or reward.shape != running.shape:
+            shape = tuple(reward.shape) if isinstance(reward, Tensor) else type(reward).__name__
+            raise InputError(
+                f"the reward function returned {shape}; it must return a tensor of shape {tuple(running.shape)}, "
+                "one entry per episode."
+            )
         reward = torch.where(running | stop, reward, 0.0) - terms.price * spent
-        # A copy, for rows of the state are overwritten when episodes start anew.
+        # A copy, because rows of the state are overwritten when episodes start anew.
         return StepResult(reward, state.ended.clone(), valid | stop | ~running)
 
     def _reveal(self, state: EpisodeState) -> None:
-        """Reveals the labels of full batches, and of ended episodes' open ones, and adapts the learner to them."""
+        """Reveals the labels of full batches, and of open ones where the episode has ended, and adapts the learner."""
         terms = state.terms
         full = terms.pending & (state.ended | (terms.pending.sum(1) >= terms.batch_size)).unsqueeze(1)
         revealed = full.any(1)
@@ -190,7 +197,8 @@ class Core:
         state.metrics = Metrics(*(torch.where(revealed, a, b) for a, b in zip(after, before, strict=True)))
 
     def _area(self, before: Metrics, after: Metrics, spent: Tensor, running: Tensor) -> Tensor:
-        """Returns what an action adds to the sum of accuracies: the one after it, or the one that its money bought."""
+        """Returns what an action adds to `accuracy_sum`: the accuracy after it, or where items differ in cost, the
+        accuracy before it times the money that it spent."""
         return before.accuracy * spent if self.config.item_costs else after.accuracy * running
 
     def aulc(self, state: EpisodeState) -> Tensor:
@@ -201,7 +209,7 @@ class Core:
         return torch.where(state.used > 0, mean, state.metrics.accuracy)
 
     def view(self, state: EpisodeState) -> PoolView:
-        """What a strategy may know now."""
+        """Returns what a strategy may know now."""
         use_one_thread_after_fork()
         geometry = state.geometry
         if geometry is None:
@@ -231,7 +239,7 @@ class Core:
         )
 
     def pool_images(self, state: EpisodeState, row: int = 0) -> Tensor | None:
-        """Returns the (N, C, H, W) images of one episode's pool, to be looked at; None if its items are no images."""
+        """Returns the (N, C, H, W) images of one episode's pool for display; None if its items are not images."""
         if self.dataset.modality != "image":
             return None
         return self.dataset.inputs[state.task.pool[row].cpu()]
@@ -241,7 +249,7 @@ class Core:
 
     @torch.no_grad()
     def test_logits(self, state: EpisodeState) -> Tensor:
-        """(B, S, K) logits on the test set; for evaluation alone, never for reward, policy or selection."""
+        """Returns (B, S, K) logits on the test set; for evaluation alone, never for reward, policy or selection."""
         return self.learner.predict(state.adapted, self.prepared[state.task.test])
 
     @torch.no_grad()
@@ -251,7 +259,7 @@ class Core:
         """Returns reward-set metrics if (B, C) candidates were labelled with (B, C) `labels`: (B, C) each.
 
         Args:
-            exact: take the learner's closed form where it has one; False re-adapts always.
+            exact: use the learner's closed form where it has one; False always re-adapts.
         """
         return look_ahead(self.learner, state, positions, labels, exact=exact)
 
@@ -266,12 +274,18 @@ class Core:
             logits, n = self.learner.predict_products(labelled), state.labelled.shape[1]  # (B, K, N + R)
             state.logits = logits[:, :, :n].transpose(1, 2)
             return score(logits, labels, n)
-        state.logits = self.learner.predict(state.adapted, state.prepared)
+        logits = self.learner.predict(state.adapted, state.prepared)
+        if logits.shape != (expected := (*state.labelled.shape, state.task.class_mask.shape[1])):
+            raise InputError(
+                f"predict of the learner {type(self.learner).__name__} returned shape {tuple(logits.shape)}; it must "
+                f"return (B, n, K) logits, {expected}."
+            )
+        state.logits = logits
         return score_logits(self.learner.predict(state.adapted, state.prepared_reward), labels)
 
 
 def _later(state: EpisodeState) -> Callable[[], Adapted]:
-    """Adapts to the labels of this moment, once, if anybody asks."""
+    """Returns a function that adapts the learner to the labels of this moment, at its first call only."""
     if "adapted" in state.kept:
         adapted = state.kept["adapted"]
         return lambda: adapted

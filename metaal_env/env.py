@@ -62,7 +62,7 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
         **options: `observation`; data set, learner, task and reward, as for `metaal_env.make.make_core`.
 
     Raises:
-        InputError: an option unknown or out of range; one sentence says which and how to mend it.
+        InputError: an option unknown or out of range; one sentence says which, and what to do.
     """
 
     metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 2}  # noqa: RUF012 (Gymnasium's)

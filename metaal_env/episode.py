@@ -19,12 +19,12 @@ from metaal_env.tasks import TaskBatch
 
 
 class Shared:
-    """What all episodes of a core have in common: its learner and the prepared items of its data set.
+    """Holds what all episodes of a core have in common: its learner and the prepared items of its data set.
 
     Attributes:
         learner: the inner learner.
         prepared: (M, *F) prepared items.
-        products: the same for inner products, where the learner depends on nothing else.
+        products: the items as their inner products need them, for learners that depend on nothing else; else None.
     """
 
     def __init__(self, learner: InnerLearner, prepared: Tensor):
@@ -37,9 +37,9 @@ class Shared:
 
 @dataclass(eq=False)
 class EpisodeState:
-    """Everything about B running episodes; each tensor has the leading dimension B.
+    """Holds everything about B running episodes; each tensor has the leading dimension B.
 
-    What not every use needs (`prepared`, `prepared_reward`, `adapted`, `embeddings`) is computed when it is asked for.
+    `prepared`, `prepared_reward`, `adapted` and `embeddings` are computed on first use and stored in `kept`.
     """
 
     shared: Shared
@@ -59,8 +59,8 @@ class EpisodeState:
     stopped: Tensor  # (B,) bool, True where the agent ended it itself
     products: InnerProducts | None
     kept: dict[str, Any] = field(default_factory=dict)
-    """What was asked for: (B, N, *F) ``"prepared"`` and (B, R, *F) ``"prepared_reward"``, for as long as the tasks
-    stay, and of this moment ``"adapted"`` and, unless static, (B, N, D) ``"embeddings"``."""
+    """Results by name: (B, N, *F) ``"prepared"`` and (B, R, *F) ``"prepared_reward"`` until the tasks change,
+    ``"adapted"`` and, unless static, (B, N, D) ``"embeddings"`` until the next label."""
     geometry: Geometry | None = None  # kept while embeddings are static
     replaced: tuple[Geometry, Tensor] | None = (
         None  # the geometry before and which episodes were replaced since
@@ -71,28 +71,28 @@ class EpisodeState:
 
     @property
     def prepared(self) -> Tensor:
-        """(B, N, *F) prepared pool items."""
+        """Returns the (B, N, *F) prepared pool items."""
         if "prepared" not in self.kept:
             self.kept["prepared"] = gather(self.shared.prepared, self.task.pool)
         return self.kept["prepared"]
 
     @property
     def prepared_reward(self) -> Tensor:
-        """(B, R, *F) prepared reward items."""
+        """Returns the (B, R, *F) prepared reward items."""
         if "prepared_reward" not in self.kept:
             self.kept["prepared_reward"] = gather(self.shared.prepared, self.task.reward)
         return self.kept["prepared_reward"]
 
     @property
     def adapted(self) -> Adapted:
-        """The learner after its adaptation to the labels."""
+        """Returns the learner's adaptation to the labels."""
         if "adapted" not in self.kept:
             self.kept["adapted"] = self.shared.learner.adapt(*self.support, self.task.class_mask)
         return self.kept["adapted"]
 
     @property
     def embeddings(self) -> Tensor:
-        """(B, N, D) pool items under the adapted learner."""
+        """Returns the (B, N, D) pool items under the adapted learner."""
         if self.products is not None:  # prepared items are the embeddings
             return self.prepared
         if "embeddings" not in self.kept:
@@ -101,23 +101,23 @@ class EpisodeState:
 
     @property
     def selectable(self) -> Tensor:
-        """(B, N) mask of what may be labelled next."""
+        """Returns the (B, N) mask of what may be labelled next."""
         return self.task.pool_mask & ~self.labelled & self.terms.affordable
 
     @property
     def longest(self) -> int:
-        """Columns of `order` that are looked at; see `used_columns`."""
+        """Returns the number of columns of `order` in use; see `used_columns`."""
         return used_columns(self.order, self.count)
 
     @property
     def support(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Labelled items in the order of labelling: prepared (B, S, *F), labels (B, S), mask (B, S)."""
+        """Returns the labelled items in the order of labelling: prepared (B, S, *F), labels (B, S), mask (B, S)."""
         order = self.order[:, : self.longest]
         labels = torch.take_along_dim(self.labels, order.clamp(min=0), 1)
         return take_rows(self.prepared, order), labels, (order >= 0) & (labels >= 0)
 
     def forget_moment(self) -> None:
-        """Drops what the next label changes."""
+        """Drops the stored results that the next label changes."""
         self.kept.pop("adapted", None)
         if not self.shared.learner.static_embedding:
             self.kept.pop("embeddings", None)
@@ -125,15 +125,14 @@ class EpisodeState:
 
     def rows(self, index: Tensor) -> EpisodeState:
         """Returns the episodes at `index` (int64) as a state of their own; the geometry is rebuilt on demand."""
-        alike = ("shared", "geometry", "replaced", "products")
-        taken = {f.name: _take(getattr(self, f.name), index) for f in fields(self) if f.name not in alike}
+        taken = {f.name: _take(getattr(self, f.name), index) for f in fields(self) if f.name not in APART}
         products = None if self.products is None else self.products.take(index)
         return EpisodeState(**taken, shared=self.shared, products=products)
 
     def replace_rows(self, index: Tensor, other: EpisodeState) -> None:
         """Overwrites the episodes at `index` (int64) with those of `other`, in order."""
         for f in fields(self):
-            if f.name not in ("shared", "geometry", "replaced", "products", "kept"):
+            if f.name not in (*APART, "kept"):
                 _put(getattr(self, f.name), index, getattr(other, f.name))
         if self.products is not None and other.products is not None:
             self.products.put(index, other.products)
@@ -143,6 +142,10 @@ class EpisodeState:
             self.replaced, self.geometry = (self.geometry, index), None
         elif self.replaced is not None:
             self.replaced = (self.replaced[0], torch.cat([self.replaced[1], index]).unique())
+
+
+APART = ("shared", "geometry", "replaced", "products")
+"""Fields of `EpisodeState` whose rows are not taken or put like those of the others."""
 
 
 def used_columns(order: Tensor, count: Tensor) -> int:

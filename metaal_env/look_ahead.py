@@ -1,4 +1,4 @@
-"""What one further label would do to the reward set, for many candidates of every episode at once."""
+"""Computes what one further label would do to the reward set, for many candidates of every episode at once."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def look_ahead(
 
     Args:
         learner: as it adapted to `state`.
-        exact: take the learner's closed form where it has one: O(S·K·R) per candidate by inner products, or O(R);
-            False re-adapts always.
+        exact: use the learner's closed form where it has one, O(S·K·R) per candidate by inner products, or O(R);
+            False always re-adapts.
     """
     columns, products = None, state.products if exact else None
     if exact and products is None:

@@ -37,12 +37,12 @@ GEOMETRY = (
 
 
 COSTLY = ("present_accuracy", "best_gain")
-"""Features of a task's terms that only ``"full"`` shows, for they need partitions."""
+"""Features of a task's terms that only ``"full"`` shows, because they need partitions."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What an observation shows.
+    """Selects what an observation shows.
 
     Attributes:
         names: features of items and pools; only these are computed.
@@ -92,12 +92,12 @@ def parse_observation(observation: str | Iterable[str], config: TaskConfig | Non
                 "or a list of names."
             )
         if name not in known:
-            raise unknown_name("feature of the observation", name, known)
+            raise unknown_name("observation", name, known)
     return Shown(_in_order(wanted), tuple(name for name in WIDE if name in wanted), stop)
 
 
 def _in_order(wanted: Iterable[str]) -> FeatureNames:
-    """`FeatureNames` of what is wanted, each kind in the order of registration."""
+    """Returns the wanted names as `FeatureNames`, each kind in the order of registration."""
     chosen = set(wanted)
     kinds = (ITEM_SCORES, ITEM_FEATURES, POOL_FEATURES)
     return FeatureNames(*(tuple(name for name in kind if name in chosen) for kind in kinds))
@@ -145,7 +145,7 @@ def observation_space(config: TaskConfig, embedding_dim: int, shown: Shown) -> s
 
 @torch.no_grad()
 def observe(view: PoolView, shown: Shown) -> dict[str, Tensor]:
-    """What an agent is shown of B pools; entries that `shown` leaves out are neither computed nor there.
+    """Returns what an agent is shown of B pools; entries that `shown` leaves out are not computed.
 
     Returns:
         item_features: (B, N, F) `FeatureNames.items`.

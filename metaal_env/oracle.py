@@ -1,4 +1,4 @@
-"""The oracle: what hidden labels answer, for the core and for strategies that are privileged to ask."""
+"""The oracle: answers with hidden labels, for the core and for privileged strategies."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class LabelOracle:
 
     @property
     def true_labels(self) -> Tensor:
-        """(B, N) int64; −1 for distractors and padding."""
+        """Returns (B, N) int64 classes; −1 for distractors and padding."""
         return self.state.task.pool_labels
 
     def reveal(self, positions: Tensor) -> Tensor:
-        """(B, …) pool positions → the labels that the oracle gives for them, noise included."""
+        """Returns the labels that the oracle gives for (B, …) pool positions, noise included."""
         flat = positions.reshape(len(positions), -1)
         return torch.take_along_dim(self.state.task.oracle_labels, flat, 1).reshape(positions.shape)
 

@@ -1,4 +1,4 @@
-"""What tasks a data set can supply: `check_supply` refuses the others, `fit_task` shrinks one to fit."""
+"""Compares tasks with what a data set can supply: `check_supply` refuses, `fit_task` shrinks a task to fit."""
 
 from __future__ import annotations
 

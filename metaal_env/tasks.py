@@ -25,10 +25,10 @@ _LEAST = {"way": 2, "pool_size": 2, "budget": 1, "initial_labels": 0, "batch_siz
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """What tasks look like. A range is inclusive, ``(low, high)``; one number means always that number.
+    """Describes tasks. A range is inclusive, ``(low, high)``; one number means always that number.
 
     Raises:
-        InputError: any value out of range; names the argument, the value and the mend.
+        InputError: any value out of range; names the argument, its value and the remedy.
     """
 
     way: Range = 10
@@ -139,13 +139,13 @@ class TaskConfig:
 
         Without any, every label costs one of the budget, is revealed at once, and nothing else ends an episode.
         """
-        force = {
+        in_force = {
             "price": self.can_stop,
             "batch_size": self.max_batch > 1,
             "item_costs": self.item_costs > 0,
             "target": float_bounds(self.target)[1] > 0,
         }
-        return tuple(name for name, there in force.items() if there)
+        return tuple(name for name, active in in_force.items() if active)
 
     @property
     def max_batch(self) -> int:
@@ -190,7 +190,8 @@ def _check_range(
     if len(pair) != 2 or not all(map(is_number, pair)):
         raise InputError(f"{name}={value!r} must be {kind}, or two: (low, high).")
     if not least <= pair[0] <= pair[1] <= most:
-        raise InputError(f"{name}={value!r} must be {least} ≤ low ≤ high ≤ {most:,}.")
+        within = f"{least} ≤ low ≤ high ≤ {most:,}" if pair is value else f"between {least} and {most:,}"
+        raise InputError(f"{name}={value!r} must be {within}.")
 
 
 def float_bounds(value: FloatRange) -> tuple[float, float]:

@@ -160,7 +160,7 @@ class TensorEnv:
         return observe(self.core.view(self.state), self.shown)
 
     def outcome(self, rows: Tensor) -> dict[str, Tensor]:
-        """What `final_info` says of ended episodes, (len(rows),) each; on the reward set, never on the test set."""
+        """Returns `final_info` of ended episodes, (len(rows),) each; from the reward set, never from the test set."""
         state = self.state
         found = {
             "aulc": self.core.aulc(state),

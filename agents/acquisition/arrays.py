@@ -38,7 +38,7 @@ def as_numbers(value: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(as_numpy(value), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InputTypeError(f"{name} is no array of numbers ({error}).") from error
+        raise InputTypeError(f"{name} is not an array of numbers ({error}).") from error
 
 
 def number_each(value: Any, n: int, name: str, what: str) -> np.ndarray:
@@ -134,7 +134,7 @@ def check_features(X: Any, name: str = "X") -> Features:
         if isinstance(error, InputError):
             raise
         raise InputTypeError(
-            f"{name} is no array of numbers ({brief(error)}); encode text and categories."
+            f"{name} is not an array of numbers ({brief(error)}); encode text and categories."
         ) from error
     if x.dtype.kind not in "biuf":
         raise InputTypeError(f"{name} has type {x.dtype}; give numbers.")

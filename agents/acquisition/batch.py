@@ -15,7 +15,7 @@ from agents.acquisition.options import Limits
 from agents.acquisition.purchase import Purchase
 from agents.acquisition.representatives import Representatives
 from agents.acquisition.user_pool import Pool
-from agents.strategies.base import Strategy, similarity_to
+from agents.strategies.base import Strategy, check_scores, similarity_to
 from metaal_env.batched import unit_range
 from metaal_env.pool.view import PoolView
 
@@ -98,7 +98,7 @@ def score_rounds(
     for step in itertools.count():
         if step % every == 0:
             with torch.no_grad():
-                raw = strategy.score(view)
+                raw = check_scores(strategy.score(view), view, strategy)
         scores = raw
         if step > 0 and not strategy.diversifies:
             scores = (0.05 + 0.95 * unit_range(raw, view.selectable)) * penalty

@@ -53,6 +53,7 @@ class QueryOptions:
 
     Raises:
         InputTypeError: an option of the wrong type.
+        InputError: a negative budget.
     """
 
     clf: Any = None
@@ -76,6 +77,8 @@ class QueryOptions:
         if self.budget is not None and (isinstance(self.budget, bool) or not isinstance(self.budget, kind)):
             what = "a whole number of labels" if self.costs is None else "a number, the money in all"
             raise InputTypeError(f"budget={self.budget!r} must be {what}.")
+        if self.budget is not None and not self.budget >= 0:  # NaN is not
+            raise InputError(f"budget={self.budget!r} must be at least 0.")
 
     def weights(self, n: int) -> np.ndarray | None:
         """Returns the (N,) weights of the items.

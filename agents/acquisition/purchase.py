@@ -49,7 +49,7 @@ class Purchase:
         groups = None if options.groups is None else read_groups(options.groups, n)
         per_group = options.per_group
         if per_group is not None and positive_whole(per_group, "per_group") and groups is None:
-            raise InputError(f"per_group={per_group} says nothing without groups; give them.")
+            raise InputError(f"per_group={per_group} has no effect without groups; give them.")
         if costs is None and per_group is None:
             return None
         left = np.inf
@@ -70,7 +70,7 @@ class Purchase:
                 f"budget={budget:g} is spent: {max(0.0, self.left):g} is left, and the cheapest candidate costs "
                 f"{cheapest:g}; raise it."
             )
-        return max(1, int(self.left / float(self.costs[candidates].mean())))
+        return max(1, int(min(self.left / float(self.costs[candidates].mean()), len(candidates))))
 
     def affordable(self, positions: np.ndarray) -> np.ndarray:
         """Returns (m,) bool: items whose label costs no more than what is left; sums of prices are rounded."""

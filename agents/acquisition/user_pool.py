@@ -120,7 +120,7 @@ def build_pool(
         columns = [code[name] for name in start.classes]
         logits = start.combined(view.logits, rows, columns, start.weight(n_labels), trust)
         view = replace(view, logits=logits)
-    budget = None if options.budget is None else int(options.budget)
+    budget = None if options.budget is None else min(int(options.budget), n)  # no more labels can be bought
     left = max(batch_size, HORIZON if budget is None else budget - n_labels)
     total = view.seed.new_tensor([left + n_labels if budget is None else max(budget, left)])
     view = replace(view, budget=total, budget_left=view.seed.new_tensor([left]))

@@ -33,7 +33,7 @@ def play(
     *,
     measure_on: MeasureOn = "test",
     batch_size: int = 32,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
     name: str | None = None,
     stratum: str | None = None,
 ) -> Episodes:

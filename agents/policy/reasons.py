@@ -32,8 +32,8 @@ class Part(NamedTuple):
 def parts(strategy: Strategy, view: PoolView, position: int) -> list[Part]:
     """Returns one part per feature of the item at `position` of pool 0.
 
-    For a learned policy they are contributions to its score. For a hand-written rule they tell by how many standard
-    deviations the item differs from the pool.
+    For a learned policy the parts are contributions to its score. For a hand-written rule each part tells by about how
+    many standard deviations the item differs from its pool.
     """
     if isinstance(strategy, LearnedStrategy):
         explanation = explain(strategy.network, view, position)

@@ -65,7 +65,7 @@ class Strategy(ABC):
         In an open batch, a rule that does not diversify is penalised as in `select_batch`. Strategies for tasks with a
         price may return N to stop.
         """
-        scores = self.score(view)
+        scores = check_scores(self.score(view), view, self)
         if not self.diversifies and view.terms is not None and bool(view.terms.pending.any()):
             scores = (0.05 + 0.95 * unit_range(scores, view.selectable)) * far_from_batch(view)
         return masked_scores(scores, view).argmax(1)
@@ -95,7 +95,7 @@ class Strategy(ABC):
         return stack_picks(picks, view)
 
     def _batch_scores(self, view: PoolView, oracle: LabelOracle | None) -> Tensor:
-        return self.score(view)
+        return check_scores(self.score(view), view, self)
 
     def _with_pick(self, view: PoolView, pick: Tensor, oracle: LabelOracle | None) -> PoolView:
         return view.with_pending(pick)
@@ -133,6 +133,28 @@ class PrivilegedStrategy(Strategy):
 def stack_picks(picks: list[Tensor], view: PoolView) -> Tensor:
     """Stacks (B,) picks in order to (B, size); size may be 0."""
     return torch.stack(picks, 1) if picks else view.seed.new_empty(len(view), 0)
+
+
+def check_scores(scores: object, view: PoolView, strategy: Strategy) -> Tensor:
+    """Returns what ``strategy.score(view)`` returned, as floats.
+
+    Raises:
+        InputError: no (B, N) tensor, or NaN at an item that can be picked. On a GPU the values are not looked at,
+            because the host would wait for them.
+    """
+    subject = f"score of the strategy {type(strategy).__name__} returned"
+    if not isinstance(scores, Tensor):
+        raise InputError(f"{subject} {type(scores).__name__}; return a torch tensor of shape (B, N).")
+    if scores.shape != view.valid.shape:
+        raise InputError(
+            f"{subject} shape {tuple(scores.shape)}; return one score per item, {tuple(view.valid.shape)}."
+        )
+    if scores.device.type == "cpu" and bool((scores.isnan() & view.selectable).any()):
+        raise InputError(
+            f"{subject} NaN for items that can be picked; before the first label, for example, distances to labels "
+            "are infinite, and quotients of them NaN."
+        )
+    return scores if scores.is_floating_point() else scores.to(torch.get_default_dtype())
 
 
 def masked_scores(scores: Tensor, view: PoolView) -> Tensor:

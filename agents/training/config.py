@@ -37,7 +37,7 @@ class TrainConfig:
     """Train on task shapes drawn widely (classes, pool, budget, class shares, noise) instead of on the task options
     alone."""
     reward: str = "aulc"
-    """What the policy is paid for: the name of a function in metaal_env.rewards."""
+    """Reward that the policy is trained for: the name of a function in metaal_env.rewards."""
     meta: MetaTrainConfig = field(default_factory=MetaTrainConfig)
     """Meta-training of the inner learner."""
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
@@ -53,7 +53,7 @@ class TrainConfig:
 
     @property
     def folder(self) -> Path:
-        """Folder of the run."""
+        """Returns the folder of the run."""
         stem = Path(self.dataset).stem if self.dataset else "data"
         return self.out / (self.name or f"{stem}-{Path(self.learner).name}-{self.ppo.seed}")
 

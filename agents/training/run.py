@@ -48,7 +48,7 @@ Families = list[list[Core]]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that a run reads, loaded and found to fit together."""
+    """Holds everything that a run reads, loaded and checked to fit together."""
 
     parts: tuple[ClassDataset, ClassDataset, ClassDataset]
     """Train, validation and test classes."""
@@ -57,7 +57,7 @@ class Inputs:
     validating: Families
     """Extra sources to validate on."""
     task: TaskConfig
-    """What tasks look like: the run's settings, defaults fitted to the data."""
+    """Shape of the tasks: the run's settings, with defaults fitted to the data."""
 
 
 def run(config: TrainConfig) -> None:
@@ -75,7 +75,7 @@ def check(config: TrainConfig) -> Inputs:
     """Loads what the run needs; refuses what cannot work before any work is done or lost.
 
     Raises:
-        InputError: one sentence on what is wrong and how to mend it.
+        InputError: one sentence says what is wrong, and what to do.
     """
     REWARDS[config.reward]
     check_device(config.device)
@@ -168,7 +168,7 @@ def train(
 
 
 def balanced(families: Families) -> Families:
-    """Returns the same cores with equal class shares in every pool: what wins in unequal ones may lose there."""
+    """Returns the same cores with equal class shares in every pool: what wins in unequal pools may lose there."""
     infinity = float("inf")
     return [
         [core.with_task(replace(core.config, class_concentration=infinity)) for core in family]

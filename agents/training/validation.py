@@ -23,17 +23,17 @@ BLOCK = 32
 
 
 def validation_seeds(n: int) -> range:
-    """Seeds of the fixed validation tasks; apart from the seeds of training and of evaluation."""
+    """Returns the seeds of the fixed validation tasks; apart from the seeds of training and of evaluation."""
     return range(10**6, 10**6 + n)
 
 
 def validate(
     families: Sequence[Sequence[Core]], strategy: Strategy, n_tasks: int, executor: Executor | None = None
 ) -> tuple[float, float]:
-    """Mean area under the learning curve on the reward sets, and share of classes found.
+    """Returns the mean area under the learning curve on the reward sets, and the share of classes found.
 
-    Where labels have a price, come in batches or cost differently, or episodes end at a target, the mean return stands
-    for the area. Every family counts alike; about `n_tasks` tasks are shared out evenly.
+    In tasks with a price, batches, costs or a target, the mean return takes the place of the area. About `n_tasks`
+    tasks are shared out evenly, and every family counts alike.
 
     Args:
         executor: plays the tasks; this process by default. The figures do not depend on it.
@@ -50,15 +50,15 @@ def validate(
     played = (executor or in_this_process()).map(
         play_block, blocks, shared=families, names=names, stopping=[]
     )
+    of_core: dict[tuple[int, int], list[tuple[np.ndarray, np.ndarray]]] = {}
+    for (_, number, place, _), result in zip(blocks, played, strict=True):
+        of_core.setdefault((number, place), []).append(result)
     areas, found = [], []
     for number, family in enumerate(families):
-        of_core = [
-            [p for p, b in zip(played, blocks, strict=True) if b[1:3] == (number, place)]
-            for place in range(len(family))
-        ]
-        areas.append(np.mean([np.mean(np.concatenate([area for area, _ in parts])) for parts in of_core]))
+        cores = [of_core[number, place] for place in range(len(family))]
+        areas.append(np.mean([np.mean(np.concatenate([area for area, _ in parts])) for parts in cores]))
         found.append(
-            np.mean([np.nanmean(np.concatenate([classes for _, classes in parts])) for parts in of_core])
+            np.mean([np.nanmean(np.concatenate([classes for _, classes in parts])) for parts in cores])
         )
     return float(np.mean(areas)), float(np.mean(found))
 

@@ -33,9 +33,7 @@ def give_verdict(config: TrainConfig, core: Core, policy: LearnedStrategy) -> di
     results = {}
     bar = tqdm(total=len(strategies) * config.verdict_tasks, desc="verdict", unit="task")
     for name, strategy in strategies.items():
-        results[name] = play(
-            core, strategy, range(config.verdict_tasks), name=name, progress=lambda n: bar.update(n) and None
-        )
+        results[name] = play(core, strategy, range(config.verdict_tasks), name=name, progress=bar.update)
     bar.close()
     title = f"{config.verdict_tasks} paired tasks of unseen classes of {config.dataset}"
     console = Console()

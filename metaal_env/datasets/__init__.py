@@ -25,7 +25,7 @@ from metaal_env.errors import InputError, brief, unknown_name
 __all__ = ["DATASETS", "ClassDataset", "data_fingerprint", "joint_fingerprint", "load_dataset"]
 
 _SOURCES = (bundled, glyphs, languages, torchvision_images, toy)  # Importing them registers their names.
-_KEPT = 8
+_IN_MEMORY = 8  # data sets
 
 
 def load_dataset(name_or_path: str) -> ClassDataset:
@@ -87,16 +87,16 @@ def _looks_like_path(name: str) -> bool:
     )
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_IN_MEMORY)
 def _named(name: str) -> ClassDataset:
     return DATASETS[name]()
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_IN_MEMORY)
 def _synthetic(name: str) -> ClassDataset:
     return synthetic.load_synthetic(name)
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_IN_MEMORY)
 def _file(path: Path, name: str, label: str | None, modified: int, size: int) -> ClassDataset:
     return load_file(path, name, label)

@@ -29,11 +29,11 @@ class ClassDataset:
     """Items of known classes, from which tasks are drawn.
 
     Attributes:
-        name: how the user named it.
+        name: the registered name or path that the user gave.
         inputs: (M, C, H, W) uint8 images, or (M, D) float32 vectors.
         labels: (M,) int64, the class of each item in ``[0, n_classes)``.
         class_names: one per class.
-        groups: one per class: its script, alphabet or domain. Splits keep groups whole where they can.
+        groups: one per class: its superclass, e.g. a script or domain. Splits keep groups whole where possible.
         modality: ``"image"`` or ``"vector"``.
         class_split: ``"train"``, ``"validation"`` or ``"test"`` per class where the source fixes it.
         texts: the raw text of each item, where there is one (shown by renderers, never learned from).
@@ -142,7 +142,7 @@ def _class_split(groups: tuple[str, ...]) -> list[str]:
 
 
 def _dealt(members: list[list[int]], n_classes: int) -> list[str]:
-    """Returns the split of each class, assigned in a fixed shuffled order of `members`."""
+    """Returns the split of each class; the lists in `members` are assigned whole, in a fixed shuffled order."""
     rng = np.random.default_rng(0)
     quota = {part: max(_MIN_CLASSES_PER_SPLIT, share * n_classes) for part, share in _SHARES.items()}
     assignment = ["train"] * n_classes

@@ -34,7 +34,7 @@ def extract(view: PoolView, names: FeatureNames | None = None) -> Features:
         names: which features, by default all that are registered; only these are computed.
 
     Raises:
-        InputError: a registered function returns another shape than it must.
+        InputError: a registered function returns no tensor, or one of the wrong shape.
     """
     names = names or FeatureNames.registered()
     # Items last while they are computed, because operations over a few features are slow.
@@ -72,6 +72,10 @@ def _columns(
     columns = []
     for name in names:
         value = registry[name].function(view)
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"{registry.kind} {name!r} returned {type(value).__name__}; it must return a torch tensor."
+            )
         if value.shape != shape:
             raise InputError(
                 f"{registry.kind} {name!r} returned shape {tuple(value.shape)}; it must return {tuple(shape)}."

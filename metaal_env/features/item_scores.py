@@ -1,4 +1,4 @@
-"""Registers the item scores that are no rule of `rules.py`: how an item stands beside the others of its pool."""
+"""Registers the item scores beside those of `rules.py`: how an item compares with the others of its pool."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class FeatureNames:
         """
         if not isinstance(stored, dict) or set(stored) != set(REGISTRIES):
             raise InputError(
-                f"{what} does not name the features that it was trained on, as files of older versions; "
+                f"{what} does not name the features that it was trained on, like files of older versions; "
                 "train it again with this version."
             )
         for kind, registry in REGISTRIES.items():
@@ -86,22 +86,22 @@ class FeatureNames:
 
     @property
     def items(self) -> tuple[str, ...]:
-        """Columns of the items' features: the scores, then the others."""
+        """Returns the columns of the items' features: the scores, then the others."""
         return self.item_scores + self.item_features
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Names of all kinds."""
+        """Returns the names of all kinds."""
         return self.items + self.pool_features
 
     @property
     def context(self) -> tuple[str, ...]:
-        """Pool features that do not depend on the budget: what a pick may depend on."""
+        """Returns the pool features that do not depend on the budget; picks depend on no others."""
         return tuple(name for name in self.pool_features if not POOL_FEATURES[name].budget)
 
     @property
     def budget(self) -> tuple[str, ...]:
-        """Pool features that depend on the budget."""
+        """Returns the pool features that depend on the budget."""
         return tuple(name for name in self.pool_features if POOL_FEATURES[name].budget)
 
     def without(self, *names: str) -> FeatureNames:
@@ -164,7 +164,7 @@ def _first_difference(theirs: Mapping[str, object], own: Mapping[str, list[str]]
 
 
 def _problem(names: Iterable[str], registry: Registry) -> str | None:
-    """What is wrong with `names`, in the middle of a sentence."""
+    """Returns what is wrong with `names` as part of a sentence, None if nothing is."""
     place = {name: number for number, name in enumerate(registry)}
     before: str | None = None
     for name in names:

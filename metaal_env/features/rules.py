@@ -17,13 +17,11 @@ from metaal_env.pool.view import PoolView
 HERDING_WIDTH = 0.5
 """Squared kernel radius of MaxHerding relative to the pool's mean squared distance.
 
-Mean AULC on 128 validation tasks (10-way, 20 labels) at widths .2 / .5 / 1.2: glyphs .655 / .670 / .666,
-Omniglot .714 / .712 / .710, CLINC150 .583 / .631 / .642, BANKING77 .566 / .598 / .604.
+Chosen on validation tasks, see docs/log/2026-11.md, entry 5.
 """
 
 UHERDING_WIDTH = 0.3
-"""The same for UHerding, whose radius shrinks further as labels come: .2 / .3 / .5 give glyphs .697 / .696 /
-.693, Omniglot .707 / .705 / .706, CLINC150 .665 / .672 / .674, BANKING77 .629 / .632 / .632."""
+"""The same for UHerding, whose radius shrinks further as labels come."""
 
 
 @item_score(
@@ -33,7 +31,7 @@ UHERDING_WIDTH = 0.3
     low="one class is likely",
 )
 def least_confidence(view: PoolView) -> Tensor:
-    """1 − max_y p(y), in [0, 1) (Lewis & Gale 1994)."""
+    """Returns 1 − max_y p(y), in [0, 1) (Lewis & Gale 1994)."""
     return 1 - view.beliefs.top[0]
 
 
@@ -45,7 +43,7 @@ def least_confidence(view: PoolView) -> Tensor:
 )
 @remembered("moment")
 def margin(view: PoolView) -> Tensor:
-    """1 − (p₁ − p₂), the two largest class probabilities; in [0, 1] (Scheffer 2001)."""
+    """Returns 1 − (p₁ − p₂) of the two largest class probabilities, in [0, 1] (Scheffer 2001)."""
     top, second, _ = view.beliefs.top
     return 1 - (top - second)
 
@@ -58,7 +56,7 @@ def margin(view: PoolView) -> Tensor:
 )
 @remembered("moment")
 def entropy(view: PoolView) -> Tensor:
-    """H[p] / log K in [0, 1], relative to the task's number of classes (Shannon 1948)."""
+    """Returns H[p] / log K in [0, 1], with K the task's number of classes (Shannon 1948)."""
     return view.beliefs.entropy / view.way.clamp(min=2).log().unsqueeze(1)
 
 
@@ -75,7 +73,7 @@ def entropy_of(probs: Tensor) -> Tensor:
 )
 @remembered("moment")
 def novelty(view: PoolView) -> Tensor:
-    """Probability that the item belongs to a class without a label, in [0, 1]."""
+    """Returns the probability that the item belongs to a class without a label, in [0, 1]."""
     probs = view.beliefs.probs
     return ((~view.seen).to(probs).unsqueeze(1) @ probs).squeeze(1)
 
@@ -87,10 +85,10 @@ def novelty(view: PoolView) -> Tensor:
     low="it is near a label",
 )
 def kcenter_distance(view: PoolView) -> Tensor:
-    """Distance to the nearest labelled item (k-center greedy, Gonzalez 1985; Sener & Savarese 2018).
+    """Returns the distance to the nearest labelled item (k-center greedy, Gonzalez 1985; Sener & Savarese 2018).
 
-    Without labels it is how much nearer the item is to the pool's mean than the farthest one, so that the
-    first centre is the most central item. In units of the root mean squared distance of the pool.
+    The unit is the root mean squared distance of the pool. Before the first label the score is how much nearer the
+    item is to the pool's mean than the farthest item, so that the most central one comes first.
     """
     squared = view.nearest_sq_dist
     scale = view.geometry.mean_sq_dist.unsqueeze(1)
@@ -107,7 +105,7 @@ def kcenter_distance(view: PoolView) -> Tensor:
     low="its region is small or covered",
 )
 def herding_gain(view: PoolView, width: float = HERDING_WIDTH) -> Tensor:
-    """Gain in kernel coverage of the pool if the item were labelled (MaxHerding, Bae et al. 2024).
+    """Returns the gain in kernel coverage of the pool if the item were labelled (MaxHerding, Bae et al. 2024).
 
     mean_l max(k(i, l) − max_{j labelled} k(j, l), 0) with a Gaussian kernel over the pool's landmarks;
     without labels it is the item's density. Cost O(N·L).
@@ -123,7 +121,7 @@ def herding_gain(view: PoolView, width: float = HERDING_WIDTH) -> Tensor:
     low="it stands for few uncertain items",
 )
 def uherding_gain(view: PoolView, width: float = UHERDING_WIDTH) -> Tensor:
-    """Coverage gain weighted by how uncertain what is covered is (UHerding, Bae et al. 2025, alg. 1).
+    """Returns the gain in coverage, weighted by how uncertain the covered items are (UHerding, Bae et al. 2025).
 
     mean_l u(l) · max(k(i, l) − max_{j labelled} k(j, l), 0) with u = 1 − margin. The squared radius is
     `width` · mean d², shrunk to the least squared distance between two labelled items once that is

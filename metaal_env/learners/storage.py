@@ -39,15 +39,21 @@ def build_learner(name: str, input_shape: tuple[int, ...], **options: Any) -> In
     """Builds a fresh learner of a registered name.
 
     Raises:
-        InputError: unknown name, or an option that the learner does not have.
+        InputError: unknown name, an option that the learner does not have, or one that it needs and is not given.
     """
     constructor = LEARNERS[name]
     try:
         return constructor(tuple(input_shape), **options)
     except TypeError as error:
-        raise InputError(
-            f"learner={name!r} does not take the options {options} ({error}); see its constructor for the valid ones."
-        ) from error
+        if options:
+            problem = (
+                f"does not take the options {options} ({error}); see its constructor for the valid ones."
+            )
+        else:
+            problem = (
+                f"cannot be built without options ({error}); give its parameters defaults, or name options."
+            )
+        raise InputError(f"learner={name!r} {problem}") from error
 
 
 def load_learner(source: str | Path, input_shape: tuple[int, ...]) -> InnerLearner:

@@ -48,8 +48,8 @@ class MetaTrainConfig:
     validation_tasks: int = 256
     """Fixed tasks of validation classes."""
     recoveries: int = 3
-    """How often training returns to its last good checkpoint, with half the learning rate, after a loss or gradient
-    that is NaN or infinite."""
+    """Most returns to the last good checkpoint, with half the learning rate, after a loss or gradient that is NaN or
+    infinite."""
     seed: int = 0
     """Seed of the first weights and of the tasks. Validation tasks are always the same."""
 

@@ -1,4 +1,4 @@
-"""How many classes a pool has at least, while nobody has named them: from its dimension."""
+"""Guesses from a pool's dimension how many classes it has, with caution, while nobody has named them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,14 @@ from metaal_env.compiled import loops_for
 from metaal_env.errors import InputError
 from metaal_env.learners.base import Adapted, InnerLearner
 from metaal_env.pool.distances import LOG2_E, Geometry
-from metaal_env.pool.from_arrays import check_embeddings, check_labels, check_probs, labelling_order
+from metaal_env.pool.from_arrays import (
+    check_budget,
+    check_embeddings,
+    check_labels,
+    check_learner,
+    check_probs,
+    labelling_order,
+)
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.terms import Terms
 
@@ -84,7 +91,8 @@ class PoolView:
             dtype: of every float in the view except the learner's results; float64 for comparisons.
 
         Raises:
-            InputError: shapes that do not fit, values that are not finite, or neither probs nor learner.
+            InputError: an argument of the wrong type or shape, values that are not finite, labels that are no whole
+                numbers from −1 up, or neither probs nor learner.
         """
         x = check_embeddings(embeddings, device, dtype)
         y = check_labels(labels, x)
@@ -98,7 +106,7 @@ class PoolView:
         logits = None if p is None else p.log()
         prepared = adapted = None
         if learner is not None:
-            learner = learner.to(x.device).eval().requires_grad_(False)
+            learner = check_learner(learner, x.device)
             prepared = learner.prepare_all(x.flatten(0, 1)).unflatten(0, (b, n))
             support_labels = torch.take_along_dim(y, order.clamp(min=0), 1)
             adapted = learner.adapt(take_rows(prepared, order), support_labels, order >= 0, class_mask)
@@ -106,7 +114,7 @@ class PoolView:
             logits = learner.predict(adapted, prepared) if logits is None else logits
         assert logits is not None
         valid = torch.ones_like(labelled)
-        left = (~labelled).sum(1) if budget is None else torch.full((b,), budget, device=x.device)
+        left = check_budget(budget, (~labelled).sum(1))
         return cls(
             embeddings=x,
             logits=logits,

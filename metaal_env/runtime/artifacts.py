@@ -137,7 +137,9 @@ def _shapes(tensors: dict[str, Tensor]) -> dict[str, str]:
 def _tensors(data: bytes, subject: str) -> dict[str, Tensor]:
     """Reads the tensors of a safetensors file; the library checks that names and offsets are sound."""
     if int.from_bytes(data[:8], "little") > MAX_HEADER:
-        raise InputError(f"{subject} has a header of more than {MAX_HEADER:,} bytes; it is no metaal file.")
+        raise InputError(
+            f"{subject} has a header of more than {MAX_HEADER:,} bytes; it is not a metaal file."
+        )
     try:
         tensors: dict[str, Tensor] = load_tensors(data)
     except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:

@@ -123,7 +123,7 @@ def read_json(path: Path, subject: str, most: int = MAX_JSON) -> dict[str, Any]:
     """Returns a JSON object of bounded size and depth.
 
     Raises:
-        InputError: as `read_bytes`, or the file is no JSON object or is nested deeper than `MAX_DEPTH`.
+        InputError: as `read_bytes`, or the file is not a JSON object or is nested deeper than `MAX_DEPTH`.
     """
     data = read_bytes(path, subject, most)
     try:
@@ -162,12 +162,12 @@ def refuse_outward_links(folder: Path, subject: str) -> None:
     """Refuses a folder with a link that leads out of it, through which writing would change files elsewhere.
 
     Raises:
-        InputError: there is such a link, or `folder` is no usable path.
+        InputError: there is such a link, or `folder` is not a usable path.
     """
     try:
         root = folder.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a null byte, a loop of links
-        raise InputError(f"{subject} is no usable path ({brief(error)}); give another folder.") from error
+        raise InputError(f"{subject} is not a usable path ({brief(error)}); give another folder.") from error
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             link = Path(parent) / name

@@ -70,6 +70,8 @@ def test_wrong_types_raise(change: dict[str, Any]) -> None:
         ({"sample_weight": np.zeros(N)}, "0 at every label"),
         ({"sample_weight": -np.ones(N)}, "negative"),
         ({"random_state": -1}, "negative"),
+        ({"budget": -1}, "budget=-1 must be at least 0"),
+        ({"budget": np.nan, "costs": np.ones(N)}, "budget=nan must be at least 0"),
     ],
 )
 def test_wrong_values_raise(change: dict[str, Any], message: str) -> None:
@@ -84,3 +86,10 @@ def test_values_that_are_not_finite_are_named(bad: float) -> None:
     x[17, 3] = bad
     with pytest.raises(InputError, match=r"X\[17, 3\]"):
         query(x, y)
+
+
+@pytest.mark.parametrize("extra", [{"budget": 10**30}, {"budget": np.inf, "costs": np.ones(N)}])
+def test_a_budget_beyond_the_pool_is_one_for_the_whole_pool(extra: dict[str, Any]) -> None:
+    x, y, _ = data()
+    whole = {**extra, "budget": N}
+    assert query(x, y, policy="uherding", **extra) == query(x, y, policy="uherding", **whole)

@@ -22,7 +22,7 @@ from agents.acquisition.tool.session import Session
             ["--out", "full", "--format", "datasets", "--overwrite"],
             "is a folder with files in it; give a new one",
         ),
-        (["--out", "notes.csv", "--format", "datasets", "--overwrite"], "out='notes.csv' is no folder"),
+        (["--out", "notes.csv", "--format", "datasets", "--overwrite"], "out='notes.csv' is not a folder"),
         (["--out", "new", "--format", "coco"], "format='coco' is for folders of images, these are table"),
         (["--out", "new", "--format", "imagefolder"], "is for folders of images or sounds"),
         (["--out", "new.csv", "--link"], "link=True is for --format imagefolder, not csv"),
@@ -60,7 +60,7 @@ def test_a_copy_is_no_door_to_the_data(work: Path, capsys: pytest.CaptureFixture
     (work / "elsewhere").mkdir()
     (work / "door").symlink_to(work / "elsewhere")
     export("--format", "imagefolder", "--out", "door", "--overwrite", pool="photos", code=2)
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
 
 
 def test_without_the_library_the_mend_is_named(

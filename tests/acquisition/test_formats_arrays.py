@@ -83,7 +83,7 @@ def test_sparse_files_that_are_refused(change: Any, message: str, tmp_path: Path
 def test_sparse_files_with_false_indices_are_refused(tmp_path: Path) -> None:
     parts = {"data": np.ones(2), "indices": np.array([0, 900]), "indptr": np.array([0, 2])}
     np.savez(tmp_path / "x.npz", format=np.array("csr"), shape=np.array([1, 3]), **parts)
-    with pytest.raises(InputError, match="is no sparse matrix"):
+    with pytest.raises(InputError, match="is not a sparse matrix"):
         read_items(tmp_path / "x.npz")
 
 
@@ -137,5 +137,5 @@ def test_hdf5_that_is_refused(arrays: dict[str, Any], message: str, tmp_path: Pa
 def test_a_file_that_is_no_hdf5(tmp_path: Path) -> None:
     pytest.importorskip("h5py")
     (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40))
-    with pytest.raises(InputError, match="is no readable HDF5 file"):
+    with pytest.raises(InputError, match="is not a readable HDF5 file"):
         read_items(tmp_path / "a.h5")

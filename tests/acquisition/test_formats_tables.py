@@ -253,23 +253,23 @@ def test_nested_records_chats_and_lists(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[str, str, str]] = {
-    "no JSON": ("t.json", "{'a': 1}", "is no JSON"),
-    "a broken line": ("t.jsonl", '{"a": 1}\n\n{"a": \n', "line 3 is no JSON"),
+    "no JSON": ("t.json", "{'a': 1}", "is not valid JSON"),
+    "a broken line": ("t.jsonl", '{"a": 1}\n\n{"a": \n', "line 3 is not valid JSON"),
     "nothing": ("t.json", "[]", "holds no items"),
     "an empty file": ("t.jsonl", "\n", "holds no items"),
     "a number": ("t.json", "17", "holds no list of records"),
     "mixed": ("t.json", '[{"a": 1}, 3]', "item 2 is int, no record"),
     "deep": ("t.json", "[" * 100_000, "is nested too deeply"),
-    "ragged columns": ("t.json", '{"a": [1, 2], "b": [1]}', "no columns of equal length"),
+    "ragged columns": ("t.json", '{"a": [1, 2], "b": [1]}', "not columns of equal length"),
     "records by name": ("t.json", '{"x": {"a": 1}, "y": {"a": 2}}', "an object of objects"),
     "vectors of two lengths": ("t.json", '[{"v": [1, 2]}, {"v": [1]}]', "2 numbers in row 1 and 1 numbers in row 2"),
     "a row without": ("t.json", '[{"v": [1, 2]}, {"v": null}]', "lists of numbers but nothing in row 2"),
     "NaN": ("t.json", '[{"v": [1, NaN]}]', "NaN or infinity in row 1"),
     "labels of several": ("t.json", '[{"a": 1, "label": [0, 1]}, {"a": 2, "label": [1]}]', "one class per item"),
     "two names": ("t.json", '[{"a": 1, "a ": 2}]', "two columns called 'a'"),
-    "no Parquet": ("t.parquet", "PAR1", "no readable Parquet file"),
-    "no Arrow": ("t.feather", "ARROW1 and more", "no readable Arrow file"),
-    "no stream": ("t.arrow", "else", "no readable Arrow file"),
+    "no Parquet": ("t.parquet", "PAR1", "not a readable Parquet file"),
+    "no Arrow": ("t.feather", "ARROW1 and more", "not a readable Arrow file"),
+    "no stream": ("t.arrow", "else", "not a readable Arrow file"),
 }  # fmt: skip
 
 

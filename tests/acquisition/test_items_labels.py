@@ -81,7 +81,7 @@ TARGETS = 25 + RNG.choice(320, 220)
 def test_targets_of_a_regression_are_no_classes(numbers: np.ndarray, refused: bool) -> None:
     cells = [str(number) for number in numbers]
     if refused:
-        with pytest.raises(InputError, match="targets of a regression"):
+        with pytest.raises(InputError, match="regression targets are not classes"):
             read_labels(cells, "labels")
     else:
         assert None not in read_labels(cells, "labels").values

@@ -108,5 +108,5 @@ def test_only_one_single_choice_names_all_classes() -> None:
     )
     assert read_label_config(several).choices == ()
     assert read_label_config("").key(None) == "text"
-    with pytest.raises(InputError, match="is no XML"):
+    with pytest.raises(InputError, match="is not valid XML"):
         read_label_config("<View>")

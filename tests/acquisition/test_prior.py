@@ -97,7 +97,7 @@ def test_new_candidates_and_large_pools_have_a_prior_too() -> None:
         (np.where(np.arange(N)[:, None] == 4, -1, GOOD), NAMES, InputError, r"prior\[4\] is"),
         (np.where(np.arange(N)[:, None] == 4, np.nan, GOOD), NAMES, InputError, r"prior\[4\] is"),
         (np.zeros((N, 3)), NAMES, InputError, r"prior\[0\] is .* positive sum"),
-        ("gpt", NAMES, InputTypeError, "prior is no array of numbers"),
+        ("gpt", NAMES, InputTypeError, "prior is not an array of numbers"),
     ],
 )
 def test_unusable_priors_are_refused(prior: Any, classes: Any, kind: type[Exception], match: str) -> None:

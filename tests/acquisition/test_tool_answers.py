@@ -209,7 +209,7 @@ def test_columns_of_a_person_stay(tmp_path: Path) -> None:
         ("item,label\nr0,a\nr0,b\n", "gives 'r0' the labels 'a' and 'b'"),
         ("item,label\n,a\n", "row 2 has the label 'a' but no item"),
         ("item,label\nr0,a,too,many\n", "row 2 has 4 cells"),
-        ('item,label\nr0,"a\n', "no readable CSV"),
+        ('item,label\nr0,"a\n', "not a readable CSV"),
         ("item,label\nr9,a\nr8,b\n", "names none of the items"),
     ],
 )

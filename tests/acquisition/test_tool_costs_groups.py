@@ -97,7 +97,7 @@ def test_the_yardstick_of_suggestions_is_paid_from_the_same_budget(table: np.nda
     ("arguments", "message"),
     [
         (["--budget", "2.5"], "budget=2.5 must be a whole number of labels without --cost-column"),
-        (["--per-group", "1"], "per_group=1 says nothing without --group-column"),
+        (["--per-group", "1"], "per_group=1 has no effect without --group-column"),
         ([*NAMED, "--per-group", "0"], "per_group=0 must be at least 1"),
         ([*NAMED, "--budget", "nan"], "budget=nan must be at least 0"),
         (["--cost-column", "label"], "says that item 1 costs 'a'"),

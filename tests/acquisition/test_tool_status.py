@@ -138,6 +138,6 @@ def test_the_command_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixtur
     for more, message in [
         (["--price", "-1"], "price=-1.0 must be at least 0."),
         (["--price", "inf"], "price=inf must be at least 0 and finite."),
-        (["--worth", "3"], "worth=3.0 says nothing without --price"),
+        (["--worth", "3"], "worth=3.0 has no effect without --price"),
     ]:
         assert main([*command, *more]) == 2 and message in capsys.readouterr().err

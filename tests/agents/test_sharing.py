@@ -125,7 +125,7 @@ def test_nothing_but_the_two_files_is_fetched(hub: Hub, tmp_path: Path) -> None:
             "hf://eve/bad",
         ),
         ("policy.json", b"not json", "is damaged"),
-        ("policy.safetensors", None, r"has no policy\.safetensors: it is no policy of metaal"),
+        ("policy.safetensors", None, r"has no policy\.safetensors: it is not a metaal policy"),
     ],
 )
 def test_foreign_files_end_in_one_sentence(hub: Hub, file: str, content: bytes | None, message: str) -> None:

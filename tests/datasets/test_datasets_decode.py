@@ -61,7 +61,7 @@ def test_code_pages_that_cannot_be_told_are_named(encoding: str) -> None:
         (b"\xff\xfe\x00", "is not utf-16"),
         (b"\x00\x01\x02\xff" * 9, "is not UTF-8"),
         (gzip.compress(b"a" * 99, mtime=0)[:-9], "ends early"),
-        (b"\x1f\x8bnothing", "no readable archive"),
+        (b"\x1f\x8bnothing", "not a readable archive"),
         (lzma.compress(b"a" * 4000), "exceeds 2,000 bytes unpacked"),
     ],
 )

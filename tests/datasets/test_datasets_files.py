@@ -43,7 +43,7 @@ def test_csv_without_header_takes_the_last_column_as_label(tmp_path: Path) -> No
         ("a,label\n1,x\n2,x\n", "1 different value"),
         ("a,price\n1,1.5\n2,2.5\n3,3.5\n", "at least 2 classes of 2 items"),
         ("a,label\n" + "".join(f"t{i},{i % 2}\n" for i in range(60)), "60 different texts"),
-        ('a,label\n"1,x\n2,y\n', "no readable CSV"),
+        ('a,label\n"1,x\n2,y\n', "not a readable CSV"),
         ("a,label\n1,\udc81\n", "is not UTF-8"),
     ],
 )
@@ -90,5 +90,5 @@ def test_bad_image_folders(tmp_path: Path) -> None:
     huge = good[:16] + struct.pack(">II", 60_000, 60_000) + good[24:]
     for content in (b"", b"no image", good[: len(good) // 2], huge):
         (noisy / "b" / "1.png").write_bytes(content)
-        with pytest.raises(InputError, match=r"1\.png' is no readable image"):
+        with pytest.raises(InputError, match=r"1\.png' is not a readable image"):
             load_dataset(str(noisy))

@@ -161,19 +161,19 @@ def declare(path: Path, shape: tuple[int, ...], dtype: str = "|u1") -> None:
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda p: p.write_bytes(b"not a zip"), "no readable npz"),
-        (lambda p: p.write_bytes(b""), "no readable npz"),
-        (lambda p: np.save(p.open("wb"), VECTORS), "no readable npz"),
-        (lambda p: p.write_bytes(p.read_bytes()[:-400]), "no readable npz"),
+        (lambda p: p.write_bytes(b"not a zip"), "not a readable npz"),
+        (lambda p: p.write_bytes(b""), "not a readable npz"),
+        (lambda p: np.save(p.open("wb"), VECTORS), "not a readable npz"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-400]), "not a readable npz"),
         (
             lambda p: p.write_bytes(p.read_bytes()[:150] + b"\0" * 50 + p.read_bytes()[200:]),
-            "no readable npz",
+            "not a readable npz",
         ),
         (lambda p: declare(p, (2**20, 2**20)), "save fewer items"),
         (lambda p: declare(p, (10**30,)), "save fewer items"),
         (lambda p: declare(p, (9,), "<U500000000"), "save fewer items"),
         (lambda p: declare(p, (2**28,)), "more data than the file holds"),
-        (lambda p: declare(p, (-1, 5)), "no readable npz|no array|more data|declares"),
+        (lambda p: declare(p, (-1, 5)), "not a readable npz|no array|more data|declares"),
     ],
 )
 def test_damaged_npz(write: Callable[[Path], object], message: str, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_names_of_scanners_and_files_without_pictures(tmp_path: Path) -> None:
     good.rename(good.with_name("IM000001"))
     damaged.rename(damaged.with_name("1.2.840.113619.2"))
     (tmp_path / "in" / "README").write_text("no picture")
-    with pytest.raises(InputError, match=r"2 images cannot be read.*no readable DICOM image"):
+    with pytest.raises(InputError, match=r"2 images cannot be read.*not a readable DICOM image"):
         encode(read_items(tmp_path / "in"), "pixels")
     with pytest.warns(
         UserWarning, match=r"2 unreadable images are left out: '1\.2\.840\.113619\.2', 'rtplan\.dcm'"

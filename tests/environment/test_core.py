@@ -12,6 +12,7 @@ from helpers.environments import generators
 
 from metaal_env.core import Core
 from metaal_env.datasets.base import ClassDataset
+from metaal_env.errors import InputError
 from metaal_env.learners import build_learner
 from metaal_env.make import make_core
 from metaal_env.metrics import score_logits
@@ -181,3 +182,26 @@ def test_predictions_from_inner_products_equal_those_from_items(
         torch.testing.assert_close(state.metrics.log_loss, scores.log_loss, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(state.metrics.accuracy, scores.accuracy)
     assert core.view(state).adapted.keys() == state.adapted.keys()
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "returned NoneType; it must return a tensor of shape"),
+        (1.0, "returned float; it must return a tensor of shape"),
+        (torch.zeros(3), r"returned \(3,\); it must return a tensor of shape \(2,\)"),
+    ],
+)
+def test_a_reward_of_another_shape_is_refused(core: Core, returned: object, message: str) -> None:
+    core.reward = lambda *given: returned  # type: ignore[assignment, return-value]
+    state = core.reset(core.sampler.sample(generators(2)))
+    with pytest.raises(InputError, match=message):
+        core.step(state, first_selectable(core.view(state)))
+
+
+def test_logits_of_another_shape_are_refused(clusters: ClassDataset, small_task: TaskConfig) -> None:
+    learner = build_learner("matching", clusters.input_shape)
+    learner.predict = lambda adapted, prepared: torch.zeros(prepared.shape[:2])  # type: ignore[method-assign]
+    core = Core(clusters, learner, small_task, REWARDS["aulc"])
+    with pytest.raises(InputError, match=r"predict of the learner \w+ returned shape \(2, \d+\)"):
+        core.reset(core.sampler.sample(generators(2)))

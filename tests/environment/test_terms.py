@@ -272,13 +272,13 @@ def test_a_view_of_picks_yet_to_be_labelled_pays_for_them() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"price": -0.1}, "price=-0.1 must be 0"),
+        ({"price": -0.1}, "price=-0.1 must be between 0 and 1"),
         ({"price": (0, 0.1)}, r"price=\(0, 0.1\) must begin above 0"),
         ({"price": "free"}, "price='free' must be a number"),
-        ({"batch_size": 0}, "batch_size=0 must be 1"),
+        ({"batch_size": 0}, "batch_size=0 must be between 1 and"),
         ({"item_costs": (0.1, 0.2)}, "item_costs=.* must be a number"),
         ({"item_costs": 1.0}, "item_costs=1.0 makes items cost up to 7.39, more than budget=6"),
-        ({"cost_hardness": 2}, "cost_hardness=2 must be -1"),
+        ({"cost_hardness": 2}, "cost_hardness=2 must be between -1 and 1"),
         ({"cost_hardness": 0.5}, "cost_hardness=0.5 needs item_costs above 0"),
         ({"target": (0.9, 0.5)}, "target=.* must be 0 ≤ low ≤ high ≤ 1"),
         ({"target": float("nan")}, "target=nan"),

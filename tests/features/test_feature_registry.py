@@ -315,6 +315,9 @@ def test_registering_what_cannot_be_a_feature(core: Core) -> None:
     pool_feature("wrong", "one number per item")(position)
     with pytest.raises(InputError, match=r"'wrong' returned shape \(2, 16\); it must return \(2,\)"):
         extract(view_of(core))
+    item_feature("array", "one number per item", high="much", low="little")(lambda view: view.valid.numpy())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="'array' returned ndarray; it must return a torch tensor"):
+        extract(view_of(core), FeatureNames((), ("array",), ()))
 
 
 def test_the_recipe_in_the_docs_runs(capsys: pytest.CaptureFixture[str]) -> None:

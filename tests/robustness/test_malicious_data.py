@@ -56,7 +56,7 @@ def test_bombs_are_recognised_before_they_go_off(tmp_path: Path) -> None:
 def test_a_header_that_claims_gigabytes_is_cut(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bad.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("X.npy", b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31) + b" " * 2**20)
-    with pytest.raises(InputError, match="no readable npz") as caught:
+    with pytest.raises(InputError, match="not a readable npz") as caught:
         load_dataset(str(tmp_path / "bad.npz"))
     refused(caught.value, "dataset")
 
@@ -88,7 +88,7 @@ def test_images_are_decoded_by_pillow_alone(tmp_path: Path, monkeypatch: pytest.
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(/tmp/x) (w) file\n%%EOF\n"
         )
     assert Image.open(tmp_path / "a" / "x.png").format == "EPS", "Pillow on its own would take it"
-    with pytest.raises(InputError, match=r"x\.png' is no readable image") as caught:
+    with pytest.raises(InputError, match=r"x\.png' is not a readable image") as caught:
         load_dataset(str(tmp_path))
     refused(caught.value, "dataset")
     assert not ran

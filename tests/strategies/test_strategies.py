@@ -10,6 +10,7 @@ import torch
 from helpers.strategy_pools import pool, view_of
 from helpers.task_cores import make_core, sample
 
+from agents.acquisition import query
 from agents.loading import load_strategy
 from agents.strategies import STRATEGIES, Strategy
 from metaal_env.errors import InputError
@@ -56,6 +57,43 @@ def test_a_users_class_is_loaded_from_its_file(tmp_path: Path) -> None:
         load_strategy(f"{broken}:Last")
 
 
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "Sloppy returned NoneType"),
+        (np.zeros((1, 4)), "Sloppy returned ndarray"),
+        (torch.zeros(4), r"returned shape \(4,\); return one score per item, \(1, 4\)"),
+        (torch.tensor([[0.0, torch.nan, 0.0, 0.0]]), "returned NaN"),
+    ],
+)
+def test_scores_that_cannot_be_ranked_are_refused(returned: object, message: str) -> None:
+    class Sloppy(Strategy):
+        def score(self, view: PoolView) -> torch.Tensor:
+            return returned  # type: ignore[return-value]
+
+    y = np.array([0, -1, -1, -1])
+    view = view_of(np.eye(4), np.full((4, 2), 0.5), y)
+    for choose in (Sloppy().select, lambda view: Sloppy().select_batch(view, 2)):
+        with pytest.raises(InputError, match=message):
+            choose(view)
+    with pytest.raises(InputError, match=message):
+        query(np.eye(4), np.where(y < 0, np.nan, y), policy=Sloppy())
+
+
+def test_scores_may_be_whole_numbers_and_nan_where_nothing_is_picked() -> None:
+    class Whole(Strategy):
+        def score(self, view: PoolView) -> torch.Tensor:
+            return view.valid.long().cumsum(1)
+
+    class OnlyOpen(Strategy):
+        def score(self, view: PoolView) -> torch.Tensor:
+            return torch.where(view.selectable, 1.0, torch.nan)
+
+    view = view_of(np.eye(4), np.full((4, 2), 0.5), np.array([0, -1, -1, -1]))
+    assert Whole().select_batch(view, 2)[0].tolist()[0] == 3
+    assert OnlyOpen().select(view).tolist() == [1]
+
+
 def test_every_strategy_says_what_it_is() -> None:
     for name, strategy in STRATEGIES.items():
         assert isinstance(load_strategy(name), Strategy)
@@ -72,6 +110,16 @@ def test_every_strategy_says_what_it_is() -> None:
         ({"labels": np.array([0, 5, -1, -1])}, "below K"),
         ({"labels": np.zeros((2, 4), dtype=int)}, "labels of shape"),
         ({"labels": np.zeros(6, dtype=int)}, "labels of shape"),
+        ({"labels": np.array([0.5, 0, -1, -1])}, "labels must be whole numbers"),
+        ({"labels": np.array([0, np.nan, np.nan, np.nan])}, "labels must be whole numbers"),
+        ({"labels": np.array([0, -5, -1, -1])}, "-1 where unknown"),
+        ({"labels": ["a", "b", None, None]}, "labels is not an array of numbers"),
+        ({"embeddings": [["a", "b"]] * 4}, "embeddings is not an array of numbers"),
+        ({"probs": "uniform"}, "probs is not an array of numbers"),
+        ({"probs": np.ones((4, 0))}, "probs of shape"),
+        ({"budget": 2.5}, "budget=2.5 must be a whole number"),
+        ({"budget": -3}, "budget=-3 must be"),
+        ({"learner": "prototype"}, "learner='prototype' must be an InnerLearner"),
         ({"probs": None}, "learner"),
     ],
 )

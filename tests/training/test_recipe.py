@@ -141,7 +141,7 @@ def test_shipped_recipes_are_sound(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seeds = ", "is no TOML"),
+        ("seeds = ", "is not valid TOML"),
         ("seeds = 2", "give either kinds or dataset"),
         ("kinds = 'al'", "did you mean 'all'"),
         ("dataset = 'digits'\nseed = 2", "did you mean 'seeds'"),
@@ -149,7 +149,7 @@ def test_shipped_recipes_are_sound(name: str) -> None:
         ("dataset = 'digits'\nseeds = 'two'", "seeds='two' must be at least 1"),
         ("dataset = 'digits'\nimitation = 3", "must be a table"),
         ("dataset = 'digits'\n[imitation]\nrounds = 0", "rounds=0 must be at least 1"),
-        ("dataset = 'digits'\n[imitation]\nrounds = 'a'", "mend the file"),
+        ("dataset = 'digits'\n[imitation]\nrounds = 'a'", "correct the file"),
     ],
 )
 def test_bad_recipes_are_one_sentence(text: str, message: str, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def npy_items(path: Path) -> Items:
     try:
         x = np.load(path, mmap_mode="r", allow_pickle=False)
     except DAMAGE as error:
-        raise InputError(f"{what} is no array of numbers ({brief(error)}); use numpy.save.") from error
+        raise InputError(f"{what} is not an array of numbers ({brief(error)}); use numpy.save.") from error
     if isinstance(x, np.ndarray) and x.ndim == 1 and x.dtype.kind in "US" and x.size:
         texts = list(strings(what, "the array", np.asarray(x)))
         return Items(str(path), text_ids(texts), (None,) * len(x), texts, texts=texts, id_source="content")

@@ -93,7 +93,7 @@ def _read(files: Sequence[Path], what: str) -> Any:
                 tables.append(_arrow_file(file, pa))
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise InputError(
-                f"{what}: {file.name} is no readable {'Parquet' if file.suffix in _PARQUET else 'Arrow'} file "
+                f"{what}: {file.name} is not a readable {'Parquet' if file.suffix in _PARQUET else 'Arrow'} file "
                 f"({brief(error)}); save it again."
             ) from error
     try:

@@ -118,8 +118,8 @@ def _ask_about_answers(columns: Sequence[Column], what: str) -> None:
         if classes and 0 < 2 * len(filled) < len(column.cells) and column.name.strip().lower() not in REMARKS:
             raise InputError(
                 f"{what}: the column {column.name!r} is filled in {len(filled)} of {len(column.cells)} rows; say "
-                f"--label-column {column.name} if it holds labels, --ignore {column.name} if it says nothing, or "
-                "--no-label if it is an input like others."
+                f"--label-column {column.name} if it holds labels, --ignore {column.name} if it tells "
+                "nothing, or --no-label if it is an input like others."
             )
 
 

@@ -41,7 +41,7 @@ def folder_items(path: Path, skip_unreadable: bool = False) -> Items:
     if sounds.paths and images.paths:
         raise InputError(
             f"{what} holds {len(sounds.paths)} sounds and {len(images.paths)} images; "
-            "move those that are no items elsewhere."
+            "move elsewhere the files that are not items."
         )
     kind, files, left_out = ("sounds", *sounds) if sounds.paths else ("images", *images)
     if kind == "sounds" and importlib.util.find_spec("soundfile") is None:

@@ -50,7 +50,7 @@ def hdf5_items(path: Path, options: ReadOptions) -> Items:
     except InputError:
         raise
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{what} is no readable HDF5 file ({brief(error)}); save it again.") from error
+        raise InputError(f"{what} is not a readable HDF5 file ({brief(error)}); save it again.") from error
     if "X" not in arrays and "text" not in arrays:
         some = ", ".join(places[:MAX_SHOWN]) or "none"
         raise InputError(f"{what} has neither an array X nor text (its arrays: {some}); save one of them.")

@@ -66,7 +66,7 @@ def _parsed(text: str, path: Path, what: str) -> Any:
     except ValueError as error:
         if text.lstrip().startswith("{") and "\n" in text.strip():
             return _by_line(text, what)
-        raise InputError(f"{what} is no JSON ({brief(error)}); save it again.") from error
+        raise InputError(f"{what} is not valid JSON ({brief(error)}); save it again.") from error
 
 
 def _by_line(text: str, what: str) -> list[Any]:
@@ -79,7 +79,7 @@ def _by_line(text: str, what: str) -> list[Any]:
             raise _too_deep(what) from error
         except ValueError as error:
             raise InputError(
-                f"{what}: line {number} is no JSON ({brief(error)}); mend or drop it."
+                f"{what}: line {number} is not valid JSON ({brief(error)}); correct or drop it."
             ) from error
     return values
 
@@ -111,5 +111,5 @@ def _rows(value: Any, what: str) -> list[Any] | dict[str, list[Any]]:
             raise InputError(f"{what} is an object of objects; give a list of records.")
         return {name: list(part.values()) for name, part in value.items()}  # pandas' default
     raise InputError(
-        f"{what} is an object whose parts are no columns of equal length; give a list of records."
+        f"{what} is an object whose parts are not columns of equal length; give a list of records."
     )

@@ -44,7 +44,7 @@ def _wave(path: Path, subject: str = "data") -> tuple[np.ndarray, int]:
             wave = file.read(MAX_SECONDS * rate, dtype="float32", always_2d=True).mean(1)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"{subject}: {str(path)!r} is no readable sound ({brief(error)}); replace or delete it, or add "
+            f"{subject}: {str(path)!r} is not a readable sound ({brief(error)}); replace or delete it, or add "
             "--skip-unreadable."
         ) from error
     return wave, rate

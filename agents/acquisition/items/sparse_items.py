@@ -44,14 +44,14 @@ def sparse_file_items(path: Path) -> Items:
     declared = read_arrays(path, what, {"shape", "format"}.__contains__)
     arrays = read_arrays(path, what, {"data", "indices", "indptr", "row", "col", "offsets"}.__contains__)
     if sum(array.nbytes for array in arrays.values()) > MAX_BYTES or declared["shape"].shape != (2,):
-        raise InputError(f"{what} is no matrix of a size that is read; save fewer rows.")
+        raise InputError(f"{what} is not a matrix, or too large to read; save fewer rows.")
     try:
         x = sparse.load_npz(path)
         x = x.tocsr()
         x.check_format(full_check=True)
     except (*DAMAGE, AttributeError, KeyError) as error:
         raise InputError(
-            f"{what} is no sparse matrix ({brief(error)}); use scipy.sparse.save_npz."
+            f"{what} is not a sparse matrix ({brief(error)}); use scipy.sparse.save_npz."
         ) from error
     return sparse_items(x, str(path))
 

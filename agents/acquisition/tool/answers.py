@@ -80,7 +80,7 @@ def read_answers(path: Path, what: str, *, skips: bool = True) -> AnswerFile:
         or len(set(filter(None, names))) < len(list(filter(None, names)))
     ):
         raise InputError(
-            f"{what} is no file of answers; its header must name item and label once, it is: "
+            f"{what} is not a file of answers; its header must name item and label once, it is: "
             f"{', '.join(table.header)}."
         )
     column = {name: names.index(name) for name in COLUMNS if name in names}

@@ -21,7 +21,7 @@ class Choice:
     """Says which items to ask for.
 
     Attributes:
-        policy: See `agents.pretrained.load_policy`.
+        policy: See `agents.acquisition.load_policy`.
         budget: Labels in all, those known included; the loop ends there. Money where items have prices.
         classes: Classes that are known in advance.
         yardstick: Items to draw at random, before any is chosen, to measure the accuracy with.
@@ -58,7 +58,7 @@ class Choice:
                 raise InputError(f"budget={budget:g} must be a whole number of labels without --cost-column.")
             budget = int(budget)
         if per_group is not None and (per_group < 1 or items.groups is None):
-            fault = "must be at least 1" if per_group < 1 else "says nothing without --group-column; give it"
+            fault = "must be at least 1" if per_group < 1 else "has no effect without --group-column; give it"
             raise InputError(f"per_group={per_group} {fault}.")
         costs = None if items.costs is None else np.array(items.costs, dtype=float)
         groups = None if items.groups is None else np.array([*items.groups, None], dtype=object)[:-1]
@@ -136,7 +136,9 @@ def choose_among(
         batch_size=size,
         policy=choice.policy,
         missing_label=None,
-        budget=choice.budget if choice.budget is None or choice.costs is None else choice.budget - paid,
+        budget=choice.budget
+        if choice.budget is None or choice.costs is None
+        else max(0.0, choice.budget - paid),
         costs=choice.costs,
         groups=choice.groups,
         per_group=choice.per_group,

@@ -116,7 +116,10 @@ class Report(PoolOptions):
             return
         truth = session.labels()
         if any(label is None for label in truth):
-            raise InputError(f"data={str(self.data)!r}: a report plays an episode and needs every label.")
+            raise InputError(
+                f"data={str(self.data)!r}: a report plays an episode and needs every label; label the rest, "
+                "or give a file of the labelled items alone."
+            )
         x = self.encoded(session.items)
         found = policy_report(x, truth, policy=self.policy, budget=self.budget)
         rows = [[n, rule, f"{value:.4f}"] for n, rule, value in found]

@@ -81,7 +81,7 @@ def class_name(menu: Menu, text: str) -> str:
             return known
     if not name or len(name) > MAX_NAME or not name.isprintable():
         raise InputError(
-            f"label={text!r:.80} is no class; give 1 to {MAX_NAME} characters that can be shown."
+            f"label={text!r:.80} cannot be a class; give 1 to {MAX_NAME} characters that can be shown."
         )
     return name
 

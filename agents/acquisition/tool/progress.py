@@ -20,7 +20,7 @@ MIN_LABELS = 20
 MAX_PREDICTED = 2000
 """Items whose predictions are compared; of more, this many drawn at random."""
 UNKNOWN = (
-    "accuracy is not known, since chosen labels are no sample of the pool; "
+    "accuracy is not known, since chosen labels are not a random sample of the pool; "
     "label --yardstick 30 or suggest --yardstick 30 measures it"
 )
 
@@ -55,10 +55,10 @@ def progress(
 ) -> Progress:
     """Computes what the labels tell of the accuracy of metaal's own head.
 
-    The accuracy is measured on the yardstick alone. Chosen labels are no sample of the pool: accuracy on them, one
-    left out at a time, may be far below or above that on the pool. Between two fits, accuracy on the compared items
-    cannot have changed by more than the share of changed predictions. Stopping is advised once that is small several
-    times in a row (Bloodgood and Vijay-Shanker, CoNLL 2009).
+    The accuracy is measured on the yardstick alone. Chosen labels are not a random sample of the pool:
+    accuracy on them, one left out at a time, may be far below or above that on the pool. Between two fits, accuracy on
+    the compared items cannot have changed by more than the share of changed predictions. Stopping is advised once that
+    is small several times in a row (Bloodgood and Vijay-Shanker, CoNLL 2009).
 
     Args:
         x: (N, D) vectors.

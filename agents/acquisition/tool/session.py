@@ -90,7 +90,7 @@ class Session:
             session.answers, session.gone, session.further = found.answers, found.gone, file.further
             session.notes, session._foreign = found.notes(), not file.exact or bool(found.respelled)
         elif os.path.lexists(session.path):
-            raise InputError(f"{what} is no regular file; give another name.")
+            raise InputError(f"{what} is not a regular file; give another name.")
         session.menu = Menu.of(classes, items.labels, session.answers.values())
         return session
 

@@ -36,7 +36,7 @@ class Status(PoolOptions):
         self.check()
         require_at_least(0, self, "price", "worth", "doubts")
         if self.worth is not None and self.price is None and self.cost_column is None:
-            raise InputError(f"worth={self.worth} says nothing without --price, the price of a label.")
+            raise InputError(f"worth={self.worth} has no effect without --price, the price of a label.")
         session = self.read()
         if self.dry_run:
             return

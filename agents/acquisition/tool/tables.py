@@ -41,7 +41,7 @@ def read_table(path: Path, what: str) -> Table:
     try:
         rows = [row for _, row in numbered_rows(text, delimiter)]
     except csv.Error as error:
-        raise InputError(f"{what} is no readable CSV file ({brief(error)}); save it again.") from error
+        raise InputError(f"{what} is not a readable CSV file ({brief(error)}); save it again.") from error
     if not rows:
         raise InputError(f"{what} is empty; its first row must be a header.")
     width = len(rows[0])

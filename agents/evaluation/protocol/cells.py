@@ -136,7 +136,7 @@ def run_cell(cell: Cell) -> Path:
     except Exception as error:
         raise InputError(
             f"strategy={cell.contestant.spec!r} failed on {cell.scenario.key!r}: {error!r}; "
-            "mend it and run again."
+            "correct it and run again."
         ) from error
     # Timing first: a row file means that its cell is complete.
     timing = {"seconds_per_query": float(np.mean(episodes.seconds)), "tasks": len(episodes)}

@@ -50,7 +50,7 @@ def as_numbers(values: np.ndarray, name: str, dims: tuple[int, ...]) -> np.ndarr
         array = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"{name} is no array of numbers ({brief(error)}); give numbers, NaN where missing."
+            f"{name} is not an array of numbers ({brief(error)}); give numbers, NaN where missing."
         ) from error
     if array.ndim not in dims:
         raise InputError(f"{name} has shape {array.shape}; it must have {' or '.join(map(str, dims))} axes.")

@@ -85,7 +85,9 @@ def read_recipe(source: str) -> Recipe:
     try:
         settings = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"recipe={source!r} is no TOML ({brief(error)}); mend the file.") from error
+        raise InputError(
+            f"recipe={source!r} is not valid TOML ({brief(error)}); correct the file."
+        ) from error
     subject = f"recipe={source!r}"
     for name, kind in (("task", TaskConfig), ("imitation", ImitationConfig), ("ppo", PPOConfig)):
         given = settings.get(name, {})
@@ -109,4 +111,4 @@ def _made(kind: type[T], settings: Mapping[str, Any], subject: str) -> T:
     except InputError as error:
         raise InputError(f"{subject}: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{subject}: {brief(error)}; mend the file.") from error
+        raise InputError(f"{subject}: {brief(error)}; correct the file.") from error

@@ -33,7 +33,7 @@ Parts = Literal["constant_weights", "weights", "all"]
 
 @dataclass(frozen=True)
 class ImitationConfig:
-    """How the policy learns from look-ahead before PPO."""
+    """Holds the settings of imitating look-ahead, before PPO."""
 
     iterations: int = 12
     """Roll-outs whose states become examples; with 0, PPO starts from the rule. Each example costs one adaptation of
@@ -42,15 +42,14 @@ class ImitationConfig:
     """Number of refits. Each uses all examples so far, and the next ones are collected with the refitted policy
     (DAgger)."""
     gain: Gain = "one_step"
-    """What the teacher tells of an item: one_step, the reward of its label; or return, all rewards until the end if the
-    policy goes on from there (vine roll-outs), once a first round has given it one to go on with. Later rounds are
-    then policy iteration."""
+    """Value of an item that the teacher reports. one_step: the reward of its label. return: all rewards until the end
+    if the policy of the round before continues (vine roll-outs); the first round uses one_step."""
     n_envs: int = 256
     """Episodes per roll-out."""
     shapes_per_rollout: int = 16
     """Parts of a roll-out. Each part has one data set and one task shape."""
     epochs: int = 8
-    """Passes over the examples in the last fit; half as many in those before."""
+    """Passes over the examples in the last fit; earlier fits make half as many."""
     learning_rate: float = 0.01
     """Step size of AdamW. It falls linearly over the epochs, towards a twentieth."""
     weight_decay: float = 0.1

@@ -147,7 +147,8 @@ def collect(families: Families, job: Imitation, iteration: int, place: int) -> N
     found = collect_examples(network, envs, rng, job.gain(iteration))
     if not bool(found.gain.isfinite().all()):
         raise InputError(
-            f"reward: imitation met a NaN or infinite gain at roll-out {iteration}; mend the reward or choose another."
+            f"reward: imitation met a NaN or infinite gain at roll-out {iteration}; correct the reward or choose "
+            "another."
         )
     save_examples(file, config, network.names, found)
 

@@ -13,17 +13,17 @@ from metaal_env.tasks import TaskConfig
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """How the acquisition policy is trained on whole episodes."""
+    """Holds the settings of training the policy on whole episodes."""
 
     iterations: int = 10
-    """Roll-outs, each of one whole episode per environment; with 0, imitation is all. A continued training may raise
-    the number, not lower it."""
+    """Roll-outs, each of one whole episode per environment; 0 leaves PPO out. A continued training may raise the
+    number, but not lower it."""
     n_envs: int = 256
     """Episodes per roll-out."""
     shapes_per_rollout: int = 4
     """Parts of a roll-out. Each part has one data set and one task shape."""
     paired: int = 16
-    """Episodes that share a task. They serve each other as baseline."""
+    """Episodes that share a task and serve as each other's baseline."""
     batch_size: int = 1024
     """Samples per gradient step."""
     epochs: int = 2
@@ -39,8 +39,8 @@ class PPOConfig:
     gae_lambda: float = 1.0
     """λ of generalised advantage estimation. With 1, advantages are exact returns less a baseline."""
     critic: CriticKind = "privileged"
-    """Baseline of the returns: the network's own value head; or a critic that sees hidden labels and is left out of the
-    saved policy, privileged or, at several times the cost of a roll-out, look_ahead, which sees true gains as well."""
+    """Baseline of the returns. own: the policy's own value head. privileged: a critic that sees hidden labels and is
+    not saved with the policy. look_ahead: one that sees true gains as well, at several times the cost of a roll-out."""
     critic_rollouts: int = 2
     """Roll-outs of the starting policy to whose returns the critic is fitted before the first update."""
     anchor: float = 0.02

@@ -1,4 +1,4 @@
-"""stable-baselines3's PPO on mixtures of tasks: its configuration, its construction and one training.
+"""The training of a policy: imitation first, then stable-baselines3's PPO on mixtures of tasks.
 
 stable-baselines3 declares NumPy arrays and its own base classes where tensors and ours are passed: hence the
 ``type: ignore`` of the checker.
@@ -104,12 +104,13 @@ def train_ppo(
     imitation: ImitationConfig | None = None,
     executor: Executor | None = None,
 ) -> LearnedStrategy:
-    """Trains a policy, or continues, and returns the best validated one.
+    """Trains a policy by imitation and PPO, or continues, and returns the one that validation liked best.
 
     Writes ``<folder>/policy.{safetensors,json}`` and ``<folder>/checkpoints/*.pt``. After a divergence it goes on
     from the last checkpoint with half the learning rate.
 
     Args:
+        imitation: settings of the imitation that comes first; None leaves it out.
         executor: plays roll-outs and validation tasks; this process by default. The weights do not depend on it.
 
     Raises:

@@ -71,7 +71,7 @@ def read_grid(
     try:
         lines = numbered_rows(text, delimiter)
     except csv.Error as error:
-        raise InputError(f"{subject} is no readable CSV file ({brief(error)}); save it again.") from error
+        raise InputError(f"{subject} is not a readable CSV file ({brief(error)}); save it again.") from error
     if not lines:
         raise InputError(f"{subject} is empty; give a table with a header.")
     titles, lines = _without_titles(lines)

@@ -129,7 +129,9 @@ def _unpacked(data: bytes, subject: str, most: int) -> bytes:
         try:
             unpacked += part.decompress(data, most + 1 - len(unpacked))
         except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-            raise InputError(f"{subject} is no readable archive ({brief(error)}); pack it again.") from error
+            raise InputError(
+                f"{subject} is not a readable archive ({brief(error)}); pack it again."
+            ) from error
         if len(unpacked) > most:
             raise InputError(f"{subject} exceeds {most:,} bytes unpacked; give a smaller file.")
         if not part.eof:

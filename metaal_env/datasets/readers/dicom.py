@@ -79,8 +79,8 @@ def read_dicom(path: Path, subject: str) -> np.ndarray:
             return 255 - picture if kind == "MONOCHROME1" else picture
     except Exception as error:  # pydicom and its decoders raise whatever their parts raise
         raise InputError(
-            f"{subject}: {str(path)!r} is no readable DICOM image ({brief(error)}); replace or delete it, or install "
-            "the decoder that pydicom names."
+            f"{subject}: {str(path)!r} is not a readable DICOM image ({brief(error)}); replace or delete it, or "
+            "install the decoder that pydicom names."
         ) from error
 
 

@@ -99,7 +99,7 @@ def open_image(path: Path, subject: str, decode: bool = False) -> Image.Image:
                     image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, *DAMAGE) as error:
         raise InputError(
-            f"{subject}: {str(path)!r} is no readable image ({brief(error)}); replace or delete it."
+            f"{subject}: {str(path)!r} is not a readable image ({brief(error)}); replace or delete it."
         ) from error
     return image
 
@@ -145,7 +145,7 @@ def upright_image(path: Path, subject: str, grey: bool = False) -> Image.Image:
         return image.convert("L" if grey else "RGB")
     except DAMAGE as error:
         raise InputError(
-            f"{subject}: {str(path)!r} is no readable image ({brief(error)}); replace or delete it."
+            f"{subject}: {str(path)!r} is not a readable image ({brief(error)}); replace or delete it."
         ) from error
 
 

@@ -143,7 +143,7 @@ def _refuse_targets(known: Sequence[str], subject: str, complete: bool) -> None:
         refused = nearly_all or (complete and few_of_each(numbers))
     if refused:
         raise InputError(
-            f"{subject} has {different} different numbers in {n} labels: targets of a regression are no classes; "
+            f"{subject} has {different} different numbers in {n} labels: regression targets are not classes; "
             "choose another label column, or none, or write classes with a letter before the number."
         )
 

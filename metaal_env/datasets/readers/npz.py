@@ -108,7 +108,7 @@ def read_arrays(
         raise InputError(f"{subject} does not fit into memory; save fewer items.") from error
     except DAMAGE as error:
         raise InputError(
-            f"{subject} is no readable npz file ({brief(error)}); save it with numpy.savez."
+            f"{subject} is not a readable npz file ({brief(error)}); save it with numpy.savez."
         ) from error
     return arrays
 

@@ -283,9 +283,9 @@ def test_whoever_is_faster_than_the_query_does_not_wait(tmp_path: Path) -> None:
         (40, "ham", "position=40 must lie in 0…39"),
         (-1, "ham", "position=-1 must lie in"),
         (True, "ham", "position=True must be a whole number"),
-        (3, " ", "label=' ' is no class"),
-        (3, "a\x00b", "is no class"),
-        (3, "x" * 201, "is no class"),
+        (3, " ", "label=' ' cannot be a class"),
+        (3, "a\x00b", "cannot be a class"),
+        (3, "x" * 201, "cannot be a class"),
     ],
 )
 def test_unusable_answers_change_nothing(tmp_path: Path, position: int, label: str, message: str) -> None:

@@ -121,7 +121,7 @@ def test_sounds_become_vectors_that_tell_them_apart(tmp_path: Path) -> None:
     assert items.understood.startswith(f"{tmp_path / 'sounds'}: sounds, 60 items") and x.shape == (60, 128)
     assert cross_val_score(LogisticRegression(max_iter=2000), x, truth, cv=3).mean() > 0.9
     (tmp_path / "sounds" / "000.wav").write_bytes(b"RIFFnothing")
-    with pytest.raises(InputError, match=r"000\.wav' is no readable sound"):
+    with pytest.raises(InputError, match=r"000\.wav' is not a readable sound"):
         encode(read_items(tmp_path / "sounds"))
 
 
@@ -153,5 +153,5 @@ def test_sounds_beside_an_image_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "sounds"
     sounds_pool(folder, 3)
     Image.new("L", (4, 4)).save(folder / "cover.png")
-    with pytest.raises(InputError, match=r"sounds and 1 images; move those"):
+    with pytest.raises(InputError, match=r"sounds and 1 images; move elsewhere"):
         read_items(folder)

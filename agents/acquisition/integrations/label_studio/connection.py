@@ -62,7 +62,7 @@ class Connection:
         except (OSError, ValueError) as error:
             raise InputError(f"{self.url}: project {project} cannot be read ({brief(error)}).") from error
         if not isinstance(tasks, list) or not all(isinstance(task, dict) and "id" in task for task in tasks):
-            raise InputError(f"{self.url}: project {project} is no list of tasks.")
+            raise InputError(f"{self.url}: project {project} is not a list of tasks.")
         return tasks
 
     def _credentials(self, token: str) -> str:

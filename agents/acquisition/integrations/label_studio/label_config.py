@@ -68,7 +68,7 @@ def read_label_config(text: str) -> LabelConfig:
     try:
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError) as error:
-        raise InputError(f"the label config is no XML ({brief(error)}).") from error
+        raise InputError(f"the label config is not valid XML ({brief(error)}).") from error
     objects: dict[str, str] = {}
     controls: dict[str, str] = {}
     choices: tuple[str, ...] = ()

@@ -67,7 +67,7 @@ class Serve:
     def _local_files(self) -> Path | None:
         if self.local_files is not None:
             if not self.local_files.is_dir():
-                raise InputError(f"local_files={str(self.local_files)!r} is no folder; check the path.")
+                raise InputError(f"local_files={str(self.local_files)!r} is not a folder; check the path.")
             return self.local_files
         for name in ("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", "LOCAL_FILES_DOCUMENT_ROOT"):
             if os.environ.get(name) and Path(os.environ[name]).is_dir():

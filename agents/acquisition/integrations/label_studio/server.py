@@ -58,7 +58,7 @@ def make_server(
                 raise InputError("the request is too large; send fewer tasks at once.")
             body = json.loads(self.rfile.read(size) or b"{}")
             if not isinstance(body, dict):
-                raise InputError("the request is no JSON object.")
+                raise InputError("the request is not a JSON object.")
             return body
 
         def _reply(self, status: int, content: dict[str, Any]) -> None:

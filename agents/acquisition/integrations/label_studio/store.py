@@ -48,7 +48,9 @@ class TaskStore:
         except sqlite3.OperationalError as error:
             raise FileError(f"{what} cannot be written ({brief(error)}); give another place.") from error
         except (sqlite3.DatabaseError, OSError) as error:
-            raise InputError(f"{what} is no file of metaal serve ({brief(error)}); give another.") from error
+            raise InputError(
+                f"{what} is not a file of metaal serve ({brief(error)}); give another."
+            ) from error
 
     def close(self) -> None:
         """Closes the file."""

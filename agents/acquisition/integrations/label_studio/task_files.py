@@ -57,7 +57,7 @@ class TaskFiles:
             return self._download(value, f"/tasks/{task}/resolve/?fileuri={name}", task)
         if value.startswith(("http://", "https://", "/data/")):
             return self._download(value, value, task)
-        raise InputError(f"task {task}: {value!r} is no address of a file.")
+        raise InputError(f"task {task}: {value!r} is not the address of a file.")
 
     def _local(self, value: str, name: str, task: int) -> Path:
         if self.local_root is None:

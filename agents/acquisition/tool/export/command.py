@@ -103,7 +103,7 @@ class Export(PoolOptions):
         if Path(out).is_relative_to(data) or Path(data).is_relative_to(out):
             raise InputError(f"{what} lies among the data; write it to another folder.")
         if os.path.lexists(self.out) and (self.out.is_symlink() or not self.out.is_dir()):
-            raise InputError(f"{what} is no folder; give the name of a new one.")
+            raise InputError(f"{what} is not a folder; give the name of a new one.")
         if self.out.is_dir() and any(self.out.iterdir()):
             ours = (self.out / MARK).is_file()
             if not (ours and self.overwrite):

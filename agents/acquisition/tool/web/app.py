@@ -115,7 +115,7 @@ def make_app(desk: Desk, reports: Reports, token: str, hosts: Sequence[str]) -> 
             except (ValueError, RecursionError):
                 body = None
             if not isinstance(body, dict):
-                return JSONResponse({"error": "the request is no JSON object."}, 400)
+                return JSONResponse({"error": "the request is not a JSON object."}, 400)
             return await run_in_threadpool(_as_json, lambda: found(body))
 
         return Route(path, endpoint, methods=["POST"])

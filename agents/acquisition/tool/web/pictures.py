@@ -68,7 +68,7 @@ class Pictures:
                 raise InputError(f"item {position} lies elsewhere than when the pool was read; start again.")
             return upright_image(path, f"data={self.items.source!r}")
         if not is_pictures(self.items.vectors):
-            raise InputError(f"item {position} is no picture.")
+            raise InputError(f"item {position} is not a picture.")
         assert self.items.vectors is not None
         return Image.fromarray(_pixels(np.asarray(self.items.vectors[position])))
 

@@ -56,7 +56,7 @@ export function accuracyPanel(found, yardstick, measure) {
   if (measured && measured.curve.length > 1) parts.push(learningCurve(measured.curve));
   if (!yardstick.size && !(measured && measured.yardstick)) {
     parts.push(
-      el("p", { class: "hint" }, "Accuracy is not known yet: chosen items are no sample of the pool. ",
+      el("p", { class: "hint" }, "Accuracy is not known yet: chosen items are not a random sample of the pool. ",
         el("button", { type: "button", class: "link", onclick: () => measure(30) }, "Measure it with 30 random items")),
     );
   }

@@ -25,8 +25,8 @@ class Limits:
         scored: unlabelled items that are scored; this many stand for a larger pool, see `scored_items`.
         cells: items times classes that are scored by strategies whose cost grows with both.
         least_scored: items that these score in any case.
-        landmarks: scored items against which all of them are measured; up to as many, distances are exact. An environment
-            has half, as it plays many pools at once (entry 84 of docs/log/2026-11.md).
+        landmarks: scored items against which all of them are measured; up to as many, distances are exact.
+            Environments, which play many pools at once, have half (entry 88 of docs/log/2026-11.md).
         labelled: labelled items that the view holds; of more, this many are drawn. A classifier sees them all.
         exact_batches: up to this many scored items every pick of a batch is followed by a new evaluation.
         evaluations: per batch beyond that; between them near-copies of the picks so far are penalised.

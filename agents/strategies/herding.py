@@ -62,12 +62,12 @@ class UHerding(Strategy):
 
 @STRATEGIES.register("uherding_calibrated")
 class CalibratedUHerding(UHerding):
-    """Scores as UHerding, of probabilities whose temperature is fitted to the labels, as published.
+    """Scores as UHerding, of probabilities whose temperature is fitted to the labels.
 
-    Bae et al. (2025, 2412.20644) divide the logits by the temperature with the least calibration error on labels that
-    were held out; candidates and bins are scikit-activeml's. Here each label is held out once, in one of `FOLDS`
-    parts, for a handful cannot spare any. The learner's logits count even where a user's classifier gives others: a
-    temperature belongs to the model that it was fitted for.
+    Bae et al. (2025, 2412.20644) scale UHerding's temperature so. Details are those of scikit-activeml, not read in the
+    paper: logits are divided by the temperature with the least calibration error on labels held out. Here each label is
+    held out once, in one of `FOLDS` parts, as a handful cannot spare any. The learner's logits count even where a
+    user's classifier gives others: a temperature belongs to the model that it was fitted for.
     """
 
     needs_learner = True

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metaal_env.batched import empty
-from metaal_env.compiled import kernels
+from metaal_env.compiled.kernels import geometry, statistics, walks
 
 
 def arrays(*tensors: Tensor) -> list[np.ndarray]:
@@ -22,7 +22,7 @@ def visits(back: Tensor, unlabelled: Tensor, start: Tensor, steps: int) -> Tenso
         back: (B, L, L) probabilities of a step from column to row.
     """
     visited = start.clone()
-    kernels.visits(*arrays(back, unlabelled, start.clone()), steps, visited.numpy())
+    walks.visits(*arrays(back, unlabelled, start.clone()), steps, visited.numpy())
     return visited
 
 
@@ -33,14 +33,14 @@ def ends(back: Tensor, order: Tensor, labels: Tensor, n_classes: int, steps: int
         back: (B, N, N) probabilities of a step from column to row.
     """
     classes, reached = torch.zeros(len(back), n_classes, back.shape[1]), torch.empty(back.shape[:2])
-    kernels.ends(*arrays(back, order, labels), steps, *arrays(classes, reached))
+    walks.ends(*arrays(back, order, labels), steps, *arrays(classes, reached))
     return classes.transpose(1, 2), reached
 
 
 def standard_scores(scores: Tensor, mask: Tensor) -> Tensor:
     """Returns the (B, R, N) inverse hyperbolic sines of standard scores over the (B, N) mask, 0 elsewhere."""
     found = torch.empty(scores.shape)
-    kernels.standard_scores(*arrays(scores, mask, found))
+    statistics.standard_scores(*arrays(scores, mask, found))
     return found
 
 
@@ -48,56 +48,56 @@ def beliefs(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns (B, K, N) probabilities, the (3, B, N) largest and the (B, N) entropy in nats of (B, K, N) logits."""
     b, k, n = logits.shape
     probs, top, entropy = empty(b, k, n, like=logits), torch.empty(3, b, n), torch.empty(b, n)
-    kernels.beliefs(*arrays(logits, probs, top, entropy))
+    statistics.beliefs(*arrays(logits, probs, top, entropy))
     return probs, top, entropy
 
 
 def nearest(sq_dist: Tensor, order: Tensor) -> Tensor:
     """Returns the (B, N) smallest of (B, N, N) squared distances to (B, S) `order`; inf where there is none."""
     found = torch.empty(sq_dist.shape[:2])
-    kernels.nearest(*arrays(sq_dist, order, found))
+    geometry.nearest(*arrays(sq_dist, order, found))
     return found
 
 
 def least_between(sq_dist: Tensor, order: Tensor, least: Tensor, most: Tensor) -> Tensor:
     """Returns the (B,) smallest of (B, N, N) squared distances, above `least` and at most `most`, within `order`."""
     found = torch.empty_like(most)
-    kernels.least_between(*arrays(sq_dist, order, least, most, found))
+    geometry.least_between(*arrays(sq_dist, order, least, most, found))
     return found
 
 
 def ball_gains(sq_dist: Tensor, radius: Tensor, weight: Tensor) -> Tensor:
     """Returns the (B, N) sums of the (B, L) weights of the landmarks within a (B,) squared radius."""
     gain = torch.empty(sq_dist.shape[:2])
-    kernels.ball_gains(*arrays(sq_dist, radius, weight, gain))
+    geometry.ball_gains(*arrays(sq_dist, radius, weight, gain))
     return gain
 
 
 def weighted(weights: Tensor, table: Tensor) -> Tensor:
     """Returns the (B, K, E) sums of the first S rows of a (B, S + …, E) table with (B, K, S) weights."""
     sums = empty(*weights.shape[:2], table.shape[2], like=table)
-    kernels.weighted(*arrays(weights, table, sums))
+    walks.weighted(*arrays(weights, table, sums))
     return sums
 
 
 def attention(sq_dist: Tensor, scale: Tensor, real: Tensor) -> Tensor:
     """Returns the (B, N, N) columns of a softmax over all other `real` items of −d² in units of the (B,) `scale`."""
     weights = empty(*sq_dist.shape, like=sq_dist)
-    kernels.attention(*arrays(sq_dist, scale, real, weights))
+    geometry.attention(*arrays(sq_dist, scale, real, weights))
     return weights
 
 
 def gaussian_gains(sq_dist: Tensor, radius: Tensor, covered: Tensor, weight: Tensor) -> Tensor:
     """Returns the (B, N) sums over landmarks of `weight` times what e^(−d² / radius) exceeds (B, L) `covered` by."""
     gain = torch.empty(sq_dist.shape[:2])
-    kernels.gaussian_gains(*arrays(sq_dist, radius, covered, weight, gain))
+    geometry.gaussian_gains(*arrays(sq_dist, radius, covered, weight, gain))
     return gain
 
 
 def score(logits: Tensor, labels: Tensor, begin: int) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the (B·C,) accuracy, likelihood and log-loss of `metaal_env.metrics.score`."""
     sums = torch.empty(3, len(logits))
-    kernels.score(*arrays(logits), begin, *arrays(labels, *sums))
+    statistics.score(*arrays(logits), begin, *arrays(labels, *sums))
     count = (labels >= 0).sum(1).clamp(min=1)
     found = sums / (
         count if len(count) == len(logits) else count.repeat_interleave(len(logits) // len(count))

@@ -1,7 +1,9 @@
 """Compiled loops against their reference in torch: the same partitions, and the same values up to rounding."""
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,7 +130,7 @@ def test_compiled_scores_of_predictions_equal_those_in_torch(
 def test_loops_compile_where_no_folder_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
     import numba
 
-    from metaal_env.compiled import kernels
+    from metaal_env.compiled.kernels import arithmetic
 
     njit = numba.njit
 
@@ -138,7 +140,24 @@ def test_loops_compile_where_no_folder_keeps_them(monkeypatch: pytest.MonkeyPatc
         return njit(**settings)
 
     monkeypatch.setattr(numba, "njit", refuse)
-    assert kernels.jit(lambda x: x + 1)(1.0) == 2.0
+    assert arithmetic.jit(lambda x: x + 1)(1.0) == 2.0
+
+
+def test_code_older_than_any_source_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from metaal_env import compiled as package
+
+    (cache := tmp_path / "__pycache__").mkdir()
+    for name, seconds in (
+        ("sweep.py", 10),
+        ("arithmetic.py", 30),
+        ("__pycache__/sweep.1.nbi", 20),
+        ("__pycache__/sweep.2.nbc", 40),
+    ):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (seconds, seconds))
+    monkeypatch.setattr(package, "KERNELS", tmp_path)
+    package._forget_stale_code()
+    assert [file.name for file in cache.iterdir()] == ["sweep.2.nbc"]
 
 
 def test_torch_serves_where_numba_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from metaal_env.batched import empty, take_rows
-from metaal_env.compiled import kernels
+from metaal_env.compiled.kernels import draw, lookahead, settle
 from metaal_env.compiled.loops import arrays
 from metaal_env.pool import gibbs_sampler, sampled_clusterings
 from metaal_env.pool.clusters import MAX_CLUSTERS, most_classes
@@ -99,7 +99,7 @@ def drawn(view: PoolView) -> Drawn:
     nearest, apart = torch.empty_like(name), torch.empty(b, N_CLUSTERINGS, e)
     agreement = torch.empty(b)
     weight, noise = _noise(in_order.shape[1], count)
-    kernels.draw(
+    draw.draw(
         *arrays(gram, real, view.way.clamp(max=MAX_CLUSTERS), sharpness),
         weight, noise, min(TRIALS, in_order.shape[1]), gibbs_sampler.BLOCKS,
         *arrays(name, product, norm, counts, within, nearest, apart, agreement),
@@ -131,7 +131,7 @@ def settled(view: PoolView) -> Settled:
     support_item = torch.empty(b, k, e)
     support_norm = torch.empty(b, k, dtype=torch.float64)
     own_sq_dist = torch.empty(b, n)
-    kernels.settle(
+    settle.settle(
         *arrays(
             found.gram, found.rows, found.columns, found.own_rows, found.positions, found.row_of, found.real,
             found.name, found.product, found.norm, found.counts, found.within, found.nearest, found.apart,
@@ -151,7 +151,7 @@ def gains(view: PoolView, softness: float, every: int) -> tuple[Tensor, Tensor]:
     """Returns (B, N) `expected_accuracy` and `expected_likelihood` of `metaal_env.pool.expected_gain`."""
     pool, found = drawn(view), settled(view)
     accuracy, likelihood = torch.empty(view.valid.shape), torch.empty(view.valid.shape)
-    kernels.expected_gains(
+    lookahead.expected_gains(
         *arrays(
             pool.rows, pool.own, pool.own_rows, pool.row_of, found.name, found.everyone, found.support_item,
             found.support, found.support_norm, view.counts, view.class_mask, pool.within.mean(1), pool.sharpness,
@@ -168,7 +168,7 @@ def covers(view: PoolView) -> Covers:
     pool, found = drawn(view), settled(view)
     cover, novelty = torch.empty(view.valid.shape), torch.empty(view.valid.shape)
     sizes = torch.empty(len(view), N_CLUSTERINGS, view.class_mask.shape[1])
-    kernels.coverage(
+    lookahead.coverage(
         *arrays(
             pool.row_of, found.name, found.everyone, view.order, view.seen, found.own_sq_dist,
             pool.within.mean(1).float(), cover, novelty, sizes,

@@ -69,7 +69,7 @@ def test_code_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     guide = (ROOT / "docs" / "own_pool.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", guide, re.S)
-    assert len(blocks) == 10
+    assert len(blocks) == 12
     exports = re.findall(r"^metaal (export wine\.csv .*?)(?:  #.*)?$", guide, re.M)
     assert len(exports) == 2
     optional = {

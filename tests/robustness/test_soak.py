@@ -1,5 +1,6 @@
 """A small soak: work over and over takes no more files and no more memory."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,15 @@ from benchmarks.robustness import soak
 from metaal_env.errors import InputError
 
 SAMPLES = 12
+
+
+@pytest.fixture(autouse=True)
+def only_new_objects() -> Iterator[None]:
+    """Every sample collects garbage; what other tests have left alive need not be looked through each time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize(("work", "times"), [("episodes", 12), ("queries", 12)])

@@ -83,17 +83,14 @@ def test_the_description_states_these_returns() -> None:
 def test_the_environment_pays_what_was_computed() -> None:
     core = core_of_toy()
     assert play_returns(core, load_strategy("greedy_on_terms"), range(8))["return"].mean() == GREEDY
-    env = gym.make(ID)
-    rng, total = np.random.default_rng(0), []
-    for seed in range(100):
-        observation, _ = env.reset(seed=seed)
-        value, ended = 0.0, False
-        while not ended:
-            observation, reward, ended, _, _ = env.step(
-                rng.choice(np.flatnonzero(observation["action_mask"]))
-            )
-            value += float(reward)
-        total.append(value)
+    envs, rng = gym.make_vec(ID, num_envs=100), np.random.default_rng(0)
+    observation, _ = envs.reset(seed=0)
+    total, first = np.zeros(100), np.ones(100, dtype=bool)
+    while first.any():
+        mask = observation["action_mask"]
+        observation, reward, ended, _, _ = envs.step((rng.random(mask.shape) * mask).argmax(1))
+        total += reward * first
+        first &= ~ended
     assert np.mean(total) == pytest.approx(RANDOM, abs=4 * np.std(total) / 100**0.5)
 
 

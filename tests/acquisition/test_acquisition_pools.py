@@ -102,6 +102,8 @@ def test_large_pools_are_represented() -> None:
         assert drawn.utilities is not None
         alike.append(np.corrcoef(drawn.utilities[0, open_], exactly)[0, 1])
         better.append((exactly > exact[1][0, drawn.picks[0]]).mean())
+    # A draw of a third of the pool shifts every utility: over many seeds the means are about .5 and .09, with standard
+    # errors of .06 and .04 for eight of them.
     assert np.mean(alike) > 0.4 and np.mean(better) < 0.2
     few = np.flatnonzero(open_)[:50]
     restricted = bounded(policy="max_herding", candidates=few, batch_size=50, return_utilities=True)

@@ -175,8 +175,10 @@ def test_predictions_from_inner_products_equal_those_from_items(
         elif step:
             core.step(state, torch.randint(14, (len(state),)))
         adapted = learner.adapt(*state.support, state.task.class_mask)
+        # The SVM's solver stops after a number of steps, in which differences of rounding grow.
+        atol = 4e-4 if name == "svm" else 5e-5
         torch.testing.assert_close(
-            state.logits, learner.predict(adapted, state.prepared), atol=4e-4, rtol=1e-4
+            state.logits, learner.predict(adapted, state.prepared), atol=atol, rtol=1e-4
         )
         scores = score_logits(learner.predict(adapted, state.prepared_reward), state.task.reward_labels)
         torch.testing.assert_close(state.metrics.log_loss, scores.log_loss, atol=1e-4, rtol=1e-4)

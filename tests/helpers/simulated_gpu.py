@@ -42,6 +42,8 @@ WAITING = re.compile(
 INDEXING = re.compile("_?(unsafe_)?index(_put)?(_impl)?_?")
 TAKES_SCALARS = re.compile("_?(masked_|index_)?(fill|put)(_impl)?_?")
 FOREIGN = re.compile(f"site-packages|/lib/python3|^<|{re.escape(__file__)}")
+OUTSIDE = ("pytest", "")
+"""Place of what runs tests: nothing above it led to an operation."""
 
 KERNELS: dict[str, Callable[..., Any]] = {
     "_thnn_fused_lstm_cell": lstm_cell,
@@ -157,8 +159,8 @@ def _waits(func: Any, args: Any, kwargs: dict[str, Any], inputs: list[Tensor], o
 def _note(name: str, inputs: list[Tensor], launches: int, waits: int) -> None:
     own: list[str] = []
     frame: FrameType | None = sys._getframe(3)
-    while frame is not None:
-        if (place := _place(frame.f_code)) is not None:
+    while frame is not None and (place := _place(frame.f_code)) != OUTSIDE:
+        if place is not None:
             own.append(f"{place[0]}:{frame.f_lineno} {place[1]}")
         frame = frame.f_back
     stack = (" ".join([name, *(str(x.dtype).removeprefix("torch.") for x in inputs)]), *own)
@@ -168,7 +170,9 @@ def _note(name: str, inputs: list[Tensor], launches: int, waits: int) -> None:
 
 @cache
 def _place(code: CodeType) -> tuple[str, str] | None:
-    """Returns file and function, or None for code that is not one's own."""
+    """Returns file and function, None for code that is not one's own, or `OUTSIDE`."""
+    if "/_pytest/" in code.co_filename:
+        return OUTSIDE
     if FOREIGN.search(code.co_filename):
         return None
     return "/".join(code.co_filename.split("/")[-2:]), code.co_name

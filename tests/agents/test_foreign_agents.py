@@ -110,10 +110,10 @@ STOCK = [
 
 @pytest.mark.parametrize(("env_id", "name"), STOCK)
 def test_stock_algorithms_learn_alone_and_in_batches(env_id: str, name: str, tmp_path: Path) -> None:
-    check_learning(MAKERS[name](single(env_id)), 32, env_id in FIXED)
+    check_learning(MAKERS[name](single(env_id)), 16, env_id in FIXED)
 
     model = MAKERS[name](batch(env_id))
-    check_learning(model, 64, env_id in FIXED)
+    check_learning(model, 32, env_id in FIXED)
     model.save(tmp_path / "model")
     loaded = type(model).load(tmp_path / "model", device="cpu")
     env = Monitor(single(env_id))

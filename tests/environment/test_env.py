@@ -38,7 +38,7 @@ def test_every_id_passes_both_checkers_alone_and_in_batches(env_id: Any) -> None
     observation, info = envs.reset(seed=5)
     assert envs.observation_space.contains(observation)
     assert np.array_equal(info["action_mask"], observation["action_mask"])
-    for _ in range(25):
+    for _ in range(3):  # `test_autoreset` goes on past the end of episodes
         observation, reward, _, truncated, _ = envs.step(envs.action_space.sample())
         assert envs.observation_space.contains(observation) and np.isfinite(reward).all()
         assert not truncated.any()

@@ -84,3 +84,18 @@ def add(to: Array, row: Array) -> None:
     """Adds a row to another of the same length, in place."""
     for e in range(len(to)):
         to[e] += row[e]
+
+
+@jit
+def put(to: Array, row: Array) -> None:
+    """Copies a row to another of the same length; assigning a slice compiles an error message for other shapes."""
+    for e in range(len(to)):
+        to[e] = row[e]
+
+
+@jit
+def put_rows(to: Array, rows: Array) -> None:
+    """Copies each row of a matrix to another of the same shape."""
+    for i in range(len(to)):
+        for e in range(to.shape[1]):
+            to[i, e] = rows[i, e]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metaal_env.compiled.kernels.arithmetic import Array, F, add, jit
+from metaal_env.compiled.kernels.arithmetic import Array, F, add, jit, put, put_rows
 from metaal_env.compiled.kernels.sweep import NONE, nearest_mean, sweep, tabulate
 
 
@@ -149,7 +149,7 @@ def settle(
     n_classes, n_rows = support.shape[1:]
     n_clusters = drawn_count.shape[2]
     product = np.empty((n_classes, n_items), np.float32)
-    norm, count = np.empty(n_classes), np.empty(n_classes)
+    norm, count = np.empty(n_classes), np.empty(n_classes, np.float32)
     room = np.empty((n_blocks, n_classes + 2, n_items // n_blocks), np.float32)
     far = np.empty((n_classes if not exact else 0, n_rows), np.float32)
     wide = np.empty((1, n_rows), np.float32)
@@ -163,7 +163,7 @@ def settle(
     order_nearest, order_apart = np.empty(order.shape[1], np.int32), np.empty(order.shape[1], np.float32)
     item_product, label = np.empty((n_clusters, order.shape[1]), np.float32), np.empty(n_items, np.int64)
     others = np.empty_like(product)
-    counts = np.empty(n_classes)
+    counts = np.empty(n_classes, np.float32)
     table = np.empty((4, n_items + order.shape[1] + 1), np.float32)
     total = np.empty(n_rows, np.float32)
     for b in range(n_pools):
@@ -177,7 +177,7 @@ def settle(
                 counts[order_label[s]] += 1
                 add(support_item[b, order_label[s]], rows[b, row[s]])
         if exact:
-            support[b] = support_item[b]
+            put_rows(support[b], support_item[b])
         support_norm[b] = 0
         for s in range(order.shape[1]):
             if order_label[s] >= 0:
@@ -192,7 +192,7 @@ def settle(
                 n_unseen += 1
         others[:] = 0  # products with the sums of labelled items that are in no cluster
         if not exact:
-            others[:] = support_item[b]
+            put_rows(others, support_item[b])
         for e in range(n_items):
             own[e] = gram[b, e, e]
             label[e] = labels[b, position_of_item[b, e]] if real[b, e] else NONE
@@ -220,14 +220,14 @@ def settle(
                 order_nearest, order_apart, order_label, drawn_count[b, m], unseen[:n_unseen], class_of, votes
             )
             names = name[b, m]
-            product[:] = others
+            put_rows(product, others)
             for c in range(n_clusters):
                 k = class_of[c]
                 if k >= 0 and drawn_count[b, m, c] > 0:
                     for e in range(n_items):
                         product[k, e] += drawn_product[b, m, c, e]
-            count[:] = counts
-            norm[:] = support_norm[b]
+            put(count, counts)
+            put(norm, support_norm[b])
             for e in range(n_items):
                 k, y = class_of[drawn[b, m, e]] if real[b, e] else NONE, label[e]
                 names[e] = k if y < 0 else NONE
@@ -252,10 +252,10 @@ def settle(
                 for e in range(n_items):
                     if label[e] >= 0:
                         names[e] = label[e]
-                everyone[b, m] = names
+                put(everyone[b, m], names)
                 mean_distance(own, product, names, norm, count, total)
                 continue
-            far[:] = support[b]
+            put_rows(far, support[b])
             for e in range(n_items):
                 if names[e] >= 0:
                     add(far[names[e]], columns[b, e])

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from metaal_env.compiled.kernels.arithmetic import Array, F, exp, jit, log
+from metaal_env.compiled.kernels.arithmetic import Array, F, exp, jit, log, put
 
 
 @jit
@@ -82,9 +82,9 @@ def beliefs(logits: Array, probs: Array, top: Array, entropy: Array) -> None:
                 second[i] = max(second[i], min(first[i], probs[b, k, i]))
             for i in range(n_items):
                 first[i] = max(first[i], probs[b, k, i])
-        top[0, b] = first
-        top[1, b] = second
-        top[2, b] = third
+        put(top[0, b], first)
+        put(top[1, b], second)
+        put(top[2, b], third)
 
 
 @jit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metaal_env.compiled.kernels.arithmetic import Array, F, add, jit
+from metaal_env.compiled.kernels.arithmetic import Array, F, add, jit, put, put_rows
 
 
 @jit
@@ -80,16 +80,16 @@ def ends(back: Array, order: Array, labels: Array, steps: int, classes: Array, r
             add(direct[column[k]], back[b, i])
             free[i] = False
         rows = np.flatnonzero(free)
-        before[:n_used] = direct[:n_used]
+        put_rows(before[:n_used], direct)
         for _ in range(steps - 1):
-            after[:n_used] = direct[:n_used]
+            put_rows(after[:n_used], direct)
             take_step(back[b], rows, before[:n_used], after)
             before, after = after, before
         reached[b] = 0
         for c in range(n_used):
             add(reached[b], before[c])
             if used[c] < n_classes:
-                classes[b, used[c]] = before[c]
+                put(classes[b, used[c]], before[c])
 
 
 @jit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TypeAlias
 
+from agents.acquisition.labels import Labels
 from agents.loading import StrategySpec, load_strategy
 from agents.strategies import Strategy
 from agents.strategies.base import PrivilegedStrategy
@@ -12,6 +13,12 @@ from metaal_env.errors import InputError
 
 DEFAULT_POLICY = "metaal-pools"
 """Learned on pools like a user's; where a pool is unlike them it gives way to the rule `uherding`."""
+
+SEARCH = "k_center"
+"""Rule that looks for a second class, as what is farthest from all labels differs most from the class that is known."""
+ALIKE = 5
+"""Labels of one class from which on it looks; learned policies would stay where the pool is densest (entry 89 of
+docs/log/2026-11.md)."""
 
 PolicySpec: TypeAlias = "StrategySpec | None"
 
@@ -39,3 +46,9 @@ def load_policy(policy: PolicySpec = None) -> Strategy:
             f"policy={policy!r} looks at hidden labels, which your own pool lacks; choose another."
         )
     return strategy
+
+
+def searching(strategy: Strategy, labels: Labels) -> Strategy:
+    """Returns the rule `SEARCH` in place of a learned policy while all of `ALIKE` labels or more are of one class."""
+    alike = len(labels.seen) == 1 and int(labels.known.sum()) >= ALIKE
+    return load_strategy(SEARCH) if alike and strategy.wants_classifier else strategy

@@ -15,7 +15,7 @@ from agents.acquisition.candidates import Candidates, all_unlabelled, are_featur
 from agents.acquisition.classifier import check_classifier
 from agents.acquisition.labels import Labels, check_labels, hint
 from agents.acquisition.options import QueryOptions, Seed
-from agents.acquisition.policies import PolicySpec, load_policy
+from agents.acquisition.policies import PolicySpec, load_policy, searching
 from agents.acquisition.pool_items import PoolItems, read_pool
 from agents.acquisition.purchase import Purchase
 from agents.acquisition.soft_labels import are_soft, read_soft_labels
@@ -144,6 +144,7 @@ def select(
             f"sample_weight is given but clf is None, and policy={options.policy!r} fits no classifier of its own; "
             "give the classifier whose fit it weighs."
         )
+    strategy = searching(strategy, labels)
     purchase, positions = Purchase.read(options, labels.known), chosen.positions
     if purchase is not None and chosen.new is not None:
         raise InputError("candidates that are not in X have no costs and groups; give positions in X.")

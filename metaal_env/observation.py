@@ -92,7 +92,7 @@ def parse_observation(observation: str | Iterable[str], config: TaskConfig | Non
                 "or a list of names."
             )
         if name not in known:
-            raise unknown_name("observation", name, known)
+            raise unknown_name("feature", name, known)
     return Shown(_in_order(wanted), tuple(name for name in WIDE if name in wanted), stop)
 
 

@@ -87,7 +87,7 @@ def test_pickles_in_place_of_weights(tmp_path: Path, witness: Path) -> None:
     with pytest.raises(InputError, match="checksum"):
         LearnedStrategy.load(tmp_path)
     resign(tmp_path / "policy")
-    with pytest.raises(InputError, match=r"no metaal file|damaged or foreign") as caught:
+    with pytest.raises(InputError, match=r"not a metaal file|damaged or foreign") as caught:
         LearnedStrategy.load(tmp_path)
     refused(caught.value, "policy")
 

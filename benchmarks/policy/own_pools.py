@@ -37,6 +37,13 @@ SEMI_SUPERVISED = (
 )
 
 
+IN_WORDS = {
+    "accuracy": "accuracy",
+    "balanced": "balanced accuracy",
+    "precision": "average precision of the rarest class",
+}
+
+
 class Cell(NamedTuple):
     """What a line of results is about."""
 
@@ -208,16 +215,16 @@ def as_json(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict[
     rows = [row(name, {policy: table[name, policy] for policy in options.policies}) for name in names]
     mean = {p: mean_over(table, names, p) for p in options.policies}
     rare = "" if options.rare is None else f", {options.rare:.0%} positive"
+    sizes = " and ".join(f"{size:,}" for size in options.sizes)
     kind = "data that no choice has seen" if options.held_out else "validation data"
     return {
-        "title": f"Policies on pools like a user's: {kind} ({', '.join(options.classifiers)}{rare})",
-        "command": "python -m benchmarks.policy.own_pools --cells CELLS --policies "
-        + " ".join(options.policies)
-        + f" --judge-every {options.judge_every} --seeds {options.seeds}",
+        "title": f"Policies on pools like a user's: {kind} ({', '.join(options.classifiers)}{rare}; {sizes} items)",
+        "command": f"python -m benchmarks.policy.own_pools --cells CELLS {arguments(options)}",
         "text": [
-            f"From none to {options.labels} labels, {options.seeds} paired seeds: the mean {options.measure} of the "
-            f"user's classifier over the curve under `{first}`, and the differences of others to it with 95 % "
-            "bootstrap intervals; for the mean they are over cells, or over seeds if these are more. "
+            f"From none to {options.labels} labels, {options.seeds} paired seeds: the mean "
+            f"{IN_WORDS[options.measure]} of the user's classifier over the curve under `{first}`, and the "
+            "differences of others to it with 95 % bootstrap intervals; for the mean they are over cells, or over "
+            "seeds if these are more. "
             + (
                 "Nothing was chosen on these pools."
                 if options.held_out
@@ -229,6 +236,17 @@ def as_json(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict[
         "columns": ["pool", first, *options.policies[1:]],
         "rows": [*rows, row("mean", mean)],
     }
+
+
+def arguments(options: Options) -> str:
+    """Returns the options of a table on the command line, without the cells and files."""
+    given = {"policies": options.policies, "sizes": options.sizes, "classifiers": options.classifiers}
+    given |= {"judge_every": (options.judge_every,), "seeds": (options.seeds,), "measure": (options.measure,)}
+    if options.rare is not None:
+        given["rare"] = (str(options.rare),)
+    return " ".join(
+        f"--{name.replace('_', '-')} {' '.join(map(str, value))}" for name, value in given.items()
+    )
 
 
 def against_best(

@@ -9,16 +9,14 @@ from agents.acquisition.labels import Labels
 from agents.loading import StrategySpec, load_strategy
 from agents.strategies import Strategy
 from agents.strategies.base import PrivilegedStrategy
+from agents.strategies.diversity import KCenter
 from metaal_env.errors import InputError
 
 DEFAULT_POLICY = "metaal-pools"
 """Learned on pools like a user's; where a pool is unlike them it gives way to the rule `uherding`."""
 
-SEARCH = "k_center"
-"""Rule that looks for a second class, as what is farthest from all labels differs most from the class that is known."""
 ALIKE = 5
-"""Labels of one class from which on it looks; learned policies would stay where the pool is densest (entry 89 of
-docs/log/2026-11.md)."""
+"""Labels of one class from which on `SecondClass` chooses."""
 
 PolicySpec: TypeAlias = "StrategySpec | None"
 
@@ -48,7 +46,16 @@ def load_policy(policy: PolicySpec = None) -> Strategy:
     return strategy
 
 
+class SecondClass(KCenter):
+    """Looks for a second class: what is farthest from all labels differs most from the class that is known.
+
+    Learned policies would stay where the pool is densest (entry 89 of docs/log/2026-11.md).
+    """
+
+    remark = "all labels are of one class so far, so k_center looks for another"
+
+
 def searching(strategy: Strategy, labels: Labels) -> Strategy:
-    """Returns the rule `SEARCH` in place of a learned policy while all of `ALIKE` labels or more are of one class."""
+    """Returns `SecondClass` in place of a learned policy while all of `ALIKE` labels or more are of one class."""
     alike = len(labels.seen) == 1 and int(labels.known.sum()) >= ALIKE
-    return load_strategy(SEARCH) if alike and strategy.wants_classifier else strategy
+    return SecondClass() if alike and strategy.wants_classifier else strategy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -32,12 +32,12 @@ class SemiSupervised(ClassifierMixin, BaseEstimator):
         self.pool = pool
         self.estimator = estimator
 
-    def given(self, pool: np.ndarray) -> Self:
+    def given(self, pool: np.ndarray) -> SemiSupervised:
         """Sets the pool; `agents.acquisition.played_sessions.play` does so."""
         self.pool = pool
         return self
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any) -> SemiSupervised:
         """Fits to (S, D) labelled vectors; the rows of the pool that equal none of them count as unlabelled."""
         labelled = np.asarray(X, dtype=np.float64)
         self.classes_, codes = np.unique(y, return_inverse=True)

@@ -12,6 +12,8 @@ from metaal_env.pool.view import PoolView
 
 STEPPED_BACK = "stepped_back"
 """Name of the reason that a policy stepped back."""
+REMARK = "remark"
+"""Name of the reason that a rule stands in for a policy."""
 MENTIONED = 0.05
 """Share from which stepping back is mentioned."""
 
@@ -56,13 +58,14 @@ def reasons(strategy: Strategy, view: PoolView, position: int, most: int = 3) ->
     """Returns the strongest reasons for the item: at most `most` of (feature, weight, plain words).
 
     The weights are those of `parts`. The strongest reason comes first. Where a learned policy steps back, that comes
-    last, with the share by which it does.
+    last, with the share by which it does; so does the remark of a rule that stands in for a policy.
     """
     speaking = [part for part in parts(strategy, view, position) if part.weight > 0]
     told: dict[str, tuple[str, float, str]] = {}
     for part in sorted(speaking, key=lambda part: -part.weight):
         told.setdefault(words(part), (part.name, part.weight, words(part)))
-    return list(told.values())[:most] + stepping_back(strategy, view)
+    remark = [(REMARK, 1.0, strategy.remark)] if strategy.remark else []
+    return list(told.values())[:most] + stepping_back(strategy, view) + remark
 
 
 def stepping_back(strategy: Strategy, view: PoolView) -> list[tuple[str, float, str]]:

@@ -41,6 +41,7 @@ class Strategy(ABC):
             Batches are then plain greedy re-scoring; otherwise `select_batch` penalises redundancy itself.
         believes: whether batches from a user's pool are better chosen by believing each pick's likely label, see
             `agents.acquisition.belief`, than by penalising redundancy.
+        remark: is said after the reasons for a pick, where a rule stands in for the policy that was asked for.
     """
 
     privileged: bool = False
@@ -51,6 +52,7 @@ class Strategy(ABC):
     wants_classifier: bool = False
     diversifies: bool = False
     believes: bool = False
+    remark: str = ""
 
     def __init__(self, *, seed: int = 0):
         self.seed = seed

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from metaal_env.pool.distances import evenly_spaced
+from metaal_env.pool.even_spacing import evenly_spaced
 
 ITEMS = 256
 """Items of which the dimension is measured."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from metaal_env.batched import squared_distances, take_rows
-from metaal_env.pool.distances import evenly_spaced
+from metaal_env.pool.even_spacing import evenly_spaced
 from metaal_env.pool.remembered import remembered
 from metaal_env.pool.view import PoolView
 

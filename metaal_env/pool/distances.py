@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metaal_env.batched import empty, squared_distances, take_rows
 from metaal_env.compiled import loops_for
+from metaal_env.pool.even_spacing import at_even_ranks, by_distance, evenly_spaced
 from metaal_env.pool.remembered import remembered
 
 MAX_LANDMARKS = 1024
@@ -271,38 +272,3 @@ class Geometry:
         if self.centred_products is not None:
             return self.centred_products.diagonal(dim1=1, dim2=2).clamp(min=0)
         return self.centred.square().sum(-1)
-
-
-def evenly_spaced(items: Tensor, mask: Tensor, count: int) -> Tensor:
-    """Returns (B, `count`) positions evenly spaced in the distance to the mean, from the nearest to the farthest.
-
-    They depend on the values of the items, not on their order, so results computed from them follow a permutation
-    of the pool, except for items at equal distances. Cost O(N·(D + log N)).
-
-    Args:
-        items: (B, N, D).
-        mask: (B, N) bool; other items are used only when there are fewer than `count` of these.
-        count: at most N.
-    """
-    if count == items.shape[1]:
-        return torch.arange(count, device=items.device).expand(len(items), count)
-    return at_even_ranks(by_distance(items, mask), mask, count)
-
-
-def by_distance(items: Tensor, mask: Tensor) -> Tensor:
-    """Returns (B, N) positions in the order of their distance to the mean, those outside of the mask last.
-
-    Double precision keeps the order of a sum from deciding between neighbours.
-    """
-    x = items.double()
-    mean = torch.einsum("bn,bnd->bd", mask.double(), x) / mask.sum(1, keepdim=True).clamp(min=1)
-    distance = (x - mean.unsqueeze(1)).square().sum(-1)
-    return distance.masked_fill(~mask, torch.inf).argsort(dim=1, stable=True)
-
-
-def at_even_ranks(order: Tensor, mask: Tensor, count: int) -> Tensor:
-    """Returns `count` of (B, N) `by_distance` at even ranks, or the first of them where the mask has fewer."""
-    total = mask.sum(1, keepdim=True)
-    rank = torch.arange(count, device=order.device)
-    even = (rank * (total - 1) / max(count - 1, 1)).round().long()
-    return torch.take_along_dim(order, torch.where(total > count, even, rank), 1)

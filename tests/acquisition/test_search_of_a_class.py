@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.acquisition.policies import ALIKE, SEARCH
+from agents.acquisition.policies import ALIKE, SecondClass
 from agents.acquisition.query import select
-from agents.loading import load_strategy
+from agents.policy.reasons import in_words, reasons
 
 
 def pool(labels: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +21,8 @@ def pool(labels: list[int]) -> tuple[np.ndarray, np.ndarray]:
 def test_it_finds_the_rare_class_at_once() -> None:
     x, y = pool([0] * ALIKE)
     found = select(x, y, batch_size=2)
-    assert isinstance(found.strategy, type(load_strategy(SEARCH))) and found.picks[0] >= 95
+    assert isinstance(found.strategy, SecondClass) and found.picks[0] >= 95
+    assert "one class so far" in in_words(reasons(found.strategy, found.views[0], found.places[0]))
 
 
 @pytest.mark.parametrize(
@@ -31,4 +32,4 @@ def test_it_finds_the_rare_class_at_once() -> None:
 )
 def test_else_the_policy_chooses(labels: list[int], policy: str | None) -> None:
     found = select(*pool(labels), policy=policy)
-    assert not isinstance(found.strategy, type(load_strategy(SEARCH)))
+    assert not isinstance(found.strategy, SecondClass)

@@ -113,7 +113,7 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
         return self.batch.view()
 
     def action_masks(self) -> np.ndarray:
-        """Returns which items can be labelled now, (N,) bool; sb3-contrib's `MaskablePPO` asks for it.
+        """Returns which actions are of use now, (A,) bool; sb3-contrib's `MaskablePPO` asks for it.
 
         Raises:
             gymnasium.error.ResetNeeded: no episode has been started.

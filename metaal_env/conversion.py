@@ -54,3 +54,14 @@ def check_actions(actions: Any, n_envs: int, n_actions: int) -> Tensor:
     if array.size and (array.min() < 0 or array.max() >= n_actions):
         raise InputError(f"action={array.tolist()} must lie in [0, {n_actions - 1}].")
     return torch.from_numpy(array.astype(np.int64))
+
+
+def check_action(action: Any, n_actions: int) -> Tensor:
+    """Returns one environment's action as a (1,) int64 tensor. Raises: `InputError` for a wrong type or range."""
+    try:
+        array = np.asarray(action)
+    except ValueError:  # a ragged list
+        array = np.asarray(None)
+    if array.shape or not np.issubdtype(array.dtype, np.integer) or not 0 <= array < n_actions:
+        raise InputError(f"action={action!r} must be one whole number in [0, {n_actions - 1}].")
+    return torch.tensor([int(array)])

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from metaal_env.conversion import check_actions, to_numpy
+from metaal_env.conversion import check_action, to_numpy
 from metaal_env.errors import InputError
 from metaal_env.pool.view import PoolView
 from metaal_env.render import render_ansi, render_rgb
@@ -93,7 +93,7 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
     def step(self, action: np.int64 | int) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         if not self._started:
             raise gym.error.ResetNeeded("call reset() before step(), and again after an episode has ended")
-        positions = check_actions(np.asarray([action]), 1, self.batch.core.config.n_actions)
+        positions = check_action(action, self.batch.core.config.n_actions)
         result = self.batch.advance(positions)
         observation = _first(to_numpy(self.batch.observe()))
         info = self._info(observation, valid=bool(result.valid))
@@ -113,7 +113,7 @@ class MetaALEnv(gym.Env[dict[str, np.ndarray], np.int64]):
         return self.batch.view()
 
     def action_masks(self) -> np.ndarray:
-        """Returns which items can be labelled now, (N,) bool; sb3-contrib's `MaskablePPO` asks for it.
+        """Returns which actions are of use now, (A,) bool; sb3-contrib's `MaskablePPO` asks for it.
 
         Raises:
             gymnasium.error.ResetNeeded: no episode has been started.

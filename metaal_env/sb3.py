@@ -33,7 +33,7 @@ class Row:
         self.metadata, self.spec = envs.metadata, envs.spec
 
     def action_masks(self) -> np.ndarray:
-        """Returns which items can be labelled now, (N,) bool."""
+        """Returns which actions are of use now, (A,) bool."""
         return self._envs.action_masks()[self._row]
 
 

@@ -35,7 +35,8 @@ def remembered(
             holder: Any = getattr(owner, "geometry", owner) if on == "pool" else owner
             memo: dict[Any, Any] = holder.memo
             classes = owner.class_mask.shape[1] if hasattr(owner, "class_mask") else None
-            key = (function, classes, args, tuple(kwargs.items()))
+            # By the decorated function, which has a name to be pickled by: `function` lost its own to it.
+            key = (lookup, classes, args, tuple(kwargs.items()))
             if key not in memo:
                 known = _renewed(function, owner, holder, key, args, kwargs) if on == "pool" else None
                 memo[key] = function(owner, *args, **kwargs) if known is None else known

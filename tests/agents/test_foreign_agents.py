@@ -91,24 +91,8 @@ def test_no_key_of_an_observation_is_an_attribute_of_a_module_dict(env_id: str) 
     assert keys and not [key for key in keys if hasattr(nn.ModuleDict(), key)]
 
 
-ALL_ALGORITHMS = ("MetaAL-v0", "MetaAL-Iris-v0", "MetaAL-CIFAR100-v0")
-"""Items that are characters, numbers and pictures; ids of further data sets differ from one of them in data alone."""
-
-
-def stock(env_id: str, name: str) -> Any:
-    every_run = name == "PPO" or env_id in (*ALL_ALGORITHMS, *metaal_env.PROBLEMS)
-    return pytest.param(env_id, name, marks=[] if every_run else pytest.mark.slow)
-
-
-STOCK = [
-    stock(env_id, name)
-    for env_id in IDS
-    for name in MAKERS
-    if env_id not in metaal_env.PROBLEMS or name in ("PPO", "DQN", "MaskablePPO")
-]
-
-
-@pytest.mark.parametrize(("env_id", "name"), STOCK)
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("env_id", IDS)
 def test_stock_algorithms_learn_alone_and_in_batches(env_id: str, name: str, tmp_path: Path) -> None:
     check_learning(MAKERS[name](single(env_id)), 16, env_id in FIXED)
 

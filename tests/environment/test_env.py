@@ -1,6 +1,8 @@
 """Gymnasium's and stable-baselines3's contracts, over every registered id."""
 
+import copy
 import itertools
+import pickle
 from typing import Any
 
 import gymnasium as gym
@@ -121,6 +123,27 @@ def test_vector_env_equals_single_envs_through_autoreset(learner: str) -> None:
     assert endings >= 6
 
 
+@pytest.mark.parametrize("double", [lambda env: pickle.loads(pickle.dumps(env)), copy.deepcopy])
+def test_pickled_and_copied_environments_go_on_alike(double: Any) -> None:
+    options = small(observation="full", price=0.01, budget=(2, 5))
+    env, envs = gym.make("MetaAL-v0", **options), gym.make_vec("MetaAL-v0", num_envs=3, **options)
+    env.reset(seed=0), envs.reset(seed=0)
+    env.step(3), envs.step(np.arange(3))
+    twin, twins = double(env), double(envs)
+    for action in range(5, 11):  # some episodes of the batch end and start anew
+        one, other = envs.step(np.full(3, action)), twins.step(np.full(3, action))
+        assert all(np.array_equal(one[0][key], other[0][key]) for key in one[0])
+        assert np.array_equal(one[1], other[1]) and np.array_equal(one[2], other[2])
+    labels = twin.unwrapped.view().labels.clone()
+    expected = env.step(5)
+    assert torch.equal(twin.unwrapped.view().labels, labels), "a copy stands alone"
+    found = twin.step(5)
+    assert all(np.array_equal(found[0][key], expected[0][key]) for key in expected[0])
+    assert found[1] == expected[1]
+    found, expected = twin.reset()[0], env.reset()[0]
+    assert all(np.array_equal(found[key], expected[key]) for key in expected)
+
+
 @pytest.mark.parametrize("copy", [True, False])
 @pytest.mark.parametrize("learner", ["prototype", "matching"])
 def test_observations_keep_their_values_when_episodes_start_anew(learner: str, copy: bool) -> None:
@@ -231,9 +254,9 @@ def test_bad_input_is_one_sentence_that_names_it(options: dict[str, Any], says: 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("action", [-1, 24, 1.5, [1, 2]])
+@pytest.mark.parametrize("action", [-1, 24, 1.5, None, True, [1, 2], [[1], []], np.array([3])])
 def test_actions_out_of_range_are_refused(action: Any) -> None:
     env = gym.make("MetaAL-v0", **small()).unwrapped
     env.reset(seed=0)
-    with pytest.raises(InputError, match="action"):
+    with pytest.raises(InputError, match=r"^action=.* must be one whole number in \[0, 23\]"):
         env.step(action)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,46 @@ from metaal_env.observation import SHARED
 def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
     """Returns an observation of `observe` as arrays of their own memory, so that users may keep and change them."""
     return {key: _array(value, copy=key in SHARED) for key, value in tensors.items()}
+
+
+class OwnArrays:
+    """Converts observations like `to_numpy`, into large arrays that the caller has dropped where there are some.
+
+    Fresh memory of tens of megabytes comes from the operating system page by page, which costs as much again as the
+    copying. A loop that keeps nothing but the last observation is served by two arrays in turn, and by a third where
+    episodes end.
+    """
+
+    _KEPT = 3
+    _IDLE = 3
+    """References to an array that nobody else holds: the list's, the loop's and the count's own argument."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, list[np.ndarray]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OwnArrays, ()  # copies of an environment begin without another's memory
+
+    def to_numpy(self, tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+        """Returns an observation of `observe` as arrays that nobody else holds or writes to."""
+        return {key: self._own(key, v) if key in SHARED else _array(v) for key, v in tensors.items()}
+
+    def _own(self, key: str, tensor: Tensor) -> np.ndarray:
+        array, known = _array(tensor), self._known.setdefault(key, [])
+        for old in known:
+            # A view or a tensor over an array refers to it, so that it counts as held.
+            if sys.getrefcount(old) == self._IDLE and _alike(old, array):
+                np.copyto(old, array)
+                return old
+        fresh = array.copy()
+        self._known[key] = [*known, fresh][-self._KEPT :]
+        return fresh
+
+
+def _alike(old: np.ndarray, array: np.ndarray) -> bool:
+    """Returns whether the caller has left shape, type and flags of an array as they were handed out."""
+    flags = old.flags
+    return old.shape == array.shape and old.dtype == array.dtype and flags.writeable and flags.c_contiguous
 
 
 class SharedArrays:

@@ -133,7 +133,7 @@ class InnerProducts:
         return rows
 
     def labelled(self, order: Tensor, labels: Tensor, longest: int, class_mask: Tensor) -> Labelled:
-        """What a learner is given: the first `longest` labels of (B, T) `order`, and the pool's (B, N) `labels`."""
+        """Returns a learner's input: the first `longest` labels of (B, T) `order`, and the pool's (B, N) `labels`."""
         order = order[:, :longest]
         known = labels.gather(1, order.clamp(min=0))
         return Labelled(

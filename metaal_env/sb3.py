@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 from torch import Tensor
 
-from metaal_env.conversion import check_actions, to_numpy
+from metaal_env.conversion import OwnArrays, check_actions
 from metaal_env.errors import InputError
 from metaal_env.vector_env import MetaALVectorEnv
 
@@ -62,12 +62,13 @@ class SB3VecEnv(VecEnv):
                 f"autoreset_mode={envs.autoreset_mode.value!r} does not suit stable-baselines3; use 'SameStep'."
             )
         self.envs = envs
+        self._arrays = OwnArrays()
         self.rows = [Row(envs, row) for row in range(envs.num_envs)]
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
 
     def convert(self, tensors: dict[str, Tensor]) -> Any:
         """Returns an observation as agents are given it: fresh NumPy arrays."""
-        return to_numpy(tensors)
+        return self._arrays.to_numpy(tensors)
 
     def running_infos(self, valid: Tensor) -> list[dict[str, Any]]:
         """Returns the ``info`` of every running episode; `valid` (B,) bool says which actions labelled an item."""

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from metaal_env.autoreset import parse_reset_mask
-from metaal_env.conversion import SharedArrays, check_actions, to_numpy
+from metaal_env.conversion import OwnArrays, SharedArrays, check_actions
 from metaal_env.core import Core
 from metaal_env.observation import observation_space
 from metaal_env.tensor_env import TensorEnv
@@ -69,7 +69,7 @@ class MetaALVectorEnv(TensorEnv, gym.vector.VectorEnv):
             **options,
         )
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self._to_numpy = to_numpy if copy else SharedArrays().to_numpy
+        self._to_numpy = (OwnArrays() if copy else SharedArrays()).to_numpy
         config = self.core.config
         probe = self.core.reset(self.core.sampler.sample([np.random.default_rng(0)]))
         self.single_observation_space = observation_space(config, probe.embeddings.shape[2], self.shown)

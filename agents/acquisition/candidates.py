@@ -1,4 +1,4 @@
-"""Which items may be picked: positions, a mask, or features that are looked up in the pool."""
+"""Reads which items may be picked: positions, a mask, or features that are looked up in the pool."""
 
 from __future__ import annotations
 

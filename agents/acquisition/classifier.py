@@ -21,7 +21,7 @@ TRIALS = ((100, 10, 0), (1000, 20, 12))
 
 
 class Predictions(NamedTuple):
-    """What a classifier says.
+    """Holds what a classifier says.
 
     Attributes:
         probs: (M, C) probabilities of some items.

@@ -19,7 +19,7 @@ from metaal_env.errors import InputError
 
 @dataclass(frozen=True)
 class Plan:
-    """What is played.
+    """Says what is played.
 
     Attributes:
         policies: names; what all are compared with, `RANDOM`, is one of them.

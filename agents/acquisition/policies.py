@@ -1,4 +1,4 @@
-"""What ``policy=`` may be on one's own pool, and what it is by default."""
+"""Finds what ``policy=`` names on one's own pool, and the default."""
 
 from __future__ import annotations
 

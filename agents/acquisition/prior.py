@@ -1,4 +1,4 @@
-"""What is known before the first label: class probabilities of a zero-shot model, a language model or an old one."""
+"""Reads class probabilities known before the first label: of a zero-shot model, a language model or an old one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which items of a pool that is too large to be scored exactly stand for it: landmarks, doubtful items, drawn ones."""
+"""Chooses the items that stand for a pool too large to be scored exactly: landmarks, doubtful items, drawn ones."""
 
 from __future__ import annotations
 

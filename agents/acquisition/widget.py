@@ -131,7 +131,7 @@ class LabelWidget(anywidget.AnyWidget):
         self._desk.answer(self._tab, position, label, unsure=unsure, seconds=seconds)
 
     def _view(self, error: str | None = None) -> dict[str, Any]:
-        """What the notebook shows: item, classes, reasons, and pictures as data, since it reaches no server."""
+        """Returns what the notebook shows: item, classes, reasons, and pictures as data, since it reaches no server."""
         claim = self._desk.current(self._tab) if self._is_open else None
         view = self._reports.state(claim, "")
         found = {key: view[key] for key in ("item", "classes", "labels", "total")} | {"error": error}

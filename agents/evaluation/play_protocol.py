@@ -19,7 +19,7 @@ PROTOCOL = "protocol.json"
 
 
 class Missing(NamedTuple):
-    """What a folder of results lacks of a protocol."""
+    """Lists what a folder of results lacks of a protocol."""
 
     everything: Protocol
     """The protocol, with the strategies that the folder holds already."""

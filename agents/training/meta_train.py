@@ -31,7 +31,7 @@ from metaal_env.runtime.memory import keep_memory
 
 @dataclass(frozen=True)
 class MetaTrainOptions:
-    """How a learner is meta-trained."""
+    """Says how a learner is meta-trained."""
 
     dataset: str = "glyphs"
     """Registered data set, or path of a npz or csv file or an image folder."""

@@ -88,7 +88,7 @@ def record_run(folder: Path, settings: Mapping[str, Any], prints: Mapping[str, A
 
 
 def _compare(then: dict[str, Any], now: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """What differs between two records, and remarks on what cannot be compared."""
+    """Returns what differs between two records, and remarks on what cannot be compared."""
     theirs, ours = _flat(then), _flat(now)
     skipped = [*CHANGEABLE, *SOURCES]
     if type(theirs.get(ITERATIONS)) is int:

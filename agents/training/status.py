@@ -18,7 +18,7 @@ SILENT = 60.0
 
 @dataclass
 class StatusOptions:
-    """Which run is looked at."""
+    """Says which run is looked at."""
 
     status: Path
     """Folder of the run."""

@@ -102,7 +102,7 @@ class TaskMixture:
         return self._part(*self._shapes(number)[place])
 
     def _shapes(self, number: int) -> list[tuple[Core, list[int]]]:
-        """What the parts of a roll-out play, and the seeds of their episodes."""
+        """Returns what the parts of a roll-out play, and the seeds of their episodes."""
         rng = np.random.default_rng([self.seed, number])
         # Every family once before any comes twice.
         rounds = -(-self.shapes_per_rollout // len(self.families))

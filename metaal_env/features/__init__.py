@@ -1,4 +1,4 @@
-"""What a policy sees of a pool: item features and pool features, registered by name."""
+"""Computes what a policy sees of a pool: item features and pool features, registered by name."""
 
 # Imported for their registrations.
 from metaal_env.features import item_features, item_scores, pool_features, rules, terms  # noqa: F401

@@ -1,4 +1,4 @@
-"""How far forecasts were from the truth on data sets with known labels: what makes their intervals honest."""
+"""Recalls how far forecasts were from the truth on data sets with known labels, which makes intervals honest."""
 
 from __future__ import annotations
 

@@ -116,6 +116,6 @@ class SmallTextQuery(QueryStrategy):
 
 
 def _classes(clf: Any) -> np.ndarray:
-    """What the columns of ``predict_proba`` stand for: scikit-learn's models leave out unseen classes."""
+    """Returns what the columns of ``predict_proba`` stand for: scikit-learn's models leave out unseen classes."""
     model = getattr(clf, "model", None)
     return getattr(model, "classes_", np.arange(clf.num_classes))

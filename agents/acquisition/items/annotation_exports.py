@@ -197,7 +197,7 @@ def _decided(record: Mapping[str, Any], one_label: bool) -> set[str]:
 
 
 def _contents(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What the item is, without what Prodigy keeps of the answer and of its page."""
+    """Returns what the item is, without what Prodigy keeps of the answer and of its page."""
     kept = {"answer", "accept", "label", "options", "spans", "tokens", "relations", "config", "style"}
     return {name: value for name, value in record.items() if name not in kept and not name.startswith("_")}
 

@@ -1,4 +1,4 @@
-"""What people answered: one class per task, or that there is none."""
+"""Reads what people answered: one class per task, or that there is none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Answer(NamedTuple):
-    """What is known of a task.
+    """Holds what is known of a task.
 
     Attributes:
         label: Its class; None where nobody has chosen one.

@@ -1,4 +1,4 @@
-"""What a user can say about a file instead of leaving it to be recognised."""
+"""Lists what a user can say about a file instead of leaving it to be recognised."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def _shown(inputs: Sequence[Column]) -> Iterator[str]:
 
 
 def _input_notes(inputs: Sequence[Column]) -> list[str]:
-    """How columns become numbers, and what was guessed on the way."""
+    """Says how columns become numbers, and what was guessed on the way."""
     notes = []
     kinds = [f"{column.name} ({column.distinct})" for column in inputs if column.kind == "categories"]
     if kinds:

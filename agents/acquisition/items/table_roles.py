@@ -1,4 +1,4 @@
-"""Which column of a user's table names items, which holds labels, which the text, and which are inputs."""
+"""Finds which column of a user's table names items, which holds labels, which the text, and which are inputs."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _only_text(
 
 
 def _no_input(column: Column, rest: Sequence[Column]) -> str | None:
-    """Why a column says nothing about what an item is like, whatever else the table holds."""
+    """Says why a column tells nothing about what an item is like, whatever else the table holds."""
     if column.kind == "empty":
         return "empty"
     if column.kind == "counter":

@@ -1,4 +1,4 @@
-"""How far several annotators agree on the items that more than one of them answered."""
+"""Measures how far several annotators agree on the items that more than one of them answered."""
 
 from __future__ import annotations
 

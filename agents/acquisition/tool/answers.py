@@ -20,7 +20,7 @@ SHOWN = 200  # characters
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known of one item.
+    """Holds what is known of one item.
 
     Attributes:
         label: Class name; None where the item was skipped.

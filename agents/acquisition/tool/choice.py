@@ -1,4 +1,4 @@
-"""Which items to ask for next, given the answers of a session."""
+"""Chooses which items to ask for next, given the answers of a session."""
 
 from __future__ import annotations
 

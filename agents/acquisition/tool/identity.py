@@ -1,4 +1,4 @@
-"""Which item an answer belongs to, also after rows were sorted, added, renamed or changed."""
+"""Finds the item that an answer belongs to, also after rows were sorted, added, renamed or changed."""
 
 from __future__ import annotations
 

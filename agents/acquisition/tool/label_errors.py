@@ -1,4 +1,4 @@
-"""Which labels are probably wrong, and how often classes occur, from cross-validated probabilities."""
+"""Finds labels that are probably wrong, and how often classes occur, from cross-validated probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of an answer beyond its label, kept in further columns of the same file of answers."""
+"""Keeps what is known of an answer beyond its label in further columns of the same file of answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What further labels would bring: the learning curve on the yardstick, its continuation, and the price of a point."""
+"""Forecasts what further labels bring: the yardstick's learning curve, its continuation, and the price of a point."""
 
 from __future__ import annotations
 

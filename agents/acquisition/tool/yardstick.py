@@ -1,4 +1,4 @@
-"""What the yardstick says: which of its items metaal's own head predicts rightly as the other labels come."""
+"""Reads the yardstick: which of its items metaal's own head predicts rightly as the other labels come."""
 
 from __future__ import annotations
 

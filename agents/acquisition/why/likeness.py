@@ -1,4 +1,4 @@
-"""Which rules a policy resembles and from when on: rank correlations along an episode that it plays itself."""
+"""Finds which rules a policy resembles and from when on: rank correlations along an episode that it plays itself."""
 
 from __future__ import annotations
 

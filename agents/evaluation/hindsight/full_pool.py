@@ -1,4 +1,4 @@
-"""How accurate a learner is once everything is labelled: what label counts are measured against."""
+"""Measures a learner once everything is labelled: what label counts are compared with."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ DEFAULT_RULES = (
 
 @dataclass
 class Plan:
-    """What to evaluate. A task option means what it means in training; given again, it spans another scenario:
+    """Says what to evaluate. A task option means what it means in training; given again, it spans another scenario:
     --way 5 20 is a range, --way 5 --way 20 are two scenarios. Task options left out come from the run of the
     (first) policy, else from the defaults."""
 

@@ -75,7 +75,7 @@ class Scenario:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the rows depend on: names and content of data and learner, but not the folders in which they lie."""
+        """Returns what rows depend on: names and content of data and learner, but not the folders where they lie."""
         found = {name: value for name, value in asdict(self).items() if name != "schema"}
         defaults = asdict(TaskConfig())
         task = {k: v for k, v in found["task"].items() if k not in LATER or v != defaults[k]}

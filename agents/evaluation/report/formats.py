@@ -1,4 +1,4 @@
-"""How numbers are written in tables: without leading zeros, with intervals, a dash for what is missing."""
+"""Writes numbers for tables: without leading zeros, with intervals, a dash for what is missing."""
 
 from __future__ import annotations
 

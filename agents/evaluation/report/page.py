@@ -22,7 +22,7 @@ TEMPLATE = "page.html.jinja"
 
 @dataclass(frozen=True)
 class Provenance:
-    """How the rows came about.
+    """Says how the rows came about.
 
     Attributes:
         judged: one line per policy: where it comes from and why it is judged.

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a policy is made from."""
+    """Says what a policy is made from."""
 
     name: str
     """File name without suffix."""

@@ -53,7 +53,7 @@ VALIDATION = "validation.json"
 
 @dataclass
 class RecipeOptions:
-    """How a recipe is carried out."""
+    """Says how a recipe is carried out."""
 
     recipe: str
     """Name of a recipe that ships with metaal (general, images, vectors, synthetic), or a TOML file."""

@@ -1,4 +1,4 @@
-"""What a training by PPO keeps between iterations, and how it continues from there, also after a divergence."""
+"""Keeps the state of a training by PPO between iterations and continues from there, also after a divergence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How kernels are compiled, and arithmetic that the compiler vectorises."""
+"""Sets how kernels are compiled, and holds arithmetic that the compiler vectorises."""
 
 from __future__ import annotations
 

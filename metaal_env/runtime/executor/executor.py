@@ -256,7 +256,7 @@ class _Run:
 
 
 def _sentence(outcome: Outcome) -> str:
-    """What was wrong; of errors that are nobody's input, where it happened as well."""
+    """Says what was wrong; of errors that are nobody's input, where it happened as well."""
     if isinstance(outcome.error, InputError) or not outcome.trace:
         return str(outcome.error)
     places = [line.strip() for line in outcome.trace.splitlines() if line.lstrip().startswith("File ")]

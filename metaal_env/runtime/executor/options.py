@@ -26,7 +26,7 @@ JOBS = "jobs"
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """Where parts are computed, and how many at a time."""
+    """Says where parts are computed, and how many at a time."""
 
     workers: int = 1
     """Parts that are computed at a time: processes, jobs or actors. 0 = one per core, at most 8."""

@@ -70,7 +70,7 @@ class Queue:
 
 
 class Call(NamedTuple):
-    """What is sent to a worker."""
+    """Holds what is sent to a worker."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -78,7 +78,7 @@ class Call(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What comes back from a worker."""
+    """Holds what comes back from a worker."""
 
     result: Any
     error: BaseException | None

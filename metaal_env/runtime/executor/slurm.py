@@ -31,7 +31,7 @@ POLL = 0.25
 
 
 class Job:
-    """What a job does; submitit pickles it, and asks it what to do when Slurm is about to end the job."""
+    """Does the work of a job; submitit pickles it, and asks it what to do when Slurm is about to end the job."""
 
     def __call__(self, calls: bytes, shared: tuple[str, str] | None) -> bytes:
         """Computes a batch; `shared` is the digest and the file of an object that its parts need."""

@@ -18,7 +18,7 @@ MAX_EXPORT = 1 << 30
 
 @dataclass(frozen=True)
 class Connection:
-    """Where a Label Studio is and what opens it.
+    """Says where a Label Studio is and what opens it.
 
     Attributes:
         url: Address, e.g. ``"http://localhost:8080"``.

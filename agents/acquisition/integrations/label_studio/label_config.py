@@ -1,4 +1,4 @@
-"""What a project's labelling interface shows and asks for, read from its label config."""
+"""Reads from a label config what a project's labelling interface shows and asks for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_LENGTH = 4 * 2**20
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """What a project shows and asks for.
+    """Says what a project shows and asks for.
 
     Attributes:
         objects: Entry of a task's data that is shown → its tag, e.g. ``"text"`` → ``"Text"``.

@@ -22,7 +22,7 @@ DONE = 1.0
 
 
 class Snapshot(NamedTuple):
-    """What is known of a project under one model version.
+    """Holds what is known of a project under one model version.
 
     Attributes:
         project: Its number.

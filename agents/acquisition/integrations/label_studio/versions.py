@@ -75,7 +75,7 @@ class Versions:
         return kept[1]
 
     def _settings(self) -> list[str]:
-        """What scores depend on besides the pool."""
+        """Lists what scores depend on besides the pool."""
         try:
             release = version("metaal")
         except PackageNotFoundError:

@@ -78,7 +78,7 @@ def _annotation(record: Record, annotator: str, label: str) -> dict[str, Any]:
 
 
 def _told(record: Record) -> dict[str, Any]:
-    """How the label came about, where that is known."""
+    """Says how the label came about, where that is known."""
     mark = record.mark
     told = {
         "drawn": record.drawn,

@@ -1,4 +1,4 @@
-"""What is exported of an item: its data, its label, and how the label came about."""
+"""Holds what is exported of an item: its data, its label, and how the label came about."""
 
 from __future__ import annotations
 

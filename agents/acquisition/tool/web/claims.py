@@ -1,4 +1,4 @@
-"""Which item each open page shows, on disk beside the answers: after a crash the same item comes next."""
+"""Keeps on disk which item each open page shows, beside the answers: after a crash the same item comes next."""
 
 from __future__ import annotations
 

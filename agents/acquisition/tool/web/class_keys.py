@@ -1,4 +1,4 @@
-"""Which key stands for which class."""
+"""Gives classes their keys."""
 
 from __future__ import annotations
 

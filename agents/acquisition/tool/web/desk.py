@@ -59,7 +59,7 @@ class Desk:
 
     @property
     def choice(self) -> Choice:
-        """Which items are asked for."""
+        """The items that are asked for."""
         return self.turns.choice
 
     def open(self) -> None:
@@ -226,7 +226,7 @@ class Desk:
         return None
 
     def _origin(self, tab: str, position: int) -> Mark:
-        """What chose an item that a page shows; nothing where its annotator went there."""
+        """Returns what chose an item that a page shows; nothing where its annotator went there."""
         claim = self.claims.of_tab.get(tab)
         if claim is None or claim.position != position or self.is_random(position):
             return Mark()

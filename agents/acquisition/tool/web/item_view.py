@@ -1,4 +1,4 @@
-"""What a page is told of an item: JSON for its text, its cells, or where its picture or sound is."""
+"""Tells a page of an item: JSON for its text, its cells, or where its picture or sound is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of an item by an answer, where another annotator may have answered it before."""
+"""Decides what becomes of an item by an answer, where another annotator may have answered it before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page shows beside the item: progress, reasons, neighbours, earlier answers, disagreements."""
+"""Gathers what the page shows beside the item: progress, reasons, neighbours, earlier answers, disagreements."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ class Options:
     """Concentrations of the class shares; inf is balanced."""
     rivals: tuple[str, ...] = RULES
     """Rules of which the best in each cell is the one to beat; margin and the herding rules must be there."""
-    n_tasks: int = 200
-    """Tasks of the rules in each scenario."""
+    n_tasks: tuple[int, ...] = (200,)
+    """Tasks of the rules in each scenario: one number, or one for each of the ways, as small tasks cost little."""
     policy_tasks: int | None = None
     """Of these, how many the policies play; all by default, fewer where there are many policies."""
     oracle_tasks: int = 64
@@ -76,16 +76,25 @@ class Options:
     def __post_init__(self) -> None:
         if missing := [name for name in COMPARED if name not in self.rivals]:
             raise InputError(f"rivals={' '.join(self.rivals)!r} must include {missing[0]}.")
-        if not self.oracle_tasks <= self.played <= self.n_tasks:
+        if len(self.n_tasks) not in (1, len(self.ways)):
             raise InputError(
-                f"policy_tasks={self.played} must be at least oracle_tasks={self.oracle_tasks} "
-                f"and at most n_tasks={self.n_tasks}."
+                f"n_tasks={' '.join(map(str, self.n_tasks))!r} must be one number, or one for each of "
+                f"ways={' '.join(map(str, self.ways))!r}."
             )
+        for tasks in self.n_tasks:
+            if not self.oracle_tasks <= self.played(tasks) <= tasks:
+                raise InputError(
+                    f"policy_tasks={self.played(tasks)} must be at least oracle_tasks={self.oracle_tasks} "
+                    f"and at most n_tasks={tasks}."
+                )
 
-    @property
-    def played(self) -> int:
-        """Tasks of the policies."""
-        return self.n_tasks if self.policy_tasks is None else self.policy_tasks
+    def tasks_of(self, way: int) -> int:
+        """Returns how many tasks the rules play with so many classes; tables take the first number."""
+        return self.n_tasks[self.ways.index(way) if len(self.n_tasks) > 1 and way in self.ways else 0]
+
+    def played(self, tasks: int) -> int:
+        """Returns how many of the rules' tasks the policies play."""
+        return tasks if self.policy_tasks is None else self.policy_tasks
 
 
 class Column(NamedTuple):
@@ -171,7 +180,7 @@ def judge_setting(
     Neither the rules nor a learned policy look at the budget, so that a curve at a small one is the beginning of the
     curve at the largest, which alone is played.
     """
-    longest = replace(wanted, budget=max(budgets))
+    longest, tasks = replace(wanted, budget=max(budgets)), options.tasks_of(wanted.max_way)
     found = [s for s in (scenario(part, longest, fixed) for part in parts) if s is not None]
     if not found:
         return []
@@ -183,10 +192,10 @@ def judge_setting(
         with open_executor(options.spread, folder) as executor:
             return play_protocol(protocol, folder, executor=executor, title=folder.name)
 
-    rules = plays("rules", {name: name for name in (*options.rivals, RANDOM, OWN_RULE)}, options.n_tasks)
+    rules = plays("rules", {name: name for name in (*options.rivals, RANDOM, OWN_RULE)}, tasks)
     oracle = plays("oracle", {LOOKAHEAD: LOOKAHEAD}, options.oracle_tasks)[LOOKAHEAD]
-    policies = plays("policies", {Path(p).name: p for p in options.policies}, options.played)
-    full = float(np.mean([full_pool_accuracy(core_of(s), options.n_tasks) for s in found]))
+    policies = plays("policies", {Path(p).name: p for p in options.policies}, options.played(tasks))
+    full = float(np.mean([full_pool_accuracy(core_of(s), tasks) for s in found]))
     judged = []
     for budget in budgets:
         judged.append(judge(f"{title} {budget} labels", budget, rules, policies, oracle, full))
@@ -199,7 +208,10 @@ def main(options: Options) -> None:
     text = "\n".join([HEADER, *map(line, cells), "", summary(cells), ""])
     write_atomic(options.out / "verdict.md", text.encode())
     found = {
-        "tasks": options.played,
+        "tasks": [options.played(tasks) for tasks in options.n_tasks],
+        "ways": options.ways,
+        "rivals": options.rivals,
+        "oracle_tasks": options.oracle_tasks,
         "policies": len(options.policies),
         "summary": summary(cells),
         "cells": [to_json(cell) for cell in cells],

@@ -96,8 +96,15 @@ def test_unknown_data_sets_are_refused(tmp_path: Path) -> None:
         columns(Options(policies=("p",), data=tmp_path, datasets=("mnist",)))
 
 
+def test_each_way_has_its_tasks(tmp_path: Path) -> None:
+    options = Options(policies=("p",), data=tmp_path, ways=(5, 20), n_tasks=(400, 100))
+    assert [options.tasks_of(way) for way in (5, 20, 10)] == [400, 100, 400]
+    assert Options(policies=("p",), data=tmp_path).tasks_of(20) == 200
+
+
 def test_fewer_tasks_than_the_oracle_or_no_margin_are_refused(tmp_path: Path) -> None:
-    assert Options(policies=("p",), data=tmp_path, policy_tasks=64).played == 64
-    for wrong in ({"policy_tasks": 32}, {"policy_tasks": 201}, {"rivals": ("margin", "max_herding")}):
+    assert Options(policies=("p",), data=tmp_path, policy_tasks=64).played(200) == 64
+    wrong_tasks = ({"policy_tasks": 32}, {"policy_tasks": 201}, {"n_tasks": (200, 100)})
+    for wrong in (*wrong_tasks, {"rivals": ("margin", "max_herding")}):
         with pytest.raises(InputError, match="must"):
             Options(policies=("p",), data=tmp_path, **wrong)

@@ -127,7 +127,8 @@ def predictions(
                 or not _needs_more(given, items, labels, None, classes, closed)
             ):
                 raise
-        return _warn_of_few(clf, quiet)
+        _warn_of_few(clf, quiet)
+        return None
     if not options.fit_clf:
         return _asked(clf, lambda some: clf.predict_proba(items.take(some)), rows)
     # scikit-learn's classifiers refuse a single class, scikit-activeml's are then sure of it everywhere.
@@ -144,7 +145,8 @@ def predictions(
             if isinstance(error, InputError):
                 raise
             raise InputError(f"clf={_name(clf)} could not be fitted or asked: {brief(error)}") from error
-    return _warn_of_few(clf, quiet)
+    _warn_of_few(clf, quiet)
+    return None
 
 
 def _warn_of_few(clf: Any, quiet: bool) -> None:

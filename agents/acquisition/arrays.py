@@ -30,7 +30,8 @@ def as_numpy(value: Any) -> Any:
         return value
     tensor = value.detach().cpu()
     tensor = tensor.to_dense() if tensor.layout != torch.strided else tensor
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor.resolve_conj().resolve_neg()).numpy()
+    unknown = tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64)
+    return (tensor.float() if unknown else tensor.resolve_conj().resolve_neg()).numpy()
 
 
 def as_numbers(value: Any, name: str) -> np.ndarray:
@@ -90,10 +91,15 @@ def count(X: Any, name: str = "X") -> int:
     Raises:
         InputTypeError: nothing that holds items.
     """
-    shape = getattr(X, "shape", None)
+    try:
+        shape = getattr(X, "shape", None)
+    except RuntimeError as error:  # torch's nested tensors have none
+        raise InputTypeError(
+            f"{name} is {type(X).__name__} without a shape; give an array (N, D)."
+        ) from error
     if (
         X is None
-        or isinstance(X, (str, bytes, Mapping))
+        or (isinstance(X, (str, bytes, Mapping)) and not sparse.issparse(X))
         or shape == ()
         or not (shape or hasattr(X, "__len__"))
     ):

@@ -46,23 +46,42 @@ class RowClassifier:
     Args:
         predict_rows: (M,) positions in the pool → (M, K) probabilities.
         classes: (K,) the columns' classes.
+        name: what messages call it.
+        estimator: the classifier behind it, where it was fitted to the labels and may have had too few of them.
     """
 
-    def __init__(self, predict_rows: Callable[[np.ndarray], Any], classes: Sequence[Any] | np.ndarray):
+    def __init__(
+        self,
+        predict_rows: Callable[[np.ndarray], Any],
+        classes: Sequence[Any] | np.ndarray,
+        name: str = "classifier",
+        estimator: Any = None,
+    ):
         self.predict_rows, self.classes_ = predict_rows, np.asarray(classes)
+        self.name, self.estimator = name, estimator
 
 
 def check_classifier(clf: Any, fit_clf: bool) -> None:
     """Raises `InputTypeError` for no classifier, `InputError` for one that is not fitted though it should be."""
     if clf is None or isinstance(clf, RowClassifier):
         return
-    if isinstance(clf, type) or not (hasattr(clf, "fit") and hasattr(clf, "predict_proba")):
-        raise InputTypeError(
-            f"clf={_name(clf)} must be a classifier object with fit and predict_proba; "
-            "CalibratedClassifierCV gives probabilities to one without."
-        )
+    may_predict = hasattr(clf, "predict_proba") or (fit_clf and _known_once_fitted(clf))
+    if isinstance(clf, type) or not (hasattr(clf, "fit") and may_predict):
+        raise _no_classifier(clf)
     if not fit_clf and getattr(clf, "classes_", None) is None:
         raise InputError(f"clf={_name(clf)} is not fitted; fit it first or leave out fit_clf=False.")
+
+
+def _no_classifier(clf: Any) -> InputTypeError:
+    return InputTypeError(
+        f"clf={_name(clf)} must be a classifier object with fit and predict_proba; "
+        "CalibratedClassifierCV gives probabilities to one without."
+    )
+
+
+def _known_once_fitted(clf: Any) -> bool:
+    """Whether only a fit tells if it gives probabilities, as with scikit-learn's `StackingClassifier` by default."""
+    return hasattr(type(clf), "predict_proba") and getattr(clf, "final_estimator", "") is None
 
 
 def known_classes(clf: Any, fit_clf: bool) -> list[Any]:
@@ -98,7 +117,18 @@ def predictions(
     if clf is None:
         return None
     if isinstance(clf, RowClassifier):
-        return _asked(clf, clf.predict_rows, rows)
+        try:
+            return _asked(clf, clf.predict_rows, rows)
+        except InputError:
+            given = clf.estimator
+            if (
+                given is None
+                or not labels.seen
+                or not _needs_more(given, items, labels, None, classes, closed)
+            ):
+                raise
+        _warn_of_few(clf, quiet)
+        return None
     if not options.fit_clf:
         return _asked(clf, lambda some: clf.predict_proba(items.take(some)), rows)
     # scikit-learn's classifiers refuse a single class, scikit-activeml's are then sure of it everywhere.
@@ -115,13 +145,17 @@ def predictions(
             if isinstance(error, InputError):
                 raise
             raise InputError(f"clf={_name(clf)} could not be fitted or asked: {brief(error)}") from error
+    _warn_of_few(clf, quiet)
+    return None
+
+
+def _warn_of_few(clf: Any, quiet: bool) -> None:
     if not quiet:
         warnings.warn(
             f"clf={_name(clf)} needs more labels or classes than there are so far; until it can be fitted, "
             "metaal's own head guides the choice.",
-            stacklevel=2,
+            stacklevel=3,
         )
-    return None
 
 
 def _fit_and_ask(
@@ -192,4 +226,6 @@ def _at(weight: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
 
 
 def _name(clf: Any) -> str:
+    if isinstance(clf, RowClassifier):
+        return clf.name
     return clf.__name__ if isinstance(clf, type) else type(clf).__name__ if hasattr(clf, "fit") else repr(clf)

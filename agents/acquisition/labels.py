@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,7 +87,7 @@ def check_labels(y: Any, n: int, missing_label: Any) -> Labels:
         InputTypeError: `y` is no sequence, or mixes text and numbers.
         InputError: not one label per item, or measurements where classes are due.
     """
-    if y is None or isinstance(y, (str, bytes)) or not hasattr(y, "__len__"):
+    if y is None or isinstance(y, (str, bytes, Mapping, Set)) or not hasattr(y, "__len__"):
         raise InputTypeError(
             f"y is {type(y).__name__}; give one label per item, missing_label where unknown."
         )
@@ -112,7 +112,7 @@ def warn_of_targets(labels: Labels) -> None:
 
 
 def one_label_each(y: Any, n: int) -> np.ndarray:
-    """(N,) or (N, 1) labels of any kind as an (N,) array.
+    """(N,), (N, 1) or (1, N) labels of any kind as an (N,) array.
 
     Raises:
         InputError: not one label per item.
@@ -120,8 +120,8 @@ def one_label_each(y: Any, n: int) -> np.ndarray:
     y = as_numpy(y)
     # Lists through objects: numpy would turn a nan among strings into the text "nan".
     array = np.asanyarray(y) if hasattr(y, "__array__") else np.array(list(y), dtype=object)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
+    if array.ndim == 2 and 1 in array.shape and array.size == n:
+        array = array.reshape(n)
     if array.ndim == 2 and len(array) == n:
         raise InputError(
             f"y has shape {array.shape}, several values per item; give one label per item, e.g. y.argmax(1) of "

@@ -133,6 +133,8 @@ def select(
         options = replace(options, classes=list(y.columns))
     check_classifier(options.clf, options.fit_clf)
     items = read_pool(X, labels, options.clf, options.fit_clf)
+    for name in ("sample_weight", "costs", "groups", "prior"):
+        check_same_order(X, getattr(options, name), name)
     check_same_order(X, candidates, "candidates")
     chosen = _candidates(candidates, items, labels)
     size = _batch_size(batch_size, len(chosen.positions))
@@ -183,6 +185,8 @@ def select(
 def _candidates(candidates: Any, items: PoolItems, labels: Labels) -> Candidates:
     if candidates is None:
         return all_unlabelled(labels)
+    if isinstance(candidates, (set, frozenset)):
+        candidates = sorted(candidates)
     if are_features(candidates):
         rows = items.encode(items.in_my_order(candidates), "candidates")
         return by_features(rows, items.vectors, labels.known)

@@ -16,6 +16,7 @@ from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from agents.acquisition import InputTypeError, modal_strategy, query
@@ -144,6 +145,17 @@ def test_modal_learner_of_texts(kind: Any, on_transformed: bool) -> None:
     y = np.array([*truth[:3], *[None] * 37], dtype=object)
     expected = query(vectors, y, policy="max_herding", batch_size=4, missing_label=None) - 3
     np.testing.assert_array_equal(learner.query(kind(TEXTS[3:]), n_instances=4)[0], expected)
+
+
+def test_modal_learner_that_has_too_few_labels_is_not_asked() -> None:
+    x, truth = pool()
+    learner = pytest.importorskip("modAL.models").ActiveLearner(
+        KNeighborsClassifier(9), modal_strategy("margin"), X_training=x[:6], y_training=truth[:6]
+    )
+    with pytest.warns(UserWarning, match="KNeighborsClassifier needs more labels"):
+        picks, _ = learner.query(x[6:])
+    y = np.where(np.arange(len(x)) < 6, truth.astype(float), np.nan)
+    assert picks[0] + 6 == query(x, y, policy="margin", classes=[0, 1, 2])[0]
 
 
 class Tempered(LogisticRegression):

@@ -11,6 +11,7 @@ import torch
 from helpers.clusters import clusters
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+from sklearn.ensemble import StackingClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -48,6 +49,7 @@ NEED_MORE = [
     (GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=3), 9),
     (LinearDiscriminantAnalysis(n_components=2), 12),
     (QuadraticDiscriminantAnalysis(), 30),
+    (StackingClassifier([("a", GaussianNB()), ("b", KNeighborsClassifier(2))], cv=3), 12),
     (make_pipeline(SelectKBest(k=3), KNeighborsClassifier(10)), 12),
 ]
 
@@ -83,6 +85,8 @@ def test_own_head_serves_until_the_classifier_can_be_fitted(clf: Any, enough: in
         (LogisticRegression().fit(X, TRUTH.astype(str)), {"fit_clf": False}, "not among the classes '0', '1', '2'"),
         (GaussianNB, {}, "clf=GaussianNB must be a classifier object"),
         (LinearSVC(), {}, "predict_proba; CalibratedClassifierCV"),
+        (StackingClassifier([("a", GaussianNB())], LinearSVC()), {}, "predict_proba; CalibratedClassifierCV"),
+        (StackingClassifier([("a", GaussianNB())]), {"fit_clf": False}, "predict_proba; CalibratedClassifierCV"),
     ],
     ids=lambda v: type(v).__name__ if hasattr(v, "fit") else "",
 )  # fmt: skip

@@ -39,6 +39,14 @@ MIXED = FRAME.assign(city=[f"c{i}" for i in TRUTH])
 TEXTS = [("red fox runs", "blue bird sings", "old tree stands")[i] + f" at {i * 7}" for i in TRUTH]
 
 
+class Shapeless:
+    """As torch's nested tensors."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        raise RuntimeError("NestedTensorImpl doesn't support sizes")
+
+
 def ask(X: Any = X, y: Any = Y, **options: Any) -> tuple[np.ndarray, np.ndarray]:
     return query(X, y, batch_size=3, return_utilities=True, **({"policy": "margin"} | options))  # type: ignore[return-value]
 
@@ -75,6 +83,7 @@ def nullable(y: np.ndarray) -> Any:
         sparse.csr_array(X),
         sparse.coo_array(X),
         sparse.lil_matrix(X),
+        sparse.dok_matrix(X),
     ],
     ids=lambda x: f"{type(x).__module__.split('.')[0]} {type(x).__name__}",
 )
@@ -85,6 +94,8 @@ def test_every_kind_of_features_gives_the_same_answer(x: Any, clf: Any) -> None:
 def test_types_that_numpy_lacks_are_read() -> None:
     half = torch.tensor(X).bfloat16().requires_grad_()
     assert_same(ask(half), ask(half.detach().float().numpy()))
+    quarter = torch.tensor(X).to(torch.float8_e4m3fn)
+    assert_same(ask(quarter), ask(quarter.float().numpy()))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +103,7 @@ def test_types_that_numpy_lacks_are_read() -> None:
     [
         pd.Series(Y),
         pd.DataFrame({"label": Y}),
+        Y[None],
         nullable(Y),
         nullable(Y).to_frame(),
         pd.Series(Y, index=[f"id {i % 7}" for i in range(N)]),
@@ -153,6 +165,7 @@ def test_text_labels_of_pandas() -> None:
         torch.tensor(np.isnan(Y)),
         torch.arange(KNOWN, N),
         range(KNOWN, N),
+        {*range(KNOWN, N)},
         pd.RangeIndex(KNOWN, N),
     ],
     ids=lambda c: type(c).__name__,
@@ -245,6 +258,12 @@ def test_values_that_a_pipeline_imputes_need_not_be_there() -> None:
         ({"y": np.nan_to_num(Y, nan=-1).astype(int), "candidates": [20, 30]}, "all have a label; if -1 stands"),
         ({"y": np.where(np.isnan(Y), "nan", TRUTH.astype(str))}, "if 'nan' stands for unknown"),
         ({"y": np.where(np.isnan(Y), "", TRUTH.astype(str))}, "missing_label=''"),
+        *(
+            ({"X": FRAME, "clf": LogisticRegression(), name: pd.Series(np.ones(N))[::-1]}, f"{name} has the index of X")
+            for name in ("sample_weight", "costs", "groups")
+        ),
+        ({"y": dict(enumerate(Y))}, "y is dict; give one label"),
+        ({"X": Shapeless()}, "without a shape; give an array"),
         ({"X": {"a": X}}, "X is dict; give an array"),
         ({"candidates": pd.Index([f"id {i}" for i in range(5)])}, "integer positions"),
         ({"candidates": sparse.csr_matrix(np.ones((2, 3)))}, "3 features but X has 5"),

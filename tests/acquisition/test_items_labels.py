@@ -45,6 +45,16 @@ def test_words_for_nothing_are_classes(word: str) -> None:
         (["-1.0", "0.0", "1.0"], "-1", (None, "0", "1")),
         (["-1", "0", "1"], "", ("-1", "0", "1")),
         (["-1", "0", "2", "1"], "", ("-1", "0", "2", "1")),
+        (["ham", "-1", "spam", "-1"], None, ("ham", None, "spam", None)),
+        (["ham", "-1", "spam"], "", ("ham", "-1", "spam")),
+        (["0", "-100", "1"], None, ("0", None, "1")),
+        (["0", "-100", "1"], "", ("0", "-100", "1")),
+        (["1.0", "-999.0", "2.0"], None, ("1", None, "2")),
+        (["0", "255", "1", "2"], None, ("0", None, "1", "2")),
+        (["0", "255"], None, ("0", "255")),
+        ([*map(str, range(256))] * 2, None, tuple([*map(str, range(256))] * 2)),
+        (["0", str(-(2**63)), "1"], None, ("0", None, "1")),
+        (["caf\u00e9", "cafe\u0301", "\ufeffham\u200b"], None, ("caf\u00e9", "caf\u00e9", "ham")),
         (["nan", "<NA>", "NaN", "a"], None, (None, None, None, "a")),
         ([" a ", "b", ""], None, ("a", "b", None)),
         (["0.5", "1.5", "1.0", "0.5"], None, ("0.5", "1.5", "1.0", "0.5")),
@@ -54,9 +64,10 @@ def test_labels(cells: list[str], missing: str | None, values: tuple[str | None,
     assert read_labels(cells, "labels", missing).values == values
 
 
-def test_spellings_of_one_class_are_named() -> None:
-    assert read_labels(["spam", "Spam", "ham"], "labels").notes == (
-        "the classes 'spam' and 'Spam' differ in spelling only",
+@pytest.mark.parametrize("other", ["Spam", "sp\u200bam", "\uff53pam"])
+def test_spellings_of_one_class_are_named(other: str) -> None:
+    assert read_labels(["spam", other, "ham"], "labels").notes == (
+        f"the classes 'spam' and {other!r} differ in spelling only",
     )
 
 
@@ -73,6 +84,7 @@ TARGETS = 25 + RNG.choice(320, 220)
         (RNG.normal(size=400).round(2), True),
         (RNG.choice(np.arange(0, 100, 0.5), 2000), True),  # most fractions come back several times
         (np.arange(120), True),
+        (np.arange(60), True),
         (np.arange(120) % 60, False),  # two of each, without gaps
         (RNG.choice(100, 2000), False),
         (RNG.choice([3.5, 4.0, 4.5], 400), False),
@@ -109,6 +121,12 @@ ARRAYS: dict[str, tuple[dict[str, np.ndarray], list[str | None]]] = {
         {"X": X, "y": np.where(Y == 3, -1, Y), "class_names": np.array(list("abc"))}, ["a", "b", "c", None],
     ),
     "numbered": ({"arr_0": X, "arr_1": Y}, ["0", "1", "2", "3"]),
+    "one row": ({"X": X, "y": Y[None]}, ["0", "1", "2", "3"]),
+    "-1 among words": ({"X": X, "y": np.array(["a", "b", "c", "-1"])[Y]}, ["a", "b", "c", None]),
+    "NaN as integers": ({"X": X, "y": np.where(Y == 3, -(2**63), Y)}, ["0", "1", "2", None]),
+    "-1 unsigned": ({"X": X, "y": np.where(Y == 3, -1, Y).astype(np.uint8)}, ["0", "1", "2", None]),
+    "classes": ({"vectors": X, "classes": Y}, ["0", "1", "2", "3"]),
+    "alone": ({"pooled_output": X}, [None] * 4),
     "no labels": ({"features": X}, [None] * 4),
     "texts": ({"X": np.array(["one text", "two", "three", "four"])[Y], "y": Y}, ["0", "1", "2", "3"]),
 }  # fmt: skip
@@ -123,6 +141,11 @@ def test_arrays(case: str, tmp_path: Path) -> None:
     assert (items.texts is None) == (case != "texts")
     if items.vectors is not None:
         np.testing.assert_array_equal(items.vectors, X)
+
+
+def test_arrays_that_are_not_read_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", X=X, gold=Y, split=Y)
+    assert "left out: gold, split" in read_items(tmp_path / "a.npz").understood
 
 
 @pytest.mark.parametrize("case", ["one-hot", "lower case", "embeddings", "scikit-learn", "numbered"])
@@ -156,7 +179,7 @@ BAD: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "beyond the names": ({"X": X, "y": Y, "class_names": np.array(["a", "b"])}, "outside its 2 class names"),
     "ids": ({"X": X, "ids": Y}, "ids has shape"),
     "one axis": ({"X": X[:, 0]}, r"X has shape \(12,\)"),
-    "nothing": ({"z": X}, "neither an array X nor text"),
+    "nothing": ({"z": X, "w": Y}, r"neither an array X nor text \(left out: z, w\)"),
 }
 
 

@@ -49,14 +49,21 @@ ODD_COLUMNS: dict[str, list[object]] = {
     "decimal commas": [str(value).replace(".", ",") for value in A],
     "thousands": [f"{1000 * i + 1234:,}" for i in range(N)],
     "currency": [f"${value}" for value in A],
+    "spaced thousands": [f"{1000 * i + 1234:,}".replace(",", "\u202f") for i in range(N)],
+    "Swiss thousands": [f"{1000 * i + 1234.5:,}".replace(",", "'") for i in range(N)],
+    "another minus": [str(value).replace("-", "\u2212") for value in A],
+    "below zero in brackets": [f"({-value})" if value < 0 else value for value in A],
+    "the sign behind": [f"{-value}-" if value < 0 else value for value in A],
+    "a unit": [f"{value} kg" for value in A],
     "a stray": ["<5" if i == 7 else value for i, value in enumerate(A)],
     "dates": [f"2024-{i % 12 + 1:02d}-{i % 28 + 1:02d}" for i in range(N)],
     "American dates": [f"{i % 12 + 1}/{i % 28 + 1}/2024 12:30 PM" for i in range(N)],
     "spelt dates": [f"{i % 28 + 1} Jan {1960 + i}" for i in range(N)],
     "ids": [f"P-{i:04d}" for i in range(N)],
     "links": [f"https://example.org/{i}" for i in range(N)],
+    "telephones": [f"+49 30 {7919 * i:06d}" for i in range(N)],
 }
-INPUTS = {*ODD_COLUMNS} - {"ids", "links"}
+INPUTS = {*ODD_COLUMNS} - {"ids", "links", "telephones"}
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])
@@ -88,12 +95,37 @@ def test_numbers_in_two_notations_are_the_same_numbers(tmp_path: Path) -> None:
     assert german.ids == english.ids == plain.ids, "the content is the same, so are the names"
 
 
+@pytest.mark.parametrize(
+    ("spelt", "plain"),
+    [
+        (["1\u00a0234,5", "0,5", "7"], [1234.5, 0.5, 7]),
+        (["1'234.5", "2\u2019000", "7"], [1234.5, 2000, 7]),
+        (["(1.5)", "\u22120.5", "7-"], [-1.5, -0.5, -7]),
+        (["1.5 kg", "-2 kg", ""], [1.5, -2, ""]),
+        (["21°C", "19.5°C", "7°C"], [21, 19.5, 7]),
+    ],
+)
+def test_numbers_as_people_write_them(spelt: list[str], plain: list[object], tmp_path: Path) -> None:
+    odd = read(tmp_path, table(["a", "b"], spelt, [1, 2, 3], delimiter=";"))
+    np.testing.assert_array_equal(encode(odd), encode(read(tmp_path, table(["a", "b"], plain, [1, 2, 3]))))
+
+
+@pytest.mark.parametrize("cells", [["12A", "7A"], ["5 kg", "5 g"], ["1 2", "3 4"], ["(a)", "(b)"]])
+def test_codes_are_no_numbers(cells: list[str], tmp_path: Path) -> None:
+    assert read(tmp_path, table(["a", "b"], cells * 5, range(10))).vectors.shape == (10, 3)  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("name", ["review", "comment", "tweet", "text", "verbatim", "answer"])
 def test_few_texts_are_texts_and_no_categories(name: str, tmp_path: Path) -> None:
     items = read(
         tmp_path, table([name, "stars", "label"], REVIEWS[:40], [i % 5 for i in range(40)], LABEL[:40])
     )
     assert items.texts == REVIEWS[:40] and items.left_out == {"stars": "beside the text"}
+
+
+def test_long_texts_that_repeat_are_texts(tmp_path: Path) -> None:
+    items = read(tmp_path, table(["remark_of_customer", "a"], [REVIEWS[i % 20] for i in range(N)], A))
+    assert items.kind == "texts" and len(items) == N
 
 
 def test_repeated_words_are_categories(tmp_path: Path) -> None:
@@ -112,6 +144,10 @@ HEADERS: dict[str, tuple[list[object], list[Iterable[object]], int]] = {
     "R's row names": (["", "a", "b"], [range(1, N + 1), A, B], 2),
     "with labels": (["", 0, 1, 2, 3, "label"], [range(N), *X, LABEL], 4),
     "wavelengths": ([400, 410, 420, 430], X, 4),
+    "wavenumbers fall": ([430, 420, 410, 400], X, 4),
+    "saved twice": (["Unnamed: 0.1", "Unnamed: 0", "a", "b"], [range(N), range(N), A, B], 2),
+    "reset twice": (["level_0", "index", "a", "b"], [range(N), RNG.permutation(500)[:N], A, B], 2),
+    "serial numbers": (["S.No.", "a", "b"], [range(1, N + 1), A, B], 2),
     "odd wavelengths": (RISING, [*X, A, B], 6),  # type: ignore[dict-item]
     "wavelengths and labels": ([*RISING, "label"], [*X, A, B, LABEL], 6),
     "an index of names": (["", "a", "b"], [[f"row {i}" for i in range(N)], A, B], 2),
@@ -153,6 +189,12 @@ FORMATS = {
     "title": lambda text: "Survey of animals, 2024\n\n" + text,
     "padded title": lambda text: "Survey;;\n;;\n" + text,
     "comments": lambda text: "# written by a logger\n# 12:30\n" + text,
+    "units": lambda text: text.replace("\r\n", "\r\n[mm];kg;\r\n", 1),
+    "rows end in a delimiter": lambda text: text.replace("\r\n", ";\r\n").replace(";\r\n", "\r\n", 1),
+    "R's row names": lambda text: "\r\n".join(
+        f"{i};{line}" if i and line else line for i, line in enumerate(text.split("\r\n"))
+    ),
+    "DOS's end": lambda text: text + "\x1a",
     "commented header": lambda text: "# " + text,
     "CR": lambda text: text.replace("\r\n", "\r"),
     "LF": lambda text: text.replace("\r\n", "\n"),
@@ -168,6 +210,38 @@ def test_formats(case: str, name: str, tmp_path: Path) -> None:
     plain = read(tmp_path, table(["a", "b", "label"], A, B, LABEL))
     items = read(tmp_path, FORMATS[case](table(["a", "b", "label"], A, B, LABEL, delimiter=";")), name)
     assert items.ids == plain.ids and items.labels == plain.labels and items.shown == plain.shown
+
+
+@pytest.mark.parametrize("name", ["pool.csv", "pool.txt"])
+@pytest.mark.parametrize("header", ["", "a b c"])
+@pytest.mark.parametrize("delimiter", [" ", "   ", ","])
+def test_numbers_between_spaces_are_a_table(delimiter: str, header: str, name: str, tmp_path: Path) -> None:
+    buffer = io.StringIO()
+    header = header.replace(" ", delimiter)
+    np.savetxt(buffer, np.c_[A, B, C], delimiter=delimiter, header=header, comments="", fmt="%9.4f")
+    items = read(tmp_path, buffer.getvalue(), name)
+    assert len(items) == N and items.vectors is not None and items.vectors.shape == (N, 3)
+    assert items.used == (tuple("abc") if header else ("column 1", "column 2", "column 3"))
+    words = read(tmp_path, "3 cats 2\n4 dogs 5\n1 bird 7\n1 a 2\nno 5 at all\n", "words.txt")
+    assert words.kind == "texts" and len(words) == 5
+
+
+def test_a_header_that_lacks_a_name_is_no_title(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the header has 2 names, but each row has 3 cells"):
+        read(tmp_path, "text,label\n" + "good thing, indeed,pos\nbad thing, alas,neg\n" * 4)
+
+
+def test_quotes_after_backslashes(tmp_path: Path) -> None:
+    items = read(tmp_path, 'text,label\n"she said \\"no\\", twice",a\n"another text, longer",b\n')
+    assert items.texts == ['she said "no", twice', "another text, longer"] and items.labels == ("a", "b")
+
+
+@pytest.mark.parametrize(("name", "told"), [("Complaint", True), ("text", False)])
+def test_a_single_column_says_what_its_header_is(name: str, told: bool, tmp_path: Path) -> None:
+    content = "\n".join([name, *REVIEWS])
+    items = read(tmp_path, content)
+    assert len(items) == len(REVIEWS) and ("else: --header False" in items.understood) == told
+    assert len(read(tmp_path, content, header=False)) == len(REVIEWS) + 1
 
 
 @pytest.mark.parametrize("delimiter", [";", "semicolon"])
@@ -222,10 +296,14 @@ REFUSED: dict[str, tuple[str, dict[str, object], str]] = {
     "two labels": (table(["a", "class", "target"], A, ["x", "y"] * 30, ["u", "v"] * 30), {}, "'class' and 'target'"),
     "annotators": (table(["a", "label_1", "label_2"], A, LABEL, LABEL), {}, "label_1, label_2.*--label-column"),
     "two texts": (table(["front", "back"], REVIEWS, REVIEWS[::-1]), {}, "'front' and 'back' hold texts"),
+    "a few words again": (table(["text", "annotation"], REVIEWS, LABEL), {}, "--label-column annotation"),
+    "names": (table(["customer", "a", "b"], [f"Ann Mary Smith{i}" for i in range(N)], A, B), {}, "--ignore customer"),
     "texts and numbers": (table(["memo", *"abcd"], REVIEWS, *X), {}, "--text-column memo or --ignore memo"),
     "regression": (table(["a", "target"], A, B), {}, "regression targets are not classes"),
     "counts": (table(["a", "y"], range(200), RNG.permutation(9000)[:200]), {}, "regression targets are not classes"),
     "several classes": (table(["a", "label"], A, ["x|y", "x", "y"] * 20), {}, r"'x\|y' names several classes"),
+    "never alone": (table(["a", "label"], A, ["x|y", "y|z", "x|z"] * 20), {}, "names several classes"),
+    "a tuple": (table(["a", "label"], A, ["('x', 'y')", "('x',)"] * 30), {}, "names several classes"),
     "a list": (table(["a", "label"], A, ["['x', 'y']", "x", "y"] * 20), {}, "names several classes"),
     "-1, 0, 1": (table(["a", "label"], A, [-1, 0, 1] * 20), {}, "--missing-label -1"),
     "id not unique": (table(["key", "a"], [1, 2] * 30, A), {"id_column": "key"}, "item 3 '1', as item 1"),

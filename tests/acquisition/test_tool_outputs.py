@@ -53,9 +53,13 @@ def work(work: Path) -> Path:
         (["suggest", "items.csv", "--policy", "own.py:Own", "--out", "own.py", "--overwrite"], "reads"),
         (["suggest", "items.csv", "--out", "new.csv", "--figure", "photo.png"], "figure='photo.png' exists"),
         (["suggest", "items.csv", "--out", "notes.csv"], "out='notes.csv' exists"),
+        (["suggest", "items.csv", "--out", "new.xlsx"], "out='new.xlsx' would hold no spreadsheet"),
+        (["export", "items.csv", "--out", "items.csv", "--overwrite"], "is a file that this command reads"),
+        (["export", "items.csv", "--out", "notes.csv"], "out='notes.csv' exists"),
         (["suggest", "items.csv", "--out", "a.png", "--figure", "a.png"], "is the file of out too"),
         (["compare", "items.csv", "--out", "filled.csv", "--overwrite"], "out='filled.csv' is a table of sugg"),
         (["report", "items.csv", "--out", "filled.csv"], "a table of suggestions with labels in it"),
+        (["compare", "items.csv", "--classifier", "own:model", "--out", "own.py", "--overwrite"], "reads"),
         (["compare", "items.csv", "--out", "pictures", "--overwrite"], "out='pictures' is a folder"),
         (["compare", "items.csv", "--out", "notes.csv/c.csv"], "out='notes.csv/c.csv' cannot be written"),
         (["suggest", "items.csv", "--out", "new.csv", "--figure", "own.py/x/f.png"], "figure='own.py/x/f.png' cannot"),
@@ -188,7 +192,9 @@ def command_lines() -> st.SearchStrategy[list[str]]:
         lambda name: st.sampled_from([[name, v] for v in OPTIONS[name]] or [[name]])
     )
     start = st.tuples(
-        st.sampled_from(["suggest", "suggest", "suggest", "import", "label", "status", "report"]),
+        st.sampled_from(
+            ["suggest", "suggest", "suggest", "import", "label", "status", "report", "export", "compare"]
+        ),
         st.sampled_from(["items.csv", *INPUTS]),
     )
     return st.tuples(start, st.lists(option, max_size=5)).map(

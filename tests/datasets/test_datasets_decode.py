@@ -57,6 +57,8 @@ def test_code_pages_that_cannot_be_told_are_named(encoding: str) -> None:
     ("data", "message"),
     [
         (b"PK\x03\x04[Content_Types].xml", "a spreadsheet; save it as CSV UTF-8"),
+        (b"<!DOCTYPE html><html>", "a page of HTML"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"PAR1\x15\x04", "a Parquet file; save it as CSV"),
         (b"\xff\xfe\x00", "is not utf-16"),
         (b"\x00\x01\x02\xff" * 9, "is not UTF-8"),

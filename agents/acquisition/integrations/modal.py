@@ -89,6 +89,9 @@ class ModalStrategy:
             model = RowClassifier(
                 lambda rows: estimator.predict_proba(take(items, rows), **predict_proba_options),
                 estimator.classes_,
+                type(estimator).__name__,
+                # One that fails at keywords of its caller's would not fail without them.
+                estimator if known and not predict_proba_options and hasattr(estimator, "fit") else None,
             )
         x = _vectors(classifier, estimator, fitted, items, check_labels(y, len(y), None))
         options = replace(self.options, clf=model, missing_label=None)

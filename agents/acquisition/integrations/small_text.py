@@ -72,7 +72,9 @@ class SmallTextQuery(QueryStrategy):
         model = None
         # A representation in place of the data set is nothing that the classifier could read.
         if clf is not None and not isinstance(dataset, np.ndarray):
-            model = RowClassifier(lambda rows: clf.predict_proba(dataset[rows]), _classes(clf))
+            model = RowClassifier(
+                lambda rows: clf.predict_proba(dataset[rows]), _classes(clf), type(clf).__name__
+            )
         picks = query(
             x,
             labels,

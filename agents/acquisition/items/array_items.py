@@ -42,7 +42,9 @@ def named_array_items(
     if x is not None and x.ndim == 1 and x.dtype.kind in "US" and text is None:
         x, text = None, x
     if x is None and text is None:
-        raise InputError(f"{what} has neither an array X nor text; save one of them.")
+        raise InputError(
+            f"{what} has neither an array X nor text ({'; '.join(notes) or 'it is empty'}); rename one of them."
+        )
     main = text if x is None else x
     assert main is not None
     n = len(_rows(main, what, least=1 if x is None else 2))

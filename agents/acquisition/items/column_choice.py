@@ -7,15 +7,19 @@ from collections.abc import Sequence
 
 from agents.acquisition.items.options import ReadOptions
 from metaal_env.datasets.readers.cell_numbers import is_missing
-from metaal_env.datasets.readers.columns import Column, is_unnamed
+from metaal_env.datasets.readers.columns import Column, is_unnamed, words_of
 from metaal_env.datasets.readers.header import ID_NAMES, LABEL_NAMES, MORE_TEXT_NAMES, TEXT_NAMES
 from metaal_env.errors import InputError, unknown_name
 
 _ANNOTATORS = re.compile(r"(label|annotator|rater|coder)[ _.-]?(\d+|[a-z])", re.IGNORECASE)
-ID_ENDINGS = re.compile(r"(.*[ _.-])?([Ii][Dd]|uuid|guid)|.*[a-z](Id|ID)")
+ID_ENDINGS = re.compile(
+    r"(.*[ _.-])?([Ii][Dd]|[Uu][Ii][Dd]|uuid|guid)|.*[a-z](Id|ID)|[Ii][Dd][ _.-]?(no|nr|num|number)"
+)
 REMARKS = {"note", "notes", "remark", "remarks", "comments", "annotation", "annotations"}
 MANY_NUMBERS = 3
 """More columns of numbers than this make it doubtful that a text beside them is what to label."""
+SHORT_WORDS = 5
+"""So do two columns beside texts of fewer words, which may be names or addresses."""
 
 
 def named_column(named: dict[str, Column], wanted: str, what: str) -> Column:
@@ -112,10 +116,11 @@ def _ask_about_answers(columns: Sequence[Column], what: str) -> None:
     Raises:
         InputError: there is such a column.
     """
+    remarks = REMARKS - {"annotation", "annotations"}  # a few words again and again are no remarks
     for column in columns:
         filled = [cell for cell in column.cells if cell]
         classes = column.kind == "categories" or (column.kind == "numbers" and _repeats(column))
-        if classes and 0 < 2 * len(filled) < len(column.cells) and column.name.strip().lower() not in REMARKS:
+        if classes and 0 < 2 * len(filled) < len(column.cells) and column.name.strip().lower() not in remarks:
             raise InputError(
                 f"{what}: the column {column.name!r} is filled in {len(filled)} of {len(column.cells)} rows; say "
                 f"--label-column {column.name} if it holds labels, --ignore {column.name} if it tells "
@@ -166,7 +171,7 @@ def text_column(
         )
     if (
         filled
-        and len(numbers) > MANY_NUMBERS
+        and (len(numbers) > MANY_NUMBERS or (len(numbers) > 1 and words_of(filled[0]) < SHORT_WORDS))
         and filled[0].name.strip().lower() not in (*TEXT_NAMES, *MORE_TEXT_NAMES)
     ):
         raise InputError(

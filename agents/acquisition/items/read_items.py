@@ -22,6 +22,7 @@ from agents.acquisition.items.options import ReadOptions
 from agents.acquisition.items.sparse_items import is_sparse_file, sparse_file_items
 from agents.acquisition.items.table_items import no_columns, table_items
 from metaal_env.datasets.readers.decode import read_decoded
+from metaal_env.datasets.readers.header_rows import holds_numbers
 from metaal_env.datasets.readers.load_file import is_folder
 from metaal_env.datasets.readers.table import MAX_BYTES, PACKED, is_table
 from metaal_env.errors import InputError
@@ -78,12 +79,13 @@ def read_items(data: Any, options: ReadOptions | None = None) -> Items:
 
 
 def _lines(path: Path, options: ReadOptions) -> Items:
-    """One text a line; a table where every line has the same number of tabs, as spreadsheets save text."""
+    """One text a line; a table where every line has as many tabs, as spreadsheets save text, or holds numbers."""
     decoded = read_decoded(path, f"data={str(path)!r}", MAX_BYTES, options.encoding)
     # Not splitlines: it also splits at the separators that Unicode allows inside a text.
     lines = [line for line in re.split(r"\r\n|\r|\n", decoded.text) if line.strip()]
     tabs = {line.count("\t") for line in lines}
-    if options.delimiter is not None or (len(tabs) == 1 and len(lines) > 1 and min(tabs) > 0):
+    between_tabs = len(tabs) == 1 and len(lines) > 1 and min(tabs) > 0
+    if options.delimiter is not None or between_tabs or holds_numbers(lines):
         return table_items(path, decoded, options)
     no_columns(path, options)
     if not lines:

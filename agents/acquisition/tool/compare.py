@@ -47,6 +47,10 @@ class Compare(PoolOptions):
     figure: Path | None = Path("compare.png")
     """Figure to write (.png, .svg, .pdf): learning curves, and their differences to random."""
 
+    def further_reads(self) -> list[Path]:
+        module, of_module, _ = self.classifier.partition(":")
+        return [Path(*module.split(".")).with_suffix(".py")] if of_module and module else []
+
     def run(self) -> None:
         for path in self.policies:
             self.check(path, out=self.out, figure=self.figure)

@@ -18,6 +18,8 @@ from metaal_env.errors import FileError, InputError, brief
 
 MARK = b"metaal"
 """Figures of this project name it in their metadata."""
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
+"""Suffixes whose programs refuse a file of characters."""
 MAX_MARKED = 2**26  # bytes; no figure of ours is larger
 TABLES = ({"rank", "item", "score"}, {"labels", "rule", "correlation"}, {"policy", "aulc", "pools"})
 """Columns of the tables that the commands write: suggestions, a policy's report and a comparison."""
@@ -35,8 +37,9 @@ def check_outputs(
         keeps: A table of suggestions of which the command keeps a copy, once people filled it in.
 
     Raises:
-        InputError: an output is one of `reads`, lies in a folder of data and is or would be one of them, is named
-            twice, is a folder, is a filled-in table of suggestions, or exists and was written by something else.
+        InputError: an output has the suffix of spreadsheets, is one of `reads`, lies in a folder of data and is or
+            would be one of them, is named twice, is a folder, is a filled-in table of suggestions, or exists and was
+            written by something else.
     """
     reads = list(reads)
     taken: list[tuple[str, Path]] = []
@@ -44,6 +47,8 @@ def check_outputs(
         if path is None:
             continue
         what = f"{option}={str(path)!r}"
+        if path.suffix.lower() in _SPREADSHEETS:
+            raise InputError(f"{what} would hold no spreadsheet but a CSV; let its name end in .csv.")
         for read in reads:
             if same_file(path, read):
                 raise InputError(f"{what} is a file that this command reads; give another name.")

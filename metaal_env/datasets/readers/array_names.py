@@ -20,6 +20,8 @@ _POSITIONAL = ("arr_0", "arr_1")
 def documented_names(names: Iterable[str], subject: str) -> dict[str, str]:
     """Returns documented name → name in the file; ``X`` and ``y`` may have the names of ``numpy.savez`` for 0 and 1.
 
+    An array alone is ``X``, whatever its name.
+
     Raises:
         InputError: two arrays serve one purpose, and none has the documented name.
     """
@@ -38,4 +40,6 @@ def documented_names(names: Iterable[str], subject: str) -> dict[str, str]:
         found["X"] = _POSITIONAL[0]
         if "y" not in found and _POSITIONAL[1] in names and not any("arr_2" in name for name in names):
             found["y"] = _POSITIONAL[1]
+    if not found and len(names) == 1:  # nothing else that it could be
+        found["X"] = names[0]
     return found

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from metaal_env.datasets.readers.header import KNOWN_NAMES, has_numbers, is_header
+from metaal_env.datasets.readers.header import KNOWN_NAMES, has_numbers, holds_units, is_header
+from metaal_env.datasets.readers.header_rows import spaced_numbers, with_full_header
 from metaal_env.errors import InputError, brief
 
 MAX_CELLS = 2**25
@@ -65,7 +67,8 @@ def read_grid(
     if first.lower().startswith("sep=") and len(first.strip()) == 5:
         delimiter, text = delimiter or first.strip()[4], rest
     comments, text = _without_comments(text)
-    delimiter = delimiter or _delimiter(text)
+    spaced = None if delimiter is not None else spaced_numbers(text)
+    delimiter, text = ("\t", spaced) if spaced is not None else (delimiter or _delimiter(text), text)
     if text.count(delimiter) + text.count("\n") >= max_cells:
         raise InputError(f"{subject} has more than {max_cells:,} cells; convert it to npz.")
     try:
@@ -74,6 +77,7 @@ def read_grid(
         raise InputError(f"{subject} is not a readable CSV file ({brief(error)}); save it again.") from error
     if not lines:
         raise InputError(f"{subject} is empty; give a table with a header.")
+    lines = with_full_header(lines, subject)
     titles, lines = _without_titles(lines)
     rows, width = [row for _, row in lines], len(lines[0][1])
     number, wrong = next(((n, row) for n, row in lines if len(row) != width), (0, None))
@@ -81,11 +85,10 @@ def read_grid(
         raise InputError(
             f"{subject}: row {number + comments} has {len(wrong)} cells but the first has {width}; make them equal."
         )
-    notes = (
-        []
-        if delimiter in (",", _ONE_COLUMN)
-        else [f"cells between {DELIMITERS.get(delimiter, repr(delimiter))}"]
-    )
+    notes = []
+    if delimiter not in (",", _ONE_COLUMN):
+        between = "spaces" if spaced is not None else DELIMITERS.get(delimiter, repr(delimiter))
+        notes.append(f"cells between {between}")
     if titles + comments:
         notes.append(f"{titles + comments} line(s) above the table left out")
     has_header = is_header(rows) if header is None else header
@@ -99,6 +102,11 @@ def read_grid(
         notes.append(f"{len(rows) - 1 - len(items)} repeated header(s) left out")
     if has_numbers(rows[0]):
         notes.append("header of numbers")
+    if header is None and width == 1 and rows[0][0].strip().lower() not in KNOWN_NAMES:
+        notes.append(f"the first row {rows[0][0]!r:.60} is a header (else: --header False)")
+    if holds_units(items):
+        items = items[1:]
+        notes.append("a row of units left out")
     return Grid(column_names(rows[0], subject), items, delimiter, tuple(notes))
 
 
@@ -176,8 +184,17 @@ def _delimiter(text: str) -> str:
 def numbered_rows(text: str, delimiter: str, strict: bool = True) -> list[tuple[int, list[str]]]:
     """Returns (number from 1, cells) of each row that is not blank. Raises: `csv.Error` for an open quote."""
     with _any_cell_size():
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
-        return [(n, row) for n, row in enumerate(reader, 1) if any(cell.strip() for cell in row)]
+        try:
+            return _rows(text, delimiter, strict)
+        except csv.Error:
+            if '\\"' not in text:
+                raise
+            return _rows(text, delimiter, strict, escapechar="\\", doublequote=False)  # as databases write
+
+
+def _rows(text: str, delimiter: str, strict: bool, **dialect: Any) -> list[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict, **dialect)
+    return [(n, row) for n, row in enumerate(reader, 1) if any(cell.strip() for cell in row)]
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
 
@@ -12,20 +12,28 @@ import numpy as np
 
 from metaal_env.datasets.prepare import standardise
 from metaal_env.datasets.readers.cell_dates import is_date, moment_vectors, read_moments
-from metaal_env.datasets.readers.cell_numbers import has_decimal_commas, is_missing, read_number
+from metaal_env.datasets.readers.cell_numbers import (
+    has_decimal_commas,
+    is_missing,
+    read_number,
+    without_unit,
+)
 from metaal_env.datasets.readers.cells import MAX_CELLS, Grid
 from metaal_env.datasets.readers.header import MORE_TEXT_NAMES, TEXT_NAMES
 from metaal_env.errors import InputError
 
 MAX_CATEGORIES = 50
 ColumnKind = Literal["numbers", "categories", "texts", "dates", "names", "counter", "empty"]
-_COUNTERS = {
-    *("", "#", "index", "rownames", "row", "rowid", "row_id", "rownumber", "row_number", "nr", "no", "no.")
-}
-_UNNAMED = re.compile(r"(unnamed: ?\d+(_level_\d+)?)?", re.IGNORECASE)
+_COUNTERS = {*("", "#", "row", "nr", "no", "sno", "srno", "slno", "serialno", "serialnumber", "lfdnr", "idx")}
+_INDICES = {*("index", "level0", "rowid", "rownames", "rownumber", "rowindex")}
+"""Names of row numbers, without signs between letters; under the latter they may have gaps, as after a filter."""
+_UNNAMED = re.compile(r"(unnamed: ?\d+(\.\d+)?(_level_\d+)?)?", re.IGNORECASE)
+_LETTER = re.compile(r"[^\W\d_]{2}")
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]")
 """Letters of scripts without spaces between words: Thai, Japanese, Chinese."""
 _MOSTLY = 0.9
+_LONG_WORDS, _FEW_ANSWERS = 5, 10
+"""Texts of so many words are no categories where they are more than the answers that a form offers."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,11 @@ def _column(name: str, cells: tuple[str, ...], delimiter: str) -> Column:
     if present and sum(map(is_date, present)) >= _MOSTLY * len(present):
         moments = read_moments(cells)
         return Column(name, cells, "dates", moments, _strays(cells, moments))
+    bare, unit = without_unit(cells)
+    if unit:
+        column = _column(name, bare, delimiter)
+        if column.kind == "numbers":
+            return replace(column, cells=cells)
     filled = [cell for cell in cells if cell]
     different = set(filled)
     if _is_text(name, filled, different):
@@ -111,19 +124,34 @@ def _is_counter(name: str, numbers: Sequence[float | None]) -> bool:
         return False
     if is_unnamed(name):
         return all(number is not None and number % 1 == 0 for number in numbers)
-    n = len(numbers)
+    word, n = re.sub(r"[\W_]+", "", name.lower()) if name.strip() != "#" else "", len(numbers)
+    if word in _INDICES:
+        return all(number is not None and number % 1 == 0 for number in numbers)
     counts = sorted(n for n in numbers if n is not None) in ([*range(n)], [*range(1, n + 1)])
-    return counts and name.strip().lower() in _COUNTERS
+    return counts and word in _COUNTERS
 
 
 def _is_text(name: str, filled: Sequence[str], different: set[str]) -> bool:
     word = name.strip().lower()
     if word in TEXT_NAMES:
         return True
-    words = median(map(_words, different)) if different else 0
+    words = _median_words(different)
+    if not any(map(_LETTER.search, different)):  # numbers of telephones, intervals, places
+        return False
     if word in MORE_TEXT_NAMES and (words >= 3 or 3 * len(different) > len(filled)):
         return True
-    return words >= 3 and 2 * len(different) > len(filled)
+    return words >= 3 and (
+        2 * len(different) > len(filled) or (words >= _LONG_WORDS and len(different) > _FEW_ANSWERS)
+    )
+
+
+def words_of(column: Column) -> float:
+    """Returns the median number of words of a column's different cells, 0 if all are empty."""
+    return _median_words({cell for cell in column.cells if cell})
+
+
+def _median_words(different: set[str]) -> float:
+    return median(map(_words, different)) if different else 0
 
 
 def _words(cell: str) -> float:

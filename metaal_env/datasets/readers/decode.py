@@ -35,6 +35,10 @@ _FOREIGN = {
     b"\x89HDF": "an HDF5 file; save it as npz or CSV",
     b"%PDF": "a PDF; save its text as .txt or CSV",
     b"\x93NUMPY": "an array of NumPy's; let its name end in .npy",
+    b"version https://git-lfs": "a pointer of Git LFS; fetch the file itself (git lfs pull)",
+    **dict.fromkeys(
+        (b"<!DOCTYPE", b"<!doctype", b"<html", b"<HTML"), "a page of HTML; download the file itself"
+    ),
 }
 _MARKS = (  # the longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -81,6 +85,8 @@ def read_decoded(path: Path, subject: str, most: int, encoding: str | None = Non
         InputError: the file is missing, unreadable, too large, no text file or of an unknown encoding.
     """
     data = _unpacked(read_bytes(path, subject, most), subject, most)
+    if not data.startswith(codecs.BOM_UTF16_LE) and not data.startswith(codecs.BOM_UTF16_BE):
+        data = data.rstrip(b"\x1a")  # DOS's end of a file
     return decode(data, subject, encoding)
 
 

@@ -16,6 +16,7 @@ MORE_TEXT_NAMES = (
 )
 KNOWN_NAMES = {*LABEL_NAMES, *ID_NAMES, *TEXT_NAMES, *MORE_TEXT_NAMES, "labels", "index"}
 _NAME = re.compile(r"[^\W\d][\w .:/#%()\[\]°²µ-]{0,60}")
+_UNIT = re.compile(r"[(\[].{1,12}[)\]]|[^\W\d_]{1,4}[²³]?(/[^\W\d_]{1,4}[²³]?)?|[%°‰]\w?")
 _SAMPLE = 1000
 
 
@@ -23,9 +24,9 @@ def is_header(rows: list[list[str]]) -> bool:
     """Returns whether the first row holds names.
 
     It does where its numbers, unlike those of any other row, count columns (0, 1, 2, …, as pandas writes them) or rise
-    like wavelengths. It also does where a text stands above numbers or a number above texts, or where its texts look
-    like names. It does not where a number stands above numbers, one of its texts occurs again below, or it reads like
-    a sentence.
+    or fall like wavelengths. It also does where a text stands above numbers or a number above texts, or where its texts
+    look like names. It does not where a number stands above numbers, one of its texts occurs again below, or it reads
+    like a sentence.
     """
     first = [cell.strip() for cell in rows[0]]
     below = [cells for row in rows[1 : _SAMPLE + 1] if (cells := [cell.strip() for cell in row]) != first]
@@ -50,6 +51,28 @@ def is_header(rows: list[list[str]]) -> bool:
     return any(first) and all(_is_name(cell) for cell in first if cell)
 
 
+def holds_units(rows: list[list[str]]) -> bool:
+    """Returns whether the first of the rows below a header holds units, as instruments write them.
+
+    It does where columns hold numbers, the first cell of each of them is none, and some of these stand in brackets or
+    have at most four letters.
+    """
+    if len(rows) < 3:
+        return False
+    first, below = rows[0], rows[1 : _SAMPLE + 1]
+    numeric = [i for i in range(len(first)) if _is_numeric([row[i] for row in below])]
+    cells = [first[i].strip() for i in numeric]
+    if not cells or any(_is_number(cell) for cell in cells):
+        return False
+    units = [cell for cell in cells if not is_missing(cell)]
+    others = [first[i].strip() for i in range(len(first)) if i not in numeric]
+    return (
+        bool(units)
+        and all(map(_UNIT.fullmatch, units))
+        and all(c in ("", "-") or _UNIT.fullmatch(c) for c in others)
+    )
+
+
 def has_numbers(cells: list[str]) -> bool:
     """Returns whether a header names columns by numbers."""
     return any(plain_number(cell) is not None for cell in cells)
@@ -59,7 +82,11 @@ def _numbers_are_names(first: list[str], below: list[list[str]]) -> bool:
     numbers = _numbers(first)
     if numbers == [*range(len(numbers))]:
         return not any(_numbers(row) == numbers for row in below)
-    return _rises(numbers) and len(below) > 1 and not any(_rises(_numbers(row)) for row in below)
+    if len(below) < 2:
+        return False
+    if _rises(numbers):
+        return not any(_rises(_numbers(row)) for row in below)
+    return _rises(numbers[::-1]) and not any(_rises(_numbers(row)[::-1]) for row in below)
 
 
 def _numbers(cells: list[str]) -> list[float]:

@@ -29,6 +29,7 @@ BOMB_BYTES, BOMB_RATIO = 2**28, 200
 """Above this size, an array that shrank by more than this ratio is taken for an attack."""
 MAX_HEADER = 10_000
 MAX_MEMBERS = 1000
+_SHOWN = 8
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError),
     *(RuntimeError, OSError, SyntaxError, tokenize.TokenError, TypeError, MemoryError, OverflowError),
@@ -61,9 +62,22 @@ def named_arrays(path: Path, subject: str) -> tuple[dict[str, np.ndarray], tuple
     others = {m for m in members if m.startswith("class_") or m.endswith("_names")} - set(found.values())
     wanted = others | set(found.values())
     arrays = read_arrays(path, subject, wanted.__contains__)
+    _may_be_labels(found, arrays)
+    left = [name for name in members if name not in wanted]
     notes = tuple(f"{key} is the array {name!r}" for key, name in found.items() if name != key)
+    notes += (f"left out: {', '.join(left[:_SHOWN])}{', …' if len(left) > _SHOWN else ''}",) if left else ()
     taken = {key: arrays[name] for key, name in found.items()}
     return {name: arrays[name] for name in others if name in arrays} | taken, notes
+
+
+def _may_be_labels(found: dict[str, str], arrays: dict[str, np.ndarray]) -> None:
+    """Takes an array called ``classes`` for the labels where it has one for each item and no other array has them."""
+    items = next((arrays[found[key]] for key in ("X", "text") if key in found and found[key] in arrays), None)
+    names = arrays.get(found.get("class_names", ""))
+    if items is None or names is None or "y" in found or found["class_names"].lower() != "classes":
+        return
+    if items.ndim and names.ndim and len(names) == len(items) > 1 and len(np.unique(names)) < len(names):
+        found["y"] = found.pop("class_names")
 
 
 def read_arrays(

@@ -8,14 +8,14 @@ from metaal_env.errors import InputError
 
 
 def one_label_each(y: np.ndarray, n_items: int, subject: str) -> np.ndarray:
-    """Returns (N,) labels of (N,), (N, 1) or one-hot (N, K) ones, see `from_one_hot`.
+    """Returns (N,) labels of (N,), (N, 1), (1, N) or one-hot (N, K) ones, see `from_one_hot`.
 
     Raises:
         InputError: not one label for each item.
     """
     if y.ndim == 2 and len(y) == n_items and y.shape[1] > 1:
         return from_one_hot(y, subject)
-    if y.shape not in ((n_items,), (n_items, 1)):
+    if y.shape not in ((n_items,), (n_items, 1), (1, n_items)):
         raise InputError(f"{subject}: y has shape {y.shape} for {n_items} items; give one label per item.")
     return y.reshape(n_items)
 

@@ -62,7 +62,7 @@ def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "unfetched.png").symlink_to("nowhere")
     with pytest.warns(
         UserWarning,
-        match=r"left out \(1 \.dcm, 1 \.nef, 1 \.svg\); pip install 'metaal\[medical\]', or convert",
+        match=r"left out \(1 \.dcm, 1 \.nef, 1 \.svg\); pip install pydicom, or convert",
     ):
         items = read_items(tmp_path)
     assert "1 .txt" in items.understood and "1 without a suffix" in items.understood

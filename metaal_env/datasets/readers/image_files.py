@@ -55,7 +55,7 @@ def image_files(root: Path) -> FolderFiles:
     if pictures:
         counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(pictures.items()))
         advice = "pip install pillow-heif, or " if HEIF_SUFFIXES & pictures.keys() else ""
-        advice += "pip install 'metaal[medical]', or " if DICOM_SUFFIXES & pictures.keys() else ""
+        advice += "pip install pydicom, or " if DICOM_SUFFIXES & pictures.keys() else ""
         warnings.warn(
             f"{str(root)!r}: pictures of unknown formats are left out ({counts}); {advice}convert them to PNG.",
             stacklevel=2,

@@ -162,7 +162,7 @@ def model_card(card: Mapping[str, Any], name: str) -> str:
         f"# {name}",
         "An acquisition policy of metaal: it chooses which items of an unlabelled "
         "pool to label next. The files hold numbers alone, in safetensors and JSON; loading them runs no code.",
-        f"```bash\npip install 'metaal[hub]'\nmetaal label pool.csv --policy {place}\n```",
+        f"```bash\npip install huggingface_hub\nmetaal label pool.csv --policy {place}\n```",
         "```python\nfrom agents.acquisition import from_pretrained, query\n\n"
         f'picks = query(X, y, clf=model, policy=from_pretrained("{place.removeprefix(HUB)}"))\n```',
     ]
@@ -213,7 +213,7 @@ def _artifact(policy: Any) -> Iterator[Path]:
 
 def _hub() -> Any:
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise InputError("Hugging Face's hub needs the package huggingface_hub: pip install 'metaal[hub]'.")
+        raise InputError("Hugging Face's hub needs the package huggingface_hub: pip install huggingface_hub.")
     import huggingface_hub
 
     return huggingface_hub

@@ -2,7 +2,8 @@
 
 Plays labelling sessions whose answers are the true labels. At every checkpoint it compares the 95 % interval of the
 yardstick with the accuracy on items of the same data that the session never saw,
-and on the unlabelled items of the pool. It also compares the advice with what the next labels brought.
+and on the unlabelled items of the pool. It also compares the advice with what the next labels brought, and the interval
+of the gain by ten further labels with the gain on unseen items.
 
 Data sets: scikit-learn's digits, three synthetic ones, and every file given by --data (an npz with X and y; of many
 classes ten are drawn anew for each seed). Data of fewer than 600 items are left out.
@@ -21,6 +22,7 @@ from scipy.stats import binomtest
 from agents.acquisition.items.items import Items, content_ids, row_contents
 from agents.acquisition.tool.answers import CHOSEN, RANDOM
 from agents.acquisition.tool.choice import Choice, choose_items
+from agents.acquisition.tool.outlook import MORE, outlook
 from agents.acquisition.tool.progress import progress
 from agents.acquisition.tool.refits import refitted
 from agents.acquisition.tool.session import Session
@@ -63,6 +65,7 @@ class Tally:
     bound_fresh: list[bool] = field(default_factory=list)
     bound_pool: list[bool] = field(default_factory=list)
     slack: list[float] = field(default_factory=list)
+    gain: list[bool] = field(default_factory=list)
     advice: list[tuple[str, float]] = field(
         default_factory=list
     )  # gain by the labels up to the next checkpoint
@@ -119,12 +122,13 @@ def play(x: np.ndarray, y: np.ndarray, pool: int, policy: str, options: Options,
     for position in session.next_of_yardstick(options.yardstick):
         session.set(position, y[position], RANDOM)
     earlier: tuple[str, float] | None = None
-    for n in range(1, max(options.checkpoints) + 1):
+    promised: dict[int, tuple[float, float]] = {}  # labels → accuracies between which ten more lead
+    for n in range(1, max(options.checkpoints) + MORE + 1):
         if not len(session.open_positions()):
             return
         position = int(choose_items(session, x[:pool], Choice(policy)).picks[0])
         session.set(position, y[position], CHOSEN)
-        if n not in options.checkpoints:
+        if n not in options.checkpoints and n not in promised:
             continue
         drawn, order = session.yardstick(), list(session.answers)
         train = [i for i in order if not drawn[i]]
@@ -132,6 +136,14 @@ def play(x: np.ndarray, y: np.ndarray, pool: int, policy: str, options: Options,
         if len(rest) < 10:
             return
         fresh, left = true_accuracy(x, y, train, [np.arange(pool, len(x)), rest])
+        if n in promised:
+            tally.gain.append(promised[n][0] <= fresh <= promised[n][1])
+        if n not in options.checkpoints:
+            continue
+        further = outlook(x[:pool], session.labels(), drawn, order)
+        if further is not None:
+            least, most = further.gain_interval
+            promised[n + MORE] = fresh + least, fresh + most
         state = progress(x[:pool], session.labels(), drawn=drawn, order=order)
         if state.interval is not None:
             low, high = state.interval
@@ -162,6 +174,7 @@ def lines(name: str, tally: Tally) -> list[str]:
         f"{share(tally.pool)}, mean width {np.mean(tally.width or [np.nan]):.3f}",
         f"{name}: leave-one-out bound holds on fresh items {share(tally.bound_fresh)}, on the rest of the pool "
         f"{share(tally.bound_pool)}, mean distance {np.mean(tally.slack or [np.nan]):.3f}",
+        f"{name}: interval of the gain by {MORE} labels holds {share(tally.gain)}",
     ]
     for kind in ("stop", "nearly done", "go on"):
         gains = [gain for advice, gain in tally.advice if advice == kind]

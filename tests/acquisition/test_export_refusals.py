@@ -69,4 +69,4 @@ def test_without_the_library_the_mend_is_named(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     labelled_table(work / "pool.csv")
     export(*SAID, "--format", "datasets", "--out", "ds", code=2)
-    assert "pip install 'metaal[datasets]'" in capsys.readouterr().err
+    assert "pip install datasets" in capsys.readouterr().err

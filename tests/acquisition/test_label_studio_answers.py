@@ -79,6 +79,8 @@ VIEW = (
         ('<Image name="t" value="$image"/>', "image", "Image"),
         ('<Audio name="s" value="$sound"/><Text name="t" value="$body"/>', "body", "Text"),
         ('<Paragraphs name="t" value="$dialogue"/>', "dialogue", "Paragraphs"),
+        ('<Text name="p" value="Costs 5$"/><Text name="t" value="$meta.parts[0]"/>', "meta.parts[0]", "Text"),
+        ('<Text name="t" value="$title: $body"/>', "$title: $body", "Text"),
     ],
 )
 def test_what_is_shown_is_the_item(shown: str, key: str, tag: str) -> None:

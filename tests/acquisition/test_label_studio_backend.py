@@ -252,6 +252,25 @@ def test_vectors_and_dialogues_are_items() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "data_of"),
+    [
+        ("$meta.text", lambda text: {"meta": {"text": text}}),
+        ("$parts[1]", lambda text: {"parts": ["unused", text]}),
+        ("$colour $rest", lambda text: dict(zip(("colour", "rest"), text.split(" ", 1), strict=True))),
+        ("$text", lambda text: {"$undefined$": text}),  # a list without names was imported
+    ],
+)
+def test_entries_are_found_as_label_studio_finds_them(value: str, data_of: Callable[[str], Any]) -> None:
+    found = backend_of().predict(
+        [t | {"data": data_of(TEXTS[t["id"]])} for t in TASKS],
+        "2.1795883112",
+        CHOICES.replace("$text", value),
+    )
+    expected = ask(backend_of(), TASKS)
+    assert [p["score"] for p in found] == [expected[t["id"]][0] for t in TASKS]
+
+
+@pytest.mark.parametrize(
     ("tasks", "message"),
     [
         ([{"id": 1}], "every task needs an id and its data"),

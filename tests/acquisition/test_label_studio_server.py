@@ -187,6 +187,22 @@ def test_files_of_label_studio_are_read(address: str) -> None:
         assert all(given is None for path, given in server.seen if path.startswith("/storage/"))
 
 
+@pytest.mark.parametrize("tag", ["Text", "HyperText", "Paragraphs"])
+def test_texts_may_lie_behind_their_address(tag: str, tmp_path: Path) -> None:
+    """With valueType="url" the data hold the address alone, which says nothing of the text."""
+    texts = [f"{'red fox' if i % 2 else 'blue bird'} {i}" for i in range(6)]
+    for i, text in enumerate(texts):
+        said = json.dumps([{"author": "", "text": text}]) if tag == "Paragraphs" else text
+        (tmp_path / f"{i}.txt").write_text(said)
+    shown = CHOICES.replace("<Text", f'<{tag} valueType="url"')
+    backend = AcquisitionBackend(policy="uherding", encoder="tfidf", local_files=tmp_path)
+    tasks = [task(i, f"/data/local-files/?d={i}.txt") for i in range(6)]
+    found = backend.predict([*tasks, task(9, "no address")], "2.1", shown)
+    plain = AcquisitionBackend(policy="uherding", encoder="tfidf")
+    expected = plain.predict([task(i, text) for i, text in enumerate(texts)], "2.1", CHOICES)
+    assert [p["score"] for p in found] == [*(p["score"] for p in expected), 1.0]
+
+
 def test_the_token_goes_nowhere_else() -> None:
     with running(server := LabelStudio([], "none")) as elsewhere:
         files = TaskFiles(connection=Connection("http://127.0.0.1:9", "secret"))

@@ -14,6 +14,7 @@ from agents.acquisition.tool.label import label_loop
 from agents.acquisition.tool.marks import mark_of
 from agents.acquisition.tool.menu import Menu
 from agents.acquisition.tool.session import Session
+from metaal_env.errors import InputError
 
 X = np.random.default_rng(0).normal(size=(12, 3))
 
@@ -133,15 +134,19 @@ def test_commands(tmp_path: Path) -> None:
     session = new_session(tmp_path / "answers.csv", classes=("a", "b"))
     choice = Choice(classes=("a", "b"))
     seen = talk(
-        session, ":?", "1", ":s", "b", ":l", ":e 9", ":e 1", "2", ":e 2", "a", ":e", ":x", ":q", choice=choice
+        session, ":?", "1", ":s", "b", ":l", ":e 9", ":e 1", "2", ":e2", "a", ":e", ":x", ":q", choice=choice
     )
     assert given(session) == ["b", "a", "b"]
     assert sum(":u" in line for line in seen) == 3  # at the start, :? and the unknown :x
     listed = [line for line in seen if line.startswith(("   1  ", "   2  ", "   3  "))]
     assert [line.split()[1] for line in listed] == ["a", "(skipped)", "b"]
     assert any("1 to 3" in line for line in seen)
-    talk(session, ":s", ":s", ":r", ":u", ":u", ":u", ":u", "a", choice=choice)
+    seen = talk(
+        session, ":s", ":s", ":r", ":e 3", ":l", ":e 3", ":s", ":u", ":u", ":u", ":u", "a", choice=choice
+    )
     assert given(session) == ["a"]
+    taken_back = [line.split()[2] for line in seen if line.startswith("taken back:")]
+    assert taken_back == ["(skipped)", "a", "b"] and "there is no answer to take back." in seen
 
 
 def test_skipped_items_come_back(tmp_path: Path) -> None:
@@ -149,6 +154,11 @@ def test_skipped_items_come_back(tmp_path: Path) -> None:
     seen = talk(session, *[":s"] * 11, ":r", *["a"] * 12, choice=Choice(classes=("a",)))
     assert given(session) == ["a"] * 12 and any("11 skipped items" in line for line in seen)
     assert any("every item is labelled" in line for line in seen)
+    last = new_session(tmp_path / "skipped.csv", classes=("a",))
+    seen = talk(last, *["a"] * 11, ":s", "n", choice=Choice(classes=("a",)))  # no open item asks for :r
+    assert "every item is labelled or skipped; ask the 1 skipped again? [y/n] " in seen
+    talk(last, "y", "a", choice=Choice(classes=("a",)))
+    assert given(last) == ["a"] * 12
 
 
 def test_the_budget_stops_and_the_prompt_counts(tmp_path: Path) -> None:
@@ -165,7 +175,11 @@ def test_the_yardstick_is_drawn_and_never_guides_the_choice(tmp_path: Path) -> N
     session = new_session(tmp_path / "answers.csv", classes=("a", "b"))
     choice = Choice(yardstick=4, classes=("a", "b"))
     drawn = session.next_of_yardstick(4)
-    talk(session, "a", ":s", choice=choice)
+    seen = talk(session, "a", ":s", choice=choice)
+    numbered = [line.strip() for line in seen if "yardstick, item" in line]
+    assert numbered == [f"yardstick, item {i} of 4: drawn at random" for i in (1, 2, 2)]
+    with pytest.raises(InputError, match="yardstick=12 leaves none of the 12 items to learn from"):
+        Choice.of_items(session.items, yardstick=12)
     again = new_session(session.path, classes=("a", "b"))
     talk(again, "b", "a", "a", "b", "b", choice=choice)
     assert set(drawn) <= set(again.answers) and int(again.yardstick().sum()) == 4

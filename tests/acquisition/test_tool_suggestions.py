@@ -177,6 +177,27 @@ def test_budget_and_yardstick(work: Path, capsys: pytest.CaptureFixture[str]) ->
     assert len(answers()) == 8
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["label", "pool.csv", "--count", "0"], "count=0 must be at least 1"),
+        (["label", "pool.csv", "--count", "-1"], "count=-1 must be at least 1"),
+        (
+            ["label", "pool.csv", "--yardstick", "30"],
+            "yardstick=30 leaves none of the 30 items to learn from",
+        ),
+        (
+            ["suggest", "pool.csv", "--yardstick", "99"],
+            "yardstick=99 leaves none of the 30 items to learn from",
+        ),
+    ],
+)
+def test_numbers_that_leave_nothing_to_do_are_refused(
+    work: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(options) == 2 and message in capsys.readouterr().err
+
+
 def test_dry_run_shows_and_does_nothing(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.csv").write_text("item,label\nr3,x\n")
     before = {path: path.read_bytes() for path in work.iterdir()}

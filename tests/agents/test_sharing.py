@@ -188,5 +188,5 @@ def test_damage_is_found_before_it_is_shared(tmp_path: Path) -> None:
 
 def test_without_the_package_the_mend_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install 'metaal\[hub\]'"):
+    with pytest.raises(InputError, match=r"pip install huggingface_hub"):
         from_pretrained("ada/glyphs")

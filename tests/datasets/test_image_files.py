@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -57,12 +59,14 @@ def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     save(tmp_path / "a.png")
     for name in ("scan.dcm", "logo.svg", "raw.nef", "notes.txt", "index"):
         (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "unfetched.png").symlink_to("nowhere")
     with pytest.warns(
         UserWarning,
-        match=r"left out \(1 \.dcm, 1 \.nef, 1 \.svg\); pip install 'metaal\[medical\]', or convert",
+        match=r"left out \(1 \.dcm, 1 \.nef, 1 \.svg\); pip install pydicom, or convert",
     ):
         items = read_items(tmp_path)
     assert "1 .txt" in items.understood and "1 without a suffix" in items.understood
+    assert "1 behind broken links" in items.understood
     (tmp_path / "a.png").unlink()
     with (
         warnings.catch_warnings(),
@@ -116,6 +120,38 @@ def test_deep_images_are_stretched_to_eight_bits(name: str, values: np.ndarray, 
     np.testing.assert_allclose(deep.astype(int), plain.astype(int), atol=1)
 
 
+def deep_png(path: Path, values: np.ndarray) -> Path:
+    """Writes (H, W, 2 to 4) values of 16 bits, which Pillow does not."""
+    kind = {2: 4, 3: 2, 4: 6}[values.shape[-1]]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, kind, 0, 0, 0)
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, body in ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+            file.write(
+                struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            )
+    return path
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_deep_colours_are_stretched_together(channels: int, tmp_path: Path) -> None:
+    """Microscopes give 12 bits in 16, of which the upper 8 alone would be nearly black."""
+    n_colours = channels - (channels % 2 == 0)
+    values = np.repeat(16 * RAMP.astype(np.uint16)[..., None], channels, -1)
+    values[..., n_colours:] = 65535  # opaque
+    values[..., 1:n_colours] //= 2  # colours keep their proportions
+    picture = read_picture(deep_png(tmp_path / "a.png", values), "data", 16).astype(int)
+    np.testing.assert_allclose(picture[0, :, 0], np.linspace(6, 252, 16), atol=18)
+    if n_colours == 3:
+        np.testing.assert_allclose(picture[..., 1], picture[..., 0] / 2, atol=12)
+    if channels == 4:
+        values[:15, :, :3], values[:15, :, 3] = 65535, 0  # what is transparent does not count
+        half = read_picture(deep_png(tmp_path / "b.png", values), "data", 16).astype(int)
+        np.testing.assert_array_equal(half[8:], picture[8:])
+        assert (half[:8] == 255).all()
+
+
 def test_deep_images_are_training_data_too(tmp_path: Path) -> None:
     for label in ("ill", "well"):
         (tmp_path / label).mkdir()
@@ -132,8 +168,14 @@ def test_broken_files_are_listed_or_skipped(tmp_path: Path) -> None:
     whole = save(tmp_path / "good.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.png").write_bytes(b"<html>404</html>")
-    with pytest.raises(InputError, match=r"2 images cannot be read.*cut\.png.*text\.png"):
+    with pytest.raises(
+        InputError, match=r"2 images cannot be read.*cut\.png.*text\.png.*add --skip-unreadable\."
+    ):
         encode(read_items(tmp_path), "pixels")
+    (tmp_path / "cut.png").rename(tmp_path / "cut.bak")
+    with pytest.raises(InputError, match=r"text\.png.*replace or delete it, or add --skip-unreadable\."):
+        encode(read_items(tmp_path), "pixels")
+    (tmp_path / "cut.bak").rename(tmp_path / "cut.png")
     with pytest.warns(UserWarning, match=r"2 unreadable images are left out: 'cut\.png', 'text\.png'"):
         items = read_items(tmp_path, ReadOptions(skip_unreadable=True))
     assert list(items.ids) == ["good.png"]

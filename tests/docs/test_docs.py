@@ -49,6 +49,17 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_what_is_to_be_installed_can_be_found() -> None:
+    """metaal is on no index, so messages name packages that are, and pages the clone's extras."""
+    sources = [path for folder in ("agents", "metaal_env") for path in (ROOT / folder).rglob("*.py")]
+    wanting = [
+        str(path.relative_to(ROOT))
+        for path in [*PAGES, *sources]
+        if "log" not in path.parts and re.search(r"pip install ['\"]?metaal", path.read_text("utf-8"))
+    ]
+    assert not wanting
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_link_leads_somewhere(name: str) -> None:
     page = ROOT / name

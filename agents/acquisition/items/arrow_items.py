@@ -78,7 +78,7 @@ def _read(files: Sequence[Path], what: str) -> Any:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        raise InputError(f"{what} needs the package pyarrow: pip install 'metaal[arrow]'.") from error
+        raise InputError(f"{what} needs the package pyarrow: pip install pyarrow.") from error
     splits = {file.name.partition("-0")[0] for file in files if "-of-" in file.name}
     if len(splits) > 1 and not splits <= {"data"}:
         raise InputError(

@@ -45,9 +45,7 @@ def folder_items(path: Path, skip_unreadable: bool = False) -> Items:
         )
     kind, files, left_out = ("sounds", *sounds) if sounds.paths else ("images", *images)
     if kind == "sounds" and importlib.util.find_spec("soundfile") is None:
-        raise InputError(
-            f"{what} holds sounds, which need the package soundfile: pip install 'metaal[audio]'."
-        )
+        raise InputError(f"{what} holds sounds, which need the package soundfile: pip install soundfile.")
     counts = ", ".join(f"{count} {suffix}" for suffix, count in left_out.items())
     if not files:
         raise InputError(

@@ -29,7 +29,7 @@ def hdf5_items(path: Path, options: ReadOptions) -> Items:
     try:
         import h5py
     except ImportError as error:
-        raise InputError(f"{what} needs the package h5py: pip install 'metaal[hdf5]'.") from error
+        raise InputError(f"{what} needs the package h5py: pip install h5py.") from error
     try:
         with h5py.File(path, "r") as file:
             places = _places(file, h5py)

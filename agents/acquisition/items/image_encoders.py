@@ -15,6 +15,7 @@ from metaal_env.errors import InputError, brief
 THUMBNAIL = 16
 RESNET_INPUT = 224
 RESNET_BATCH = 32
+SKIP = ", or add --skip-unreadable"
 
 
 def pixels(images: Sequence[Path]) -> np.ndarray:
@@ -23,7 +24,7 @@ def pixels(images: Sequence[Path]) -> np.ndarray:
     Raises:
         InputError: images that cannot be read.
     """
-    rows = [picture.reshape(-1) for picture in read_pictures(images, "data", THUMBNAIL)]
+    rows = [picture.reshape(-1) for picture in read_pictures(images, "data", THUMBNAIL, mend=SKIP)]
     values = np.stack(rows).astype(np.float32) / 255
     centred = values - values.mean(1, keepdims=True)
     return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
@@ -57,7 +58,8 @@ def resnet18(images: Sequence[Path]) -> np.ndarray:
     def encode(positions: list[int]) -> np.ndarray:
         nonlocal network
         network = network or _resnet_body(weights)
-        pictures = list(read_pictures([images[i] for i in positions], "data", RESNET_INPUT, label=None))
+        files = [images[i] for i in positions]
+        pictures = list(read_pictures(files, "data", RESNET_INPUT, label=None, mend=SKIP))
         x = (torch.from_numpy(np.stack(pictures)).float() / 255 - mean) / deviation
         with torch.no_grad():
             return torch.nn.functional.normalize(network(x.permute(0, 3, 1, 2)), dim=1).numpy()

@@ -51,12 +51,17 @@ class Choice:
         """Returns the choice with the prices and groups of a pool.
 
         Raises:
-            InputError: a budget that is no number of labels where all cost the same, or `per_group` without groups.
+            InputError: a budget that is no number of labels where all cost the same, a yardstick of all items, or
+                `per_group` without groups.
         """
         if items.costs is None and budget is not None:
             if budget % 1:
                 raise InputError(f"budget={budget:g} must be a whole number of labels without --cost-column.")
             budget = int(budget)
+        if yardstick >= len(items) > 0:
+            raise InputError(
+                f"yardstick={yardstick} leaves none of the {len(items)} items to learn from; draw fewer."
+            )
         if per_group is not None and (per_group < 1 or items.groups is None):
             fault = "must be at least 1" if per_group < 1 else "has no effect without --group-column; give it"
             raise InputError(f"per_group={per_group} {fault}.")

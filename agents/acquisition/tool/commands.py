@@ -23,7 +23,7 @@ from agents.acquisition.tool.web.claims import OVERLAP
 from agents.acquisition.tool.web.serve import check_installed, label_page
 from agents.acquisition.why.figures import report_figure, save_figure
 from agents.acquisition.why.likeness import most_alike, policy_report
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, require_at_least
 from metaal_env.runtime.command_line import run_cli, say
 from metaal_env.runtime.files import write_atomic
 
@@ -48,6 +48,7 @@ class Label(ChoiceOptions):
 
     def run(self) -> None:
         self.check(self.policy)
+        require_at_least(1, self, "count")
         if self.overlap is not None and not 0 <= self.overlap <= 1:
             raise InputError(f"overlap={self.overlap} must lie in 0…1.")
         if self.web:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,11 +23,12 @@ from metaal_env.runtime.command_line import say
 
 HELP = """Type a class, or its number where numbers are shown. A new class is taken after a question.
   :s  skip this item             :r    ask skipped items again
-  :u  take the last answer back  :e 3  change answer 3
+  :u  take the last answer back  :e 3  change answer 3 (to :s, a skip)
   :l  list the answers           :q    leave (every answer is saved already)
   :?  this help"""
 SHOWN = 70  # characters of an item in lists
 COUNTED = 8  # classes whose counts the prompt shows
+_COMMAND = re.compile(r"(:[^\s\d])(?:\s*(\d+)|\s+(.*))?")  # ":e3" as well as ":e 3"
 
 
 def label_loop(
@@ -87,10 +89,7 @@ class _Loop:
         if self.count is not None and len(self.new) >= self.count:
             return False
         if not len(session.open_positions()):
-            self.show(
-                "every item is labelled or skipped; :r in a session with open items brings skipped ones back."
-            )
-            return False
+            return self._ask_skipped()
         drawn = session.next_of_yardstick(self.choice.yardstick)
         wanted = np.array(drawn[:1], int) if drawn else session.choosable_positions(self.choice.yardstick)
         if not len(self.choice.affordable(session, wanted)):
@@ -99,8 +98,8 @@ class _Loop:
         chosen: dict[str, object] = {}  # what chose the item, for the file
         if drawn:
             position = drawn[0]
-            done = self.choice.yardstick - len(drawn)
-            why = f"yardstick, item {done + 1} of {self.choice.yardstick}: drawn at random"
+            done = int(session.yardstick().sum())
+            why = f"yardstick, item {done + 1} of {done + len(drawn)}: drawn at random"
         else:
             found = choose_items(session, self.x, self.choice)
             position = int(found.picks[0])
@@ -126,14 +125,27 @@ class _Loop:
                 self.show(f"{session.restore_skipped()} skipped items can be asked again.")
                 return True
             label = None
-            if _is_command(text):
-                self._command(text)
+            if command := _COMMAND.fullmatch(text):
+                self._command(command[1], command[2] or "")
             else:
                 label = self._class(text)
             if label is not None:
                 self._record(position, label, RANDOM if drawn else CHOSEN, chosen)
                 self.new.add(position)
                 return True
+
+    def _ask_skipped(self) -> bool:
+        """Asks whether skipped items shall come back, where no other is left; whether to go on."""
+        skipped = sum(answer.label is None for answer in self.session.answers.values())
+        if not skipped:
+            self.show("every item is labelled.")
+            return False
+        if not _is_yes(
+            self.ask(f"every item is labelled or skipped; ask the {skipped} skipped again? [y/n] ")
+        ):
+            return False
+        self.session.restore_skipped()
+        return True
 
     def _so_far(self, n: int) -> str:
         counts = sorted(self.session.counts().items(), key=lambda pair: -pair[1])
@@ -159,24 +171,26 @@ class _Loop:
         near = nearest(text, classes)
         closed = ", not among --classes" if self.choice.classes else ""
         question = f"new class {text!r}{closed}{f', near to {near!r}' if near else ''}: keep it? [y/n] "
-        return text if self.ask(question).strip().lower() in ("y", "yes") else None
+        return text if _is_yes(self.ask(question)) else None
 
     def _undo(self) -> None:
+        last = next(reversed(self.session.answers.values()), None)
         position = self.session.undo()
-        if position is None:
+        if position is None or last is None:
             self.show("there is no answer to take back.")
         else:
+            item = one_line(self.session.items.shown[position], SHOWN)
+            self.show(f"taken back: {last.label or '(skipped)'}  {item}")
             self.new.discard(position)
 
-    def _command(self, text: str) -> None:
+    def _command(self, name: str, number: str) -> None:
         """Does what leaves the item where it is."""
-        name, _, rest = text.partition(" ")
         if name == ":l":
             for i, (position, answer) in enumerate(self.session.answers.items(), 1):
                 item = one_line(self.session.items.shown[position], SHOWN)
                 self.show(f"{i:4d}  {answer.label or '(skipped)'}  {item}")
         elif name == ":e":
-            self._edit(rest.strip())
+            self._edit(number)
         else:
             self.show(HELP)
 
@@ -188,11 +202,13 @@ class _Loop:
         position = positions[int(number) - 1]
         self.show(f"  {one_line(self.session.items.shown[position], SHOWN)}")
         text = self.ask(f"label instead of {self.session.answers[position].label or '(skipped)'!r}> ").strip()
-        label = None if _is_command(text) else self._class(text)
-        if label is None:
+        label = None if _COMMAND.fullmatch(text) else self._class(text)
+        if label is None and text != ":s":
             self.show("left as it was.")
             return
         self._record(position, label)
+        if label is None:
+            self.new.discard(position)
 
     def _record(
         self,
@@ -207,8 +223,8 @@ class _Loop:
         self.session.save()
 
 
-def _is_command(text: str) -> bool:
-    return text[:1] == ":" and (len(text) == 2 or text[2:3] == " ")
+def _is_yes(text: str) -> bool:
+    return text.strip().lower() in ("y", "yes")
 
 
 def typed_line(prompt: str) -> str:

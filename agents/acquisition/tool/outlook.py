@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
 from agents.acquisition.learning_curve import fit_curve
 from agents.acquisition.tool.yardstick import yardstick_hits
@@ -15,21 +16,26 @@ MORE = 10
 DRAWS = 60
 """Bootstrap draws of the yardstick behind the intervals."""
 LEVEL = 0.8
+WANDER = 0.036
+"""Standard deviation of a gain about the curve, by that of a single hit: which labels come decides more than the curve.
+Measured by `benchmarks.robustness.status_coverage`."""
+ASIDE = norm.ppf((np.arange(9) + 0.5) / 9)
+"""Nine equally likely places of a normal variable."""
 LEAST_YARDSTICK = 10
 LEAST_LABELS = 12
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """Holds an extrapolation; shares are in [0, 1], intervals hold `LEVEL` of the bootstrap draws.
+    """Holds an extrapolation; shares are in [0, 1].
 
     Attributes:
         now: fitted accuracy.
         gain: what the next `MORE` labels add.
-        gain_interval: its interval.
-        sure: share of the draws in which `MORE` labels add less than half a point.
+        gain_interval: holds the true gain with probability `LEVEL`.
+        sure: probability that `MORE` labels add less than half a point.
         top: accuracy to which the curve leads.
-        top_interval: its interval.
+        top_interval: holds `LEVEL` of the bootstrap draws.
     """
 
     now: float
@@ -44,7 +50,8 @@ def outlook(x: np.ndarray, y: np.ndarray, drawn: np.ndarray, order: Sequence[int
     """Computes what the next labels will probably bring, or None where the yardstick or the labels are too few.
 
     The curve is that of `yardstick_hits`, which has the same arguments. Intervals come from drawing the yardstick anew
-    with replacement; they leave out that the curve may bend otherwise than the fitted form.
+    with replacement. That of the gain also holds what ten labels bring more or less than the curve says (`WANDER`);
+    the other leaves out that the curve may bend otherwise than the fitted form.
     """
     sizes, hits = yardstick_hits(x, y, drawn, order)
     if hits.shape[1] < LEAST_YARDSTICK or not len(sizes) or sizes[-1] < LEAST_LABELS:
@@ -62,7 +69,9 @@ def extrapolated(sizes: np.ndarray, hits: np.ndarray) -> Outlook:
     for _ in range(DRAWS):
         share = rng.dirichlet(np.ones(m + 2))
         draws.append(fit_curve(sizes, hits @ share[:m] + share[m]))
-    gains = np.array([curve.gain(now, MORE) for curve in draws])
+    likely = (m * float(whole.at(now)) + 1) / (m + 2)
+    aside = WANDER * np.sqrt(likely * (1 - likely)) * ASIDE
+    gains = (np.array([curve.gain(now, MORE) for curve in draws])[:, None] + aside).ravel()
     tops = np.array([curve.top for curve in draws])
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     (low, high), (least, most) = np.quantile(gains, tails), np.quantile(tops, tails)

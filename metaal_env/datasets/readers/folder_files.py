@@ -42,8 +42,9 @@ def files_below(root: Path, wanted: Callable[[Path], bool]) -> FolderFiles:
         subfolders[:] = [s for s in subfolders if not s.startswith(".") and s not in _SERVICE_FOLDERS]
         for path in (Path(folder) / name for name in names if not name.startswith(".")):
             if not os.path.isfile(path):  # also where permissions forbid to look
-                continue
-            if wanted(path):
+                if path.is_symlink():  # files that git-annex has not fetched, say
+                    left_out["behind broken links"] += 1
+            elif wanted(path):
                 paths.append(path)
             else:
                 left_out[path.suffix.lower() or "without a suffix"] += 1
@@ -55,7 +56,7 @@ def _refuse(error: OSError) -> None:
 
 
 def read_each(
-    paths: Iterable[Path], read: Callable[[Path], T], unit: str, label: str | None = None
+    paths: Iterable[Path], read: Callable[[Path], T], unit: str, label: str | None = None, mend: str = ""
 ) -> Iterator[T]:
     """Yields what `read` makes of each file.
 
@@ -63,6 +64,7 @@ def read_each(
         read: raises `InputError` for a file that cannot be read.
         unit: what a file is called, e.g. ``"image"``.
         label: of a progress bar; None for no bar.
+        mend: ends the error, e.g. ``", or add --skip-unreadable"``.
 
     Raises:
         InputError: after the last file, naming the first ones of those that cannot be read.
@@ -74,10 +76,10 @@ def read_each(
         except InputError as error:
             failures.append(error)
     if len(failures) == 1:
-        raise failures[0]
+        raise InputError(f"{str(failures[0]).rstrip('.')}{mend}.")
     if failures:
         named = some_of([str(error).rstrip(".") for error in failures], 5, "; ")
-        raise InputError(f"{len(failures)} {unit}s cannot be read: {named}.")
+        raise InputError(f"{len(failures)} {unit}s cannot be read: {named}{mend}.")
 
 
 def unreadable_files(paths: Iterable[Path], read: Callable[[Path], object], unit: str) -> dict[Path, str]:

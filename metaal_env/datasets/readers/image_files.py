@@ -36,6 +36,9 @@ UNREADABLE_SUFFIXES = {
 """Pictures that Pillow does not decode; a folder with some is read without them, with a warning."""
 _GREY_MODES = {"1", "L", "LA"}
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+_DEEP_COLOUR_MODES = {"LA", "RGB", "RGBA"}
+_DEEP = ";16"
+"""Part of Pillow's name of the encoding of pixels with 16 bits a channel."""
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, MemoryError)
 """Errors of Pillow on damaged files."""
 
@@ -52,7 +55,7 @@ def image_files(root: Path) -> FolderFiles:
     if pictures:
         counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(pictures.items()))
         advice = "pip install pillow-heif, or " if HEIF_SUFFIXES & pictures.keys() else ""
-        advice += "pip install 'metaal[medical]', or " if DICOM_SUFFIXES & pictures.keys() else ""
+        advice += "pip install pydicom, or " if DICOM_SUFFIXES & pictures.keys() else ""
         warnings.warn(
             f"{str(root)!r}: pictures of unknown formats are left out ({counts}); {advice}convert them to PNG.",
             stacklevel=2,
@@ -95,8 +98,10 @@ def open_image(path: Path, subject: str, decode: bool = False) -> Image.Image:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=formats) as image:
+                deep = image.mode in _DEEP_COLOUR_MODES and _DEEP in str(image.tile)
                 if decode:
                     image.load()
+                image.info[_DEEP] = deep  # decoding forgets it
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, *DAMAGE) as error:
         raise InputError(
             f"{subject}: {str(path)!r} is not a readable image ({brief(error)}); replace or delete it."
@@ -124,9 +129,9 @@ def read_picture(path: Path, subject: str, size: int, grey: bool = False) -> np.
 def upright_image(path: Path, subject: str, grey: bool = False) -> Image.Image:
     """Reads an image in mode RGB, or L where `grey`.
 
-    The camera's orientation (EXIF) is applied. Transparent pixels become white. Images of 16 or 32 bits a pixel are
-    scaled from their own minimum and maximum to 0 and 255. Of several frames or pages the first is used. Medical
-    images are read by `read_dicom`.
+    The camera's orientation (EXIF) is applied. Transparent pixels become white. Images of 16 or 32 bits a channel are
+    scaled from their own minimum and maximum to 0 and 255; of colours with 16 bits Pillow keeps the upper 8. Of
+    several frames or pages the first is used. Medical images are read by `read_dicom`.
 
     Raises:
         InputError: as `open_image`.
@@ -138,6 +143,8 @@ def upright_image(path: Path, subject: str, grey: bool = False) -> Image.Image:
         image = ImageOps.exif_transpose(image)
         if image.mode in _DEEP_MODES:
             image = Image.fromarray(stretched(np.asarray(image, dtype=np.float64)))
+        elif image.info.get(_DEEP):  # 12 bits in 16 would be nearly black
+            image = _stretched_colours(image)
         if image.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in image.info:
             opaque = Image.new("RGBA", image.size, "white")
             opaque.alpha_composite(image.convert("RGBA"))
@@ -149,11 +156,29 @@ def upright_image(path: Path, subject: str, grey: bool = False) -> Image.Image:
         ) from error
 
 
+def _stretched_colours(image: Image.Image) -> Image.Image:
+    """The image with its colours, all channels alike, from their own range; what is transparent does not count."""
+    from PIL import Image
+
+    values = np.array(image)
+    n_colours = len(image.getbands()) - ("A" in image.getbands())
+    colours = values[..., :n_colours].astype(np.float64)
+    if n_colours < values.shape[-1]:
+        colours[values[..., -1] == 0] = np.nan
+    values[..., :n_colours] = stretched(colours)
+    return Image.fromarray(values, image.mode)
+
+
 def read_pictures(
-    paths: Iterable[Path], subject: str, size: int, grey: bool = False, label: str | None = "reading images"
+    paths: Iterable[Path],
+    subject: str,
+    size: int,
+    grey: bool = False,
+    label: str | None = "reading images",
+    mend: str = "",
 ) -> Iterator[np.ndarray]:
-    """Yields each picture as `read_picture` returns it; errors and `label` as of `read_each`."""
-    return read_each(paths, lambda path: read_picture(path, subject, size, grey), "image", label)
+    """Yields each picture as `read_picture` returns it; errors, `label` and `mend` as of `read_each`."""
+    return read_each(paths, lambda path: read_picture(path, subject, size, grey), "image", label, mend)
 
 
 def unreadable_images(paths: Iterable[Path], subject: str) -> dict[Path, str]:

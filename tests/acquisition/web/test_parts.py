@@ -146,7 +146,7 @@ def test_the_command_names_the_extra_that_it_needs(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["label", str(tmp_path / "texts.csv"), "--web"]) == 2
-    assert "--web needs starlette and uvicorn: pip install 'metaal[web]'" in capsys.readouterr().err
+    assert "--web needs starlette and uvicorn: pip install starlette uvicorn" in capsys.readouterr().err
 
 
 def test_sounds_beside_an_image_are_refused(tmp_path: Path) -> None:

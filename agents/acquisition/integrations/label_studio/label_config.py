@@ -13,6 +13,8 @@ SHOWN = {"Text", "HyperText", "Image", "Paragraphs"}
 CLASSIFIES = {"Choices", "Taxonomy", "Rating", "Pairwise"}
 """Controls whose answers are classes of a whole task."""
 MAX_LENGTH = 4 * 2**20
+VARIABLE = re.compile(r"\$([A-Za-z_][\w.\[\]]*)")
+"""A part of a task's data, as values of a label config name it."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,17 @@ class LabelConfig:
     """Says what a project shows and asks for.
 
     Attributes:
-        objects: Entry of a task's data that is shown → its tag, e.g. ``"text"`` → ``"Text"``.
+        objects: Entry of a task's data that is shown → its tag, e.g. ``"text"`` → ``"Text"``. Entries may be paths
+            (``"meta.text"``), or templates of several (``"$title: $body"``).
         controls: Name of each control that classifies whole tasks → its tag.
         choices: The classes, where the only control is one `Choices` with a single answer; else empty.
+        addresses: Entries that hold the address of what is shown (``valueType="url"``).
     """
 
     objects: dict[str, str] = field(default_factory=dict)
     controls: dict[str, str] = field(default_factory=dict)
     choices: tuple[str, ...] = ()
+    addresses: frozenset[str] = frozenset()
 
     @property
     def usable(self) -> list[str]:
@@ -72,19 +77,24 @@ def read_label_config(text: str) -> LabelConfig:
     objects: dict[str, str] = {}
     controls: dict[str, str] = {}
     choices: tuple[str, ...] = ()
+    addresses: set[str] = set()
     single = False
     for element in root.iter():
         value = element.get("value") or element.get("valueList") or ""
-        entry = re.fullmatch(r"\$(\w+)", value)
-        if entry and element.get("name") and not element.get("toName"):
-            objects[entry[1]] = element.tag
+        if VARIABLE.search(value) and element.get("name") and not element.get("toName"):
+            whole = VARIABLE.fullmatch(value)
+            entry = whole[1] if whole else value
+            objects[entry] = element.tag
+            if (element.get("valueType") or "").lower() == "url":
+                addresses.add(entry)
         if element.tag in CLASSIFIES and element.get("toName") and not _of_regions(element):
             controls[element.get("name") or element.tag] = element.tag
             if element.tag == "Choices":
                 names = [c.get("alias") or c.get("value") for c in element.iter("Choice")]
                 choices = tuple(name for name in names if name and not name.startswith("$"))
                 single = element.get("choice", "single") != "multiple"
-    return LabelConfig(objects, controls, choices if single and len(controls) == 1 else ())
+    choices = choices if single and len(controls) == 1 else ()
+    return LabelConfig(objects, controls, choices, frozenset(addresses))
 
 
 def _of_regions(element: ElementTree.Element) -> bool:

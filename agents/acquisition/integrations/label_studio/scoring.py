@@ -57,7 +57,8 @@ def encode_snapshot(
     """
     config = read_label_config(snapshot.label_config)
     entry = config.key(key)
-    return encode_tasks(snapshot.tasks, entry, config.objects.get(entry), files, encoder)
+    tag, is_address = config.objects.get(entry), entry in config.addresses
+    return encode_tasks(snapshot.tasks, entry, tag, files, encoder, is_address)
 
 
 def score_tasks(snapshot: Snapshot, encoded: EncodedTasks, policy: PolicySpec) -> dict[int, Score]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import numbers
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from agents.acquisition.integrations.label_studio.label_config import VARIABLE
 from agents.acquisition.integrations.label_studio.task_files import TaskFiles
 from agents.acquisition.items.encoders import EncoderName, encode_images, encode_texts
 from metaal_env.datasets.readers.image_files import HEIF_SUFFIXES, SUFFIXES, read_picture
-from metaal_env.errors import InputError
+from metaal_env.errors import InputError, brief
 
 Item = str | Path | tuple[float, ...]
+UNDEFINED = "$undefined$"
+"""Label Studio's name of the only entry of a task, where a list without names was imported."""
 
 
 class EncodedTasks(NamedTuple):
@@ -26,7 +31,12 @@ class EncodedTasks(NamedTuple):
 
 
 def encode_tasks(
-    data: Mapping[int, Any], key: str, tag: str | None, files: TaskFiles, encoder: EncoderName
+    data: Mapping[int, Any],
+    key: str,
+    tag: str | None,
+    files: TaskFiles,
+    encoder: EncoderName,
+    is_address: bool = False,
 ) -> EncodedTasks:
     """Encodes the entry `key` of each task's data. Tasks without a usable one are left out.
 
@@ -34,6 +44,7 @@ def encode_tasks(
         data: Task → its data.
         tag: Label Studio's tag for the entry; None where it is unknown.
         files: Fetches what addresses name.
+        is_address: Whether the entry is the address of a text.
 
     Raises:
         InputError: texts, images and numbers side by side, or lists of different lengths.
@@ -42,7 +53,7 @@ def encode_tasks(
     problems: dict[int, str] = {}
     for task, entry in data.items():
         try:
-            items[task] = item_of(task, entry, key, tag, files)
+            items[task] = item_of(task, entry, key, tag, files, is_address)
         except InputError as error:
             problems[task] = str(error)
     kinds = {type(item): task for task, item in items.items()}
@@ -69,13 +80,22 @@ def encode_tasks(
     return EncodedTasks(list(items), vectors, problems)
 
 
-def item_of(task: int, data: Any, key: str, tag: str | None, files: TaskFiles) -> Item:
+def item_of(
+    task: int, data: Any, key: str, tag: str | None, files: TaskFiles, is_address: bool = False
+) -> Item:
     """Returns the item of a task: a text, an image file or numbers.
 
     Raises:
         InputError: no such entry, or one of another kind.
     """
-    value = data.get(key) if isinstance(data, Mapping) else None
+    value = entry_of(data, key)
+    if is_address and tag != "Image" and isinstance(value, str):
+        value = _text_at(task, value, files)
+        if tag == "Paragraphs":
+            try:
+                value = json.loads(value)
+            except ValueError as error:
+                raise InputError(f"task {task}: what {key!r} names is not JSON ({brief(error)}).") from error
     if value is None:
         has = ", ".join(map(str, data)) if isinstance(data, Mapping) and data else "nothing"
         raise InputError(
@@ -94,6 +114,39 @@ def item_of(task: int, data: Any, key: str, tag: str | None, files: TaskFiles) -
     if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
         return _file_or_text(task, value[0], tag, files) if tag == "Image" else "\n".join(value)
     raise InputError(f"task {task}: {key!r} must be a text, an image's address or a list of numbers.")
+
+
+def entry_of(data: Any, key: str) -> Any:
+    """Returns an entry of a task's data, as Label Studio finds it, or None.
+
+    Args:
+        key: a name, a path (``"meta.text"``, ``"parts[0]"``), or a template of several (``"$title: $body"``).
+    """
+    if not isinstance(data, Mapping):
+        return None
+    if key in data:
+        return data[key]
+    if "$" in key:
+        parts = {name: entry_of(data, name) for name in VARIABLE.findall(key)}
+        filled = VARIABLE.sub(lambda found: str(parts[found[1]]), key)
+        return None if any(part is None for part in parts.values()) else filled
+    value: Any = data
+    for name in re.findall(r"[^.\[\]]+", key):
+        if isinstance(value, Mapping):
+            value = value.get(name)
+        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            value = None
+    return data.get(UNDEFINED) if value is None else value
+
+
+def _text_at(task: int, address: str, files: TaskFiles) -> str:
+    """The text behind an address."""
+    try:
+        return files.path(address, task).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"task {task}: {address!r} is not a text.") from error
 
 
 def _file_or_text(task: int, value: str, tag: str | None, files: TaskFiles) -> Item:

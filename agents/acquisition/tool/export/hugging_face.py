@@ -16,7 +16,7 @@ def check_installed() -> None:
     """Refuses to start without the package. Raises: `InputError`."""
     found = importlib.util.find_spec("datasets")
     if found is None or found.origin is None:  # a folder of that name in the working directory is no package
-        raise InputError("--format datasets needs the package datasets: pip install 'metaal[datasets]'.")
+        raise InputError("--format datasets needs the package datasets: pip install datasets.")
 
 
 def write_dataset(found: Sequence[Record], items: Items, classes: Sequence[str], folder: Path) -> None:

@@ -32,7 +32,7 @@ def check_installed() -> None:
     """Refuses to start without the packages of the extra ``web``. Raises: `InputError`."""
     absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if absent:
-        raise InputError(f"--web needs {' and '.join(absent)}: pip install 'metaal[web]'.")
+        raise InputError(f"--web needs {' and '.join(absent)}: pip install {' '.join(absent)}.")
 
 
 def listening(port: int) -> socket.socket:

@@ -39,6 +39,20 @@ AGAINST = {
 }
 """Difference in a cell → what the policy is compared with."""
 
+IN_PRINT = {
+    "max_herding": "MaxHerding",
+    "uherding": "UHerding",
+    "typiclust": "TypiClust",
+    "probcover": "ProbCover",
+    "badge": "BADGE",
+    "clue": "CLUE",
+    "bait": "BAIT",
+    "tcm": "TCM",
+    "dropquery": "DropQuery",
+    "refine": "Refine",
+}
+"""Rule → how its paper writes it, if otherwise."""
+
 MEASURED = (
     ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations", "baselines", "stock_agents")),
     (
@@ -90,8 +104,8 @@ into [strategies.md](strategies.md) and [learners.md](learners.md), and as worki
 GENERAL = """## `metaal-general` on classes that it has never seen
 
 One policy for images, texts and tables. A cell is a data set × 5, 10 or 20 classes × 1, 2 or 4 labels a class ×
-balanced or Dirichlet(1) pools, with {tasks} paired tasks, of which greedy look-ahead plays 32. The rival is the best of
-seven rules (margin, MaxHerding, UHerding, TypiClust, ProbCover, BADGE, CLUE), chosen for every cell in hindsight.
+balanced or Dirichlet(1) pools, with {tasks}, of which greedy look-ahead plays {oracle_tasks}. The rival is the best of
+{count} rules ({rivals}), chosen for every cell in hindsight.
 Entries say in how many cells the policy is above / below with the interval excluding 0, and the mean difference in
 AULC.
 
@@ -141,8 +155,9 @@ def headline(card: dict[str, Any]) -> str:
     cells = card["results"]["cells"]
     above, below, _ = outcome(cells, "gain")
     return (
-        f"On classes that it has never seen, the shipped policy beats the best of seven rules, chosen in hindsight, in "
-        f"{above} of {len(cells)} settings and loses to it in {below or 'none'}."
+        "On classes that it has never seen, the shipped policy beats the best of "
+        f"{len(card['results']['rivals'])} rules, chosen in hindsight, in {above} of {len(cells)} settings and loses "
+        f"to it in {below or 'none'}."
     )
 
 
@@ -161,7 +176,15 @@ def own_pool_headline(table: dict[str, Any]) -> str:
 def results_page(card: dict[str, Any], measured: Path) -> str:
     """Returns docs/results.md."""
     results = card["results"]
-    parts = [HEAD, GENERAL.format(tasks=results["tasks"], command=card["commands"][-1])]
+    tasks, ways = (" / ".join(map(str, results[key])) for key in ("tasks", "ways"))
+    general = GENERAL.format(
+        tasks=f"{tasks} paired tasks" + (f" at {ways} classes" if len(results["tasks"]) > 1 else ""),
+        oracle_tasks=results["oracle_tasks"],
+        count=len(results["rivals"]),
+        rivals=", ".join(IN_PRINT.get(name, name) for name in results["rivals"]),
+        command=card["commands"][-1],
+    )
+    parts = [HEAD, general]
     first, *rest = results["summary"].splitlines()
     said = "\n".join(line if line.startswith("- ") else f"- {line}" for line in rest)
     parts += [f"{overview(card, AGAINST)}\n\n{first}\n\n{said}\n"]

@@ -61,7 +61,7 @@ class Options:
         "metaal train",
         "metaal train --recipe general --data DATA",
         "python -m benchmarks.policy.general_verdict --data DATA --policies agents/pretrained/metaal-general "
-        "--n-tasks 400 --oracle-tasks 32",
+        "--n-tasks 400 200 100 --oracle-tasks 16",
     )
     """Commands that made and judged it; they stand in the card."""
 

@@ -253,6 +253,10 @@ def test_values_that_a_pipeline_imputes_need_not_be_there() -> None:
         ({"y": np.eye(3)[TRUTH]}, "one-hot"),
         ({"y": np.where(np.isnan(Y), Y, Y + 0.37)}, "0.37, a measurement"),
         ({"X": FRAME, "y": pd.Series(Y)[::-1]}, r"y has the index of X in another order"),
+        (
+            {"X": FRAME, "y": Y, "prior": pd.DataFrame(np.full((len(Y), 2), 0.5))[::-1]},
+            r"prior has the index of X in another order",
+        ),
         ({"X": FRAME, "candidates": pd.Series(np.isnan(Y))[::-1]}, "candidates has the index of X"),
         ({"y": np.nan_to_num(Y, nan=-1)}, r"if -1.0 stands for unknown, give missing_label=-1.0"),
         ({"y": np.nan_to_num(Y, nan=-1).astype(int), "candidates": [20, 30]}, "all have a label; if -1 stands"),

@@ -18,7 +18,7 @@ DRAWS = 60
 LEVEL = 0.8
 WANDER = 0.036
 """Standard deviation of a gain about the curve, by that of a single hit: which labels come decides more than the curve.
-Measured by `benchmarks.robustness.status_coverage`."""
+Fitted to 17 data sets (docs/log/2026-11.md, entry 92); `benchmarks.robustness.status_coverage` counts what it holds."""
 ASIDE = norm.ppf((np.arange(9) + 0.5) / 9)
 """Nine equally likely places of a normal variable."""
 LEAST_YARDSTICK = 10

@@ -27,8 +27,6 @@ class OwnArrays:
     """
 
     _KEPT = 3
-    _IDLE = 3
-    """References to an array that nobody else holds: the list's, the loop's and the count's own argument."""
 
     def __init__(self) -> None:
         self._known: dict[str, list[np.ndarray]] = {}
@@ -42,14 +40,23 @@ class OwnArrays:
 
     def _own(self, key: str, tensor: Tensor) -> np.ndarray:
         array, known = _array(tensor), self._known.setdefault(key, [])
-        for old in known:
-            # A view or a tensor over an array refers to it, so that it counts as held.
-            if sys.getrefcount(old) == self._IDLE and _alike(old, array):
+        # A view or a tensor over an array refers to it, so that it counts as held.
+        for old, count in zip(known, _references(known), strict=True):
+            if count == _IDLE and _alike(old, array):
                 np.copyto(old, array)
                 return old
         fresh = array.copy()
         self._known[key] = [*known, fresh][-self._KEPT :]
         return fresh
+
+
+def _references(arrays: list[np.ndarray]) -> list[int]:
+    """Returns how many references each array has, including those that counting makes."""
+    return [sys.getrefcount(array) for array in arrays]
+
+
+_IDLE = _references([np.empty(0)])[0]
+"""References to an array that nothing but a list holds; versions of Python count differently."""
 
 
 def _alike(old: np.ndarray, array: np.ndarray) -> bool:

@@ -67,7 +67,7 @@ class SB3VecEnv(VecEnv):
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
 
     def convert(self, tensors: dict[str, Tensor]) -> Any:
-        """Returns an observation as agents are given it: fresh NumPy arrays."""
+        """Returns an observation as agents are given it: NumPy arrays that nobody else holds."""
         return self._arrays.to_numpy(tensors)
 
     def running_infos(self, valid: Tensor) -> list[dict[str, Any]]:

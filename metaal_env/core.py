@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaal_env.batched import take_rows
+from metaal_env.batched import any_in_rows, take_rows
 from metaal_env.datasets.base import ClassDataset
 from metaal_env.episode import EpisodeState, Shared, used_columns
 from metaal_env.episode_terms import item_costs, targets
@@ -156,8 +156,8 @@ class Core:
         number = state.count.clamp(max=state.order.shape[1] - 1).unsqueeze(1)
         # Views of earlier moments share these tensors: they are replaced, never written to.
         state.order = state.order.scatter(1, number, torch.where(valid, place, state.order.gather(1, number)))
-        state.labelled = state.labelled.scatter(1, place, known | valid)
-        pending = terms.pending.scatter(1, place, valid | terms.pending.gather(1, place))
+        picked = torch.zeros_like(state.labelled).scatter_(1, place, valid)
+        state.labelled = state.labelled | picked
         if state.products is not None:
             state.products.add(number, place, valid, state.order)
         valid = valid.squeeze(1)
@@ -165,8 +165,8 @@ class Core:
         spent = torch.minimum(spent, terms.money_left)
         state.count, state.used = state.count + valid, state.used + running
         state.stopped = state.stopped | stop
-        state.terms = terms._replace(money_left=terms.money_left - spent, pending=pending)
-        state.ended = state.ended | stop | ~state.selectable.any(1)
+        state.terms = terms._replace(money_left=terms.money_left - spent, pending=terms.pending | picked)
+        state.ended = state.ended | stop | ~any_in_rows(state.selectable)
 
         before = state.metrics
         self._reveal(state)
@@ -187,13 +187,14 @@ class Core:
     def _reveal(self, state: EpisodeState) -> None:
         """Reveals the labels of full batches, and of open ones where the episode has ended, and adapts the learner."""
         terms = state.terms
-        full = terms.pending & (state.ended | (terms.pending.sum(1) >= terms.batch_size)).unsqueeze(1)
-        revealed = full.any(1)
-        if self.config.max_batch > 1 and not bool(revealed.any()):
-            return
+        full = terms.pending
+        if self.config.max_batch > 1:
+            full = full & (state.ended | (full.sum(1) >= terms.batch_size)).unsqueeze(1)
+            if not bool(full.any()):
+                return
         state.labels = torch.where(full, state.task.oracle_labels, state.labels)
         state.terms = terms._replace(pending=terms.pending & ~full)
-        before, after = state.metrics, self._adapt(state)
+        before, after, revealed = state.metrics, self._adapt(state), any_in_rows(full)
         state.metrics = Metrics(*(torch.where(revealed, a, b) for a, b in zip(after, before, strict=True)))
 
     def _area(self, before: Metrics, after: Metrics, spent: Tensor, running: Tensor) -> Tensor:

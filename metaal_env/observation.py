@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from metaal_env.batched import any_in_rows
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.features import ITEM_FEATURES, ITEM_SCORES, POOL_FEATURES, FeatureNames, extract
 from metaal_env.pool.view import PoolView
@@ -183,5 +184,5 @@ def mask_actions(selectable: Tensor, valid: Tensor, stop: bool) -> Tensor:
 
     A mask is never empty: where nothing may be labelled, as after the end of an episode, all real items are marked.
     """
-    mask = torch.where(selectable.any(1, keepdim=True), selectable, valid)
+    mask = torch.where(any_in_rows(selectable).unsqueeze(1), selectable, valid)
     return torch.cat([mask, torch.ones_like(mask[:, :1])], 1) if stop else mask

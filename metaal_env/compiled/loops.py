@@ -15,6 +15,14 @@ def arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.contiguous().numpy() for tensor in tensors]
 
 
+def whole_rows(values: Tensor) -> Tensor:
+    """Returns the rows of which (B, K, N) `values` are the first N numbers, without a copy, where there are such."""
+    (b, k, n), (of_pool, width, one) = values.shape, values.stride()
+    begins = values.storage_offset() == 0 and of_pool == k * width and one == 1 and width >= n
+    there = values.untyped_storage().nbytes() >= b * k * width * values.element_size()
+    return values.as_strided((b, k, width), values.stride()) if begins and there else values
+
+
 def visits(back: Tensor, unlabelled: Tensor, start: Tensor, steps: int) -> Tensor:
     """Returns the (B, S, L) visits of `metaal_env.pool.random_walks.walk_visits`.
 
@@ -48,7 +56,7 @@ def beliefs(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns (B, K, N) probabilities, the (3, B, N) largest and the (B, N) entropy in nats of (B, K, N) logits."""
     b, k, n = logits.shape
     probs, top, entropy = empty(b, k, n, like=logits), torch.empty(3, b, n), torch.empty(b, n)
-    statistics.beliefs(*arrays(logits, probs, top, entropy))
+    statistics.beliefs(*arrays(whole_rows(logits), probs, top, entropy))
     return probs, top, entropy
 
 
@@ -80,10 +88,21 @@ def weighted(weights: Tensor, table: Tensor) -> Tensor:
     return sums
 
 
-def attention(sq_dist: Tensor, scale: Tensor, real: Tensor) -> Tensor:
-    """Returns the (B, N, N) columns of a softmax over all other `real` items of −d² in units of the (B,) `scale`."""
+def nearest_other(sq_dist: Tensor, real: Tensor) -> Tensor:
+    """Returns the (B, N) smallest of (B, N, N) squared distances to all other (B, N) `real` items; 0 without any."""
+    found = torch.empty(sq_dist.shape[:2])
+    geometry.nearest_other(*arrays(sq_dist, real, found))
+    return found
+
+
+def attention(sq_dist: Tensor, least: Tensor, scale: Tensor, real: Tensor) -> Tensor:
+    """Returns the (B, N, N) columns of a softmax over all other `real` items of −d² in units of the (B,) `scale`.
+
+    Args:
+        least: (B, N) squared distances to the nearest of them.
+    """
     weights = empty(*sq_dist.shape, like=sq_dist)
-    geometry.attention(*arrays(sq_dist, scale, real, weights))
+    geometry.attention(*arrays(sq_dist, least, scale, real, weights))
     return weights
 
 
@@ -96,10 +115,7 @@ def gaussian_gains(sq_dist: Tensor, radius: Tensor, covered: Tensor, weight: Ten
 
 def score(logits: Tensor, labels: Tensor, begin: int) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the (B·C,) accuracy, likelihood and log-loss of `metaal_env.metrics.score`."""
-    sums = torch.empty(3, len(logits))
+    sums = torch.empty(4, len(logits))
     statistics.score(*arrays(logits), begin, *arrays(labels, *sums))
-    count = (labels >= 0).sum(1).clamp(min=1)
-    found = sums / (
-        count if len(count) == len(logits) else count.repeat_interleave(len(logits) // len(count))
-    )
-    return found[0], found[1], found[2]
+    accuracy, likelihood, log_loss = sums[:3] / sums[3]
+    return accuracy, likelihood, log_loss

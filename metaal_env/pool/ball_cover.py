@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from metaal_env.batched import squared_distances, take_rows
+from metaal_env.batched import smallest, squared_distances, take_rows
 from metaal_env.compiled import loops_for
 from metaal_env.pool.clusters import class_clusters
 from metaal_env.pool.remembered import remembered
@@ -54,15 +54,14 @@ def _quantiles(distance: Tensor, real: Tensor) -> Tensor:
     """Returns (B, Q) `QUANTILES` of the (B, L, L) distances between two different items of (B, L) `real`."""
     size = distance.shape[1]
     first, second = torch.triu_indices(size, size, 1, device=distance.device)
-    pair = real[:, first] & real[:, second]  # (B, L(L−1)/2)
+    pair = real.index_select(1, first) & real.index_select(1, second)  # (B, L(L−1)/2)
     last = (pair.sum(1, keepdim=True) - 1).clamp(min=0)  # (B, 1)
     levels = _levels(distance.device)
     if not len(first):
         return distance.new_zeros(len(distance), len(QUANTILES))
-    # Only the smallest distances are needed, and selecting them is cheaper than sorting all.
     most = round(QUANTILES[-1] * (len(first) - 1)) + 1
-    between = distance[:, first, second].masked_fill_(~pair, torch.inf)
-    ordered = between.topk(most, 1, largest=False).values
+    between = distance.flatten(1).index_select(1, first * size + second).masked_fill_(~pair, torch.inf)
+    ordered = smallest(between, most)
     radii = torch.take_along_dim(ordered, (levels * last).round().long(), 1).nan_to_num(posinf=0.0)
     # Each radius is the distance of a pair; rounding must not decide on which side of it that pair lies.
     return radii * (1 + 1e-5)

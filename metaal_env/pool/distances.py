@@ -220,6 +220,8 @@ class Geometry:
     @cached_property
     def nearest_other(self) -> Tensor:
         """Returns (B, N) squared distance to the nearest other landmark; 0 where there is none."""
+        if self.exact and (fast := loops_for(self.sq_dist)):
+            return fast.nearest_other(self.sq_dist, self.landmark_mask)  # type: ignore[no-any-return]
         others = self.scratch.copy_(self.sq_dist).scatter_(1, self.landmarks.unsqueeze(1), torch.inf)
         if not self.all_landmarks_real:
             others.masked_fill_(~self.landmark_mask.unsqueeze(1), torch.inf)
@@ -235,7 +237,8 @@ class Geometry:
         """
         scale = softness * self.contrast * self.mean_sq_dist
         if self.exact and (fast := loops_for(self.sq_dist)):
-            return fast.attention(self.sq_dist, scale, self.landmark_mask)  # type: ignore[no-any-return]
+            least = self.nearest_other
+            return fast.attention(self.sq_dist, least, scale, self.landmark_mask)  # type: ignore[no-any-return]
         # In place, because fresh memory of this size costs more than the sums; exp2 as in `gaussian`.
         out = empty(*self.sq_dist.shape, like=self.sq_dist)
         weights = torch.sub(self.nearest_other.unsqueeze(-1), self.sq_dist, out=out)

@@ -172,3 +172,13 @@ def test_torch_serves_where_numba_cannot_be_imported(monkeypatch: pytest.MonkeyP
         assert package.loops_for(torch.zeros(1)) is None
     finally:
         package._loops.cache_clear()
+
+
+def test_compiled_beliefs_read_logits_where_they_are() -> None:
+    loops = pytest.importorskip("metaal_env.compiled.loops")
+    wide = torch.randn(3, 4, 9, generator=torch.Generator().manual_seed(0))
+    within = wide[:, :, :5]
+    assert loops.whole_rows(within).data_ptr() == wide.data_ptr()
+    for part in (within, wide[:, :, 2:7], wide[:, 1:, :5], wide.transpose(1, 2)):
+        for found, wanted in zip(loops.beliefs(part), loops.beliefs(part.contiguous()), strict=True):
+            assert torch.equal(found, wanted)

@@ -53,33 +53,51 @@ def ball_gains(sq_dist: Array, radius: Array, weight: Array, gain: Array) -> Non
 
 
 @jit
-def attention(sq_dist: Array, scale: Array, real: Array, weights: Array) -> None:
-    """Writes (B, N, N) `weights`, whose columns are a softmax over all other `real` items of −d² / (B,) `scale`."""
-    least, total = np.empty(sq_dist.shape[2], np.float32), np.empty(sq_dist.shape[2], np.float32)
+def nearest_other(sq_dist: Array, real: Array, found: Array) -> None:
+    """Writes the (B, N) squared distance to the nearest of all other (B, N) `real` items; 0 where there is none.
+
+    Args:
+        sq_dist: (B, N, N), symmetric.
+    """
+    for b in range(len(sq_dist)):
+        found[b] = np.inf
+        for j in np.flatnonzero(real[b]):
+            own = found[b, j]
+            for i in range(found.shape[1]):
+                value, before = sq_dist[b, j, i], found[b, i]
+                found[b, i] = min(value, before)
+            found[b, j] = own
+        for i in range(found.shape[1]):
+            one = found[b, i]
+            found[b, i] = F(0) if one == F(np.inf) else one
+
+
+@jit
+def attention(sq_dist: Array, least: Array, scale: Array, real: Array, weights: Array) -> None:
+    """Writes (B, N, N) `weights`, whose columns are a softmax over all other `real` items of −d² / (B,) `scale`.
+
+    Args:
+        least: (B, N) squared distances to the nearest of them.
+    """
+    total = np.empty(sq_dist.shape[2], np.float32)
     for b in range(len(sq_dist)):
         inverse = F(1) / scale[b]
-        others = np.flatnonzero(real[b])
-        weights[b] = 0
-        least[:] = np.inf
         total[:] = 0
-        for j in others:
-            own = least[j]
-            for i in range(len(least)):
-                value, before = sq_dist[b, j, i], least[i]
-                least[i] = min(value, before)
-            least[j] = own
-        for j in others:
+        for j in range(len(total)):
+            if not real[b, j]:
+                weights[b, j] = 0
+                continue
             own = total[j]
-            for i in range(len(least)):
-                value = exp((least[i] - sq_dist[b, j, i]) * inverse)
+            for i in range(len(total)):
+                value = exp((least[b, i] - sq_dist[b, j, i]) * inverse)
                 weights[b, j, i] = value
                 total[i] += value
             total[j], weights[b, j, j] = own, 0
-        for i in range(len(least)):
+        for i in range(len(total)):
             one = total[i]
             total[i] = F(1) / one if one > F(0) else F(0)
-        for j in others:
-            for i in range(len(least)):
+        for j in range(len(total)):
+            for i in range(len(total)):
                 weights[b, j, i] *= total[i]
 
 

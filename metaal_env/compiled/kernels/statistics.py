@@ -41,14 +41,14 @@ def standard_scores(scores: Array, mask: Array, found: Array) -> None:
 
 @jit
 def beliefs(logits: Array, probs: Array, top: Array, entropy: Array) -> None:
-    """Writes what (B, K, N) logits say of B pools' items.
+    """Writes what the first N numbers of each row of (B, K, N + …) logits say of B pools' items.
 
     Args:
         probs: (B, K, N) class probabilities.
         top: (3, B, N) the largest of them, 0 where there are fewer classes.
         entropy: (B, N) nats.
     """
-    n_pools, n_classes, n_items = logits.shape
+    n_pools, n_classes, n_items = probs.shape
     largest, total = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
     first, second, third = np.empty_like(total), np.empty_like(total), np.empty_like(total)
     mean = np.empty_like(total)
@@ -64,24 +64,24 @@ def beliefs(logits: Array, probs: Array, top: Array, entropy: Array) -> None:
                 largest[i] = max(largest[i], logits[b, k, i])
         for k in range(n_classes):
             for i in range(n_items):
-                probs[b, k, i] = exp(logits[b, k, i] - largest[i])
-            for i in range(n_items):
-                total[i] += probs[b, k, i]
-            for i in range(n_items):
-                mean[i] += probs[b, k, i] * (logits[b, k, i] - largest[i])
+                apart = logits[b, k, i] - largest[i]
+                value = exp(apart)
+                probs[b, k, i] = value
+                total[i] += value
+                mean[i] += value * apart
         for i in range(n_items):
             entropy[b, i] = log(total[i]) - mean[i] / total[i]
         for i in range(n_items):
             total[i] = F(1) / total[i]
         for k in range(n_classes):
             for i in range(n_items):
-                probs[b, k, i] *= total[i]
-            for i in range(n_items):
-                third[i] = max(third[i], min(second[i], probs[b, k, i]))
-            for i in range(n_items):
-                second[i] = max(second[i], min(first[i], probs[b, k, i]))
-            for i in range(n_items):
-                first[i] = max(first[i], probs[b, k, i])
+                value = probs[b, k, i] * total[i]
+                probs[b, k, i] = value
+                one, two = first[i], second[i]  # read first, or the compiler keeps branches
+                below = min(one, value)
+                first[i] = max(one, value)
+                second[i] = max(two, below)
+                third[i] = max(third[i], min(two, below))
         put(top[0, b], first)
         put(top[1, b], second)
         put(top[2, b], third)
@@ -89,9 +89,15 @@ def beliefs(logits: Array, probs: Array, top: Array, entropy: Array) -> None:
 
 @jit
 def score(
-    logits: Array, begin: int, labels: Array, accuracy: Array, likelihood: Array, log_loss: Array
+    logits: Array,
+    begin: int,
+    labels: Array,
+    accuracy: Array,
+    likelihood: Array,
+    log_loss: Array,
+    count: Array,
 ) -> None:
-    """Writes the (B·C,) sums over R items of what `metaal_env.metrics.score` computes the means of.
+    """Writes the (B·C,) sums over R items of what `metaal_env.metrics.score` computes the means of, and their number.
 
     Args:
         logits: (B·C, K, `begin` + R).
@@ -102,8 +108,9 @@ def score(
     best, first = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
     total, own, weight = np.empty_like(best), np.empty_like(best), np.empty_like(best)
     for b in range(len(logits)):
-        t = b // each
+        t, real = b // each, 0
         for e in range(n_items):
+            real += labels[t, e] >= 0
             weight[e] = F(1) if labels[t, e] >= 0 else F(0)
         best[:] = -np.inf
         first[:] = 0
@@ -129,4 +136,4 @@ def score(
             loss = best[e] - own[e] + log(total[e])
             likely += weight[e] * exp(-max(loss, F(0)))
             lost += weight[e] * loss
-        accuracy[b], likelihood[b], log_loss[b] = hits, likely, lost
+        accuracy[b], likelihood[b], log_loss[b], count[b] = hits, likely, lost, max(real, 1)

@@ -20,6 +20,10 @@ TRIALS = ((100, 10, 0), (1000, 20, 12))
 """Rows, rows per class and made-up classes with which a classifier is tried that cannot be fitted to the labels."""
 
 
+SURE = 0.99
+"""Probability of a class from which on a classifier counts as sure of an item."""
+
+
 class Predictions(NamedTuple):
     """Holds what a classifier says.
 
@@ -32,6 +36,15 @@ class Predictions(NamedTuple):
     probs: np.ndarray
     classes: list[Any]
     ask: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def too_sure(self) -> bool:
+        """Returns whether the classifier is sure of most of the items, as nearest neighbours are of all of them.
+
+        After few labels that says nothing about the items. On validation pools such probabilities cost a learned policy
+        .037 accuracy (entry 95 of docs/log/2026-11.md).
+        """
+        return bool(np.median(self.probs.max(1, initial=0)) >= SURE) if len(self.probs) else False
 
     def doubt(self, n: int) -> np.ndarray:
         """Returns the (n,) doubts of all items, see `doubt_of`."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.acquisition.classifier import Predictions, known_classes, predictions
+from agents.acquisition.classifier import Predictions, RowClassifier, known_classes, predictions
 from agents.acquisition.labels import Labels, class_list, warn_of_targets
 from agents.acquisition.options import QueryOptions
 from agents.acquisition.own_head import dense, own_doubt, own_view, scaled, view_of_few_classes
@@ -74,12 +74,16 @@ def build_pool(
     if heavy:
         scored = min(scored, max(limits.least_scored, limits.cells // max(1, len(names))))
     n_labels = int(labels.known.sum())
+    fits = options.fit_clf and not isinstance(options.clf, RowClassifier)
     asked: list[Predictions | None] = []  # of a large pool, which is asked as a whole what is doubtful
 
     def ask(rows: np.ndarray) -> Predictions | None:
-        if options.clf is None and strategy.wants_classifier:
+        given = predictions(items, labels, rows, options, names, closed, quiet=quiet)
+        # A classifier that was fitted elsewhere may well be sure of most items, and right.
+        misled = fits and given is not None and given.too_sure
+        if strategy.wants_classifier and (options.clf is None or misled):
             return stand_in(items.vectors, labels, rows, options.weights(n))
-        return predictions(items, labels, rows, options, names, closed, quiet=quiet)
+        return given
 
     def doubt(rows: np.ndarray) -> np.ndarray | None:
         asked.append(ask(rows))

@@ -3,7 +3,7 @@
 As in `metaal train`, the policy imitates look-ahead; its tasks are those of `benchmarks.policy.own_pool_tasks`. Half
 of its states are visited by `metaal-general`, half by the rule `uherding`. Every part of the tasks leaves a file, so
 that the same command continues. With all parts there, it fits the policy, judges policies that have not seen one domain
-on that domain, and writes both.
+on that domain, and writes all of them.
 """
 
 from __future__ import annotations
@@ -170,8 +170,10 @@ def gain_of_picks(network: AcquisitionNetwork, examples: Examples) -> Tensor:
     return examples.gain.gather(1, best).squeeze(1)
 
 
-def left_out(parts: list[Part], like: AcquisitionNetwork) -> dict[str, Any]:
+def left_out(parts: list[Part], like: AcquisitionNetwork, options: Options) -> dict[str, Any]:
     """Judges policies that have not seen one domain on its examples: mean one-step gain over that of `uherding`.
+
+    They are saved as ``without-DOMAIN`` beside the policy, for sessions on pools of that domain.
 
     Returns:
         By domain, for all of them by distance from the examples, and by the distances between which the policy steps
@@ -198,6 +200,8 @@ def left_out(parts: list[Part], like: AcquisitionNetwork) -> dict[str, Any]:
             stepping.setdefault("never" if covered is None else "{:g} to {:g}".format(*covered), []).extend(
                 found
             )
+        policy.step_back_beyond(options.covered)
+        LearnedStrategy(policy).save(options.out / f"without-{domain.replace(' ', '-')}" / "policy", {})
     distance, gain = np.concatenate(distances), np.concatenate(gains)
     far = {
         f"beyond {least:g}": _summary(gain[distance > least])
@@ -243,7 +247,7 @@ def main(options: Options) -> None:
     policy = fitted(parts, general)
     policy.step_back_beyond(options.covered)
     states = sum(len(part.examples.gain) for part in parts)
-    summary = {"chosen": {"parts": len(parts), "states": states}, "results": left_out(parts, general)}
+    summary = {"chosen": {"parts": len(parts), "states": states}, "results": left_out(parts, general, options)}
     command = f"python -m benchmarks.policy.own_pool_policy --data DATA --parts {options.parts}"
     summary |= CARD | {"commands": [command]}
     print(json.dumps(summary["results"], indent=1))

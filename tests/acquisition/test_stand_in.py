@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers.queries import data
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 
 from agents.acquisition import query
 from agents.acquisition.labels import check_labels
@@ -85,3 +88,25 @@ def test_pixels_and_names_of_classes() -> None:
     answers = np.array(["cat", "dog", "owl", *[None] * 37], dtype=object)
     picks, utilities = query(images, answers, missing_label=None, batch_size=2, return_utilities=True)
     assert len(set(picks.tolist()) - {0, 1, 2}) == 2 and np.isfinite(utilities[0, 3:]).all()
+
+
+@pytest.mark.parametrize(
+    ("clf", "policy", "fit_clf", "stands_in"),
+    [
+        (KNeighborsClassifier(1), None, True, True),
+        (KNeighborsClassifier(1), "margin", True, False),
+        (KNeighborsClassifier(1), None, False, False),
+        (LogisticRegression(C=0.1), None, True, False),
+    ],
+)
+def test_it_stands_in_for_a_classifier_that_is_sure_of_everything(
+    clf: Any, policy: str | None, fit_clf: bool, stands_in: bool
+) -> None:
+    x, y, _ = data(labelled=8)
+    known = ~np.isnan(y)
+    clf.fit(x[known], y[known])
+    shown = select(x, y, clf=clf, fit_clf=fit_clf, policy=policy).views[0].probs[0].numpy()
+    found = stand_in(x, check_labels(y, len(x), np.nan), np.arange(len(x)))
+    assert found is not None
+    wanted = found.probs if stands_in else clf.predict_proba(x)
+    np.testing.assert_allclose(shown[:, : wanted.shape[1]], wanted, atol=1e-4)

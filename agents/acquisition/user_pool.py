@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.acquisition.classifier import Predictions, RowClassifier, known_classes, predictions
+from agents.acquisition.classifier import (
+    Predictions,
+    RowClassifier,
+    known_classes,
+    predictions,
+    warn_of_certainty,
+)
 from agents.acquisition.labels import Labels, class_list, warn_of_targets
 from agents.acquisition.options import QueryOptions
 from agents.acquisition.own_head import dense, own_doubt, own_view, scaled, view_of_few_classes
@@ -82,6 +88,8 @@ def build_pool(
         # A classifier that was fitted elsewhere may well be sure of most items, and right.
         misled = fits and given is not None and given.too_sure
         if strategy.wants_classifier and (options.clf is None or misled):
+            if misled and not quiet:
+                warn_of_certainty(options.clf)
             return stand_in(items.vectors, labels, rows, options.weights(n))
         return given
 

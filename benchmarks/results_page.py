@@ -76,6 +76,7 @@ MEASURED = (
             "own_pools_rivals",
             "own_pools_left_out",
             "own_pools_2000",
+            "own_pools_left_out_2000",
             "own_pools_10000",
             "own_pools_classifiers",
             "own_pools_semi_supervised",

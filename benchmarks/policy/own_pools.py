@@ -33,7 +33,7 @@ NONE = "none"
 
 SEMI_SUPERVISED = (
     "Label spreading is semi-supervised: it learns from the vectors of the pool's other items, too. The policies are "
-    "given its probabilities."
+    "given its probabilities, the learned one as long as it is not sure of most items."
 )
 
 LEFT_OUT = (

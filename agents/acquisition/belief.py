@@ -9,6 +9,7 @@ import numpy as np
 from agents.acquisition.batch import Selection, choose
 from agents.acquisition.labels import Labels
 from agents.acquisition.options import QueryOptions
+from agents.acquisition.policies import covering
 from agents.acquisition.pool_items import PoolItems
 from agents.acquisition.purchase import Purchase
 from agents.acquisition.user_pool import Pool, build_pool
@@ -55,13 +56,14 @@ def choose_batch(
             seed=seed + done,
             quiet=bool(parts),  # warnings are about what is known, not about what is believed
         )
+        chooser = covering(strategy, pool.one_hot)
         part = choose(
             pool,
             items.vectors,
             positions,
             labels.known,
             part_size,
-            strategy,
+            chooser,
             everything,
             with_utilities,
             limits,
@@ -84,7 +86,7 @@ def choose_batch(
         else None,
         [view for part in parts for view in part.views],
         [place for part in parts for place in part.places],
-        strategy,
+        chooser,
     )
 
 

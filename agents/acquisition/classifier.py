@@ -46,6 +46,11 @@ class Predictions(NamedTuple):
         """
         return bool(np.median(self.probs.max(1, initial=0)) >= SURE) if len(self.probs) else False
 
+    @property
+    def one_hot(self) -> bool:
+        """Returns whether the classifier is quite sure of every item, as nearest neighbours and full trees are."""
+        return bool(len(self.probs)) and bool(self.probs.max(1, initial=0).min() >= 1)
+
     def doubt(self, n: int) -> np.ndarray:
         """Returns the (n,) doubts of all items, see `doubt_of`."""
         starts = range(0, n, ASKED_AT_ONCE)
@@ -171,11 +176,20 @@ def _warn_of_few(clf: Any, quiet: bool) -> None:
         )
 
 
-def warn_of_certainty(clf: Any) -> None:
-    """Warns that learned policies do not listen to a classifier that is `Predictions.too_sure`."""
+def warn_of_certainty(clf: Any, covers: bool) -> None:
+    """Warns that learned policies do not listen to a classifier that is `Predictions.too_sure`.
+
+    Args:
+        covers: whether `max_herding` chooses in their place.
+    """
+    instead = (
+        "max_herding, which covers the pool, chooses"
+        if covers
+        else "logistic regression on the vectors guides the choice"
+    )
     warnings.warn(
-        f"clf={_name(clf)} is at least {SURE:.0%} sure of most items, which tells nothing about them; logistic "
-        "regression on the vectors guides the choice. With fit_clf=False a fitted classifier is asked in any case.",
+        f"clf={_name(clf)} is at least {SURE:.0%} sure of most items, which tells nothing about them; {instead}. "
+        "With fit_clf=False a fitted classifier is asked in any case.",
         stacklevel=3,
     )
 

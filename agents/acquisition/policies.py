@@ -10,6 +10,7 @@ from agents.loading import StrategySpec, load_strategy
 from agents.strategies import Strategy
 from agents.strategies.base import PrivilegedStrategy
 from agents.strategies.diversity import KCenter
+from agents.strategies.herding import MaxHerding
 from metaal_env.errors import InputError
 
 DEFAULT_POLICY = "metaal-pools"
@@ -59,3 +60,17 @@ def searching(strategy: Strategy, labels: Labels) -> Strategy:
     """Returns `SecondClass` in place of a learned policy while all of `ALIKE` labels or more are of one class."""
     alike = len(labels.seen) == 1 and int(labels.known.sum()) >= ALIKE
     return SecondClass() if alike and strategy.wants_classifier else strategy
+
+
+class Coverage(MaxHerding):
+    """Covers the pool for a classifier that is sure of every item, whose accuracy is a matter of coverage alone.
+
+    Learned policies have nothing to add there (entry 99 of docs/log/2026-11.md).
+    """
+
+    remark = "the classifier is quite sure of every item, so max_herding covers the pool"
+
+
+def covering(strategy: Strategy, one_hot: bool) -> Strategy:
+    """Returns `Coverage` in place of a learned policy where the classifier tells nothing but classes."""
+    return Coverage() if one_hot and strategy.wants_classifier else strategy

@@ -40,12 +40,14 @@ class Pool:
         rows: (M,) ascending positions in the caller's X of the items in the view.
         classes: the caller's names of the first of the K classes; the others have not been seen yet.
         closed: whether there are no others, so that columns without a name stand for nothing.
+        one_hot: whether the classifier, fitted to the labels, tells nothing but classes; see `Predictions.one_hot`.
     """
 
     view: PoolView
     rows: np.ndarray
     classes: list[Any]
     closed: bool
+    one_hot: bool = False
 
 
 def build_pool(
@@ -82,14 +84,17 @@ def build_pool(
     n_labels = int(labels.known.sum())
     fits = options.fit_clf and not isinstance(options.clf, RowClassifier)
     asked: list[Predictions | None] = []  # of a large pool, which is asked as a whole what is doubtful
+    one_hot = False
 
     def ask(rows: np.ndarray) -> Predictions | None:
+        nonlocal one_hot
         given = predictions(items, labels, rows, options, names, closed, quiet=quiet)
+        one_hot = fits and start is None and given is not None and given.one_hot
         # A classifier that was fitted elsewhere may well be sure of most items, and right.
         misled = fits and given is not None and given.too_sure
         if strategy.wants_classifier and (options.clf is None or misled):
             if misled and not quiet:
-                warn_of_certainty(options.clf)
+                warn_of_certainty(options.clf, covers=one_hot)
             return stand_in(items.vectors, labels, rows, options.weights(n))
         return given
 
@@ -136,7 +141,7 @@ def build_pool(
     left = max(batch_size, HORIZON if budget is None else budget - n_labels)
     total = view.seed.new_tensor([left + n_labels if budget is None else max(budget, left)])
     view = replace(view, budget=total, budget_left=view.seed.new_tensor([left]))
-    return Pool(view, rows, names, closed)
+    return Pool(view, rows, names, closed, one_hot)
 
 
 def _in_order(raw: np.ndarray, columns: list[Any], code: dict[Any, int], k: int) -> np.ndarray:

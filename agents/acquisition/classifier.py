@@ -186,8 +186,20 @@ def _fit_and_ask(
     from sklearn.base import clone
 
     model = clone(clf, safe=False)
-    model.fit(items.take(known), y, **({} if weight is None else {"sample_weight": weight}))
+    model.fit(items.take(known), y, **({} if weight is None else {_weight_name(model): weight}))
     return _asked(model, lambda some: model.predict_proba(items.take(some)), rows)
+
+
+def _weight_name(model: Any) -> str:
+    """Returns the name under which `fit` takes weights: a pipeline hands them to its last step, if told to."""
+    from sklearn import get_config
+    from sklearn.pipeline import Pipeline
+
+    steps = []
+    while isinstance(model, Pipeline) and not get_config()["enable_metadata_routing"]:
+        name, model = model.steps[-1]
+        steps.append(name)
+    return "__".join([*steps, "sample_weight"])
 
 
 def _asked(clf: Any, predict: Callable[[np.ndarray], Any], rows: np.ndarray) -> Predictions:

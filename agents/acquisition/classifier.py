@@ -23,6 +23,9 @@ TRIALS = ((100, 10, 0), (1000, 20, 12))
 SURE = 0.99
 """Probability of a class from which on a classifier counts as sure of an item."""
 
+TOLERANCE = 1e-2
+"""How far the sum of an item's probabilities may be from 1; those of float16 are rounded."""
+
 
 class Predictions(NamedTuple):
     """Holds what a classifier says.
@@ -218,6 +221,13 @@ def _asked(clf: Any, predict: Callable[[np.ndarray], Any], rows: np.ndarray) -> 
             raise InputError(
                 f"clf.predict_proba gave shape {raw.shape} or unusable values for {len(some)} items and "
                 f"{len(names)} classes; give one finite probability per item and class."
+            )
+        total = raw.sum(1)
+        if np.abs(total - 1).max() > TOLERANCE:
+            row = int(np.abs(total - 1).argmax())
+            raise InputError(
+                f"clf.predict_proba gave item {some[row]} probabilities that sum to {total[row]:g}; give such as sum "
+                "to 1, e.g. a softmax in place of logits or sigmoids."
             )
         return raw
 

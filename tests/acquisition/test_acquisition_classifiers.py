@@ -107,6 +107,16 @@ def test_weights_reach_the_last_step_of_a_pipeline(routing: bool) -> None:
         np.testing.assert_allclose(utilities(labels(9), clf=clf, sample_weight=weight), expected)
 
 
+@pytest.mark.parametrize("policy", [None, "margin"])
+def test_what_does_not_sum_to_1_is_no_probability(policy: str | None) -> None:
+    class Sigmoids(GaussianNB):
+        def predict_proba(self, X: Any) -> np.ndarray:
+            return np.asarray(super().predict_proba(X) * 1.5)
+
+    with pytest.raises(InputError, match=r"item \d+ probabilities that sum to 1.5; give"):
+        query(X, labels(9), clf=Sigmoids(), policy=policy)
+
+
 def test_labels_outside_the_classes_of_scikit_activeml() -> None:
     classifiers = pytest.importorskip("skactiveml.classifier")
     clf = classifiers.SklearnClassifier(GaussianNB(), classes=[0, 1])

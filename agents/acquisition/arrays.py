@@ -142,6 +142,8 @@ def check_features(X: Any, name: str = "X") -> Features:
         raise InputTypeError(
             f"{name} is not an array of numbers ({brief(error)}); encode text and categories."
         ) from error
+    if x.dtype.kind == "U":
+        raise InputTypeError(f"{name} holds texts; let clf be a Pipeline that reads them, or give vectors.")
     if x.dtype.kind not in "biuf":
         raise InputTypeError(f"{name} has type {x.dtype}; give numbers.")
     if not 2 <= x.ndim <= 4 or 0 in x.shape:

@@ -23,6 +23,9 @@ TRIALS = ((100, 10, 0), (1000, 20, 12))
 SURE = 0.99
 """Probability of a class from which on a classifier counts as sure of an item."""
 
+TOLERANCE = 1e-2
+"""How far the sum of an item's probabilities may be from 1; those of float16 are rounded."""
+
 
 class Predictions(NamedTuple):
     """Holds what a classifier says.
@@ -200,8 +203,20 @@ def _fit_and_ask(
     from sklearn.base import clone
 
     model = clone(clf, safe=False)
-    model.fit(items.take(known), y, **({} if weight is None else {"sample_weight": weight}))
+    model.fit(items.take(known), y, **({} if weight is None else {_weight_name(model): weight}))
     return _asked(model, lambda some: model.predict_proba(items.take(some)), rows)
+
+
+def _weight_name(model: Any) -> str:
+    """Returns the name under which `fit` takes weights: a pipeline hands them to its last step, if told to."""
+    from sklearn import get_config
+    from sklearn.pipeline import Pipeline
+
+    steps = []
+    while isinstance(model, Pipeline) and not get_config()["enable_metadata_routing"]:
+        name, model = model.steps[-1]
+        steps.append(name)
+    return "__".join([*steps, "sample_weight"])
 
 
 def _asked(clf: Any, predict: Callable[[np.ndarray], Any], rows: np.ndarray) -> Predictions:
@@ -220,6 +235,13 @@ def _asked(clf: Any, predict: Callable[[np.ndarray], Any], rows: np.ndarray) -> 
             raise InputError(
                 f"clf.predict_proba gave shape {raw.shape} or unusable values for {len(some)} items and "
                 f"{len(names)} classes; give one finite probability per item and class."
+            )
+        total = raw.sum(1)
+        if np.abs(total - 1).max() > TOLERANCE:
+            row = int(np.abs(total - 1).argmax())
+            raise InputError(
+                f"clf.predict_proba gave item {some[row]} probabilities that sum to {total[row]:g}; give such as sum "
+                "to 1, e.g. a softmax in place of logits or sigmoids."
             )
         return raw
 

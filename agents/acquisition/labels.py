@@ -181,11 +181,12 @@ def _of_one_kind(values: np.ndarray) -> np.ndarray:
             raise InputTypeError("y holds labels that are neither numbers nor text.")
     if len(values) and values.dtype.kind not in "biufU":
         raise InputTypeError(f"y has type {values.dtype}; give numbers or text.")
-    if values.dtype.kind == "f" and (values != np.round(values)).any():
-        measured = values[values != np.round(values)][0]
-        raise InputError(
-            f"y holds {measured}, a measurement; metaal chooses for classes: give whole numbers or text."
-        )
+    if values.dtype.kind == "f":
+        measured = values[~np.isfinite(values) | (values != np.round(values))]
+        if len(measured):
+            raise InputError(
+                f"y holds {measured[0]}, a measurement; metaal chooses for classes: give whole numbers or text."
+            )
     return values
 
 

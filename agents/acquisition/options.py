@@ -85,15 +85,14 @@ class QueryOptions:
 
         Raises:
             InputTypeError: no numbers.
-            InputError: not one weight per item, or a negative one.
+            InputError: not one weight per item, or one that is negative or not finite.
         """
         if self.sample_weight is None:
             return None
         weight = number_each(self.sample_weight, n, "sample_weight", "weight")
-        if weight.min(initial=0) < 0:
-            raise InputError(
-                f"sample_weight has the negative value {weight.min():g}; give weights of at least 0."
-            )
+        wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+        if len(wrong):
+            raise InputError(f"sample_weight[{wrong[0]}]={weight[wrong[0]]} must be a number of at least 0.")
         return weight
 
     def start(self, n: int) -> Prior | None:

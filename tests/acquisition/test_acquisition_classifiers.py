@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.clusters import clusters
+from sklearn import config_context
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.ensemble import StackingClassifier
@@ -94,6 +95,26 @@ def test_a_faulty_classifier_gets_one_sentence(clf: Any, options: dict[str, Any]
     with pytest.raises(InputError, match=message) as error:
         query(X, labels(9), clf=clf, **options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_weights_reach_the_last_step_of_a_pipeline(routing: bool) -> None:
+    weight = np.random.default_rng(1).uniform(0.1, 5, N)
+    expected = utilities(labels(9), clf=LogisticRegression(), sample_weight=weight)
+    with config_context(enable_metadata_routing=routing):
+        last = LogisticRegression().set_fit_request(sample_weight=True) if routing else LogisticRegression()
+        clf = make_pipeline("passthrough", make_pipeline("passthrough", last))
+        np.testing.assert_allclose(utilities(labels(9), clf=clf, sample_weight=weight), expected)
+
+
+@pytest.mark.parametrize("policy", [None, "margin"])
+def test_what_does_not_sum_to_1_is_no_probability(policy: str | None) -> None:
+    class Sigmoids(GaussianNB):
+        def predict_proba(self, X: Any) -> np.ndarray:
+            return np.asarray(super().predict_proba(X) * 1.5)
+
+    with pytest.raises(InputError, match=r"item \d+ probabilities that sum to 1.5; give"):
+        query(X, labels(9), clf=Sigmoids(), policy=policy)
 
 
 def test_labels_outside_the_classes_of_scikit_activeml() -> None:

@@ -52,6 +52,19 @@ def test_a_class_that_no_folder_takes_is_named(work: Path, capsys: pytest.Captur
     assert "cannot be written as 'xxx" in capsys.readouterr().err and not (work / "out").exists()
 
 
+def test_an_export_with_files_of_somebody_else_stays(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labelled_photos(work)
+    arguments = ["--format", "imagefolder", "--out", "out", "--overwrite"]
+    export(*arguments, pool="photos")
+    (work / "out" / ".DS_Store").touch()
+    export(*arguments, pool="photos")
+    mine = work / "out" / "%2E%2E" / "mine.txt"
+    mine.write_text("mine")
+    export(*arguments, pool="photos", code=2)
+    assert "holds 1 files that no export wrote, e.g. '%2E%2E/mine.txt'; move" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+
+
 def test_a_copy_is_no_door_to_the_data(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labelled_photos(work)
     for out in ("photos/out", "photos", "."):

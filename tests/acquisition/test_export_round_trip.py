@@ -47,6 +47,17 @@ def test_an_export_is_a_pool_of_its_own(work: Path) -> None:
     }
 
 
+def test_decimal_commas_of_a_spreadsheet_are_read(work: Path) -> None:
+    labelled_table(work / "pool.csv")
+    export(*SAID, "--out", "out.csv")
+    text = (work / "out.csv").read_text().replace("-0.25", '"-0,25"').replace(",2.5,", ',"2,5",')
+    (work / "out.csv").write_text(text)
+    assert main(["import", "pool.csv", *SAID, "--from", "out.csv", "--labels", "new.csv"]) == 0
+    session = Session.open(work / "new.csv", read_items(work / "pool.csv", OPTIONS))
+    mark = mark_of(session, session.answers[3])
+    assert (mark.score, mark.seconds) == (-0.25, 2.5)
+
+
 def test_a_score_in_somebody_elses_table_is_not_ours(work: Path) -> None:
     labelled_table(work / "pool.csv")
     (work / "theirs.csv").write_text("item,label,score\nr1,bear,0.99\n")

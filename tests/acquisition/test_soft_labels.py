@@ -9,6 +9,7 @@ import pytest
 from helpers.queries import data
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 
 from agents.acquisition import query
 from agents.acquisition.labels import check_labels
@@ -44,8 +45,9 @@ def test_a_classifier_is_fitted_to_the_shares() -> None:
     x, shares = soft()
     rows = np.repeat(np.arange(8), 3)
     model = LogisticRegression().fit(x[rows], np.tile(NAMES, 8), shares[:8].ravel())
-    view = select(x, shares, clf=LogisticRegression(), classes=NAMES, policy="margin").views[0]
-    np.testing.assert_allclose(view.probs[0], model.predict_proba(x), atol=1e-4)
+    for clf in (LogisticRegression(), make_pipeline("passthrough", LogisticRegression())):
+        view = select(x, shares, clf=clf, classes=NAMES, policy="margin").views[0]
+        np.testing.assert_allclose(view.probs[0], model.predict_proba(x), atol=1e-4)
     found = stand_in(x, read_soft_labels(shares, NAMES, len(x)), np.arange(len(x)))
     hard = np.array([None] * len(x), dtype=object)
     hard[:8] = np.array(NAMES)[shares[:8].argmax(1)]

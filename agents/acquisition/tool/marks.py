@@ -131,7 +131,7 @@ def _padded(session: Session, answer: Answer) -> Answer:
 
 def _number(text: str) -> float | None:
     try:
-        value = float(text)
+        value = float(text.replace(",", "."))  # spreadsheets of many countries save decimal commas
     except ValueError:
         return None
     return value if abs(value) < float("inf") else None

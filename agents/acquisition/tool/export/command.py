@@ -109,6 +109,12 @@ class Export(PoolOptions):
             if not (ours and self.overwrite):
                 mend = "add --overwrite, or give a new one" if ours else "give a new one"
                 raise InputError(f"{what} is a folder with files in it; {mend}.")
+            others = sorted(_files(self.out) - _written(self.out))
+            if others:
+                raise InputError(
+                    f"{what} holds {len(others)} files that no export wrote, e.g. {others[0]!r}; move them, or give a "
+                    "new folder."
+                )
 
     def _replace_folder(self, write: Callable[[Path], None]) -> None:
         """Writes a folder beside the wanted one, and renames it when it is whole."""
@@ -134,7 +140,22 @@ def _write_folder(
         write_atomic(
             folder / TABLE, as_csv([list(rows[0]) if rows else ["file"], *(row.values() for row in rows)])
         )
-    write_atomic(folder / MARK, as_json({"format": form, "classes": classes}).encode())
+    told = {"format": form, "classes": classes, "files": sorted(_files(folder))}
+    write_atomic(folder / MARK, as_json(told).encode("utf-8", "backslashreplace"))
+
+
+def _files(folder: Path) -> set[str]:
+    """Returns the files in a folder at any depth but hidden ones, which file managers leave behind, and our mark."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return {path.as_posix() for path in found if path.name != MARK and not path.name.startswith(".")}
+
+
+def _written(folder: Path) -> set[str]:
+    """Returns the files that the export wrote, as its mark tells; none where a person changed the mark."""
+    try:
+        return set(json.loads((folder / MARK).read_bytes())["files"])
+    except (ValueError, KeyError, TypeError):
+        return set()
 
 
 def _contents(form: Format, found: list[Record], items: Items, classes: list[str]) -> bytes:

@@ -23,8 +23,6 @@ from rich.table import Table
 
 from agents.evaluation import play
 from agents.evaluation.measures import aulc
-from agents.evaluation.paired import Paired
-from agents.evaluation.statistics.comparisons import pooled_difference
 from agents.loading import load_strategy
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies.base import Strategy
@@ -37,7 +35,7 @@ from agents.training.imitation.imitate import ImitationConfig, Parts, fit
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import initial_network
 from agents.training.run import begin_run, check, train
-from benchmarks.results_page import difference as shown_difference
+from benchmarks.tables import mean_difference
 from metaal_env.make import make_core
 from metaal_env.runtime.command_line import run_command
 
@@ -140,18 +138,9 @@ def table(columns: dict[str, np.ndarray], options: Options) -> Table:
     rows.add_row(RULE, f"{columns[RULE].mean():.4f}")
     of = {kind: np.stack([columns[f"{kind} {seed}"] for seed in range(options.seeds)], 1) for kind in KINDS}
     for kind, own in of.items():
-        ahead = "" if kind == FULL else difference(of[FULL] - own)
-        rows.add_row(kind, f"{own.mean():.4f}", difference(own - columns[RULE][:, None]), ahead)
+        ahead = "" if kind == FULL else mean_difference(of[FULL] - own)
+        rows.add_row(kind, f"{own.mean():.4f}", mean_difference(own - columns[RULE][:, None]), ahead)
     return rows
-
-
-def difference(values: np.ndarray) -> str:
-    """Mean of (n, S) differences by task and seed, and its interval over both."""
-    seeds = [f"seed {seed}" for seed in range(values.shape[1])]
-    strata = np.array(["glyphs"] * len(values), dtype=object)
-    paired = Paired((*seeds, "nothing"), np.c_[values, np.zeros(len(values))], strata, np.arange(len(values)))
-    found = pooled_difference(paired, seeds, "nothing")
-    return shown_difference((found.estimate, found.low, found.high))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from agents.training.validation import play_returns, validation_seeds
 from benchmarks.policy.hand_made import best_answer
 from benchmarks.policy.reinforcement import Options as TrainingOptions
 from benchmarks.policy.reinforcement import configs
+from benchmarks.tables import MEASURED, write_table
 from metaal_env.core import Core
 from metaal_env.errors import unknown_name
 from metaal_env.make import make_core
@@ -274,8 +275,7 @@ def main(options: Options) -> None:
         found = cell(Problem(env_id, options), agent)
         console.print(f"{env_id} {agent}: {found['mean']:+.4f} ± {found['error']:.4f} {found['words']}")
         if options.write:
-            text = json.dumps(table(known_cells(options), options), indent=1, ensure_ascii=False) + "\n"
-            write_atomic(Path("docs/measured/baselines.json"), text.encode())
+            write_table(MEASURED / "baselines.json", table(known_cells(options), options))
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ from agents.training.imitation.imitate import ImitationConfig
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import rollout_mixture, train_ppo
 from agents.training.validation import play_returns, validation_seeds
-from benchmarks.policy.ablations import difference
 from benchmarks.policy.hand_made import best_answer
+from benchmarks.tables import MEASURED, mean_difference, write_table
 from metaal_env import PROBLEMS
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
@@ -51,7 +51,6 @@ WORDS: dict[Kind, str] = {
     "ppo alone": "PPO from the rule",
 }
 Problem = Literal["AULC", "Stop", "Batch", "Cost", "Target"]
-MEASURED = Path("docs") / "measured"
 
 
 @dataclass(frozen=True)
@@ -206,8 +205,10 @@ def compare(options: Options, problem: Problem, of: dict[str, Core], console: Co
     base = columns.get("imitation")
     rows = [[f"hand-made: {answer.words}", number(float(rule.mean()), 4), "", ""]]
     for kind, values in columns.items():
-        ahead = "" if base is None or kind == "imitation" else difference(values - base)
-        rows.append([WORDS[kind], number(float(values.mean()), 4), difference(values - rule[:, None]), ahead])
+        ahead = "" if base is None or kind == "imitation" else mean_difference(values - base)
+        rows.append(
+            [WORDS[kind], number(float(values.mean()), 4), mean_difference(values - rule[:, None]), ahead]
+        )
     return {
         "title": f"Reinforcement learning: {'MetaAL-v0' if problem == 'AULC' else f'MetaAL-{problem}-v0'}",
         "command": f"python -m benchmarks.policy.reinforcement --problems {problem} --seeds {options.seeds} "
@@ -266,8 +267,7 @@ def main(options: Options) -> None:
         for name, table in tables.items():
             console.print(table)
             if options.write:
-                text = json.dumps(table, indent=1, ensure_ascii=False) + "\n"
-                write_atomic(MEASURED / f"{name}.json", text.encode())
+                write_table(MEASURED / f"{name}.json", table)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,8 @@ WORDS: dict[Kind, str] = {
     "ppo alone": "PPO from the rule",
 }
 Problem = Literal["AULC", "Stop", "Batch", "Cost", "Target"]
+CURVE = "curve.jsonl"
+"""File of a policy's validations, see `Curve`."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def policy(options: Options, problem: Problem, kind: Kind, seed: int, of: dict[s
             policy(options, problem, "imitation", seed, of)
             ppo = replace(ppo, start=str(folder_of(options, problem, "imitation", seed)))
         logger = configure(None, [])
-        logger.output_formats.append(Curve(folder / "curve.jsonl"))
+        logger.output_formats.append(Curve(folder / CURVE))
         mixture = rollout_mixture(ppo, [[of["train"]]], random_task_shapes=False)
         train_ppo(mixture, [[of["validation"]]], ppo, {}, folder, logger, imitation)
         write_atomic(folder / "finished", b"")
@@ -228,10 +230,8 @@ def curve_table(options: Options, problem: Problem) -> dict[str, Any]:
     kinds = [kind for kind in options.kinds if kind.startswith("ppo")]
     found = {}
     for kind in kinds:
-        files = [
-            options.out / f"{problem}-{kind.replace(' ', '-')}-{seed}" / "curve.jsonl"
-            for seed in range(options.seeds)
-        ]
+        folders = [folder_of(options, problem, kind, seed) for seed in range(options.seeds)]
+        files = [folder / CURVE for folder in folders]
         found[kind] = [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
     points = min(len(curve) for curves in found.values() for curve in curves)
     every = min(options.validate_every, options.iterations)

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
@@ -133,8 +133,8 @@ def lal_rl(problem: Problem) -> Returns:
     """Fits LAL-RL, which knows of no terms, to learning curves of the id's data."""
     strategy = LALRL()
     core = problem.core("train")
-    plain = {"price": 0.0, "batch_size": 1, "item_costs": 0.0, "target": 0.0}
-    strategy.fit([core.with_task(type(core.config)(**{**vars(core.config), **plain}))], tasks=32)
+    plain = replace(core.config, price=0.0, batch_size=1, item_costs=0.0, target=0.0)
+    strategy.fit([core.with_task(plain)], tasks=32)
     return test_returns(problem, strategy), ""
 
 

@@ -29,11 +29,12 @@ from agents.strategies.base import Strategy
 from agents.strategies.fitted.lal_rl import LALRL
 from agents.training.config import TrainConfig
 from agents.training.general.sources import IMAGE_LEARNER
-from agents.training.general.train import first_source, train_by_imitation
+from agents.training.general.train import first_source
 from agents.training.imitation.examples import load_all_examples
 from agents.training.imitation.imitate import ImitationConfig, Parts, fit
+from agents.training.imitation.rounds import imitate
 from agents.training.ppo.config import PPOConfig
-from agents.training.ppo.train import initial_network
+from agents.training.ppo.train import initial_network, rollout_mixture
 from agents.training.run import begin_run, check, train
 from benchmarks.tables import mean_difference
 from metaal_env.make import make_core
@@ -62,6 +63,19 @@ def base(options: Options, kind: str, seed: int) -> TrainConfig:
         imitation=ImitationConfig(seed=seed),
         ppo=PPOConfig(seed=seed),
     )
+
+
+def train_by_imitation(config: TrainConfig) -> Path:
+    """Trains by imitation alone, unless that is done; keeps the examples and returns the run's folder."""
+    if not (config.folder / "policy.json").is_file():
+        with begin_run(config):
+            source = first_source(config)
+            mixture = rollout_mixture(config.ppo, [[source]], config.random_task_shapes)
+            tasks = mixture.resized(config.imitation.n_envs, config.imitation.shapes_per_rollout)
+            network = initial_network(config.ppo, source.config).to(source.device)
+            imitate(network, tasks, config.imitation, config.folder / "checkpoints")
+            LearnedStrategy(network).save(config.folder / "policy", {"imitated": config.imitation.iterations})
+    return config.folder
 
 
 def imitation(options: Options, seed: int) -> Strategy:

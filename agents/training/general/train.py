@@ -27,12 +27,12 @@ from agents.training.config import TrainConfig
 from agents.training.general.recipe import Recipe, read_recipe
 from agents.training.imitation.examples import Examples
 from agents.training.imitation.imitate import ImitationConfig, fit_mean
-from agents.training.imitation.rounds import Families, Imitation, fit_round, rollout_examples
+from agents.training.imitation.rounds import Imitation, fit_round, rollout_examples
 from agents.training.learner import make_learner
 from agents.training.ppo.train import initial_network, rollout_mixture
 from agents.training.run import begin_run, check, run, workers_of
 from agents.training.run_record import fingerprints, record_run
-from agents.training.task_mixture import load_sources
+from agents.training.task_mixture import Families, load_sources
 from agents.training.validation import validate
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
@@ -127,7 +127,7 @@ def seed_config(base: TrainConfig, recipe: Recipe, seed: int) -> TrainConfig:
     )
 
 
-def families(config: TrainConfig) -> tuple[list[list[Core]], list[list[Core]]]:
+def families(config: TrainConfig) -> tuple[Families, Families]:
     """Returns the environments to train on and those to validate on."""
     training, validating = load_sources(config.extra_sources, config.task, config.reward, config.device)
     first = first_source(config)

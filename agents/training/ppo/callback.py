@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import EpisodePPO
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
 from agents.training.ppo.training_policy import divergence
+from agents.training.task_mixture import Families
 from agents.training.validation import validate, validation_seeds
-from metaal_env.core import Core
 from metaal_env.runtime.executor import Executor
 
 
@@ -42,7 +41,7 @@ class Trainer(BaseCallback):
     def __init__(
         self,
         config: PPOConfig,
-        validation: Sequence[Sequence[Core]],
+        validation: Families,
         baselines: dict[str, float],
         checkpoint: PPOCheckpoint,
         stem: Path,

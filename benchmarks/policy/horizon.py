@@ -59,9 +59,8 @@ def beam(core: Core, seeds: range, width: int) -> tuple[np.ndarray, np.ndarray]:
     task = core.sampler.sample([np.random.default_rng(seed) for seed in seeds])
     state = core.reset(task)
     b, n = state.labelled.shape
-    names = torch.randint(
-        2**53, (n,), generator=torch.Generator().manual_seed(0)
-    )  # sums of them tell sets apart
+    # Sums of these tell sets apart.
+    names = torch.randint(2**53, (n,), generator=torch.Generator().manual_seed(0))
     sums, tests = torch.zeros(b, dtype=torch.double), torch.zeros(b, dtype=torch.double)
     kept, steps = 1, core.config.max_actions
     for left in range(steps - 1, -1, -1):

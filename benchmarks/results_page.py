@@ -18,6 +18,7 @@ import numpy as np
 from agents.evaluation.report.formats import number
 from agents.pretrained import SHIPPED
 from benchmarks.sections import section
+from benchmarks.tables import markdown, with_interval
 from metaal_env.errors import InputError
 from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic
@@ -53,7 +54,7 @@ IN_PRINT = {
 }
 """Rule → how its paper writes it, if otherwise."""
 
-MEASURED = (
+CHAPTERS = (
     ("Policies", ("glyphs", "single_seeds", "unseen_domains", "ablations", "baselines", "stock_agents")),
     (
         "Reinforcement learning",
@@ -192,7 +193,7 @@ def results_page(card: dict[str, Any], measured: Path) -> str:
     said = "\n".join(line if line.startswith("- ") else f"- {line}" for line in rest)
     parts += [f"{overview(card, AGAINST)}\n\n{first}\n\n{said}\n"]
     parts += [READ + "\n", "### Every cell\n", every_cell(results["cells"])]
-    for heading, names in MEASURED:
+    for heading, names in CHAPTERS:
         parts.append(f"\n## {heading}\n")
         parts += [measured_table(json.loads((measured / f"{name}.json").read_bytes())) for name in names]
     return "\n".join(parts).rstrip() + "\n"
@@ -233,17 +234,11 @@ def every_cell(cells: Sequence[dict[str, Any]]) -> str:
         gap = cell["gap"][0]
         rows.append([
             cell["name"], cell["rival"], f"{cell['rule']:.3f}", f"{cell['policy']:.3f}",
-            *(difference(cell[rival]) for rival in AGAINST),
+            *(with_interval(cell[rival]) for rival in AGAINST),
             "–" if gap is None else f"{gap:.0%}",
             " / ".join("–" if n is None else f"{n:.1f}" for n in labels),
         ])  # fmt: skip
     return markdown(columns, rows) + "\n\n– says that it was not reached, or that there is no gap.\n"
-
-
-def difference(found: Sequence[float]) -> str:
-    """Returns an estimate with its interval."""
-    estimate, low, high = (number(value, 4, "+") for value in found)
-    return f"{estimate} [{low}, {high}]"
 
 
 def measured_table(data: dict[str, Any]) -> str:
@@ -255,12 +250,6 @@ def measured_table(data: dict[str, Any]) -> str:
     if data["rows"]:
         parts.append(markdown(data["columns"], data["rows"]) + "\n")
     return "\n".join(parts)
-
-
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,8 @@ HUGE_PAGE = 2**19
 def take_rows(values: Tensor, positions: Tensor) -> Tensor:
     """Returns (B, S, …) rows of (B, N, …) `values` at (B, S) `positions`; negative positions read row 0."""
     b, n = values.shape[:2]
-    if n and values.stride(0) == n * values.stride(
-        1
-    ):  # whole rows are copied several times faster than numbers
+    # Whole rows are copied several times faster than numbers.
+    if n and values.stride(0) == n * values.stride(1):
         first = torch.arange(0, b * n, n, device=values.device).unsqueeze(1)
         place = first + positions.clamp(min=0)
         return values.flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)

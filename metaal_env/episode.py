@@ -51,9 +51,7 @@ class EpisodeState:
     used: Tensor  # (B,) int64 actions taken, but for the one that stops
     logits: Tensor  # (B, N, K)
     metrics: Metrics
-    accuracy_sum: (
-        Tensor  # (B,) sum of the reward-set accuracy after each action, or over the money, for the AULC
-    )
+    accuracy_sum: Tensor  # (B,) sum of the accuracy after each action, or over the money, for the AULC
     terms: Terms
     ended: Tensor  # (B,) bool; nothing changes an ended episode
     stopped: Tensor  # (B,) bool, True where the agent ended it itself
@@ -62,9 +60,8 @@ class EpisodeState:
     """Results by name: (B, N, *F) ``"prepared"`` and (B, R, *F) ``"prepared_reward"`` until the tasks change,
     ``"adapted"`` and, unless static, (B, N, D) ``"embeddings"`` until the next label."""
     geometry: Geometry | None = None  # kept while embeddings are static
-    replaced: tuple[Geometry, Tensor] | None = (
-        None  # the geometry before and which episodes were replaced since
-    )
+    # The geometry before, and which episodes were replaced since.
+    replaced: tuple[Geometry, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.labelled)

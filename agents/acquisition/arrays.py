@@ -1,4 +1,4 @@
-"""Array-likes of other libraries to NumPy arrays and SciPy matrices of checked numbers. Nothing is changed in place."""
+"""Turns array-likes of other libraries into NumPy arrays and SciPy matrices of checked numbers, never in place."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def as_numbers(value: Any, name: str) -> np.ndarray:
 
 
 def number_each(value: Any, n: int, name: str, what: str) -> np.ndarray:
-    """Returns (N,) numbers, one of each item.
+    """Returns (N,) numbers, one for each item.
 
     Args:
-        what: a number is, e.g. ``"price"``.
+        what: what messages call a number, e.g. ``"price"``.
 
     Raises:
         InputTypeError: no numbers.
@@ -124,7 +124,7 @@ def check_same_order(X: Any, other: Any, name: str) -> None:
 
 
 def check_features(X: Any, name: str = "X") -> Features:
-    """(N, D) features without a copy where possible; images (N, H, W[, C]) are flattened, sparse ones stay sparse.
+    """Returns (N, D) features, uncopied if possible; images (N, H, W[, C]) are flattened, sparse ones stay sparse.
 
     Raises:
         InputTypeError: no array of numbers.
@@ -162,7 +162,7 @@ def check_features(X: Any, name: str = "X") -> Features:
 
 
 def _numbers(x: np.ndarray, X: Any, name: str) -> np.ndarray:
-    """Object arrays of numbers as float64, with what stands for a missing value as NaN."""
+    """Returns object arrays of numbers as float64, with NaN for what stands for a missing value."""
     if x.dtype.kind == "V" and x.dtype.names is None:
         return x.astype(np.float32)  # ml_dtypes' bfloat16, which jax hands over
     if x.dtype != object:

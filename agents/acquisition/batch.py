@@ -15,8 +15,7 @@ from agents.acquisition.options import Limits
 from agents.acquisition.purchase import Purchase
 from agents.acquisition.representatives import Representatives
 from agents.acquisition.user_pool import Pool
-from agents.strategies.base import Strategy, check_scores, similarity_to
-from metaal_env.batched import unit_range
+from agents.strategies.base import Strategy, check_scores, positive_scores, similarity_to
 from metaal_env.pool.view import PoolView
 
 
@@ -101,7 +100,7 @@ def score_rounds(
                 raw = check_scores(strategy.score(view), view, strategy)
         scores = raw
         if step > 0 and not strategy.diversifies:
-            scores = (0.05 + 0.95 * unit_range(raw, view.selectable)) * penalty
+            scores = positive_scores(raw, view) * penalty
         pick = yield _tidy(scores, view), view
         chosen = view.seed.new_tensor([pick])
         view = view.with_pending(chosen)

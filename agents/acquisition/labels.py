@@ -20,9 +20,8 @@ class Labels(NamedTuple):
     values: np.ndarray  # (n_known,) the caller's labels, in pool order
     seen: list[Any]  # sorted distinct labels
     made_up: frozenset[Any] = frozenset()  # those that `agents.acquisition.belief` alone has
-    soft: np.ndarray | None = (
-        None  # (N, C) shares of the classes; NaN where an item's label is one class or unknown
-    )
+    # (N, C) shares of the classes; NaN where an item's label is one class or unknown
+    soft: np.ndarray | None = None
     columns: np.ndarray | None = None  # (C,) classes of the shares
 
     def with_label(self, position: int, label: Any, *, made_up: bool = False) -> Labels:
@@ -196,9 +195,8 @@ MARKS = (-1, "-1", "", "?", "nan", "NaN", "None", "<NA>", "unlabeled", "unlabell
 
 def hint(seen: Sequence[Any]) -> str:
     """Asks for `missing_label` where a label looks like a mark of the unknown; empty where none does."""
-    marks = [
-        value for value in seen if value in MARKS and set(seen) != {-1, 1}
-    ]  # the two classes of many a data set
+    # −1 and 1 are the two classes of many a data set.
+    marks = [value for value in seen if value in MARKS and set(seen) != {-1, 1}]
     return f"; if {marks[0]!r} stands for unknown, give missing_label={marks[0]!r}" if marks else ""
 
 

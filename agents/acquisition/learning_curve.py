@@ -10,7 +10,7 @@ from scipy.optimize import least_squares
 
 @dataclass(frozen=True)
 class Curve:
-    """Is a power law of the number of labels n: accuracy = top − (top − bottom) · (1 + n / scale)^−rate.
+    """Describes a power law of the number of labels n: accuracy = top − (top − bottom) · (1 + n / scale)^−rate.
 
     It has the shape of PALM (ICCV 2025) with a polynomial instead of an exponential approach, as curves of small
     numbers of labels have it (Hestness et al. 2017).

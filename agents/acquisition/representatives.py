@@ -54,7 +54,7 @@ class Representatives:
         return self.targets[owner], distance
 
     def utilities(self, scores: np.ndarray) -> np.ndarray:
-        """(m,) utilities of the candidates, NaN at those picked already."""
+        """Returns (m,) utilities of the candidates, NaN at those picked already."""
         values = np.where(self.owner < 0, np.nan, scores[self.owner])
         covered = np.isnan(values)
         if covered.any():
@@ -65,13 +65,13 @@ class Representatives:
         return values
 
     def over_pool(self, utilities: np.ndarray) -> np.ndarray:
-        """(m,) utilities of the candidates → (N,) of the pool, NaN at what is no candidate."""
+        """Maps (m,) utilities of the candidates to (N,) of the pool, NaN at what is no candidate."""
         out = np.full(self.n, np.nan)
         out[self.members] = utilities
         return out
 
     def pick(self, utilities: np.ndarray) -> tuple[int, int, float]:
-        """The best candidate left, the view position that stands for it (−1: none), and its utility.
+        """Returns the best candidate left, the view position that stands for it (−1: none), and its utility.
 
         Ties go to the candidate nearest to its scored item, then to the first.
         """
@@ -81,6 +81,6 @@ class Representatives:
         return int(self.members[chosen]), int(self.owner[chosen]), float(utilities[chosen])
 
     def take(self, place: int, scores: np.ndarray) -> tuple[int, int, float]:
-        """As `pick`, for the item at a view position that a plan asks for; only where `covers_all`."""
+        """Does as `pick` for the item at a view position that a plan asks for; only where `covers_all`."""
         self.left[self.members == self.rows[place]] = False
         return int(self.rows[place]), place, float(scores[place])

@@ -69,7 +69,7 @@ class Strategy(ABC):
         """
         scores = check_scores(self.score(view), view, self)
         if not self.diversifies and view.terms is not None and bool(view.terms.pending.any()):
-            scores = (0.05 + 0.95 * unit_range(scores, view.selectable)) * far_from_batch(view)
+            scores = positive_scores(scores, view) * far_from_batch(view)
         return masked_scores(scores, view).argmax(1)
 
     def select_batch(self, view: PoolView, size: int, oracle: LabelOracle | None = None) -> Tensor:
@@ -86,8 +86,7 @@ class Strategy(ABC):
             if self.diversifies or not picks:
                 pick = self.select(view, oracle)
             else:
-                # Above zero, so that even the last candidate comes before a copy of a pick.
-                scores = 0.05 + 0.95 * unit_range(self._batch_scores(view, oracle), view.selectable)
+                scores = positive_scores(self._batch_scores(view, oracle), view)
                 pick = masked_scores(scores * penalty, view).argmax(1)
             left = view.selectable.any(1)
             picks.append(torch.where(left, pick, -1))
@@ -162,6 +161,14 @@ def check_scores(scores: object, view: PoolView, strategy: Strategy) -> Tensor:
 def masked_scores(scores: Tensor, view: PoolView) -> Tensor:
     """Returns (B, N) scores with −inf at items that cannot be picked."""
     return scores.masked_fill(~view.selectable, -torch.inf)
+
+
+def positive_scores(scores: Tensor, view: PoolView) -> Tensor:
+    """Returns (B, N) scores scaled to [.05, 1] within what may be picked, to be multiplied or divided.
+
+    They stay above zero, so that even the last candidate comes before a copy of a pick.
+    """
+    return 0.05 + 0.95 * unit_range(scores, view.selectable)
 
 
 def similarity_to(view: PoolView, pick: Tensor) -> Tensor:

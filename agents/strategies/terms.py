@@ -11,9 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from agents.strategies.base import STRATEGIES, PrivilegedStrategy, Strategy, masked_scores
+from agents.strategies.base import STRATEGIES, PrivilegedStrategy, Strategy, masked_scores, positive_scores
 from agents.strategies.privileged import accuracy_first
-from metaal_env.batched import unit_range
 from metaal_env.features import POOL_FEATURES
 from metaal_env.oracle import LabelOracle
 from metaal_env.pool.terms import terms_of
@@ -65,7 +64,7 @@ class PerCost(OnTerms):
         score = self.rule.score(view)
         if view.terms is None:
             return score
-        return (0.05 + 0.95 * unit_range(score, view.selectable)) / view.terms.cost**self.power
+        return positive_scores(score, view) / view.terms.cost**self.power
 
 
 class Stopping(OnTerms):

@@ -24,7 +24,7 @@ from agents.training.learner import check_learner, make_learner
 from agents.training.ppo.train import rollout_mixture, train_ppo
 from agents.training.run_card import write_run_card
 from agents.training.run_record import FINISHED, fingerprints, record_run
-from agents.training.task_mixture import load_sources
+from agents.training.task_mixture import Families, load_sources
 from agents.training.validation import validate
 from agents.training.verdict import BASELINES, LOOKAHEAD, give_verdict
 from metaal_env.core import Core
@@ -42,8 +42,6 @@ from metaal_env.runtime.memory import keep_memory
 from metaal_env.sampler import TaskSampler
 from metaal_env.supply import fit_task
 from metaal_env.tasks import TaskConfig
-
-Families = list[list[Core]]
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ def train(
     return policy, core(test)
 
 
-def balanced(families: Families) -> Families:
+def balanced(families: Families) -> list[list[Core]]:
     """Returns the same cores with equal class shares in every pool: what wins in unequal pools may lose there."""
     infinity = float("inf")
     return [

@@ -26,7 +26,7 @@ CHARTS = (
     (
         "imitation_by_rollout/expected_gain",
         "roll-outs of imitation",
-        "gain of the label that the policy would choose, in standard deviations of the candidates' gains",
+        "expected gain of the policy's next label over the mean of the candidates, in the unit of the reward",
     ),
     (
         "validation/aulc",

@@ -33,7 +33,7 @@ SOURCES = ("dataset", "learner", "extra_sources", "ppo.start")
 """Settings that name data or weights: they are compared by content."""
 
 ITERATIONS = "ppo.iterations"
-"""May be raised; `agents.training.ppo.callback.Trainer` says what a raised run equals."""
+"""May be raised; `agents.training.ppo.checkpoint.PPOCheckpoint` says what a raised run equals."""
 
 
 def fingerprints(settings: Mapping[str, Any], parts: Sequence[ClassDataset] = ()) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -22,12 +23,14 @@ from metaal_env.supply import fit_task
 from metaal_env.tasks import Range, TaskConfig, bounds
 from metaal_env.vector_env import MetaALVectorEnv
 
+Families: TypeAlias = Sequence[Sequence[Core]]
+"""Environments by family. The cores of a family, e.g. the tables of one collection, count as one source of tasks."""
+
 WHOLE_TABLES = 5
 """Collections of at least this many data sets are split by data set: every fifth validates, the others train."""
 
 ATTEMPTS = 20
 """Shapes that are tried on one data set before giving up; small ones cannot supply every shape."""
-
 
 ODD = 1 / 6
 """Share of the drawn task shapes with wrong labels, with distractors, and with initial labels."""
@@ -45,8 +48,7 @@ class TaskMixture:
     A roll-out depends on its number alone, so that a training can continue anywhere.
 
     Args:
-        families: cores that count as one source, e.g. the tables of one collection; families are drawn with
-            equal probability, then a core within the family.
+        families: where tasks come from. A family is drawn with equal probability, then a core of it.
         n_envs: episodes per roll-out, over all its parts.
         paired: episodes that share a task.
         shapes_per_rollout: parts of a roll-out, each with one data set and one task shape.
@@ -58,7 +60,7 @@ class TaskMixture:
 
     def __init__(
         self,
-        families: Sequence[Sequence[Core]],
+        families: Families,
         *,
         n_envs: int,
         paired: int,
@@ -87,7 +89,7 @@ class TaskMixture:
             names=self.names,
         )
 
-    def on(self, families: Sequence[Sequence[Core]]) -> TaskMixture:
+    def on(self, families: Families) -> TaskMixture:
         """The same mixture of other sources; of none, it is small enough to be sent to workers that have them."""
         other = copy(self)
         other.families = families
@@ -176,7 +178,7 @@ def random_task_shape(base: TaskConfig, data: ClassDataset, rng: np.random.Gener
 
 def load_sources(
     specs: Sequence[str], task: TaskConfig, reward: str, device: str = "auto"
-) -> tuple[list[list[Core]], list[list[Core]]]:
+) -> tuple[Families, Families]:
     """Returns the families to train on and those to validate on.
 
     Args:

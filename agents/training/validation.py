@@ -11,6 +11,7 @@ from torch import Tensor
 from agents.evaluation.measures import aulc
 from agents.evaluation.play import play
 from agents.strategies.base import Strategy
+from agents.training.task_mixture import Families
 from metaal_env.core import Core
 from metaal_env.metrics import share_of_classes
 from metaal_env.oracle import LabelOracle
@@ -28,7 +29,7 @@ def validation_seeds(n: int) -> range:
 
 
 def validate(
-    families: Sequence[Sequence[Core]], strategy: Strategy, n_tasks: int, executor: Executor | None = None
+    families: Families, strategy: Strategy, n_tasks: int, executor: Executor | None = None
 ) -> tuple[float, float]:
     """Returns the mean area under the learning curve on the reward sets, and the share of classes found.
 
@@ -64,7 +65,7 @@ def validate(
 
 
 def play_block(
-    families: Sequence[Sequence[Core]], strategy: Strategy, family: int, place: int, seeds: range
+    families: Families, strategy: Strategy, family: int, place: int, seeds: range
 ) -> tuple[np.ndarray, np.ndarray]:
     """Plays some tasks of one core; returns their areas or returns, and the shares of classes found."""
     core = families[family][place]

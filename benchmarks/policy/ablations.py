@@ -23,21 +23,20 @@ from rich.table import Table
 
 from agents.evaluation import play
 from agents.evaluation.measures import aulc
-from agents.evaluation.paired import Paired
-from agents.evaluation.statistics.comparisons import pooled_difference
 from agents.loading import load_strategy
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies.base import Strategy
 from agents.strategies.fitted.lal_rl import LALRL
 from agents.training.config import TrainConfig
 from agents.training.general.sources import IMAGE_LEARNER
-from agents.training.general.train import first_source, train_by_imitation
+from agents.training.general.train import first_source
 from agents.training.imitation.examples import load_all_examples
 from agents.training.imitation.imitate import ImitationConfig, Parts, fit
+from agents.training.imitation.rounds import imitate
 from agents.training.ppo.config import PPOConfig
-from agents.training.ppo.train import initial_network
+from agents.training.ppo.train import initial_network, rollout_mixture
 from agents.training.run import begin_run, check, train
-from benchmarks.results_page import difference as shown_difference
+from benchmarks.tables import mean_difference
 from metaal_env.make import make_core
 from metaal_env.runtime.command_line import run_command
 
@@ -64,6 +63,19 @@ def base(options: Options, kind: str, seed: int) -> TrainConfig:
         imitation=ImitationConfig(seed=seed),
         ppo=PPOConfig(seed=seed),
     )
+
+
+def train_by_imitation(config: TrainConfig) -> Path:
+    """Trains by imitation alone, unless that is done; keeps the examples and returns the run's folder."""
+    if not (config.folder / "policy.json").is_file():
+        with begin_run(config):
+            source = first_source(config)
+            mixture = rollout_mixture(config.ppo, [[source]], config.random_task_shapes)
+            tasks = mixture.resized(config.imitation.n_envs, config.imitation.shapes_per_rollout)
+            network = initial_network(config.ppo, source.config).to(source.device)
+            imitate(network, tasks, config.imitation, config.folder / "checkpoints")
+            LearnedStrategy(network).save(config.folder / "policy", {"imitated": config.imitation.iterations})
+    return config.folder
 
 
 def imitation(options: Options, seed: int) -> Strategy:
@@ -140,18 +152,9 @@ def table(columns: dict[str, np.ndarray], options: Options) -> Table:
     rows.add_row(RULE, f"{columns[RULE].mean():.4f}")
     of = {kind: np.stack([columns[f"{kind} {seed}"] for seed in range(options.seeds)], 1) for kind in KINDS}
     for kind, own in of.items():
-        ahead = "" if kind == FULL else difference(of[FULL] - own)
-        rows.add_row(kind, f"{own.mean():.4f}", difference(own - columns[RULE][:, None]), ahead)
+        ahead = "" if kind == FULL else mean_difference(of[FULL] - own)
+        rows.add_row(kind, f"{own.mean():.4f}", mean_difference(own - columns[RULE][:, None]), ahead)
     return rows
-
-
-def difference(values: np.ndarray) -> str:
-    """Mean of (n, S) differences by task and seed, and its interval over both."""
-    seeds = [f"seed {seed}" for seed in range(values.shape[1])]
-    strata = np.array(["glyphs"] * len(values), dtype=object)
-    paired = Paired((*seeds, "nothing"), np.c_[values, np.zeros(len(values))], strata, np.arange(len(values)))
-    found = pooled_difference(paired, seeds, "nothing")
-    return shown_difference((found.estimate, found.low, found.high))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +35,7 @@ from agents.training.validation import play_returns, validation_seeds
 from benchmarks.policy.hand_made import best_answer
 from benchmarks.policy.reinforcement import Options as TrainingOptions
 from benchmarks.policy.reinforcement import configs
+from benchmarks.tables import MEASURED, write_table
 from metaal_env.core import Core
 from metaal_env.errors import unknown_name
 from metaal_env.make import make_core
@@ -132,8 +133,8 @@ def lal_rl(problem: Problem) -> Returns:
     """Fits LAL-RL, which knows of no terms, to learning curves of the id's data."""
     strategy = LALRL()
     core = problem.core("train")
-    plain = {"price": 0.0, "batch_size": 1, "item_costs": 0.0, "target": 0.0}
-    strategy.fit([core.with_task(type(core.config)(**{**vars(core.config), **plain}))], tasks=32)
+    plain = replace(core.config, price=0.0, batch_size=1, item_costs=0.0, target=0.0)
+    strategy.fit([core.with_task(plain)], tasks=32)
     return test_returns(problem, strategy), ""
 
 
@@ -274,8 +275,7 @@ def main(options: Options) -> None:
         found = cell(Problem(env_id, options), agent)
         console.print(f"{env_id} {agent}: {found['mean']:+.4f} ± {found['error']:.4f} {found['words']}")
         if options.write:
-            text = json.dumps(table(known_cells(options), options), indent=1, ensure_ascii=False) + "\n"
-            write_atomic(Path("docs/measured/baselines.json"), text.encode())
+            write_table(MEASURED / "baselines.json", table(known_cells(options), options))
 
 
 if __name__ == "__main__":

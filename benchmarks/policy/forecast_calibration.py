@@ -24,6 +24,7 @@ from agents.acquisition.forecast.forecast import LEVEL
 from agents.acquisition.forecast.look_alikes import FILE, LookAlikes, log_odds, look_alikes
 from benchmarks.policy.forecast_sessions import POLICIES, SessionOptions, first_of_kin, halves, played
 from benchmarks.policy.forecast_statements import coverage, measured, said
+from benchmarks.tables import write_table
 from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic
 
@@ -80,7 +81,7 @@ def check_with_labels(options: Options, rows: list[dict[str, Any]]) -> None:
     if options.measured is not None:
         table = json.loads(options.measured.read_text())
         table["text"].append(line)
-        write_json(options.measured, table, indent=1)
+        write_table(options.measured, table)
 
 
 def calibrate(options: Options, rows: list[dict[str, Any]]) -> None:
@@ -97,7 +98,7 @@ def calibrate(options: Options, rows: list[dict[str, Any]]) -> None:
         print(f"{title}: {told[title]}")
     print(f"{len(names)} data sets, {len(rows)} sessions; level {errors.level}")
     if options.measured is not None:
-        write_json(options.measured, measured(second, errors, told), indent=1)
+        write_table(options.measured, measured(second, errors, told))
     if options.write:
         content = {
             "labels": list(GRID),
@@ -106,11 +107,7 @@ def calibrate(options: Options, rows: list[dict[str, Any]]) -> None:
             "errors": {policy: values.tolist() for policy, values in errors.errors.items()},
             "saved": {policy: values.tolist() for policy, values in errors.saved.items()},
         }
-        write_json(FILE, content)
-
-
-def write_json(path: Path, content: dict[str, Any], indent: int | None = None) -> None:
-    write_atomic(path, (json.dumps(content, indent=indent, ensure_ascii=False) + "\n").encode())
+        write_atomic(FILE, (json.dumps(content, ensure_ascii=False) + "\n").encode())
 
 
 def main(options: Options) -> None:

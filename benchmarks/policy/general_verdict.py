@@ -145,9 +145,8 @@ def scenario(column: Column, wanted: TaskConfig, fixed: set[str]) -> Scenario | 
     if column.unequal_pool and np.isfinite(wanted.class_concentration):
         wanted = replace(wanted, pool_size=column.unequal_pool * wanted.max_way)
     wanted = replace(wanted, test_per_class=column.test_per_class)
-    load_parts(
-        column.source, column.split, column.learner
-    )  # what is missing or does not fit ends the verdict
+    # What is missing or does not fit ends the verdict.
+    load_parts(column.source, column.split, column.learner)
     try:
         return fitted_scenario(column.source, column.split, column.learner, wanted, fixed)
     except InputError:

@@ -10,7 +10,6 @@ return of a label (the policy goes on from it) is set beside what the label earn
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,10 @@ from agents.evaluation.report.formats import number
 from agents.policy.sb3_policy import LearnedStrategy
 from agents.strategies.privileged import accuracy_first
 from agents.training.imitation.examples import Gain, collect_examples
-from benchmarks.policy.ablations import difference
 from benchmarks.policy.reinforcement import cores
+from benchmarks.tables import MEASURED, mean_difference, write_table
 from metaal_env.core import Core
 from metaal_env.runtime.command_line import run_command
-from metaal_env.runtime.files import write_atomic
 from metaal_env.vector_env import MetaALVectorEnv
 
 AT_ONCE = 32
@@ -61,9 +59,8 @@ def beam(core: Core, seeds: range, width: int) -> tuple[np.ndarray, np.ndarray]:
     task = core.sampler.sample([np.random.default_rng(seed) for seed in seeds])
     state = core.reset(task)
     b, n = state.labelled.shape
-    names = torch.randint(
-        2**53, (n,), generator=torch.Generator().manual_seed(0)
-    )  # sums of them tell sets apart
+    # Sums of these tell sets apart.
+    names = torch.randint(2**53, (n,), generator=torch.Generator().manual_seed(0))
     sums, tests = torch.zeros(b, dtype=torch.double), torch.zeros(b, dtype=torch.double)
     kept, steps = 1, core.config.max_actions
     for left in range(steps - 1, -1, -1):
@@ -118,7 +115,7 @@ def table(options: Options) -> dict[str, Any]:
     for column, name in enumerate(("reward set", "test set")):
         one, many = greedy[:, column], wide[:, column]
         means = [number(float(x.mean()), 4) for x in (one, many)]
-        ahead = difference((many - one)[:, None]).replace("-", "−")
+        ahead = mean_difference((many - one)[:, None]).replace("-", "−")
         rows.append([f"accuracy over the labels, {name}", *means, ahead])
     text = (
         f"{options.n_tasks} paired tasks of unseen glyph scripts, 10-way, 20 labels; mean accuracy after each label. "
@@ -145,8 +142,7 @@ def main(options: Options) -> None:
     found = table(options)
     Console(width=160).print(found)
     if options.write:
-        text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-        write_atomic(Path("docs/measured/horizon.json"), text.encode())
+        write_table(MEASURED / "horizon.json", found)
 
 
 if __name__ == "__main__":

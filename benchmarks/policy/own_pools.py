@@ -22,10 +22,10 @@ from agents.acquisition.played_sessions import MEASURES, OwnPool, play
 from agents.evaluation.report.formats import bracketed, number
 from agents.evaluation.statistics.intervals import bootstrap
 from benchmarks.policy.own_pool_sets import own_pools, short_name
+from benchmarks.tables import write_table
 from metaal_env.datasets.base import Split
 from metaal_env.errors import InputError, unknown_name
 from metaal_env.runtime.command_line import run_command
-from metaal_env.runtime.files import write_atomic
 
 SPLITS = get_args(Split)
 NONE = "none"
@@ -220,7 +220,7 @@ def print_cell(name: str, rows: dict[str, list[float]]) -> None:
             )
 
 
-def as_json(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict[str, Any]:
+def as_table(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict[str, Any]:
     """Returns the table of docs/measured: per cell the first policy's mean and the differences of the others."""
     first, names = options.policies[0], list(dict.fromkeys(name for name, _ in table))
 
@@ -299,9 +299,7 @@ def main(options: Options) -> None:
     warnings.simplefilter("ignore")
     table = results(options)
     if options.write is not None:
-        write_atomic(
-            options.write, (json.dumps(as_json(options, table), indent=1, ensure_ascii=False) + "\n").encode()
-        )
+        write_table(options.write, as_table(options, table))
     first, names = options.policies[0], list(dict.fromkeys(name for name, _ in table))
     print(f"\nmean of {len(names)} cells, differences to {first}; cells above / below (interval without 0)")
     for policy in options.policies[1:]:

@@ -31,8 +31,8 @@ from agents.training.imitation.imitate import ImitationConfig
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.train import rollout_mixture, train_ppo
 from agents.training.validation import play_returns, validation_seeds
-from benchmarks.policy.ablations import difference
 from benchmarks.policy.hand_made import best_answer
+from benchmarks.tables import MEASURED, mean_difference, write_table
 from metaal_env import PROBLEMS
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
@@ -51,7 +51,8 @@ WORDS: dict[Kind, str] = {
     "ppo alone": "PPO from the rule",
 }
 Problem = Literal["AULC", "Stop", "Batch", "Cost", "Target"]
-MEASURED = Path("docs") / "measured"
+CURVE = "curve.jsonl"
+"""File of a policy's validations, see `Curve`."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def policy(options: Options, problem: Problem, kind: Kind, seed: int, of: dict[s
             policy(options, problem, "imitation", seed, of)
             ppo = replace(ppo, start=str(folder_of(options, problem, "imitation", seed)))
         logger = configure(None, [])
-        logger.output_formats.append(Curve(folder / "curve.jsonl"))
+        logger.output_formats.append(Curve(folder / CURVE))
         mixture = rollout_mixture(ppo, [[of["train"]]], random_task_shapes=False)
         train_ppo(mixture, [[of["validation"]]], ppo, {}, folder, logger, imitation)
         write_atomic(folder / "finished", b"")
@@ -206,8 +207,10 @@ def compare(options: Options, problem: Problem, of: dict[str, Core], console: Co
     base = columns.get("imitation")
     rows = [[f"hand-made: {answer.words}", number(float(rule.mean()), 4), "", ""]]
     for kind, values in columns.items():
-        ahead = "" if base is None or kind == "imitation" else difference(values - base)
-        rows.append([WORDS[kind], number(float(values.mean()), 4), difference(values - rule[:, None]), ahead])
+        ahead = "" if base is None or kind == "imitation" else mean_difference(values - base)
+        rows.append(
+            [WORDS[kind], number(float(values.mean()), 4), mean_difference(values - rule[:, None]), ahead]
+        )
     return {
         "title": f"Reinforcement learning: {'MetaAL-v0' if problem == 'AULC' else f'MetaAL-{problem}-v0'}",
         "command": f"python -m benchmarks.policy.reinforcement --problems {problem} --seeds {options.seeds} "
@@ -227,10 +230,8 @@ def curve_table(options: Options, problem: Problem) -> dict[str, Any]:
     kinds = [kind for kind in options.kinds if kind.startswith("ppo")]
     found = {}
     for kind in kinds:
-        files = [
-            options.out / f"{problem}-{kind.replace(' ', '-')}-{seed}" / "curve.jsonl"
-            for seed in range(options.seeds)
-        ]
+        folders = [folder_of(options, problem, kind, seed) for seed in range(options.seeds)]
+        files = [folder / CURVE for folder in folders]
         found[kind] = [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
     points = min(len(curve) for curves in found.values() for curve in curves)
     every = min(options.validate_every, options.iterations)
@@ -266,8 +267,7 @@ def main(options: Options) -> None:
         for name, table in tables.items():
             console.print(table)
             if options.write:
-                text = json.dumps(table, indent=1, ensure_ascii=False) + "\n"
-                write_atomic(MEASURED / f"{name}.json", text.encode())
+                write_table(MEASURED / f"{name}.json", table)
 
 
 if __name__ == "__main__":

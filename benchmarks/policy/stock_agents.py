@@ -24,9 +24,9 @@ from rich.console import Console
 
 from agents.evaluation.report.formats import number
 from agents.loading import load_strategy
-from benchmarks.policy.ablations import difference
 from benchmarks.policy.baselines import Agent, Problem, stock_returns, test_returns
 from benchmarks.policy.baselines import Options as Tasks
+from benchmarks.tables import MEASURED, mean_difference, write_table
 from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic
 
@@ -101,7 +101,7 @@ def table(options: Options, console: Console) -> dict[str, Any]:
         seeds = [learned_returns(options, script, seed) for seed in range(options.seeds)]
         values = np.stack([returns for returns, _ in seeds], 1)
         console.print(f"{script}: {values.mean(0)}")
-        ahead = [difference(values - rule[:, None]).replace("-", "−") for rule in rules.values()]
+        ahead = [mean_difference(values - rule[:, None]).replace("-", "−") for rule in rules.values()]
         minutes = f"{np.mean([minutes for _, minutes in seeds]):.1f}"
         rows.append([f"`{script}.py`", number(float(values.mean()), 4), *ahead, minutes])
     return {
@@ -123,8 +123,7 @@ def main(options: Options) -> None:
     found = table(options, console)
     console.print(found)
     if options.write:
-        text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-        write_atomic(Path("docs/measured/stock_agents.json"), text.encode())
+        write_table(MEASURED / "stock_agents.json", found)
 
 
 if __name__ == "__main__":

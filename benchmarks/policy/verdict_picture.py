@@ -6,7 +6,6 @@ has seen. Writes docs/verdict.png and docs/measured/glyphs.json; then run ``pyth
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from agents.evaluation.report.plots import rendered
 from agents.evaluation.statistics.intervals import Interval, bootstrap, difference
 from agents.loading import load_strategy
 from agents.pretrained import SHIPPED
+from benchmarks.tables import write_table
 from metaal_env.make import make_core
 from metaal_env.runtime.command_line import run_command
 from metaal_env.runtime.files import write_atomic
@@ -53,8 +53,7 @@ def main(options: Options) -> None:
     }
     figure = verdict_figure(core, strategies["policy"], options.seed, results)
     write_atomic(options.docs / "verdict.png", rendered(figure, "png"))
-    text = json.dumps(table(results, options.tasks), indent=1, ensure_ascii=False) + "\n"
-    write_atomic(options.docs / "measured" / "glyphs.json", text.encode())
+    write_table(options.docs / "measured" / "glyphs.json", table(results, options.tasks))
 
 
 def table(results: dict[str, Episodes], tasks: int) -> dict[str, object]:

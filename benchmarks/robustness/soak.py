@@ -71,9 +71,8 @@ def usage() -> Usage:
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):  # glibc's
         trim(0)
     process = psutil.Process()
-    files = (
-        process.num_fds() if hasattr(process, "num_fds") else process.num_handles()
-    )  # the latter on Windows
+    on_windows = not hasattr(process, "num_fds")
+    files = process.num_handles() if on_windows else process.num_fds()
     return Usage(process.memory_info().rss, files)
 
 

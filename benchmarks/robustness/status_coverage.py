@@ -66,9 +66,8 @@ class Tally:
     bound_pool: list[bool] = field(default_factory=list)
     slack: list[float] = field(default_factory=list)
     gain: list[bool] = field(default_factory=list)
-    advice: list[tuple[str, float]] = field(
-        default_factory=list
-    )  # gain by the labels up to the next checkpoint
+    # The advice, and the gain by the labels up to the next checkpoint.
+    advice: list[tuple[str, float]] = field(default_factory=list)
 
 
 def sources(options: Options) -> dict[str, tuple[np.ndarray, np.ndarray]]:

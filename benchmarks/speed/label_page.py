@@ -28,9 +28,9 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
+from benchmarks.tables import MEASURED, write_table
 from metaal_env.errors import InputError
 from metaal_env.runtime.command_line import run_command
-from metaal_env.runtime.files import write_atomic
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ARGUMENTS = [
@@ -40,7 +40,6 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
-MEASURED = Path("docs/measured")
 
 CLOCK = """() => {
   window.times = [];
@@ -238,9 +237,7 @@ def _keep(
             "columns": columns,
             "rows": rows,
         }
-        write_atomic(
-            MEASURED / f"{name}.json", json.dumps(table, indent=1, ensure_ascii=False).encode() + b"\n"
-        )
+        write_table(MEASURED / f"{name}.json", table)
 
 
 if __name__ == "__main__":

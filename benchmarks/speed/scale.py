@@ -15,7 +15,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from agents.training.ppo.train import initial_network
 from agents.training.validation import validate
 from benchmarks.sections import replace_section
 from benchmarks.speed.simulated_cluster import Cluster, Measured, graph, simulate
+from benchmarks.tables import markdown
 from metaal_env.core import Core
 from metaal_env.errors import InputError
 from metaal_env.runtime.command_line import run_command
@@ -178,7 +178,7 @@ def constants_table(constants: Measured, found: dict[str, Any]) -> str:
     if "two_workers" in found:
         one, two = (np.median(found["two_workers"][number]) for number in "12")
         rows.append(("two workers beside one, examples and validation: times as fast", f"{one / two:.2f}"))
-    return table(("constant", "measured"), rows)
+    return markdown(("constant", "measured"), rows)
 
 
 def workers_table(constants: Measured) -> str:
@@ -198,7 +198,7 @@ def workers_table(constants: Measured) -> str:
     heads = ("workers", "hours", "busy", "parts a second", "hours as Slurm jobs", "busy", "calls of sbatch",
              "hours and workers lost, one failure in 10 hours of a worker")  # fmt: skip
     said = f"{files:,} files of parts, joined round by round to {files // RECIPE['places']}; {size:.1f} GB in all."
-    return f"{table(heads, rows)}\n\n{said}"
+    return f"{markdown(heads, rows)}\n\n{said}"
 
 
 def day_table(constants: Measured) -> str:
@@ -228,12 +228,7 @@ def day_table(constants: Measured) -> str:
         f"{most * constants.states / 1e6:,.0f} million states, "
         f"{most * constants.bytes / 1e12:.1f} TB."
     )
-    return f"{table(heads, rows)}\n\n{said}"
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"{markdown(heads, rows)}\n\n{said}"
 
 
 if __name__ == "__main__":

@@ -121,9 +121,8 @@ def markdown(found: Mapping[str, Mapping[str, Episodes]], notes: Sequence[str], 
     """The table, rules by their mean rank over the columns, privileged references below."""
     columns = {title: column(results) for title, results in found.items()}
     names = list(dict.fromkeys(name for results in found.values() for name in results))
-    values = np.array(
-        [[mean_of(aulc(r[n])) if n in r else np.nan for n in names] for r in found.values()]
-    )  # (columns, strategies)
+    # (columns, strategies)
+    values = np.array([[mean_of(aulc(r[n])) if n in r else np.nan for n in names] for r in found.values()])
     order = np.argsort(np.argsort(-np.nan_to_num(values, nan=-1.0), 1), 1).mean(0)
     privileged = [any(n in r and r[n].privileged for r in found.values()) for n in names]
     counts = [f"{title}<br>{max(map(len, r.values()))} tasks" for title, r in found.items()]

@@ -46,9 +46,7 @@ class Cell(NamedTuple):
     over_own: Interval  # policy − `OWN_RULE`
     gap: Interval  # share of (best rule → oracle) that is closed
     to_oracle: tuple[float, float]  # policy − best rule and oracle − best rule, on the oracle's tasks
-    from_random: tuple[
-        float, float, float
-    ]  # policy, best rule and oracle, each − random, on the oracle's tasks
+    from_random: tuple[float, float, float]  # policy, best rule, oracle, each − random, on the oracle's tasks
     labels: dict[str, float]  # strategy → labels to 90 % of the accuracy with all labels
     floor: float  # of these, what greedy look-ahead needs, as a share of the best rule's on the same tasks
 

@@ -45,7 +45,7 @@ DEFAULT_RULES = (
     "class_balanced",
     "greedy_lookahead",
 )
-"""Played beside a policy unless `strategies` says otherwise; names that are not registered are left out."""
+"""Played beside a policy unless `strategies` says otherwise."""
 
 
 @dataclass
@@ -170,7 +170,7 @@ def _runs(plan: Plan) -> list[Run]:
 def _contestants(plan: Plan, runs: Sequence[Run]) -> tuple[Contestant, ...]:
     """Returns policies, then rules; each is built once, so that bad ones are refused before anything runs."""
     specs = [(_policy_name(run), run.policy) for run in runs]
-    rules = plan.strategies or tuple(name for name in DEFAULT_RULES if name in STRATEGIES)
+    rules = plan.strategies or DEFAULT_RULES
     specs += [(_short(spec), spec) for spec in (*rules, *plan.extra_strategies)]
     for _, spec in specs:
         load_strategy(spec)

@@ -150,9 +150,8 @@ class LALRL(FittedStrategy):
         """
         with torch.no_grad():
             pick = self.network(t.next_state, t.next_actions).masked_fill(~t.next_mask, -torch.inf).argmax(1)
-            after = torch.take_along_dim(target(t.next_state, t.next_actions), pick.unsqueeze(1), 1).squeeze(
-                1
-            )
+            values = target(t.next_state, t.next_actions)
+            after = torch.take_along_dim(values, pick.unsqueeze(1), 1).squeeze(1)
             wanted = -1 + torch.where(t.next_mask.any(1), after, 0.0)
         return smooth_l1_loss(self.network(t.state, t.action.unsqueeze(1)).squeeze(1), wanted)
 

@@ -27,12 +27,12 @@ from agents.training.config import TrainConfig
 from agents.training.general.recipe import Recipe, read_recipe
 from agents.training.imitation.examples import Examples
 from agents.training.imitation.imitate import ImitationConfig, fit_mean
-from agents.training.imitation.rounds import Families, Imitation, fit_round, imitate, rollout_examples
+from agents.training.imitation.rounds import Imitation, fit_round, rollout_examples
 from agents.training.learner import make_learner
 from agents.training.ppo.train import initial_network, rollout_mixture
 from agents.training.run import begin_run, check, run, workers_of
 from agents.training.run_record import fingerprints, record_run
-from agents.training.task_mixture import load_sources
+from agents.training.task_mixture import Families, load_sources
 from agents.training.validation import validate
 from metaal_env.core import Core
 from metaal_env.datasets import load_dataset
@@ -127,7 +127,7 @@ def seed_config(base: TrainConfig, recipe: Recipe, seed: int) -> TrainConfig:
     )
 
 
-def families(config: TrainConfig) -> tuple[list[list[Core]], list[list[Core]]]:
+def families(config: TrainConfig) -> tuple[Families, Families]:
     """Returns the environments to train on and those to validate on."""
     training, validating = load_sources(config.extra_sources, config.task, config.reward, config.device)
     first = first_source(config)
@@ -246,17 +246,3 @@ def first_source(config: TrainConfig) -> Core:
         reward=config.reward,
         device=config.device,
     )
-
-
-def train_by_imitation(config: TrainConfig, executor: Executor | None = None) -> Path:
-    """Trains by imitation alone, unless that is done; keeps the examples and returns the run's folder."""
-    if not (config.folder / "policy.json").is_file():
-        with begin_run(config):
-            extra, _ = load_sources(config.extra_sources, config.task, config.reward, config.device)
-            mixture = rollout_mixture(config.ppo, [[first_source(config)], *extra], config.random_task_shapes)
-            tasks = mixture.resized(config.imitation.n_envs, config.imitation.shapes_per_rollout)
-            core = tasks.families[0][0]
-            network = initial_network(config.ppo, core.config).to(core.device)
-            imitate(network, tasks, config.imitation, config.folder / "checkpoints", executor=executor)
-            LearnedStrategy(network).save(config.folder / "policy", {"imitated": config.imitation.iterations})
-    return config.folder

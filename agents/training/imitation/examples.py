@@ -1,4 +1,4 @@
-"""Examples that a policy visits, and what the look-ahead oracle knows there: the examples of imitation."""
+"""States that a policy visits, and what the look-ahead oracle knows there: the examples of imitation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Gain = Literal["one_step", "return"]
 """What an item is worth: the reward of its label, or all rewards until the end if the policy goes on from there."""
 
 PER_EPISODE = 12
-"""Examples of an episode that become examples, at most half of them (two, if there are no more than three)."""
+"""States of an episode that become examples, at most half of them (two, if there are no more than three)."""
 
 AREA = REWARDS["aulc"]
 """What a label earns on the way to a target."""

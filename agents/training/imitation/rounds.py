@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +20,7 @@ from agents.training.imitation.examples import (
     save_examples,
 )
 from agents.training.imitation.imitate import ImitationConfig, fit, fit_mean
-from agents.training.task_mixture import TaskMixture
-from metaal_env.core import Core
+from agents.training.task_mixture import Families, TaskMixture
 from metaal_env.errors import InputError
 from metaal_env.runtime.checkpoints import as_input_error, read_checkpoint, write_checkpoint
 from metaal_env.runtime.executor import Executor, Part, in_this_process
@@ -31,8 +29,6 @@ from metaal_env.runtime.interrupts import deferred_interrupts
 
 FIRST = 10**6
 """Number of the first roll-out: other tasks than those of PPO."""
-
-Families = Sequence[Sequence[Core]]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,15 @@ from tqdm import tqdm
 
 from agents.evaluation.report.pictures import pool_figure
 from agents.evaluation.report.tensorboard import StrategyCharts
+from agents.evaluation.statistics.comparisons import LOOKAHEAD, RANDOM
 from agents.policy.sb3_policy import LearnedStrategy, entropy
 from agents.training.ppo.checkpoint import PPOCheckpoint
 from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import EpisodePPO
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
 from agents.training.ppo.training_policy import divergence
+from agents.training.task_mixture import Families
 from agents.training.validation import validate, validation_seeds
-from metaal_env.core import Core
 from metaal_env.runtime.executor import Executor
 
 
@@ -42,7 +42,7 @@ class Trainer(BaseCallback):
     def __init__(
         self,
         config: PPOConfig,
-        validation: Sequence[Sequence[Core]],
+        validation: Families,
         baselines: dict[str, float],
         checkpoint: PPOCheckpoint,
         stem: Path,
@@ -118,12 +118,12 @@ class Trainer(BaseCallback):
             step = self.model.num_timesteps
             self.charts.add("validation/aulc", {"policy": aulc, **self.baselines}, step)
         self.logger.record("validation/aulc", aulc, exclude="tensorboard")
-        if {"random", "greedy_lookahead"} <= set(self.baselines):
-            floor, ceiling = self.baselines["random"], self.baselines["greedy_lookahead"]
+        if {RANDOM, LOOKAHEAD} <= set(self.baselines):
+            floor, ceiling = self.baselines[RANDOM], self.baselines[LOOKAHEAD]
             share = (aulc - floor) / max(ceiling - floor, 1e-9)
             self.logger.record("validation/share_of_gap_closed", share)
         self.logger.record("validation/share_of_classes_found", classes_found)
-        best_rule = max((v for k, v in self.baselines.items() if k != "greedy_lookahead"), default=np.nan)
+        best_rule = max((v for k, v in self.baselines.items() if k != LOOKAHEAD), default=np.nan)
         figure = pool_figure(self.validation[0][0], strategy, seed=validation_seeds(1)[0])
         self.logger.record(
             "validation/picks", LoggedFigure(figure, close=True), exclude=("stdout", "log", "csv", "json")

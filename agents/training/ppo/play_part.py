@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,8 +12,7 @@ import torch
 from agents.training.ppo.critic import PRIVILEGED, hidden_features
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer, TensorRolloutBuffer
 from agents.training.ppo.training_policy import TrainingPolicy
-from agents.training.task_mixture import TaskMixture
-from metaal_env.core import Core
+from agents.training.task_mixture import Families, TaskMixture
 from metaal_env.episode import EpisodeState
 from metaal_env.observation import observe
 from metaal_env.sb3 import episode_infos
@@ -43,7 +42,7 @@ class PlayedPart(NamedTuple):
 
 
 @torch.no_grad()
-def play_part(families: Sequence[Sequence[Core]], job: Rollout, place: int) -> PlayedPart:
+def play_part(families: Families, job: Rollout, place: int) -> PlayedPart:
     """Plays one episode in every environment of a part.
 
     Raises:

@@ -7,7 +7,6 @@ stable-baselines3 declares NumPy arrays and its own base classes where tensors a
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -26,8 +25,7 @@ from agents.training.ppo.config import PPOConfig
 from agents.training.ppo.episode_ppo import EpisodePPO
 from agents.training.ppo.tensor_rollout import MixedRolloutBuffer
 from agents.training.ppo.training_policy import TrainingPolicy
-from agents.training.task_mixture import TaskMixture
-from metaal_env.core import Core
+from agents.training.task_mixture import Families, TaskMixture
 from metaal_env.errors import InputError
 from metaal_env.runtime.executor import Executor
 from metaal_env.runtime.executor.progress import PROGRESS
@@ -47,9 +45,7 @@ def initial_network(config: PPOConfig, task: TaskConfig | None = None) -> Acquis
     return AcquisitionNetwork(config.prior, config.prior_weight, config.width, config.names(task), stop)
 
 
-def rollout_mixture(
-    config: PPOConfig, families: Sequence[Sequence[Core]], random_task_shapes: bool
-) -> TaskMixture:
+def rollout_mixture(config: PPOConfig, families: Families, random_task_shapes: bool) -> TaskMixture:
     """Returns the mixture from which the roll-outs of a training draw their tasks."""
     return TaskMixture(
         families,
@@ -96,7 +92,7 @@ def make_ppo(
 
 def train_ppo(
     training: TaskMixture,
-    validation: Sequence[Sequence[Core]],
+    validation: Families,
     config: PPOConfig,
     baselines: dict[str, float],
     folder: Path,

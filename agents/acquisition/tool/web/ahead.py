@@ -17,7 +17,7 @@ from agents.acquisition.batch import Selection
 from agents.acquisition.policies import policy_name
 from agents.acquisition.tool.choice import Choice, choose_among
 from agents.acquisition.tool.web.claims import Origin
-from agents.policy.reasons import in_words, reasons
+from agents.policy.reasons import reasons
 from metaal_env.errors import InputError
 
 DEPTH = 8
@@ -117,10 +117,6 @@ class Ahead:
         if found is None:
             return self.earlier.get(position, ("", None))
         return policy_name(self.choice.policy), float(found[0].scores[found[1]])
-
-    def why_in_words(self, position: int) -> str:
-        """Returns the reasons as one sentence."""
-        return in_words(self.why(position))
 
     def _run(self) -> None:
         _give_way()

@@ -9,19 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.acquisition.classifier import (
-    Predictions,
-    RowClassifier,
-    known_classes,
-    predictions,
-    warn_of_certainty,
-)
+from agents.acquisition.classifier import known_classes, predictions
 from agents.acquisition.labels import Labels, class_list, warn_of_targets
+from agents.acquisition.opinion import Opinion, opinion
 from agents.acquisition.options import QueryOptions
 from agents.acquisition.own_head import dense, own_doubt, own_view, scaled, view_of_few_classes
 from agents.acquisition.pool_items import PoolItems
 from agents.acquisition.scored_items import scored_items
-from agents.acquisition.stand_in import stand_in
 from agents.strategies.base import Strategy
 from metaal_env.pool.class_count import ITEMS, cautious_class_count
 from metaal_env.pool.distances import Geometry
@@ -40,7 +34,8 @@ class Pool:
         rows: (M,) ascending positions in the caller's X of the items in the view.
         classes: the caller's names of the first of the K classes; the others have not been seen yet.
         closed: whether there are no others, so that columns without a name stand for nothing.
-        one_hot: whether the classifier, fitted to the labels, tells nothing but classes; see `Predictions.one_hot`.
+        one_hot: whether beside the labels nothing is known but a classifier that is quite sure of every item; then
+            `agents.acquisition.policies.covering` lets no learned policy choose.
     """
 
     view: PoolView
@@ -82,25 +77,16 @@ def build_pool(
     if heavy:
         scored = min(scored, max(limits.least_scored, limits.cells // max(1, len(names))))
     n_labels = int(labels.known.sum())
-    fits = options.fit_clf and not isinstance(options.clf, RowClassifier)
-    asked: list[Predictions | None] = []  # of a large pool, which is asked as a whole what is doubtful
-    one_hot = False
+    asked: list[Opinion] = []  # of a large pool, which is asked as a whole what is doubtful
 
-    def ask(rows: np.ndarray) -> Predictions | None:
-        nonlocal one_hot
+    def ask(rows: np.ndarray) -> Opinion:
         given = predictions(items, labels, rows, options, names, closed, quiet=quiet)
-        one_hot = fits and start is None and given is not None and given.one_hot
-        # A classifier that was fitted elsewhere may well be sure of most items, and right.
-        misled = fits and given is not None and given.too_sure
-        if strategy.wants_classifier and (options.clf is None or misled):
-            if misled and not quiet:
-                warn_of_certainty(options.clf, covers=one_hot)
-            return stand_in(items.vectors, labels, rows, options.weights(n))
-        return given
+        return opinion(given, items, labels, rows, options, strategy, quiet)
 
     def doubt(rows: np.ndarray) -> np.ndarray | None:
         asked.append(ask(rows))
-        found = own_doubt(items.vectors, rows, labels) if asked[0] is None else asked[0].doubt(n)
+        said = asked[0].predictions
+        found = own_doubt(items.vectors, rows, labels) if said is None else said.doubt(n)
         if start is None:
             return found
         share = 1.0 if found is None else start.weight(n_labels)
@@ -115,7 +101,7 @@ def build_pool(
         draw=seed,
         doubt=doubt,
     )
-    predicted = asked[0] if asked else ask(rows)
+    predicted, one_hot = asked[0] if asked else ask(rows)
     if asked and predicted is not None:
         predicted = predicted._replace(probs=predicted.ask(rows))
     if predicted is not None and not set(predicted.classes) <= set(names):  # a part of it was fitted before

@@ -42,7 +42,8 @@ def load_strategy(spec: StrategySpec, *, seed: int = 0, argument: str = "strateg
         return spec
     if not isinstance(spec, (str, os.PathLike)):
         raise InputTypeError(f"{argument}={spec!r} must be a name, a path or a Strategy.")
-    name = os.fspath(spec)
+    if not (name := os.fspath(spec)).strip():
+        raise InputError(f"{argument}={name!r} is empty; name a rule, a policy or a path.")
     if match := _OTHER_STREAM.fullmatch(name):
         return load_strategy(match[1], seed=seed + 7919 * int(match[2]), argument=argument)
     if name in STRATEGIES:

@@ -263,12 +263,19 @@ def as_table(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict
 
 def arguments(options: Options) -> str:
     """Returns the options of a table on the command line, without the cells and files."""
-    given = {"policies": options.policies, "sizes": options.sizes, "classifiers": options.classifiers}
+    given: dict[str, tuple[Any, ...]] = {
+        "policies": options.policies,
+        "sizes": options.sizes,
+        "classifiers": options.classifiers,
+    }
     given |= {"judge_every": (options.judge_every,), "seeds": (options.seeds,), "measure": (options.measure,)}
+    given |= {"labels": (options.labels,)} if options.labels != Options.labels else {}
+    given |= {"batch": options.batch} if options.batch != Options.batch else {}
+    given |= {"named": ()} if options.named else {}
     if options.rare is not None:
         given["rare"] = (str(options.rare),)
     return " ".join(
-        f"--{name.replace('_', '-')} {' '.join(map(str, value))}" for name, value in given.items()
+        " ".join([f"--{name.replace('_', '-')}", *map(str, value)]) for name, value in given.items()
     )
 
 

@@ -63,6 +63,7 @@ def test_wrong_types_raise(change: dict[str, Any]) -> None:
         ({"candidates": np.zeros(N, dtype=bool)}, "without any True"),
         ({"candidates": np.zeros((2, 3))}, "features"),
         ({"policy": "uherdin"}, "did you mean 'uherding'"),
+        ({"policy": ""}, "policy='' is empty"),
         ({"policy": "greedy_lookahead"}, "hidden labels"),
         ({"classes": [0, 1]}, "not among the classes"),
         ({"classes": []}, "classes is empty"),

@@ -77,6 +77,7 @@ CHAPTERS = (
             "own_pools_rivals",
             "own_pools_left_out",
             "own_pools_2000",
+            "own_pools_2000_others",
             "own_pools_left_out_2000",
             "own_pools_10000",
             "own_pools_classifiers",

@@ -36,6 +36,12 @@ SEMI_SUPERVISED = (
     "given its probabilities, the learned one as long as it is not sure of most items."
 )
 
+NEIGHBOURS = (
+    "Under nearest neighbours `max_herding` chooses in place of the learned policy from the second class on. The idea "
+    "came from figures on these pools; whether it is good was asked of validation pools (entry 100 of the "
+    "[log](log/2026-11.md))."
+)
+
 LEFT_OUT = (
     "The policy of each pool was trained as `metaal-pools` was, without all data of that pool's domain: images, texts, "
     "tables or drawn spaces. `python -m benchmarks.policy.own_pool_policy --data DATA --parts 107` trains all four."
@@ -254,6 +260,7 @@ def as_table(options: Options, table: dict[tuple[str, str], np.ndarray]) -> dict
             )
             + against_best(options.policies, table, names),
             *[SEMI_SUPERVISED] * ("label_spreading" in options.classifiers),
+            *[NEIGHBOURS] * (options.held_out and "neighbours" in options.classifiers),
             *[LEFT_OUT] * any("DOMAIN" in policy for policy in options.policies),
         ],
         "columns": ["pool", *(Path(policy).name for policy in options.policies)],

@@ -370,3 +370,10 @@ def test_gaps_in_a_category_or_beside_labels_ask_nothing(tmp_path: Path) -> None
     assert "kind" in read(tmp_path, table(["a", "kind", "label"], A, kind, LABEL)).used
     mostly = ["" if i % 3 == 0 else "ab"[i % 2] for i in range(N)]
     assert "kind" in read(tmp_path, table(["a", "kind"], A, mostly)).used
+
+
+def test_a_spreadsheets_own_format_is_to_be_saved_as_csv(tmp_path: Path) -> None:
+    file = tmp_path / "pool.xlsx"
+    file.write_bytes(b"PK")
+    with pytest.raises(InputError, match="save the sheet as CSV"):
+        read_items(file)

@@ -31,6 +31,10 @@ READ = ".csv, .tsv, .txt, .json, .jsonl, .parquet, .feather, .arrow, .npz, .npy,
 """What is read, for messages."""
 
 
+SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
+"""Suffixes of spreadsheets' own formats. They are not read, and their programs refuse tables that bear them."""
+
+
 def read_items(data: Any, options: ReadOptions | None = None) -> Items:
     """Reads a file or folder of items, or a table in memory.
 
@@ -75,6 +79,10 @@ def read_items(data: Any, options: ReadOptions | None = None) -> Items:
         return hdf5_items(path, options)
     if suffix == ".npy":
         return npy_items(path)
+    if suffix in SPREADSHEETS:
+        raise InputError(
+            f"{what} is in a spreadsheet's own format; save the sheet as CSV and give that file."
+        )
     raise InputError(f"{what} has the suffix {suffix!r}; give {READ}.")
 
 

@@ -12,14 +12,13 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from agents.acquisition.items.read_items import SPREADSHEETS
 from agents.acquisition.tool.tables import read_table
 from metaal_env.datasets.readers.image_files import SUFFIXES as IMAGE_SUFFIXES
 from metaal_env.errors import FileError, InputError, brief
 
 MARK = b"metaal"
 """Figures of this project name it in their metadata."""
-_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
-"""Suffixes whose programs refuse a file of characters."""
 MAX_MARKED = 2**26  # bytes; no figure of ours is larger
 TABLES = ({"rank", "item", "score"}, {"labels", "rule", "correlation"}, {"policy", "aulc", "pools"})
 """Columns of the tables that the commands write: suggestions, a policy's report and a comparison."""
@@ -47,7 +46,7 @@ def check_outputs(
         if path is None:
             continue
         what = f"{option}={str(path)!r}"
-        if path.suffix.lower() in _SPREADSHEETS:
+        if path.suffix.lower() in SPREADSHEETS:
             raise InputError(f"{what} would hold no spreadsheet but a CSV; let its name end in .csv.")
         for read in reads:
             if same_file(path, read):

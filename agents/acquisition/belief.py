@@ -40,7 +40,7 @@ def choose_batch(
         positions: the candidates.
         seed: of the first pick; it grows with the picks, as with labels.
     """
-    limits, every = options.limits, size
+    limits, every, chooser = options.limits, size, strategy
     if strategy.believes and len(positions) <= limits.scored:
         every = 1 if len(positions) <= limits.exact_batches else -(-size // limits.evaluations)
     parts: list[Selection] = []
@@ -56,7 +56,8 @@ def choose_batch(
             seed=seed + done,
             quiet=bool(parts),  # warnings are about what is known, not about what is believed
         )
-        chooser = covering(strategy, pool.one_hot)
+        if not parts:  # one rule answers for the whole batch, as warnings and reasons say
+            chooser = covering(strategy, pool.one_hot)
         part = choose(
             pool,
             items.vectors,

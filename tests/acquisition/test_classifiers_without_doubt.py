@@ -34,6 +34,21 @@ def test_max_herding_chooses_and_says_so(clf: Any) -> None:
     assert "max_herding" in in_words(reasons(found.strategy, found.views[0], found.places[0]))
 
 
+class SureAtFirst(KNeighborsClassifier):
+    """Doubts from the ninth label on, also where that is only believed."""
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        probs = np.asarray(super().predict_proba(x))
+        return probs if self.n_samples_fit_ == 8 else 0.9 * probs + 0.1 / probs.shape[1]
+
+
+def test_one_rule_chooses_the_whole_batch() -> None:
+    with pytest.warns(UserWarning, match="max_herding"):
+        found = chosen(SureAtFirst(1), batch_size=3)
+    assert isinstance(found.strategy, Coverage)
+    assert found.picks.tolist() == select(X, Y, policy="max_herding", batch_size=3).picks.tolist()
+
+
 def test_classifiers_that_may_doubt_are_left_to_the_policy() -> None:
     with pytest.warns(UserWarning, match="logistic regression"):
         found = chosen(GaussianNB(var_smoothing=1e-9))  # sure of most items, but not of all

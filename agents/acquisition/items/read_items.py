@@ -30,7 +30,6 @@ from metaal_env.errors import InputError
 READ = ".csv, .tsv, .txt, .json, .jsonl, .parquet, .feather, .arrow, .npz, .npy, .h5 or a folder"
 """What is read, for messages."""
 
-
 SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 """Suffixes of spreadsheets' own formats. They are not read, and their programs refuse tables that bear them."""
 

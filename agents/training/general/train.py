@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
@@ -210,7 +211,7 @@ def judge(recipe: Recipe, folder: Path, validating: Families, executor: Executor
     file = folder / VALIDATION
     found: dict[str, float] = read_json(file, f"validation={str(file)!r}") if file.is_file() else {}
     strategies: dict[str, Callable[[], Any]] = {"policy": lambda: LearnedStrategy.load(folder)}
-    strategies |= {name: (lambda name=name: load_strategy(name)) for name in RULES}  # type: ignore[misc]
+    strategies |= {name: partial(load_strategy, name) for name in RULES}
     for name, load in tqdm(strategies.items(), desc="validation", unit="strategy"):
         if name not in found:
             found[name] = validate(validating, load(), recipe.validation_tasks, executor)[0]
